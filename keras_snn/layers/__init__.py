@@ -1,0 +1,24 @@
+"""Spiking layers, and the layers that make, carry and end the time axis."""
+
+from keras_snn.layers.activation import SpikingActivation, SpikingActivationCell
+from keras_snn.layers.base import RNN, KerasSpikingCell, KerasSpikingLayer, SpikingCell, SpikingLayer
+from keras_snn.layers.filters import Alpha, AlphaCell, Lowpass, LowpassCell
+from keras_snn.layers.time import LastStep, Repeat, TemporalAveragePooling, TimeFold
+
+__all__ = [
+    "RNN",
+    "Alpha",
+    "AlphaCell",
+    "KerasSpikingCell",
+    "KerasSpikingLayer",
+    "LastStep",
+    "Lowpass",
+    "LowpassCell",
+    "Repeat",
+    "SpikingActivation",
+    "SpikingActivationCell",
+    "SpikingCell",
+    "SpikingLayer",
+    "TemporalAveragePooling",
+    "TimeFold",
+]

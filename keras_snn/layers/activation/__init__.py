@@ -1,0 +1,5 @@
+"""Activations that spike."""
+
+from keras_snn.layers.activation.spiking_activation import SpikingActivation, SpikingActivationCell
+
+__all__ = ["SpikingActivation", "SpikingActivationCell"]

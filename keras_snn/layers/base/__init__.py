@@ -1,0 +1,7 @@
+"""The plumbing of all layers that run a cell over time."""
+
+from keras_snn.layers.base.rnn import RNN
+from keras_snn.layers.base.spiking_cell import KerasSpikingCell, SpikingCell
+from keras_snn.layers.base.spiking_layer import KerasSpikingLayer, SpikingLayer
+
+__all__ = ["RNN", "KerasSpikingCell", "KerasSpikingLayer", "SpikingCell", "SpikingLayer"]

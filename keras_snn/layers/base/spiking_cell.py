@@ -1,0 +1,147 @@
+"""The base of cells: what a layer does in one time step."""
+
+import weakref
+
+import keras
+from keras import ops, tree
+
+from keras_snn import probe
+from keras_snn.layers.base.time_step import HasTimeStep
+from keras_snn.ops.scan import scan
+from keras_snn.ops.spiking import voltage_dtype
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class SpikingCell(HasTimeStep):
+    """One time step of a spiking layer, with a training and an inference behaviour; the class to subclass.
+
+    Override ``call_inference(inputs, states)``, and ``call_training`` where training differs; each returns the pair
+    ``(outputs, states)``. ``RNN(cell)`` or a ``SpikingLayer`` then runs the cell over time, with the gradient of the
+    whole sequence. Weights are made in ``build`` as in any Keras layer. ``self.dt`` is the time step in force.
+
+    Args:
+        size: Integer or tuple of integers, shape of the outputs of one step without the batch axis.
+        state_size: Integer or tuple, shape of the one state; or a list of those, one a state. Default: ``size``.
+        dt: Number in seconds, or a scalar variable. Default: ``keras_snn.default.dt`` when the cell is made.
+        always_use_inference: Boolean, use ``call_inference`` in training too.
+
+    Call arguments:
+        inputs: Tensor ``(batch, ...)``, one time step.
+        states: List of tensors ``(batch, ...)``.
+        training: Boolean.
+
+    Example:
+
+    ```python
+    class Threshold(keras_snn.layers.SpikingCell):
+        def call_inference(self, inputs, states):
+            voltage = states[0] + inputs * self.dt
+            spikes = ops.cast(voltage >= 1, inputs.dtype)
+            return spikes / self.dt, [voltage - spikes]
+
+    layer = keras_snn.layers.RNN(Threshold(8, dt=0.01))
+    ```
+    """
+
+    def __init__(self, size, state_size=None, dt=None, always_use_inference=True, **kwargs):
+        super().__init__(dt=dt, **kwargs)
+        self.size = size
+        self.state_size = size if state_size is None else state_size
+        self.output_size = size
+        self.always_use_inference = always_use_inference
+
+    def call(self, inputs, states, training=None):
+        if training and not self.always_use_inference:
+            return self.call_training(inputs, states)
+        return self.call_inference(inputs, states)
+
+    def call_training(self, inputs, states):
+        """Do one step in training: here, as in inference."""
+        return self.call_inference(inputs, states)
+
+    def call_inference(self, inputs, states):
+        """Do one step; return ``(outputs, states)``."""
+        if type(self).call_sequence is SpikingCell.call_sequence:
+            raise NotImplementedError(f"{type(self).__name__} has to override `call_inference(inputs, states)`.")
+        return self._one_step(inputs, states, training=False)
+
+    def call_sequence(self, inputs, states, training):
+        """Run the cell over axis 1 of ``inputs``; return ``(outputs, states)``.
+
+        A cell with a faster way to the same values overrides it, and need not override the calls of one step.
+        """
+        step = _CellStep(self, bool(training))
+        trainable = [ops.convert_to_tensor(v) for v in self.trainable_variables]
+        changing = [ops.convert_to_tensor(v) for v in self.non_trainable_variables]
+        outputs, (states, changed) = scan(step, (list(states), changing), inputs, (trainable, _dt_tensor(self.dt)))
+        for variable, value in zip(self.non_trainable_variables, changed, strict=True):
+            variable.assign(value)
+        return outputs, states
+
+    def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
+        """Return the states before the first step: a list of zeros ``(batch, ...)``."""
+        if batch_size is None:
+            batch_size = ops.shape(inputs)[0]
+        dtype = dtype or voltage_dtype(self.compute_dtype)
+        return [ops.zeros((batch_size, *shape), dtype) for shape in self.state_shapes]
+
+    @property
+    def state_shapes(self):
+        """The shapes of the states without the batch axis."""
+        sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
+        return [(size,) if isinstance(size, int) else tuple(size) for size in sizes]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "state_size": self.state_size,
+            "always_use_inference": self.always_use_inference,
+        }
+
+    def _one_step(self, inputs, states, training):
+        outputs, states = self.call_sequence(ops.expand_dims(inputs, 1), states, training)
+        return outputs[:, 0], states
+
+
+KerasSpikingCell = SpikingCell
+
+
+def run_cell(cell, inputs, states, training):
+    """Run ``cell`` over axis 1 of ``inputs``: its own way over the sequence, unless a subclass changed the step."""
+    classes = type(cell).__mro__
+    place = {name: next(i for i, c in enumerate(classes) if name in vars(c)) for name in _WAYS}
+    run = type(cell) if place["call_sequence"] <= min(place.values()) else SpikingCell
+    return run.call_sequence(cell, inputs, states, training)
+
+
+_WAYS = ("call_sequence", "call", "call_training", "call_inference")
+
+
+class _CellStep:
+    """A cell as a pure step: its variables come as params, those that change as state."""
+
+    def __init__(self, cell, training):
+        self.cell = weakref.ref(cell)  # the engine remembers steps: it must not keep models alive
+        self.key = (id(cell), training)
+        self.training = training
+
+    def __eq__(self, other):
+        return isinstance(other, _CellStep) and self.key == other.key and self.cell() is other.cell()
+
+    def __hash__(self):
+        return hash(self.key)
+
+    def __call__(self, params, state, x):
+        trainable, dt = params
+        states, changing = state
+        with probe.scope(dt=dt):
+            (outputs, new_states), changed = self.cell().stateless_call(
+                trainable, changing, x, states, training=self.training
+            )
+        new_states = new_states if tree.is_nested(new_states) else [new_states]
+        return (list(new_states), list(changed)), outputs
+
+
+def _dt_tensor(dt):
+    return ops.cast(ops.convert_to_tensor(dt), "float32")

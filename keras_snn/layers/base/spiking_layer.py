@@ -1,0 +1,178 @@
+"""The base of layers that run a cell over time."""
+
+import keras
+from keras import ops, tree
+
+from keras_snn import probe
+from keras_snn.layers.base.spiking_cell import run_cell
+from keras_snn.layers.base.time_step import HasTimeStep
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class SpikingLayer(HasTimeStep):
+    """A layer that runs a cell over time; the class to subclass. Override ``build_cell(input_shape)``.
+
+    Args:
+        dt: Number in seconds, or a scalar variable that layers share: ``keras.Variable`` (made non-trainable) or, on
+            TensorFlow, ``tf.Variable``. Default: ``keras_snn.default.dt`` when the layer is made.
+        return_sequences: Boolean, return the outputs of all steps rather than of the last one.
+        return_state: Boolean, return the last states as well.
+        stateful: Boolean, start each call from the states in which the last one ended. Needs a static batch size.
+        unroll: Boolean, accepted for compatibility; the loop is compiled either way.
+        time_major: Boolean, inputs and outputs are ``(time, batch, ...)``.
+
+    Call arguments:
+        inputs: Tensor ``(batch, time, ...)`` with at least one axis after time.
+        training: Boolean. Without it, PyTorch's ``module.training`` counts on that backend.
+        initial_state: Tensor or list of tensors ``(batch, ...)``; default: the cell's own.
+
+    Input shape: ``(batch, time, ...)``. Output shape: ``(batch, time, ...)``, or ``(batch, ...)`` with
+    ``return_sequences=False``; with ``return_state=True`` a list of that and the states.
+
+    Raises:
+        ValueError: For a missing or empty time axis, or ``stateful=True`` without a static batch size.
+    """
+
+    #: Whether the outputs are spikes, for the tools that look at them.
+    emits_spikes = True
+
+    def __init__(
+        self,
+        dt=None,
+        return_sequences=True,
+        return_state=False,
+        stateful=False,
+        unroll=False,
+        time_major=False,
+        **kwargs,
+    ):
+        super().__init__(dt=dt, **kwargs)
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.stateful = stateful
+        self.unroll = unroll
+        self.time_major = time_major
+        self.cell = None
+        self.states = None
+        self.supports_masking = True
+
+    def build_cell(self, input_shape):
+        """Return the cell for inputs of shape ``(batch, time, ...)``."""
+        raise NotImplementedError(f"{type(self).__name__} has to override `build_cell(input_shape)`.")
+
+    def build(self, input_shape):
+        shape = self._batch_major(input_shape)
+        if len(shape) < 3:
+            raise ValueError(
+                f"{type(self).__name__} needs inputs (batch, time, ...) with at least one axis after time; got shape "
+                f"{tuple(input_shape)}. Put keras_snn.layers.Repeat(n_steps) before it to give still inputs a time "
+                "axis; a single unit has the shape (batch, time, 1)."
+            )
+        if shape[1] == 0:
+            raise ValueError(f"{type(self).__name__} needs at least one time step; got shape {tuple(input_shape)}.")
+        if self.stateful and shape[0] is None:
+            raise ValueError(
+                f"{type(self).__name__} with stateful=True needs a static batch size; got shape {tuple(input_shape)}. "
+                "Give it with keras.Input(..., batch_size=n)."
+            )
+        if self.cell is None:
+            self.cell = self.build_cell(shape)
+        if not self.cell.built:
+            self.cell.build((shape[0], *shape[2:]))
+            self.cell.built = True
+        if self.stateful:
+            self.states = [
+                self.add_weight(state.shape, initializer="zeros", dtype=state.dtype, trainable=False, name="state")
+                for state in self._initial_state(shape[0])
+            ]
+            self.reset_states()
+
+    def call(self, inputs, training=None, initial_state=None):
+        if training is None and keras.config.backend() == "torch":
+            training = self.training
+        x = self._swap_if_time_major(ops.cast(inputs, self.compute_dtype))
+        keeps_state = self.stateful and not probe.draws_by_index()
+        if initial_state is not None:
+            states = self._cast_states(initial_state)
+        elif keeps_state:
+            states = [ops.convert_to_tensor(state) for state in self.states]
+        else:
+            states = self._initial_state(ops.shape(x)[0])
+        outputs, states = run_cell(self.cell, x, states, training)
+        if keeps_state:
+            for variable, value in zip(self.states, states, strict=True):
+                variable.assign(value)
+        if self.emits_spikes:
+            probe.record(self, outputs)
+        outputs = self._swap_if_time_major(outputs) if self.return_sequences else outputs[:, -1]
+        return [outputs, *states] if self.return_state else outputs
+
+    def _cast_states(self, states):
+        states = list(states) if isinstance(states, (list, tuple)) else [states]
+        expected = self._initial_state(1)
+        if len(states) != len(expected):
+            raise ValueError(f"{self.name!r} has {len(expected)} state(s); `initial_state` holds {len(states)}.")
+        return [ops.cast(state, like.dtype) for state, like in zip(states, expected, strict=True)]
+
+    def _initial_state(self, batch_size):
+        states = self.cell.get_initial_state(batch_size=batch_size)
+        return list(states) if tree.is_nested(states) else [states]
+
+    def reset_states(self, states=None):
+        """Go back to the initial state, or to ``states``, of a stateful layer."""
+        if not self.stateful:
+            raise AttributeError(f"{self.name!r} has no states to reset: it is not stateful.")
+        if self.states is None:
+            raise ValueError(f"{self.name!r} has no states yet: build or call it first.")
+        if states is None:
+            states = self._initial_state(self.states[0].shape[0])
+        states = states if isinstance(states, (list, tuple)) else [states]
+        if len(states) != len(self.states):
+            raise ValueError(f"`states` needs {len(self.states)} values for {self.name!r}; got {len(states)}.")
+        for variable, value in zip(self.states, states, strict=True):
+            variable.assign(value)
+
+    reset_state = reset_states
+
+    @property
+    def dt(self):
+        """The time step in force; a new one reaches the cell as well."""
+        return HasTimeStep.dt.fget(self)
+
+    @dt.setter
+    def dt(self, dt):
+        HasTimeStep.dt.fset(self, dt)
+        if getattr(self, "cell", None) is not None:
+            self.cell.dt = dt
+
+    def compute_mask(self, inputs, mask=None):
+        mask = mask if self.return_sequences else None
+        return [mask, *(None for _ in self.cell.state_shapes)] if self.return_state else mask
+
+    def compute_output_shape(self, input_shape):
+        shape = tuple(self._batch_major(input_shape))
+        size = self._output_size(shape)
+        outputs = (*shape[:2], *size) if self.return_sequences else (shape[0], *size)
+        outputs = self._batch_major(outputs) if self.return_sequences else outputs
+        if not self.return_state:
+            return outputs
+        return [outputs, *((shape[0], *state) for state in self.cell.state_shapes)]
+
+    def _output_size(self, shape):
+        if self.cell is None:
+            return shape[2:]
+        size = self.cell.output_size
+        return (size,) if isinstance(size, int) else tuple(size)
+
+    def _batch_major(self, shape):
+        return (shape[1], shape[0], *shape[2:]) if self.time_major else tuple(shape)
+
+    def _swap_if_time_major(self, x):
+        return ops.swapaxes(x, 0, 1) if self.time_major else x
+
+    def get_config(self):
+        names = ("return_sequences", "return_state", "stateful", "unroll", "time_major")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+KerasSpikingLayer = SpikingLayer

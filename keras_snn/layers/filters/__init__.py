@@ -1,0 +1,6 @@
+"""Linear synaptic filters with trainable time constants."""
+
+from keras_snn.layers.filters.alpha import Alpha, AlphaCell
+from keras_snn.layers.filters.lowpass import Lowpass, LowpassCell
+
+__all__ = ["Alpha", "AlphaCell", "Lowpass", "LowpassCell"]

@@ -1,0 +1,79 @@
+"""Alpha: a second-order synaptic filter."""
+
+import keras
+from keras import ops
+
+from keras_snn.layers.filters.filter import FilterCell, FilterLayer
+from keras_snn.ops.filters import alpha
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class AlphaCell(FilterCell):
+    """One time step of ``Alpha``; its state is one tensor ``(batch, 2, ...)`` of the slope and the level.
+
+    Args:
+        size: Integer or tuple, shape of one step without the batch axis.
+        tau_initializer: As in ``Alpha``.
+        **kwargs: The other arguments of ``Alpha`` up to ``method``, and those of any Keras layer.
+    """
+
+    def __init__(self, size, tau_initializer, **kwargs):
+        units = (size,) if isinstance(size, int) else tuple(size)
+        super().__init__(size, tau_initializer, state_size=(2, *units), **kwargs)
+
+    def filter(self, inputs, state):
+        outputs, last = alpha(inputs, (state[:, 0], state[:, 1]), self.tau[0], self.dt, method=self.method)
+        return outputs, ops.stack(last, axis=1)
+
+    def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
+        level = self.level(keras.ops.shape(inputs)[0] if batch_size is None else batch_size)
+        return [ops.stack([ops.zeros_like(level), level], axis=1)]
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class Alpha(FilterLayer):
+    """Second-order low-pass filter, one a unit, with a trainable time constant: the alpha synapse.
+
+    The zero-order hold of 1 / (tau s + 1)^2. With r = dt / max(tau, 1e-8) and e = exp(-r)::
+
+        p_t = e (1 - r) p_{t-1} - e r / tau q_{t-1} + e r / tau x_t
+        q_t = e dt p_{t-1}      + e (1 + r) q_{t-1} + (1 - e (1 + r)) x_t
+
+    and the output is q_t; p is its slope. The weights are ``tau`` and ``initial_level`` (q before the first step; p
+    starts at 0), one a unit, of shape ``(1, ...)``.
+
+    Args:
+        tau_initializer: Positive number in seconds, or a name or instance of an initializer, for ``tau``.
+        dt: Number in seconds, or a scalar variable; see ``SpikingLayer``. Default 0.001.
+        apply_during_training: Boolean. False: training passes the inputs through untouched, and the weights are not
+            trainable.
+        level_initializer: Initializer of ``initial_level``. Default "zeros".
+        initial_level_constraint: Constraint of ``initial_level``.
+        tau_constraint: Constraint of ``tau``.
+        method: "sequential" or "parallel" over time; see ``keras_snn.ops.lowpass``.
+        **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``unroll=False``,
+            ``time_major=False``, as in ``SpikingLayer``; and those of any Keras layer.
+
+    Call arguments:
+        inputs: Tensor ``(batch, time, ...)``.
+        training: Boolean.
+        initial_state: Tensor ``(batch, 2, ...)``, (p, q) in place of (0, ``initial_level``).
+
+    Input shape: ``(batch, time, ...)``. Output shape: the same, or ``(batch, ...)`` with ``return_sequences=False``;
+    ``return_state=True`` adds one state ``(batch, 2, ...)``.
+
+    Raises:
+        ValueError: For a missing or empty time axis, ``dt`` <= 0, ``tau_initializer`` <= 0 or an unknown ``method``.
+
+    Example:
+
+    ```python
+    layer = keras_snn.layers.Alpha(0.1, dt=0.01)
+    layer(keras.ops.ones((1, 10, 1)))[0, -1, 0]  # 1 - 2 exp(-1) = 0.264
+    ```
+
+    References: Rall 1967, J. Neurophysiol. 30 (the alpha function); the discretisation and the interface are those of
+    the KerasSpiking library.
+    """
+
+    cell_class = AlphaCell

@@ -1,0 +1,66 @@
+"""Repeat: the start of the time axis."""
+
+import keras
+from keras import ops
+
+from keras_snn import probe
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class Repeat(keras.layers.Layer):
+    """Present the same input at every time step.
+
+    ``y[b, t, ...] = x[b, ...]`` for t = 0, ..., n - 1. Nothing is computed: the values are broadcast, and copied only
+    where the backend has to (PyTorch returns a view). Put it after the first `Dense` or `Conv` of a still image, so
+    that this layer runs once and not once a step.
+
+    Inside ``keras_snn.probe.scope(n_steps=k)`` the input is presented for k steps instead of n.
+
+    Args:
+        n: int > 0, the number of time steps.
+        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+
+    Call arguments:
+        inputs: a tensor of any rank from 1 up; integers stay integers.
+
+    Input shape:
+        ``(batch, ...)``
+
+    Output shape:
+        ``(batch, n, ...)``
+
+    Raises:
+        ValueError: if ``n`` is not a positive int.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_snn.layers.time import Repeat
+        >>> images = np.zeros((32, 28, 28), dtype="float32")
+        >>> tuple(Repeat(10)(images).shape)
+        (32, 10, 28, 28)
+    """
+
+    def __init__(self, n, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise ValueError(f"`n` must be a positive int, the number of time steps; received {n!r}.")
+        self.n = n
+        self.input_spec = keras.layers.InputSpec(min_ndim=1)
+
+    def _n_steps(self):
+        scope = probe.current()
+        return self.n if scope is None or scope.n_steps is None else scope.n_steps
+
+    def call(self, inputs):
+        batch, *rest = ops.shape(inputs)
+        return ops.broadcast_to(ops.expand_dims(inputs, axis=1), (batch, self._n_steps(), *rest))
+
+    def compute_output_shape(self, input_shape):
+        batch, *rest = input_shape
+        return (batch, self._n_steps(), *rest)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "n": self.n}

@@ -1,0 +1,71 @@
+"""TemporalAveragePooling: the end of the time axis, by its mean."""
+
+import keras
+from keras import ops
+
+from keras_snn.layers.time.time_fold import check_time_axis
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class TemporalAveragePooling(keras.layers.Layer):
+    r"""Average over time; a spike train becomes a firing rate.
+
+    .. math:: y = \frac{\sum_t m_t x_t}{\max(\sum_t m_t, 1)}
+
+    with the mask :math:`m_t`, which is 1 at every step if none comes. An example of which no step counts gives 0, and
+    what stands at the masked steps does not matter, not even NaN. The sum is taken in float32 or wider under every
+    dtype policy, since rates of many steps overflow float16, and the mean is returned in the layer's compute dtype.
+
+    Args:
+        **kwargs: the usual arguments of a Keras layer. An ``activity_regularizer`` here sees rates: see
+            `keras_snn.regularizers` for why this trains better than one on the spikes.
+
+    Call arguments:
+        inputs: a tensor, time on axis 1.
+        mask: bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
+
+    Input shape:
+        ``(batch, time, ...)``; batch and time may be unknown.
+
+    Output shape:
+        ``(batch, ...)``
+
+    Raises:
+        ValueError: if the input has no time axis, or an empty one.
+
+    Example:
+        Two spikes in ten steps of 0.01 s are 20 Hz.
+
+        >>> import numpy as np
+        >>> from keras_snn.layers.time import TemporalAveragePooling
+        >>> spikes = np.zeros((1, 10, 3), dtype="float32")
+        >>> spikes[:, [2, 7]] = 1 / 0.01
+        >>> np.array(TemporalAveragePooling()(spikes)).tolist()
+        [[20.0, 20.0, 20.0]]
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        check_time_axis(self, input_shape)
+
+    def call(self, inputs, mask=None):
+        check_time_axis(self, inputs.shape)
+        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        if mask is None:
+            return ops.cast(ops.mean(x, axis=1), self.compute_dtype)
+        batch, time, *rest = ops.shape(x)
+        valid = ops.cast(ops.reshape(mask, (batch, time, *[1] * len(rest))), "bool")
+        count = ops.sum(ops.cast(valid, x.dtype), axis=1)
+        mean = ops.sum(ops.where(valid, x, 0), axis=1) / ops.maximum(count, 1)
+        return ops.cast(mean, self.compute_dtype)
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+    def compute_output_shape(self, input_shape):
+        check_time_axis(self, input_shape)
+        batch, _, *rest = input_shape
+        return (batch, *rest)

@@ -1,0 +1,19 @@
+"""The few functions that each backend writes in its own way; no other folder imports TensorFlow, JAX or PyTorch."""
+
+import importlib
+
+import keras
+
+_EXTRAS = ("tensorflow", "jax", "torch")
+if keras.config.backend() not in _EXTRAS:
+    raise ImportError(
+        f"keras_snn runs on the Keras backends {', '.join(_EXTRAS)}; the one in use is {keras.config.backend()!r}. "
+        "Set the environment variable KERAS_BACKEND before Keras is imported."
+    )
+
+_backend = importlib.import_module(f"{__name__}.{keras.config.backend()}")
+
+scan = _backend.scan
+straight_through = _backend.straight_through
+
+__all__ = ["scan", "straight_through"]

@@ -1,0 +1,131 @@
+"""The engine on JAX: ``lax.fori_loop`` with a custom VJP."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from keras_snn.ops.backend.purity import is_float, pure_call
+
+
+def scan(step, init, xs, params, length, reverse, gradient):
+    """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
+    if length is None:
+        length = jax.tree.leaves(xs)[0].shape[1]
+    run = _scan if gradient else _forward_only
+    return run(step, length, reverse, params, init, xs)
+
+
+@jax.custom_jvp
+def straight_through(value, like):
+    """Return ``value``; its gradient goes to ``like`` unchanged."""
+    del like
+    return value
+
+
+@straight_through.defjvp
+def _straight_through_jvp(primals, tangents):
+    value, _ = primals
+    return value, tangents[1].astype(value.dtype)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _forward_only(step, length, reverse, params, init, xs):
+    params, init, xs = lax.stop_gradient((params, init, xs))
+    return _forward(step, length, reverse, params, init, xs, keep_states=False)[:2]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _scan_rule(step, length, reverse, params, init, xs):
+    return _forward(step, length, reverse, params, init, xs, keep_states=False)[:2]
+
+
+def _scan_forward(step, length, reverse, params, init, xs):
+    outputs, final, states = _forward(step, length, reverse, params, init, xs, keep_states=True)
+    return (outputs, final), (params, init, xs, states)
+
+
+def _scan_backward(step, length, reverse, residuals, upstream):
+    params, init, xs, states = residuals
+    inputs, structure = jax.tree.flatten((params, init, xs))
+    d_outputs, d_final = (_real(nest) for nest in upstream)
+    n_params, n_state = len(_floats(params)), len(d_final)
+
+    def body(t, carry):
+        d_state, d_params = carry
+        state = jax.tree.map(lambda s: s[t], states)
+        leaves = jax.tree.leaves((params, state, _at(xs, t)))
+
+        def float_step(sources):
+            sources = iter(sources)
+            merged = [next(sources) if is_float(leaf) else leaf for leaf in leaves]
+            new_state, outputs = pure_call(step, *jax.tree.unflatten(structure, merged))
+            return _floats((outputs, new_state))
+
+        _, vjp = jax.vjp(float_step, _floats(leaves))
+        (grads,) = vjp([*_at(d_outputs, t), *d_state])
+        d_params = [a + b for a, b in zip(d_params, grads, strict=False)]
+        grads = grads[n_params:]
+        return (grads[:n_state], d_params), [(g, 1) for g in grads[n_state:]]
+
+    zeros = [jnp.zeros_like(p) for p in _floats(params)]
+    (d_init, d_params), d_xs = _walk(body, (d_final, zeros), length, not reverse)
+    grads = iter([*d_params, *d_init, *d_xs])
+    return jax.tree.unflatten(structure, [next(grads) if is_float(x) else None for x in inputs])
+
+
+_scan_rule.defvjp(_scan_forward, _scan_backward)
+_scan = jax.jit(_scan_rule, static_argnums=(0, 1, 2))
+
+
+def _forward(step, length, reverse, params, init, xs, *, keep_states):
+    structure = None
+
+    def body(t, state):
+        nonlocal structure
+        new_state, outputs = pure_call(step, params, state, _at(xs, t))
+        leaves, structure = jax.tree.flatten(outputs)
+        kept = [(s, 0) for s in jax.tree.leaves(state)] if keep_states else []
+        return new_state, [*((y, 1) for y in leaves), *kept]
+
+    final, rows = _walk(body, init, length, reverse)
+    n_outputs = structure.num_leaves
+    states = jax.tree.unflatten(jax.tree.structure(init), rows[n_outputs:]) if keep_states else None
+    return jax.tree.unflatten(structure, rows[:n_outputs]), final, states
+
+
+def _walk(body, carry, length, reverse):
+    """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time; join each row along its axis."""
+    axes = None
+
+    def rows_of(carry):
+        nonlocal axes
+        rows = body(0, carry)[1]
+        axes = [axis for _, axis in rows]
+        return [row for row, _ in rows]
+
+    examples = jax.eval_shape(rows_of, carry)
+    rows = [jnp.zeros((*e.shape[:a], length, *e.shape[a:]), e.dtype) for e, a in zip(examples, axes, strict=True)]
+
+    def iterate(i, loop):
+        carry, rows = loop
+        t = length - 1 - i if reverse else i
+        carry, new_rows = body(t, carry)
+        # Writing along axis 1 in place beats transposing to time-major and back at every size.
+        update = lax.dynamic_update_index_in_dim
+        return carry, [update(r, row, t, axis) for r, (row, axis) in zip(rows, new_rows, strict=True)]
+
+    return lax.fori_loop(0, length, iterate, (carry, rows))
+
+
+def _at(xs, t):
+    return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, t, 1, keepdims=False), xs)
+
+
+def _floats(nest):
+    return [leaf for leaf in jax.tree.leaves(nest) if is_float(leaf)]
+
+
+def _real(cotangents):
+    return [ct for ct in jax.tree.leaves(cotangents) if ct.dtype != jax.dtypes.float0]

@@ -1,0 +1,79 @@
+"""The checks that every backend makes of a step function while it traces it."""
+
+import keras
+from keras import tree
+
+_HINT = "pass what it needs as `params`, as state or as `xs`"
+
+
+class _PureScope(keras.StatelessScope):
+    """A scope in which touching a Keras variable is an error."""
+
+    def get_current_value(self, variable):
+        raise ValueError(
+            f"`step` reads the variable {variable.path!r}. A step has to be pure, as it is traced once, run many "
+            f"times and run again for the gradient: {_HINT}."
+        )
+
+    def add_update(self, update):
+        raise ValueError(
+            f"`step` changes the variable {update[0].path!r} (a random number without a fixed seed does that too). "
+            f"A step has to be pure, as it is run again for the gradient: {_HINT}; draw random numbers before the "
+            "scan and pass them in `xs`."
+        )
+
+
+def pure_call(step, params, state, x):
+    """Call ``step`` where it can touch no variable, and check that it returns a state like the one it was given."""
+    if isinstance(x, tuple) and not x:
+        x = None  # a scan without inputs
+    with _PureScope():
+        result = step(params, state, x)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ValueError(f"`step` has to return the pair (state, outputs); it returned {_describe(result)}.")
+    new_state, outputs = result
+    try:
+        tree.assert_same_structure(state, new_state)
+    except (ValueError, TypeError):
+        same = False
+    else:
+        same = all(map(_alike, tree.flatten(state), tree.flatten(new_state)))
+    if not same:
+        raise ValueError(
+            "`step` has to return a state of the structure, shapes and dtypes that it was given. "
+            f"Given: {_describe(state)}. Returned: {_describe(new_state)}. Cast or broadcast `init` to match."
+        )
+    for leaf in tree.flatten(outputs):
+        if len(leaf.shape) == 0:
+            raise ValueError(
+                "`step` returned an output without a batch axis. Outputs are joined along axis 1, after the batch: "
+                "return shapes (batch, ...)."
+            )
+    return new_state, outputs
+
+
+def raise_captured(names):
+    """Refuse a step that closes over tensors or variables."""
+    raise ValueError(
+        f"`step` closes over tensors or variables ({', '.join(sorted(names))}). No gradient would reach them: {_HINT}."
+    )
+
+
+def is_float(leaf):
+    """Tell whether a gradient can flow through ``leaf``."""
+    return "float" in keras.backend.standardize_dtype(leaf.dtype)
+
+
+def _alike(a, b):
+    if keras.backend.standardize_dtype(a.dtype) != keras.backend.standardize_dtype(b.dtype):
+        return False
+    return len(a.shape) == len(b.shape) and all(m == n or None in (m, n) for m, n in zip(a.shape, b.shape, strict=True))
+
+
+def _describe(nest):
+    def one(leaf):
+        if not hasattr(leaf, "dtype"):
+            return repr(leaf)
+        return f"{keras.backend.standardize_dtype(leaf.dtype)}{tuple(leaf.shape)}"
+
+    return tree.map_structure(one, nest)

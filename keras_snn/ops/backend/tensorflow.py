@@ -1,0 +1,209 @@
+"""The engine on TensorFlow: ``tf.while_loop`` inside ``tf.custom_gradient``.
+
+Each of the two loops is a ``tf.function`` of its own, compiled by XLA where the number of steps is static. XLA needs
+not own the model around it: the loop alone is what it makes fast.
+"""
+
+import functools
+import threading
+
+import tensorflow as tf
+
+# The public API has no dynamic_update_slice, which alone writes axis 1 in place: TensorArray and two transposes take
+# twice the time. The module has been part of every TensorFlow wheel since 2018.
+from tensorflow.compiler.tf2xla.python import xla
+
+from keras_snn.ops.backend.purity import is_float, pure_call, raise_captured
+
+#: In eager mode every new (batch, time) shape costs a compilation. The first one is compiled at once, a later one when
+#: it has come `_PATIENCE` times, and no more than `_MOST_SHAPES` a step: others run in the graph's own loop.
+_PATIENCE = 3
+_MOST_SHAPES = 8
+
+
+def scan(step, init, xs, params, length, reverse, gradient):
+    """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
+    loops = _Loops(step, reverse)
+    compiled = loops.choose(init, xs, length)
+    if not gradient:
+        return loops.forward(compiled, False)(*_detached((params, init, xs)), length)[:2]
+
+    structure = None
+
+    @tf.custom_gradient
+    def run(*flat):
+        nonlocal structure
+        inputs = _detached(tf.nest.pack_sequence_as((params, init, xs), flat))
+        outputs, final, states = loops.forward(compiled, True)(*inputs, length)
+        structure = (outputs, final)
+
+        def grad(*upstream):
+            upstream = [u for u, result in zip(upstream, tf.nest.flatten(structure), strict=True) if is_float(result)]
+            grads = iter(loops.backward(compiled)(*inputs, *_detached((states, upstream)), length))
+            return [_once_differentiable(next(grads)) if is_float(x) else None for x in flat]
+
+        return tf.nest.flatten(structure), grad
+
+    results = run(*tf.nest.flatten((params, init, xs)))
+    return tf.nest.pack_sequence_as(structure, tf.nest.flatten(results))
+
+
+def straight_through(value, like):
+    """Return ``value``; its gradient goes to ``like`` unchanged."""
+
+    @tf.custom_gradient
+    def through(value, like):
+        return tf.identity(value), lambda upstream: (None, tf.cast(upstream, like.dtype))
+
+    return through(value, like)
+
+
+@functools.lru_cache(maxsize=256)
+class _Loops:
+    """The compiled loops of one step in one direction; equal steps share them."""
+
+    def __init__(self, step, reverse):
+        self.step = step
+        self.reverse = reverse
+        self.seen = {}
+        self.functions = {}
+        self.lock = threading.Lock()  # MirroredStrategy calls from one thread a replica
+
+    def choose(self, init, xs, length):
+        """Tell whether XLA is worth its compilation for inputs of these shapes."""
+        xs, init = tf.nest.flatten(xs), tf.nest.flatten(init)
+        if any(x.shape[1] is None for x in xs):
+            return False  # sequences of many lengths
+        if not tf.executing_eagerly():
+            return True
+        shapes = (length, *(tuple(leaf.shape) for leaf in init + xs))
+        with self.lock:
+            first = not self.seen
+            self.seen[shapes] = self.seen.get(shapes, 0) + (_PATIENCE if first else 1)
+            compiled = [shape for shape, times in self.seen.items() if times >= _PATIENCE]
+        return shapes in compiled[:_MOST_SHAPES]
+
+    def forward(self, compiled, keep_states):
+        """Return the function (params, init, xs, length) -> (outputs, final state, states)."""
+        return self._function(_forward, compiled, keep_states=keep_states)
+
+    def backward(self, compiled):
+        """Return the function (params, init, xs, states, upstream, length) -> gradients of the float inputs."""
+        return self._function(_backward, compiled)
+
+    def _function(self, loop, compiled, **kwargs):
+        key = (loop, compiled, *kwargs.values())
+        with self.lock:
+            if key not in self.functions:
+
+                def run(*args):
+                    result = loop(self.step, self.reverse, compiled, *args, **kwargs)
+                    captured = tf.compat.v1.get_default_graph().external_captures
+                    if captured:
+                        raise_captured(tensor.name for tensor in captured)
+                    return result
+
+                self.functions[key] = tf.function(
+                    run, jit_compile=compiled, autograph=False, reduce_retracing=True
+                )
+            return self.functions[key]
+
+
+def _forward(step, reverse, compiled, params, init, xs, length, *, keep_states):
+    def body(t, state):
+        new_state, outputs = pure_call(step, params, state, _at(xs, t))
+        kept = [(s, 0) for s in tf.nest.flatten(state)] if keep_states else []
+        nonlocal structure
+        structure = outputs
+        return new_state, [*((y, 1) for y in tf.nest.flatten(outputs)), *kept]
+
+    structure = None
+    final, rows = _walk(body, init, _length(xs, length), reverse, compiled)
+    n_outputs = len(tf.nest.flatten(structure))
+    return tf.nest.pack_sequence_as(structure, rows[:n_outputs]), final, rows[n_outputs:]
+
+
+def _backward(step, reverse, compiled, params, init, xs, states, upstream, length):
+    n_state = sum(map(is_float, tf.nest.flatten(init)))
+    d_outputs, d_final = upstream[: len(upstream) - n_state], upstream[len(upstream) - n_state :]
+    n_params = sum(map(is_float, tf.nest.flatten(params)))
+
+    def body(t, carry):
+        d_state, d_params = carry
+        state = tf.nest.pack_sequence_as(init, [s[t] for s in states])
+        inputs = (params, state, _at(xs, t))
+        sources = _floats(inputs)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            new_state, outputs = pure_call(step, *inputs)
+            targets = _floats((outputs, new_state))
+        grads = tape.gradient(targets, sources, [*_at(d_outputs, t), *d_state], tf.UnconnectedGradients.ZERO)
+        d_params = [a + b for a, b in zip(d_params, grads, strict=False)]
+        grads = grads[n_params:]
+        return (grads[:n_state], d_params), [(g, 1) for g in grads[n_state:]]
+
+    zeros = [tf.zeros_like(p) for p in _floats(params)]
+    (d_init, d_params), d_xs = _walk(body, (d_final, zeros), _length(xs, length), not reverse, compiled)
+    return [*d_params, *d_init, *d_xs]
+
+
+def _walk(body, carry, length, reverse, compiled):
+    """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time; join each row along its axis."""
+    _, examples = body(0, carry)  # for shapes and dtypes only: nothing of it is computed
+    if compiled:
+        rows = [tf.zeros(_insert(tf.shape(row), axis, length), row.dtype) for row, axis in examples]
+    else:
+        rows = [tf.TensorArray(row.dtype, length, element_shape=row.shape) for row, _ in examples]
+
+    def write(rows_t, t, row, axis):
+        if not compiled:
+            return rows_t.write(t, row)
+        start = tf.one_hot(axis, len(row.shape) + 1, t, 0, dtype=t.dtype)
+        return xla.dynamic_update_slice(rows_t, tf.expand_dims(row, axis), start)
+
+    def iterate(i, carry, rows):
+        t = length - 1 - i if reverse else i
+        new_carry, new_rows = body(t, carry)
+        for new, old in zip(tf.nest.flatten(new_carry), tf.nest.flatten(carry), strict=True):
+            new.set_shape(old.shape)
+        return i + 1, new_carry, [write(r, t, *new) for r, new in zip(rows, new_rows, strict=True)]
+
+    _, carry, rows = tf.while_loop(lambda i, *_: i < length, iterate, (tf.constant(0), carry, rows))
+    if not compiled:
+        rows = [_move_time(r.stack(), axis) for r, (_, axis) in zip(rows, examples, strict=True)]
+    return carry, rows
+
+
+def _move_time(rows, axis):
+    order = list(range(len(rows.shape)))
+    order.insert(axis, order.pop(0))
+    return tf.transpose(rows, order) if axis else rows
+
+
+def _insert(shape, axis, length):
+    return tf.concat([shape[:axis], [length], shape[axis:]], 0)
+
+
+def _length(xs, length):
+    return tf.shape(tf.nest.flatten(xs)[0])[1] if length is None else tf.constant(length)
+
+
+def _at(xs, t):
+    return tf.nest.map_structure(lambda x: x[:, t], xs)
+
+
+def _floats(nest):
+    return [leaf for leaf in tf.nest.flatten(nest) if is_float(leaf)]
+
+
+def _detached(nest):
+    # The tape must not record the inner function: its own gradient would carry TensorLists out of XLA.
+    return tf.nest.map_structure(lambda x: tf.stop_gradient(tf.convert_to_tensor(x)), nest)
+
+
+@tf.custom_gradient
+def _once_differentiable(gradient):
+    def refuse(_):
+        raise NotImplementedError("`scan` has no second derivative on TensorFlow: call it with unroll=True for one.")
+
+    return tf.identity(gradient), refuse

@@ -1,0 +1,58 @@
+"""Random numbers that depend on what they are for, not on when they are drawn."""
+
+import math
+
+import keras
+from keras import ops
+
+
+def uniform_by_index(index, shape, seed):
+    """Draw from U[0, 1), for each sample by its index and the seed alone.
+
+    Each value is a hash of (seed, index, unit), by the finaliser of MurmurHash3 (Appleby 2011, public domain): the same
+    on every backend, and whatever samples share the batch.
+
+    Args:
+        index: Integer tensor ``(batch,)``, below 2^31.
+        shape: Tuple of integers, the units of a sample.
+        seed: Integer.
+
+    Returns:
+        float32 tensor ``(batch, *shape)``.
+    """
+    units = _hash(_add(_words(ops.arange(math.prod(shape), dtype="int32")), _word(0x9E3779B9 * (seed + 1))))
+    hashed = _hash(_add(ops.expand_dims(_hash(_words(index)), 1), units))
+    # 24 bits are all that float32 holds of a number below 1.
+    values = ops.cast(ops.right_shift(hashed, _word(8)), "float32") * 2.0**-24
+    return ops.reshape(values, (-1, *shape))
+
+
+def _hash(h):
+    h = _multiply(ops.bitwise_xor(h, ops.right_shift(h, _word(16))), _word(0x85EBCA6B))
+    h = _multiply(ops.bitwise_xor(h, ops.right_shift(h, _word(13))), _word(0xC2B2AE35))
+    return ops.bitwise_xor(h, ops.right_shift(h, _word(16)))
+
+
+def _add(a, b):
+    return _low(ops.add(a, b))
+
+
+def _multiply(a, b):
+    return _low(ops.multiply(a, b))
+
+
+def _dtype():
+    # PyTorch does no arithmetic on uint32; the low half of an int64 is the same number.
+    return "int64" if keras.config.backend() == "torch" else "uint32"
+
+
+def _words(x):
+    return _low(ops.cast(x, _dtype()))
+
+
+def _word(value):
+    return ops.convert_to_tensor(value & 0xFFFFFFFF, dtype=_dtype())
+
+
+def _low(x):
+    return ops.bitwise_and(x, _word(0xFFFFFFFF)) if _dtype() == "int64" else x

@@ -1,0 +1,324 @@
+"""Regularizers that keep activities, such as firing rates, at a target or within a range.
+
+As the ``activity_regularizer`` of a spiking layer that returns sequences, a regularizer sees ``(batch, time, ...)``
+values. Keras adds the penalty up over every element and divides the sum by the batch size (from Keras 3.14 on; earlier
+versions do not divide).
+
+A spike train is 0 or 1/dt at each step: at ``dt=0.01`` it is either 0 or 100 Hz, never within ``target=(10, 20)``, so
+that a penalty on each step pushes every step and can never be satisfied. Penalise the rate averaged over time instead,
+which trains better. Either way does it::
+
+    Dense(128, ...), SpikingActivation("relu", dt=0.01, activity_regularizer=L2(1e-4, target=(10, 20), time_axis=1))
+    TemporalAveragePooling(activity_regularizer=L2(1e-4, target=(10, 20)))
+
+All penalties are computed in float32 (float64 for float64 values), so that sums of float16 activities do not overflow.
+"""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def _bound(name, value):
+    """Return a target as a float, or as an array of at least one axis."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"`{name}` must be a number or a numeric array, received {value!r}.")
+    return array if array.ndim else float(array)
+
+
+def _penalty(l1, l2):
+    if l1 == 0 and l2 == 0:
+        warnings.warn("l1 and l2 are both 0: this regularizer penalises nothing. Set at least one.", stacklevel=3)
+    return keras.regularizers.L1L2(l1=l1, l2=l2)
+
+
+def _check_axes(name, axes, x):
+    if not all(-x.ndim <= axis < x.ndim for axis in axes):
+        raise ValueError(f"`{name}` {axes} does not exist in an activity of shape {tuple(x.shape)}.")
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class RangedRegularizer(keras.regularizers.Regularizer):
+    r"""Penalise the distance to a target value or to a target range.
+
+    The error of a value :math:`x` is
+
+    .. math::
+
+        e = x - t \quad \text{(one target } t \text{)}, \qquad
+        e = \max(t_{min} - x, 0) + \max(x - t_{max}, 0) \quad \text{(a range)}
+
+    and the penalty is ``regularizer(e)``, by default :math:`0.01 \sum e^2`. With ``time_axis``, :math:`x` is the
+    activity averaged over that axis, a rate if the activity is a spike train.
+
+    As the ``activity_regularizer`` of a layer that returns sequences it sees ``(batch, time, ...)`` values; Keras sums
+    the penalty over all of them and divides by the batch size. Without ``time_axis`` every single step is penalised,
+    and a spike train, which is 0 or 1/dt at each step, can never be within a range between the two: to steer rates,
+    pass ``time_axis=1``, or put the regularizer on a `TemporalAveragePooling` layer. That trains better.
+
+    The penalty is computed in float32, whatever the mixed-precision policy (in float64 for float64 activities).
+
+    Args:
+        target: number, array, or tuple (or list) ``(min, max)`` of two numbers or arrays, in the units of the activity
+            (Hz for spikes of height 1/dt). An array broadcasts against the activity, after the average over time.
+            Only a tuple or list is a range: pass one target per unit as a NumPy array. Default 0.
+        regularizer: what is applied to the error: a Keras regularizer, its name or config, or any function of one
+            tensor that gives a scalar (a function must be registered with Keras to be saved). Default None:
+            ``keras.regularizers.L1L2(l2=0.01)``.
+        time_axis: int, keyword only: the axis of the activity that is averaged over first, 1 in this package. Default
+            None: every element of the activity is penalised as it comes.
+
+    Raises:
+        ValueError: if a range does not have two values or has min > max; when called, if there is no ``time_axis``.
+        TypeError: if ``target`` is not numeric, or ``time_axis`` neither None nor an int.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_snn.regularizers import RangedRegularizer
+        >>> regularizer = RangedRegularizer(target=(10, 20), regularizer="l1")  # 0.01 a Hz outside the range
+        >>> round(float(regularizer(np.array([5.0, 15.0, 30.0], dtype="float32"))), 4)
+        0.15
+    """
+
+    def __init__(self, target=0, regularizer=None, *, time_axis=None):
+        if isinstance(target, tuple | list):
+            if len(target) != 2:
+                raise ValueError(
+                    f"`target` as a range must have two values (min, max), received {len(target)}: {target!r}. "
+                    "Pass one target per unit as a NumPy array."
+                )
+            low, high = (_bound("target", value) for value in target)
+            if np.any(np.greater(low, high)):
+                raise ValueError(f"`target` as a range (min, max) must have min <= max, received {target!r}.")
+            self.target = (low, high)
+        else:
+            self.target = _bound("target", target)
+        if time_axis is not None and not isinstance(time_axis, int):
+            raise TypeError(f"`time_axis` must be None or an int, received {time_axis!r}.")
+        self.regularizer = keras.regularizers.get(regularizer) or keras.regularizers.L1L2(l2=0.01)
+        self.time_axis = time_axis
+
+    def __call__(self, x):
+        x = self._observe(x)
+        if isinstance(self.target, tuple):
+            low, high = (ops.convert_to_tensor(bound, dtype=x.dtype) for bound in self.target)
+            return self.regularizer(ops.relu(low - x) + ops.relu(x - high))
+        return self.regularizer(x - ops.convert_to_tensor(self.target, dtype=x.dtype))
+
+    def _observe(self, x):
+        """Return the values that are compared with the target."""
+        x = ops.convert_to_tensor(x)
+        x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+        if self.time_axis is None:
+            return x
+        _check_axes("time_axis", (self.time_axis,), x)
+        return ops.mean(x, axis=self.time_axis)
+
+    def get_config(self):
+        target = list(self.target) if isinstance(self.target, tuple) else self.target
+        return {
+            "target": keras.saving.serialize_keras_object(target),
+            "regularizer": keras.regularizers.serialize(self.regularizer),
+            "time_axis": self.time_axis,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class L1L2(RangedRegularizer):
+    r"""L1 and L2 penalties on the distance to a target value or range.
+
+    .. math:: l_1 \sum |e| + l_2 \sum e^2
+
+    with the error :math:`e` of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalises each step
+    unless ``time_axis`` is given; see `RangedRegularizer` for why rates averaged over time train better.
+
+    Args:
+        l1: float >= 0, the factor of the L1 penalty. Default 0.
+        l2: float >= 0, the factor of the L2 penalty. Default 0.
+        target: number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
+        time_axis: int or None, keyword only: average over this axis first. Default None.
+
+    Raises:
+        ValueError: if a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
+
+    Warns:
+        UserWarning: if both factors are 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_snn.regularizers import L1L2
+        >>> float(L1L2(l1=0.5, l2=0.25, target=1.0)(np.array([3.0], dtype="float32")))  # 0.5 * 2 + 0.25 * 4
+        2.0
+    """
+
+    def __init__(self, l1=0.0, l2=0.0, target=0, *, time_axis=None):
+        super().__init__(target, _penalty(l1, l2), time_axis=time_axis)
+        self.l1 = self.regularizer.l1
+        self.l2 = self.regularizer.l2
+
+    def get_config(self):
+        config = super().get_config()
+        del config["regularizer"]
+        return {"l1": self.l1, "l2": self.l2, **config}
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class L1(RangedRegularizer):
+    r"""L1 penalty :math:`l_1 \sum |e|` on the distance to a target value or range.
+
+    The error :math:`e` is that of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalises each
+    step unless ``time_axis`` is given; see `RangedRegularizer` for why rates averaged over time train better.
+
+    Args:
+        l1: float >= 0, the factor of the penalty. Default 0.01.
+        target: number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
+        time_axis: int or None, keyword only: average over this axis first. Default None.
+
+    Raises:
+        ValueError: if ``l1`` is negative or not finite, or the target is invalid (see `RangedRegularizer`).
+
+    Warns:
+        UserWarning: if ``l1`` is 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_snn.regularizers import L1
+        >>> float(L1(0.5, target=(10, 20))(np.array([8.0, 15.0, 24.0], dtype="float32")))  # 0.5 * (2 + 0 + 4)
+        3.0
+    """
+
+    def __init__(self, l1=0.01, target=0, *, time_axis=None):
+        super().__init__(target, _penalty(l1, 0.0), time_axis=time_axis)
+        self.l1 = self.regularizer.l1
+
+    def get_config(self):
+        config = super().get_config()
+        del config["regularizer"]
+        return {"l1": self.l1, **config}
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class L2(RangedRegularizer):
+    r"""L2 penalty :math:`l_2 \sum e^2` on the distance to a target value or range.
+
+    The error :math:`e` is that of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalises each
+    step unless ``time_axis`` is given; see `RangedRegularizer` for why rates averaged over time train better.
+
+    Args:
+        l2: float >= 0, the factor of the penalty. Default 0.01.
+        target: number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
+        time_axis: int or None, keyword only: average over this axis first. Default None.
+
+    Raises:
+        ValueError: if ``l2`` is negative or not finite, or the target is invalid (see `RangedRegularizer`).
+
+    Warns:
+        UserWarning: if ``l2`` is 0.
+
+    Example:
+        One example, ten steps of dt = 0.01 s, one spike: 10 Hz on average, which is within the range.
+
+        >>> import numpy as np
+        >>> from keras_snn.regularizers import L2
+        >>> spikes = np.zeros((1, 10, 1), dtype="float32")
+        >>> spikes[0, 3, 0] = 100.0
+        >>> float(L2(1.0, target=(10, 20), time_axis=1)(spikes))
+        0.0
+        >>> float(L2(1.0, target=(10, 20))(spikes))  # nine silent steps and one of 100 Hz: 9 * 10^2 + 80^2
+        7300.0
+    """
+
+    def __init__(self, l2=0.01, target=0, *, time_axis=None):
+        super().__init__(target, _penalty(0.0, l2), time_axis=time_axis)
+        self.l2 = self.regularizer.l2
+
+    def get_config(self):
+        config = super().get_config()
+        del config["regularizer"]
+        return {"l2": self.l2, **config}
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class Percentile(RangedRegularizer):
+    r"""L1 and L2 penalties on a percentile of the activity, for example on the highest rate in the batch.
+
+    .. math:: l_1 \sum |e(p)| + l_2 \sum e(p)^2, \qquad p = (1 - w) \, x_{(k)} + w \, x_{(k+1)}
+
+    where :math:`x_{(0)} \le \dots \le x_{(N-1)}` are the values along ``axis``, :math:`k + w = (N - 1) q / 100` with
+    :math:`k` an integer and :math:`0 \le w < 1` (linear interpolation), and :math:`e` is the error of
+    `RangedRegularizer`. :math:`q = 100` is the maximum. The gradient flows only into the values that make up :math:`p`.
+
+    With ``time_axis`` the activity is averaged over time first; ``axis`` then counts the axes that are left. Keras
+    divides the penalty by the batch size even when ``axis`` has already reduced the batch: scale the factors
+    accordingly. For rates averaged over time rather than single steps, see `RangedRegularizer`.
+
+    Args:
+        percentile: float in [0, 100], the q above. Default 100.
+        axis: int or tuple of ints: the axis or axes the percentile is taken over. Default 0, the batch.
+        target: number, array or range ``(min, max)``, as in `RangedRegularizer`; an array broadcasts against the
+            percentiles. Default 0.
+        l1: float >= 0, the factor of the L1 penalty. Default 0.
+        l2: float >= 0, the factor of the L2 penalty. Default 0.
+        time_axis: int or None, keyword only: average over this axis first. Default None.
+
+    Raises:
+        ValueError: if ``percentile`` is outside [0, 100], a factor is negative or not finite, or the target is invalid;
+            when called, if the activity does not have ``axis``.
+        TypeError: if ``axis`` is neither an int nor a tuple of ints.
+
+    Warns:
+        UserWarning: if both factors are 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_snn.regularizers import Percentile
+        >>> rates = np.array([[1.0, 50.0], [3.0, 150.0]], dtype="float32")  # (batch, units)
+        >>> float(Percentile(100, target=(0, 100), l1=1.0)(rates))  # 3 is within the range, 150 is 50 above it
+        50.0
+        >>> float(Percentile(50, l1=1.0)(rates))  # medians over the batch: 2 and 100
+        102.0
+    """
+
+    def __init__(self, percentile=100, axis=0, target=0, l1=0.0, l2=0.0, *, time_axis=None):
+        super().__init__(target, _penalty(l1, l2), time_axis=time_axis)
+        if not 0 <= percentile <= 100:
+            raise ValueError(f"`percentile` must be within [0, 100], received {percentile!r}.")
+        # A config that went through JSON brings a list.
+        self.axis = tuple(axis) if isinstance(axis, list) else axis
+        if not self._axes or not all(isinstance(a, int) for a in self._axes):
+            raise TypeError(f"`axis` must be an int or a tuple of ints, received {axis!r}.")
+        self.percentile = float(percentile)
+        self.l1 = self.regularizer.l1
+        self.l2 = self.regularizer.l2
+
+    @property
+    def _axes(self):
+        return self.axis if isinstance(self.axis, tuple) else (self.axis,)
+
+    def _observe(self, x):
+        x = super()._observe(x)
+        _check_axes("axis", self._axes, x)
+        if self.percentile == 100:
+            return ops.max(x, axis=self._axes)
+        x = ops.moveaxis(x, self._axes, tuple(range(len(self._axes))))
+        # Not ops.quantile: PyTorch's refuses more than 2**24 elements, which one convolution's activity can have.
+        x = ops.sort(ops.reshape(x, (-1, *ops.shape(x)[len(self._axes) :])), axis=0)
+        position = ops.cast(ops.shape(x)[0] - 1, x.dtype) * (self.percentile / 100)
+        lower = ops.floor(position)
+        weight = position - lower
+        low = ops.take(x, ops.cast(lower, "int32"), axis=0)
+        high = ops.take(x, ops.cast(ops.ceil(position), "int32"), axis=0)
+        return low + weight * (high - low)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["regularizer"]
+        axis = list(self.axis) if isinstance(self.axis, tuple) else self.axis
+        return {"percentile": self.percentile, "axis": axis, "l1": self.l1, "l2": self.l2, **config}
