@@ -1,0 +1,30 @@
+"""Spiking neural networks as ordinary Keras 3 layers."""
+
+try:
+    import keras  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "keras_snn needs Keras and one of its backends. Install one of them with the package: "
+        "pip install keras_snn[tensorflow], keras_snn[jax] or keras_snn[torch], and name it in KERAS_BACKEND."
+    ) from error
+
+from keras_snn import callbacks, constraints, layers, regularizers
+from keras_snn._version import __version__
+from keras_snn.config import default
+from keras_snn.inspector import inspect
+from keras_snn.layers import Alpha, Lowpass, Repeat, SpikingActivation, TimeFold
+
+__all__ = [
+    "Alpha",
+    "Lowpass",
+    "Repeat",
+    "SpikingActivation",
+    "TimeFold",
+    "__version__",
+    "callbacks",
+    "constraints",
+    "default",
+    "inspect",
+    "layers",
+    "regularizers",
+]

@@ -27,6 +27,7 @@ class Scope:
     sample_index: Any = None
     seed: int = 0
     n_draws: int = 0
+    makes_time: bool = False
 
 
 @contextlib.contextmanager
@@ -54,6 +55,15 @@ def current():
     """Return the innermost scope that is open in this thread, or None."""
     stack = getattr(_local, "stack", None)
     return stack[-1] if stack else None
+
+
+def n_steps(own):
+    """Return the number of steps to make where a layer's own number is ``own``."""
+    scope = current()
+    if scope is None:
+        return own
+    scope.makes_time = True
+    return scope.n_steps or own
 
 
 def draws_by_index():

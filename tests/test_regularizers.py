@@ -159,7 +159,7 @@ def test_integers_are_penalised():
     assert value(L1(0.5, target=1)(np.array([0, 1, 4]))) == 0.5 * (1 + 0 + 3)
 
 
-@pytest.mark.parametrize("target, time_axis", zip([*TARGETS, [10, 20]], [None, 1] * 3, strict=True), ids=str)
+@pytest.mark.parametrize("target, time_axis", list(zip([*TARGETS, [10, 20]], [None, 1] * 3, strict=True)), ids=str)
 def test_config_survives_json(target, time_axis):
     for regularizer in (
         RangedRegularizer(target, keras.regularizers.L1(0.3), time_axis=time_axis),

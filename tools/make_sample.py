@@ -1,12 +1,13 @@
 """Make keras_snn/data/fashion_mnist_sample.npz, the sample of Fashion-MNIST inside the package.
 
-Run it from the root of the repository, with Fashion-MNIST in reach of Keras (a network, or its files under KERAS_HOME):
+Run it from the root of the repository, with the package installed (pip install -e .) and Fashion-MNIST within reach of
+Keras (over the network, or its files under KERAS_HOME):
 
     python tools/make_sample.py
 
-The file stays under 3 MB with 780 training and 100 test images of each class, drawn with a seed from the training and the
-test set. Image k has class k mod 10, so that every slice from the start is balanced. The images are the same on every run; the
-bytes may differ with another release of liblzma, so put the SHA-256 that is printed into keras_snn/data/sample.py.
+It draws 780 training and 100 test images of each class with a seed, as many as fit into 3 MB. Image k has class
+k mod 10, so every slice from the start is balanced. The images are the same on every run; the bytes may differ with
+another release of liblzma, so put the SHA-256 that is printed into keras_snn/data/sample.py.
 """
 
 import hashlib
@@ -39,10 +40,11 @@ def pack(file, images, labels):
     padded = np.pad(images.astype(np.int16), ((0, 0), (1, 0), (1, 0)))
     prediction = sample.predict(padded[:, 1:, :-1], padded[:, :-1, 1:], padded[:, :-1, :-1])
     mask = images > 0
+    residuals = (images - prediction)[mask].astype(np.uint8)
     np.savez(
         file,
-        mask=xz(np.packbits(mask, axis=-1), lc=0, lp=2, pb=2),  # four bytes a row
-        residuals=xz((images - prediction)[mask].astype(np.uint8), lc=4, pb=0, dict_size=4096),  # noise: nothing repeats
+        mask=xz(np.packbits(mask, axis=-1), lc=0, lp=2, pb=2),  # a row is four bytes
+        residuals=xz(residuals, lc=4, pb=0, dict_size=4096),  # noise: nothing repeats
         labels=xz(labels),
     )
 

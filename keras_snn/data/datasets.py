@@ -43,9 +43,9 @@ Split = tuple[np.ndarray, np.ndarray]
 def load(name: str, *, source: str = "keras", data_dir: str | os.PathLike | None = None) -> tuple[Split, Split]:
     """Load an image set, ready to train with.
 
-    Images are float32 in [0, 1], four bytes a pixel (188 MB for the 60,000 training images of Fashion-MNIST): every set has
-    the same range, whatever its files hold. Grey images come as (n, height, width), without a channel axis; coloured ones as
-    (n, height, width, 3), or (n, 3, height, width) if ``keras.config.image_data_format()`` is "channels_first".
+    Images are float32 in [0, 1] for every set, whatever range its files have: four bytes a pixel, so 188 MB for the
+    60,000 training images of Fashion-MNIST. Grey images are (n, height, width), without a channel axis; coloured ones
+    are (n, height, width, 3), or (n, 3, height, width) where ``keras.config.image_data_format()`` is "channels_first".
 
     | name | images | train, test |
     |---|---|---|
@@ -53,18 +53,19 @@ def load(name: str, *, source: str = "keras", data_dir: str | os.PathLike | None
     | "mnist" | 28 x 28 | 60,000, 10,000 |
     | "cifar10" | 32 x 32 x 3 | 50,000, 10,000 |
     | "digits" | 8 x 8, from scikit-learn | 1,437, 360: a split stratified by class, with seed 0 |
-    | "fashion_mnist_sample" | 28 x 28, from this package, no network | 7,800, 1,000, balanced: image k has class k mod 10 |
+    | "fashion_mnist_sample" | 28 x 28, from this package: no network | 7,800, 1,000: image k has class k mod 10 |
 
-    The sample's images are rows of "fashion_mnist", drawn with a seed; its licence is FASHION_MNIST_LICENSE.txt beside it.
+    The sample is drawn with a seed from the training and the test images of "fashion_mnist"; their licence is in
+    FASHION_MNIST_LICENSE.txt beside it.
 
     Args:
         name: str, a name of the table.
-        source: str, where the first three sets come from; the others have one source and ignore it. "keras", the default, is
-            ``keras.datasets``: it keeps its files under the folder in the environment variable KERAS_HOME. "tfds" is
-            TensorFlow Datasets: files that are prepared in ``data_dir`` are read without a network. Both give the same arrays
-            in the same order.
-        data_dir: str or path, the folder of TensorFlow Datasets. Default None, its own choice (the environment variable
-            TFDS_DATA_DIR, or ~/tensorflow_datasets). Only with ``source="tfds"``.
+        source: str, where the first three sets come from; the other two ignore it. "keras", the default, is
+            ``keras.datasets``, whose files are in the folder that the environment variable KERAS_HOME names. "tfds" is
+            TensorFlow Datasets; where ``data_dir`` holds the prepared set, no network is needed. Both give the same
+            arrays in the same order.
+        data_dir: str or path, the folder of TensorFlow Datasets. Default None, its own choice: the environment variable
+            TFDS_DATA_DIR, or ~/tensorflow_datasets. Only with ``source="tfds"``.
 
     Returns:
         ``(x_train, y_train), (x_test, y_test)``. Labels are int64 (n,).
@@ -72,8 +73,8 @@ def load(name: str, *, source: str = "keras", data_dir: str | os.PathLike | None
     Raises:
         ValueError: An unknown name or source; a ``data_dir`` without ``source="tfds"``.
         ImportError: The set needs an optional package; the message names the extra to install.
-        OSError: The set can be neither read nor downloaded; the message says where to put the files. Or the embedded sample is
-            damaged.
+        OSError: The set can be neither read nor downloaded (the message says where to put the files), or the embedded
+            sample is missing or damaged.
 
     Example:
         >>> from keras_snn import data
@@ -97,10 +98,8 @@ def load(name: str, *, source: str = "keras", data_dir: str | os.PathLike | None
         splits = _from_keras(name)
     else:
         splits = _from_tfds(name, data_dir)
-    (x_train, y_train), (x_test, y_test) = (
-        (np.divide(x, white, dtype=np.float32), y.reshape(-1).astype(np.int64)) for x, y in splits
-    )
-    return (x_train, y_train), (x_test, y_test)
+    train, test = ((np.divide(x, white, dtype=np.float32), y.reshape(-1).astype(np.int64)) for x, y in splits)
+    return train, test
 
 
 def class_names(name: str) -> tuple[str, ...]:
@@ -141,27 +140,27 @@ def _from_tfds(name, data_dir):
         if not builder.is_prepared():
             try:
                 builder.download_and_prepare()
-            except OSError as error:
+            except (OSError, tfds.download.DownloadError) as error:
                 raise _unreachable(name, error) from error
-        return tuple(_read_tfds(tfds, builder, split) for split in ("train", "test"))
+        return tuple(_read_tfds(builder, split) for split in ("train", "test"))
     except ImportError as error:
         raise ImportError(
-            "source='tfds' needs tensorflow-datasets (pip install 'keras_snn[data]'), and TensorFlow too "
-            f"unless the files are in its ArrayRecord format: {error}"
+            "source='tfds' needs tensorflow-datasets (pip install 'keras_snn[data]'), and TensorFlow too unless the "
+            f"files are in the ArrayRecord format: {error}"
         ) from error
 
 
-def _read_tfds(tfds, builder, split):
+def _read_tfds(builder, split):
     try:
         examples = builder.as_data_source(split=split)
         x, y = np.stack([e["image"] for e in examples]), np.array([e["label"] for e in examples])
     except NotImplementedError:  # the files are TFRecords
-        examples = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
-        x, y = examples["image"], examples["label"]
+        examples = builder.as_dataset(split=split, batch_size=-1)
+        x, y = examples["image"].numpy(), examples["label"].numpy()
 
-    # TFDS stores image i at the rank of this hash among all: put it back to row i, as in the original files.
-    rows = sorted(range(len(y)), key=lambda i: hashlib.md5(f"{split}{i}".encode()).digest())
-    order = np.argsort(rows)
+    # TFDS sorts the images by this hash of their number: go back to the order of the original files.
+    stored = sorted(range(len(y)), key=lambda i: hashlib.md5(f"{split}{i}".encode()).digest())
+    order = np.argsort(stored)
     x, y = x[order], y[order]
     if x.shape[-1] == 1:
         x = x[..., 0]
@@ -187,9 +186,9 @@ def _unreachable(name, error):
     home = os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras"))
     return OSError(
         f"{name!r} can be neither read nor downloaded ({error}). Ways out:\n"
-        f"1. put the original files at {os.path.join(home, _KERAS_FILES[name])}. The first part is the environment variable "
-        "KERAS_HOME, which must be set before Keras is imported and be writable (if not, Keras looks in a temporary folder); "
-        "if a damaged file is there, delete it first;\n"
-        f"2. load({name!r}, source='tfds', data_dir=...) with a folder where TensorFlow Datasets has prepared the set;\n"
+        f"1. put the original files at {os.path.join(home, _KERAS_FILES[name])}, in place of a damaged one. The path "
+        "begins with the environment variable KERAS_HOME, which must be set before Keras is imported, to a writable "
+        "folder. Keras deletes a file that is not the original, byte for byte;\n"
+        f"2. load({name!r}, source='tfds', data_dir=...), with a folder where TensorFlow Datasets prepared the set;\n"
         "3. load('fashion_mnist_sample'), which comes with this package."
     )

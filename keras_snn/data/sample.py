@@ -31,7 +31,7 @@ def unpack(file):
     images = np.zeros(mask.shape, np.uint8)
     images[mask] = residuals
 
-    # Pixels come before images here: each step of the loop then works on one pixel of all images, side by side in memory.
+    # Pixels first, images last: a step of the loop then handles one pixel of all images, side by side in memory.
     mask, residuals = (np.ascontiguousarray(a.transpose(1, 2, 0)) for a in (mask, images))
     padded = np.zeros((29, 29, len(labels)), np.int16)
     for i, j in np.ndindex(28, 28):

@@ -1,0 +1,22 @@
+"""The published results that this package reproduces; each experiment is a folder with a ``run`` function."""
+
+import importlib
+
+#: The names that `keras-snn run` takes, with what each does.
+EXPERIMENTS = {
+    "fashion-mnist": "Plain and spiking networks on Fashion-MNIST, swept over dt",
+}
+
+
+def get(name):
+    """Return the module of the experiment ``name``, which has ``run``, ``PRESETS`` and ``table``.
+
+    Raises:
+        ValueError: For an unknown name.
+    """
+    if name not in EXPERIMENTS:
+        raise ValueError(f"There is no experiment {name!r}; there are: {', '.join(EXPERIMENTS)}.")
+    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+
+
+__all__ = ["EXPERIMENTS", "get"]

@@ -68,3 +68,7 @@ class LastStep(keras.layers.Layer):
 
     def compute_output_spec(self, inputs, mask=None):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)
+
+    def get_config(self):
+        # Keras's automatic config has no place for an activity_regularizer among the keyword arguments.
+        return super().get_config()

@@ -47,17 +47,13 @@ class Repeat(keras.layers.Layer):
         self.n = n
         self.input_spec = keras.layers.InputSpec(min_ndim=1)
 
-    def _n_steps(self):
-        scope = probe.current()
-        return self.n if scope is None or scope.n_steps is None else scope.n_steps
-
     def call(self, inputs):
         batch, *rest = ops.shape(inputs)
-        return ops.broadcast_to(ops.expand_dims(inputs, axis=1), (batch, self._n_steps(), *rest))
+        return ops.broadcast_to(ops.expand_dims(inputs, axis=1), (batch, probe.n_steps(self.n), *rest))
 
     def compute_output_shape(self, input_shape):
         batch, *rest = input_shape
-        return (batch, self._n_steps(), *rest)
+        return (batch, probe.n_steps(self.n), *rest)
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)

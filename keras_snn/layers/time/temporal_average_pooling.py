@@ -69,3 +69,7 @@ class TemporalAveragePooling(keras.layers.Layer):
         check_time_axis(self, input_shape)
         batch, _, *rest = input_shape
         return (batch, *rest)
+
+    def get_config(self):
+        # Keras's automatic config has no place for an activity_regularizer among the keyword arguments.
+        return super().get_config()

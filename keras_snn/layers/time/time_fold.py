@@ -70,7 +70,8 @@ class TimeFold(keras.layers.Wrapper):
         outputs.
 
     Raises:
-        ValueError: if ``layer`` is not a Keras layer, if the input has no time axis, or an empty one.
+        ValueError: if ``layer`` is not a Keras layer; if the input has no time axis, or an empty one, or too few axes
+            without it for the inner layer.
 
     Example:
         >>> import keras
@@ -102,7 +103,12 @@ class TimeFold(keras.layers.Wrapper):
         return keras.tree.map_shape_structure(lambda shape: (None, *shape[2:]), input_shape)
 
     def build(self, input_shape):
-        super().build(self._folded_shape(input_shape))
+        folded = self._folded_shape(input_shape)
+        if not self.layer.built and type(self.layer).build is keras.layers.Layer.build:
+            # A subclassed model without a build method makes its weights when it is called.
+            self.layer(keras.tree.map_shape_structure(keras.KerasTensor, folded))
+        else:
+            super().build(folded)
 
     def call(self, inputs, training=None, mask=None):
         keras.tree.map_structure(lambda x: self._check(x.shape), inputs)

@@ -1,7 +1,10 @@
 """The checks that every backend makes of a step function while it traces it."""
 
+import dis
+import inspect
+
 import keras
-from keras import tree
+from keras import ops, tree
 
 _HINT = "pass what it needs as `params`, as state or as `xs`"
 
@@ -25,8 +28,7 @@ class _PureScope(keras.StatelessScope):
 
 def pure_call(step, params, state, x):
     """Call ``step`` where it can touch no variable, and check that it returns a state like the one it was given."""
-    if isinstance(x, tuple) and not x:
-        x = None  # a scan without inputs
+    _check_closure(step)
     with _PureScope():
         result = step(params, state, x)
     if not isinstance(result, tuple) or len(result) != 2:
@@ -43,13 +45,23 @@ def pure_call(step, params, state, x):
             "`step` has to return a state of the structure, shapes and dtypes that it was given. "
             f"Given: {_describe(state)}. Returned: {_describe(new_state)}. Cast or broadcast `init` to match."
         )
-    for leaf in tree.flatten(outputs):
-        if len(leaf.shape) == 0:
-            raise ValueError(
-                "`step` returned an output without a batch axis. Outputs are joined along axis 1, after the batch: "
-                "return shapes (batch, ...)."
-            )
+    if not all(ops.is_tensor(leaf) and len(leaf.shape) > 0 for leaf in tree.flatten(outputs)):
+        raise ValueError(
+            "`step` has to return outputs that are tensors (batch, ...), to be joined along axis 1, or () for none; it "
+            f"returned {_describe(outputs)}."
+        )
     return new_state, outputs
+
+
+def _check_closure(step):
+    if not inspect.isfunction(step):
+        return
+    loaded = {i.argval for i in dis.get_instructions(step) if i.opname in ("LOAD_DEREF", "LOAD_GLOBAL")}
+    closure = inspect.getclosurevars(step)
+    around = {**closure.globals, **closure.nonlocals}
+    captured = [n for n in loaded & around.keys() if ops.is_tensor(around[n]) or isinstance(around[n], keras.Variable)]
+    if captured:
+        raise_captured(captured)
 
 
 def raise_captured(names):
@@ -65,14 +77,14 @@ def is_float(leaf):
 
 
 def _alike(a, b):
-    if keras.backend.standardize_dtype(a.dtype) != keras.backend.standardize_dtype(b.dtype):
+    if not ops.is_tensor(b) or keras.backend.standardize_dtype(a.dtype) != keras.backend.standardize_dtype(b.dtype):
         return False
     return len(a.shape) == len(b.shape) and all(m == n or None in (m, n) for m, n in zip(a.shape, b.shape, strict=True))
 
 
 def _describe(nest):
     def one(leaf):
-        if not hasattr(leaf, "dtype"):
+        if not ops.is_tensor(leaf):
             return repr(leaf)
         return f"{keras.backend.standardize_dtype(leaf.dtype)}{tuple(leaf.shape)}"
 

@@ -70,9 +70,9 @@ def test_fit_and_predict_with_unknown_batch_and_time():
     model = padded_model()
     model.compile("sgd", "mse")
     before = to_numpy(model.layers[2].kernel)
-    model.fit(batches(), verbose=0)
+    model.fit(batches(), steps_per_epoch=2, shuffle=False, verbose=0)
     assert not np.array_equal(before, to_numpy(model.layers[2].kernel))
-    assert model.predict((x for x, _ in batches()), verbose=0).shape == (5, 2)
+    assert model.predict(batches(), steps=2, verbose=0).shape == (5, 2)
 
 
 def test_save_and_load(tmp_path):
@@ -81,8 +81,7 @@ def test_save_and_load(tmp_path):
     restored = keras.saving.load_model(tmp_path / "model.keras")
     x = RNG.normal(size=(2, 5, 3)).astype("float32")
     np.testing.assert_array_equal(to_numpy(restored(x)), to_numpy(model(x)))
-    assert model.losses
-    assert float(restored.losses[0]) == float(model.losses[0])
+    assert to_numpy(restored.losses[0]) == to_numpy(model.losses[0]) > 0
 
 
 def test_an_activity_regularizer_sees_rates():
@@ -91,7 +90,7 @@ def test_an_activity_regularizer_sees_rates():
     for target, expected in [((10, 20), 0.0), ((12, 20), 3 * 2**2)]:
         layer = TemporalAveragePooling(activity_regularizer=L2(1.0, target=target))
         layer(spikes)
-        np.testing.assert_allclose(float(layer.losses[0]), expected, **CLOSE)
+        np.testing.assert_allclose(to_numpy(layer.losses[0]), expected, **CLOSE)
 
 
 def test_mixed_float16_sums_in_float32():

@@ -1,0 +1,178 @@
+"""Our side of the comparison, on the backend that KERAS_BACKEND names; started by run.py."""
+
+import functools
+import importlib.metadata
+import resource
+
+import keras
+import numpy as np
+from keras import layers
+from worker import serve
+
+from keras_snn.layers import Alpha, LastStep, Lowpass, Repeat, SpikingActivation, TemporalAveragePooling  # noqa: F401
+
+N_STEPS = 10
+
+
+def layer(name, shape, mode, **options):
+    """One layer's outputs and the gradients of its inputs and weights, given the gradient of its outputs."""
+    module = layers.Activation("relu") if name == "relu" else globals()[name](**options)
+    module.build(tuple(shape))
+    rng = np.random.default_rng(0)
+    x, upstream = (keras.ops.convert_to_tensor(rng.standard_normal(shape, dtype="float32")) for _ in range(2))
+    step = _STEPS[keras.config.backend()](module, x, upstream, mode)
+    for _ in range(2):
+        step()
+    return step
+
+
+def _tensorflow_step(module, x, upstream, mode):
+    import tensorflow as tf
+
+    @tf.function(jit_compile=mode == "xla")
+    def step(x, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = module(x, training=True)
+        return y, tape.gradient(y, [x, *(v.value for v in module.trainable_variables)], upstream)
+
+    return lambda: step(x, upstream)
+
+
+def _jax_step(module, x, upstream, mode):
+    import jax
+
+    trainable = [v.value for v in module.trainable_variables]
+    other = [v.value for v in module.non_trainable_variables]
+
+    @jax.jit
+    def step(trainable, other, x, upstream):
+        def forward(trainable, x):
+            return module.stateless_call(trainable, other, x, training=True)
+
+        y, pull_back, other = jax.vjp(forward, trainable, x, has_aux=True)
+        return y, pull_back(upstream), other
+
+    return lambda: jax.block_until_ready(step(trainable, other, x, upstream))
+
+
+def _torch_step(module, x, upstream, mode):
+    x.requires_grad_()
+
+    def step():
+        x.grad = None
+        module.zero_grad()
+        module(x, training=True).backward(upstream)
+
+    return step
+
+
+_STEPS = {"tensorflow": _tensorflow_step, "jax": _jax_step, "torch": _torch_step}
+
+
+def build(network, *, tiled=False):
+    """Return a network of the Fashion-MNIST experiment; ``tiled`` repeats the images before the first Dense."""
+    if network == "ann":
+        hidden = [layers.Activation("relu")]
+    else:
+        dt = 0.001 if network == "spiking" else 0.01
+        hidden = [SpikingActivation("relu", dt=dt, spiking_aware_training=network != "spiking")]
+        hidden.append(
+            Lowpass(0.1, dt=dt, return_sequences=False) if network == "filtered" else TemporalAveragePooling()
+        )
+    if tiled:
+        first = [keras.Input((N_STEPS, 28, 28)), layers.Reshape((N_STEPS, 784)), layers.Dense(128)]
+    else:
+        repeat = [] if network == "ann" else [Repeat(N_STEPS)]
+        first = [keras.Input((28, 28)), layers.Flatten(), layers.Dense(128), *repeat]
+    model = keras.Sequential([*first, *hidden, layers.Dense(10)])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    return model
+
+
+@functools.cache
+def data(n_images, *, tiled=False):
+    """Return random images and labels: the time of an epoch does not depend on what they show."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((n_images, 1, 28, 28), dtype="float32"), rng.integers(10, size=n_images)
+    return np.repeat(images, N_STEPS, axis=1) if tiled else images[:, 0], labels
+
+
+def epoch(network, n_images, *, tiled=False):
+    """One epoch of `fit`."""
+    model = build(network, tiled=tiled)
+    images, labels = data(n_images, tiled=tiled)
+    model.fit(images[:320], labels[:320], batch_size=32, verbose=0)
+    return lambda: model.fit(images, labels, batch_size=32, verbose=0)
+
+
+@functools.cache
+def inspected():
+    """Return the one network that is inspected and evaluated."""
+    return build("aware")
+
+
+def evaluate(n_images, **options):
+    """`model.evaluate`, warm."""
+    images, labels = data(n_images)
+
+    def run():
+        inspected().evaluate(images, labels, verbose=0, **options)
+
+    run()
+    return run
+
+
+def inspect(n_images, dt, **options):
+    """`keras_snn.inspect`, warm."""
+    from keras_snn import inspect
+
+    images, labels = data(n_images)
+
+    def run():
+        inspect(inspected(), images, labels, dt=dt, **options)
+
+    run()
+    return run
+
+
+def inspect_memory(few, many, dt):
+    """Peak memory in MB after inspecting the first few images, and after inspecting many."""
+    from keras_snn import inspect
+
+    images, labels = data(many)
+    peaks = []
+    for n_images in (few, many):
+        inspect(inspected(), images[:n_images], labels[:n_images], dt=dt)
+        peaks.append(peak_memory())
+    return {"few": peaks[0], "many": peaks[1]}
+
+
+def engine_memory(shape, mode):
+    """Growth of the peak memory in MB by one forward and backward walk, and the size of the tensors it is about.
+
+    These are five: inputs, states, outputs, and the gradients of outputs and of inputs.
+    """
+    layer("Lowpass", [shape[0], 10, *shape[2:]], mode, tau_initializer=0.1)()
+    before = peak_memory()
+    layer("Lowpass", shape, mode, tau_initializer=0.1)()
+    return {"growth": peak_memory() - before, "tensors": 5 * 4 * np.prod(shape, dtype=float) / 2**20}
+
+
+def peak_memory():
+    """Return the largest resident size of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def versions():
+    """Name what runs here."""
+    names = ("keras_snn", "keras", "tensorflow", "jax", "torch", "numpy")
+    installed = {d.name.lower().replace("-", "_"): d.version for d in importlib.metadata.distributions()}
+    return {name: installed[name] for name in names if name in installed}
+
+
+if __name__ == "__main__":
+    serve(
+        {"layer": layer, "epoch": epoch, "evaluate": evaluate, "inspect": inspect},
+        {"inspect_memory": inspect_memory, "engine_memory": engine_memory, "versions": versions},
+    )

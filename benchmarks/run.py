@@ -1,0 +1,351 @@
+"""Measure the speed and memory of keras_snn, side by side with KerasSpiking; see README.rst.
+
+    python benchmarks/run.py [--peer PYTHON] [--rounds N] [--only ROW ...] [--out FILE]
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import sys
+from dataclasses import asdict, dataclass, field
+
+from worker import Worker
+
+SHAPES = ((32, 1000, 128), (32, 100, 1024))  # (batch, time, units)
+MODES = ("xla", "graph")
+NETWORKS = ("spiking", "aware", "filtered")
+
+
+@dataclass
+class Figure:
+    """One line of the table: a ratio, the bound it has to keep, and what it was made of, one value a round."""
+
+    row: str
+    what: str
+    ratio: float | None = None
+    means: str = ""
+    low: float | None = None
+    high: float | None = None
+    bound: str = ""
+    kept: bool | None = None
+    note: str = ""
+    unit: str = "ms"
+    measured: list = field(default_factory=list)
+    reference: list = field(default_factory=list)
+
+    def cells(self):
+        """Return the line of the table."""
+        if self.ratio is None:
+            return (self.row, "-", "", self.bound, "", "", "", f"{self.what}: {self.note}")
+        verdict = {None: "", True: "yes", False: "NO"}[self.kept]
+        values = (f"{statistics.median(v):.4g} {self.unit}" for v in (self.measured, self.reference))
+        span = f"{self.low:.2f} to {self.high:.2f}" if len(self.measured) > 1 else ""
+        return (self.row, f"{self.ratio:.2f}x {self.means}", span, self.bound, verdict, *values, self.what)
+
+
+def times_faster(row, what, measured, reference, at_least=None):
+    """Return the figure: how many times as long the reference takes."""
+    ratios = [b / a for a, b in zip(measured, reference, strict=True)]
+    return _figure(row, what, "faster", ratios, measured, reference, at_least, ">=")
+
+
+def times_as_much(row, what, measured, reference, at_most=None, *, scale=1, unit="ms"):
+    """Return the figure: how many times the reference we take; ``scale`` converts the reference's amount of work."""
+    ratios = [a / b * scale for a, b in zip(measured, reference, strict=True)]
+    means = "as long" if unit == "ms" else "as much"
+    return _figure(row, what, means, ratios, measured, reference, at_most, "<=", unit)
+
+
+def _figure(row, what, means, ratios, measured, reference, bound, sign, unit="ms"):
+    ratio = statistics.median(ratios)
+    kept = None if bound is None else (ratio >= bound if sign == ">=" else ratio <= bound)
+    return Figure(
+        row=row,
+        what=what,
+        ratio=ratio,
+        means=means,
+        low=min(ratios),
+        high=max(ratios),
+        bound="" if bound is None else f"{sign} {bound:g}x",
+        kept=kept,
+        unit=unit,
+        measured=measured,
+        reference=reference,
+    )
+
+
+class Bench:
+    """The two interpreters, and the number of rounds."""
+
+    def __init__(self, peer, rounds):
+        self.peer_python = peer
+        self.rounds = rounds
+
+    def ours(self, backend="tensorflow"):
+        return Worker(sys.executable, "ours.py", KERAS_BACKEND=backend)
+
+    def peer(self):
+        return Worker(self.peer_python, "peer_keras_spiking.py") if self.peer_python else _NoPeer()
+
+    def interleave(self, requests):
+        """Time every request once a round, in an order that each round turns by one.
+
+        Args:
+            requests: Dict from a key to (worker, request).
+
+        Returns:
+            Dict from key to the list of milliseconds, or to the message of the error.
+        """
+        times = {key: [] for key in requests}
+        keys = list(requests)
+        for r in range(self.rounds):
+            for key in keys[r % len(keys) :] + keys[: r % len(keys)]:
+                worker, request = requests[key]
+                if isinstance(times[key], str):
+                    continue
+                print(f"\r\033[Kround {r + 1} of {self.rounds}: {key}", end="", file=sys.stderr, flush=True)
+                try:
+                    times[key].append(worker.ask(**request))
+                except RuntimeError as error:
+                    times[key] = str(error)
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        return times
+
+
+class _NoPeer:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def ask(self, *_, **__):
+        raise RuntimeError("skipped, as --peer is not given")
+
+
+def compare(make, row, what, measured, reference, *args, **kwargs):
+    """Return ``make``'s figure, or one that says which of the two sides failed and why."""
+    for side in (measured, reference):
+        if isinstance(side, str):
+            return Figure(row, what, note=side)
+    return make(row, what, measured, reference, *args, **kwargs)
+
+
+def best(times, keys):
+    """Return the key of the lowest median."""
+    worked = [key for key in keys if not isinstance(times[key], str)]
+    return min(worked, key=lambda key: statistics.median(times[key])) if worked else keys[0]
+
+
+def label(shape):
+    """Return 32x1000x128."""
+    return "x".join(map(str, shape))
+
+
+def activation(bench):
+    """SpikingActivation forward and backward, against KerasSpiking's best mode and against relu in the same mode."""
+    spiking = {"case": "layer", "name": "SpikingActivation", "activation": "relu"}
+    with bench.ours() as ours, bench.peer() as peer:
+        for shape in SHAPES:
+            requests = {}
+            for mode in MODES:
+                requests["SpikingActivation", mode] = ours, {**spiking, "shape": shape, "mode": mode}
+                requests["KerasSpiking", mode] = peer, {**spiking, "shape": shape, "mode": mode}
+                requests["relu", mode] = ours, {"case": "layer", "name": "relu", "shape": shape, "mode": mode}
+            times = bench.interleave(requests)
+            theirs = best(times, [("KerasSpiking", mode) for mode in MODES])
+            for mode in MODES:
+                mine, relu = times["SpikingActivation", mode], times["relu", mode]
+                what, strict = f"SpikingActivation {label(shape)}, {mode}", mode == "xla"
+                versus = f"{what}; KerasSpiking, {theirs[1]}"
+                yield compare(times_faster, "activation", versus, mine, times[theirs], 10 if strict else None)
+                yield compare(times_as_much, "activation", f"{what}; relu", mine, relu, 4 if strict else None)
+
+
+def filters(bench):
+    """Lowpass and Alpha, gradients to inputs and time constants, by both methods, against KerasSpiking's best mode."""
+    methods = ("sequential", "parallel")
+    with bench.ours() as ours, bench.peer() as peer:
+        for name in ("Lowpass", "Alpha"):
+            for shape in SHAPES:
+                request = {"case": "layer", "name": name, "shape": shape, "tau_initializer": 0.1}
+                requests = {}
+                for mode in MODES:
+                    requests["KerasSpiking", mode] = peer, {**request, "mode": mode}
+                    for method in methods:
+                        requests[method, mode] = ours, {**request, "mode": mode, "method": method}
+                times = bench.interleave(requests)
+                theirs = best(times, [("KerasSpiking", mode) for mode in MODES])
+                for method in methods:
+                    for mode in MODES:
+                        what = f"{name} {label(shape)}, {method}, {mode}; KerasSpiking, {theirs[1]}"
+                        bound = 10 if (method, mode) == ("sequential", "xla") else None
+                        yield compare(times_faster, "filters", what, times[method, mode], times[theirs], bound)
+
+
+def epochs(bench, n_images=20_000):
+    """An epoch of the Fashion-MNIST networks, Repeat after the Dense, against the plain network's."""
+    with bench.ours() as ours:
+        request = {"case": "epoch", "n_images": n_images}
+        times = bench.interleave({name: (ours, {**request, "network": name}) for name in ("ann", *NETWORKS)})
+        for name in NETWORKS:
+            what = f"{name} network, {n_images:,} images, fit; the plain network"
+            yield compare(times_as_much, "epochs", what, times[name], times["ann"], 1.5)
+
+
+def tiled(bench, n_images=5_000):
+    """An epoch of the same networks over images that are repeated before the Dense, against KerasSpiking's."""
+    with bench.ours() as ours, bench.peer() as peer:
+        for name in NETWORKS:
+            request = {"network": name, "n_images": n_images}
+            times = bench.interleave(
+                {
+                    "ours": (ours, {"case": "epoch", "tiled": True, **request}),
+                    "KerasSpiking": (peer, {"case": "tiled_epoch", **request}),
+                }
+            )
+            what = f"{name} network, {n_images:,} tiled images, fit; KerasSpiking"
+            yield compare(times_as_much, "tiled", what, times["ours"], times["KerasSpiking"], 1)
+
+
+def inspect(bench, n_images=10_000):
+    """`inspect` at four dt against one `model.evaluate`; its memory for ten times the images."""
+    dt = (0.001, 0.01, 0.1, 1.0)
+    with bench.ours() as ours:
+        for sizes, options, bound in (("batches of 128", {"batch_size": 128}, 5), ("default batch sizes", {}, None)):
+            times = bench.interleave(
+                {
+                    "inspect": (ours, {"case": "inspect", "n_images": n_images, "dt": dt, **options}),
+                    "evaluate": (ours, {"case": "evaluate", "n_images": n_images, **options}),
+                }
+            )
+            what = f"inspect, {n_images:,} images, 4 dt, {sizes}; evaluate"
+            yield compare(times_as_much, "inspect", what, times["inspect"], times["evaluate"], bound)
+    with bench.ours() as ours:
+        few = n_images // 10
+        what = f"inspect, peak memory at {n_images:,} images; at {few:,}"
+        try:
+            peak = ours.ask("inspect_memory", few=few, many=n_images, dt=dt)
+        except RuntimeError as error:
+            yield Figure("inspect", what, note=str(error))
+        else:
+            yield times_as_much("inspect", what, [peak["many"]], [peak["few"]], 1.03, unit="MB")
+
+
+def length(bench):
+    """Time per step at T = 10, 100, 1000, 10000, against that at 1000."""
+    steps = (10, 100, 1000, 10_000)
+    layers = {"SpikingActivation": {"activation": "relu"}, "Lowpass": {"tau_initializer": 0.1}}
+    for name, options in layers.items():
+        with bench.ours() as ours:
+            request = {"case": "layer", "name": name, "mode": "xla", **options}
+            times = bench.interleave({T: (ours, {**request, "shape": (32, T, 128)}) for T in steps})
+        for T in (10, 100, 10_000):
+            what = f"{name} 32xTx128, xla, per step at T = {T:,}; at 1,000"
+            bound = 1.3 if T == 10_000 else None
+            yield compare(times_as_much, "length", what, times[T], times[1000], bound, scale=1000 / T)
+
+
+def memory(bench, shape=(32, 5000, 128)):
+    """The engine's peak memory against that of inputs, states, outputs and the gradients of outputs and inputs."""
+    for mode in MODES:
+        what = f"Lowpass {label(shape)}, {mode}, peak memory; five tensors of that size"
+        with bench.ours() as ours:
+            try:
+                answer = ours.ask("engine_memory", shape=shape, mode=mode)
+            except RuntimeError as error:
+                yield Figure("memory", what, note=str(error))
+            else:
+                yield times_as_much("memory", what, [answer["growth"]], [answer["tensors"]], 1.3, unit="MB")
+
+
+def backends(bench):
+    """SpikingActivation on every backend, against relu on the same."""
+    for backend, mode in {"tensorflow": "xla", "jax": "jit", "torch": "eager"}.items():
+        with bench.ours(backend) as ours:
+            for shape in SHAPES:
+                request = {"case": "layer", "shape": shape, "mode": mode}
+                times = bench.interleave(
+                    {
+                        "SpikingActivation": (ours, {**request, "name": "SpikingActivation", "activation": "relu"}),
+                        "relu": (ours, {**request, "name": "relu"}),
+                    }
+                )
+                what = f"SpikingActivation {label(shape)}, {backend}, {mode}; relu"
+                yield compare(times_as_much, "backends", what, times["SpikingActivation"], times["relu"])
+
+
+ROWS = {f.__name__: f for f in (activation, filters, epochs, tiled, inspect, length, memory, backends)}
+
+
+def table(figures):
+    """Return the text table."""
+    lines = [("row", "ratio", "range", "bound", "kept", "ours", "reference", "what; reference")]
+    lines += [figure.cells() for figure in figures]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, tuple("-" * width for width in widths))
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def environment(bench):
+    """Describe what the figures hold for."""
+    with bench.ours() as ours:
+        about = {"ours": ours.ask("versions")}
+    with bench.peer() as peer:
+        about["peer"] = peer.ask("versions") if bench.peer_python else None
+    return {
+        **about,
+        "python": platform.python_version(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "load_average_at_start": os.getloadavg()[0],
+        "rounds": bench.rounds,
+    }
+
+
+def processor():
+    """Return the processor's name, where the system tells it."""
+    info = pathlib.Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def save(path, about, figures):
+    """Write the figures, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps({"environment": about, "figures": [asdict(f) for f in figures]}, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def main():
+    """Run the rows, print the table, write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer", metavar="PYTHON", help="interpreter of an environment with KerasSpiking")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of every figure; default 5")
+    parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--out", type=pathlib.Path, help="default: results.json beside this script; none with --only")
+    arguments = parser.parse_args()
+    out = arguments.out
+    if out is None and not arguments.only:
+        out = pathlib.Path(__file__).with_name("results.json")
+
+    bench = Bench(arguments.peer, arguments.rounds)
+    about = environment(bench)
+    figures = []
+    try:
+        for name in arguments.only or ROWS:
+            print(f"{name}: {ROWS[name].__doc__}", file=sys.stderr)
+            figures.extend(ROWS[name](bench))
+    except KeyboardInterrupt:
+        print("\nInterrupted: these are the rows that were finished; nothing is written.", file=sys.stderr)
+        out = None
+    print(table(figures))
+    if out is not None:
+        save(out, about, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Timing in processes that stay alive: a JSON request a line in, a JSON answer a line out.
+
+Only the standard library: the interpreters at the two ends share nothing else.
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+
+class Worker:
+    """A script of this folder, in an interpreter of its own."""
+
+    def __init__(self, python, script, **environment):
+        self.process = subprocess.Popen(
+            [python, pathlib.Path(__file__).with_name(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **environment},
+            start_new_session=True,  # Ctrl-C is for the parent
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def ask(self, case, **options):
+        """Return the case's answer: milliseconds, or a dict.
+
+        Raises:
+            RuntimeError: The case failed, or the process ended.
+        """
+        try:
+            self.process.stdin.write(json.dumps({"case": case, **options}) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise RuntimeError(f"the process ended with code {self.process.wait()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer["value"]
+
+
+def serve(timed, told):
+    """Answer requests until the input ends.
+
+    Args:
+        timed: Dict from case name to a function ``(**options)`` that returns the function to time, warm. It is made
+            once for each request and timed every time that the request comes.
+        told: Dict from case name to a function ``(**options)`` that returns the answer itself.
+    """
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print goes to stderr
+    functions = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        case = request.pop("case")
+        try:
+            if case in told:
+                answer = {"value": told[case](**request)}
+            else:
+                if line not in functions:
+                    functions[line] = timed[case](**request)
+                answer = {"value": measure(functions[line])}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {str(error).strip()[:200]}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def measure(function, seconds=0.3, most=20):
+    """Return the median milliseconds of as many calls as fit in ``seconds``, at least one."""
+    times = []
+    while not times or (sum(times) < seconds and len(times) < most):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)

@@ -1,0 +1,5 @@
+"""``python -m keras_snn``."""
+
+from keras_snn.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,77 @@
+"""The JSON file of an experiment: configuration, versions and figures, saved after every part."""
+
+import json
+import pathlib
+import platform
+from importlib import metadata
+
+import keras
+
+from keras_snn._version import __version__
+from keras_snn.files import write_text
+
+
+class Record:
+    """The results of a run in the folder ``out``; a run that was interrupted goes on where it stopped.
+
+    Args:
+        out: Path of the folder; made if it is not there.
+        config: Dict of plain values that decide the figures. A file of another configuration, or of a finished run, is
+            not continued but replaced.
+
+    Raises:
+        OSError: If the folder cannot be written, before anything is computed.
+    """
+
+    def __init__(self, out, config):
+        self.folder = pathlib.Path(out)
+        self.path = self.folder / "results.json"
+        self.data = {"config": config, "versions": versions(), "parts": {}, "finished": False}
+        before = self._read()
+        self.resumed = (
+            before is not None
+            and not before["finished"]
+            and (before["config"], before["versions"]) == (config, self.data["versions"])
+        )
+        if self.resumed:
+            self.data = before
+        self.save()
+
+    @property
+    def parts(self):
+        """Dict of the finished parts."""
+        return self.data["parts"]
+
+    def add(self, name, part):
+        """Keep the figures ``part`` under ``name``, and save."""
+        self.parts[name] = part
+        self.save()
+
+    def finish(self):
+        """Note that all parts are there, and save."""
+        self.data["finished"] = True
+        self.save()
+
+    def save(self):
+        """Write the file, whole or not at all."""
+        write_text(self.path, json.dumps(self.data, indent=1) + "\n")
+
+    def _read(self):
+        try:
+            before = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return before if isinstance(before, dict) and before.keys() == self.data.keys() else None
+
+
+def versions():
+    """Return the versions that can change a figure."""
+    backend = keras.config.backend()
+    return {
+        "keras_snn": __version__,
+        "backend": backend,
+        "keras": keras.__version__,
+        backend: metadata.version(backend),
+        "numpy": metadata.version("numpy"),
+        "python": platform.python_version(),
+    }
