@@ -5,7 +5,7 @@ Keras (over the network, or its files under KERAS_HOME):
 
     python tools/make_sample.py
 
-It draws 780 training and 100 test images of each class with a seed, as many as fit into 3 MB. Image k has class
+It draws 780 training and 100 test images of each class with a seed; hardly more fit into 3 MB. Image k has class
 k mod 10, so every slice from the start is balanced. The images are the same on every run; the bytes may differ with
 another release of liblzma, so put the SHA-256 that is printed into keras_snn/data/sample.py.
 """
