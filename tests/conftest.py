@@ -28,5 +28,5 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     """Give every test the same random numbers, and no layer names from the test before."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # a garbage collection a test takes longer than the tests
     keras.utils.set_random_seed(0)

@@ -74,9 +74,9 @@ def test_an_array_target_broadcasts_against_the_mean():
     np.testing.assert_allclose(value(L1(1.0, target, time_axis=1)(X)), expected, **CLOSE)
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2, -1, (0, 1), (2, 0), (0, 1, 2)])
-def test_percentile_is_that_of_numpy(axis):
-    for percentile in (0, 10, 33.3, 50, 99.9, 100):
+@pytest.mark.parametrize("percentile", [0, 33.3, 50, 99.9, 100])
+def test_percentile_is_that_of_numpy(percentile):
+    for axis in (0, 1, 2, -1, (0, 1), (2, 0), (0, 1, 2)):
         expected = np.abs(np.percentile(X, percentile, axis=axis) - 2.0).sum()
         np.testing.assert_allclose(value(Percentile(percentile, axis, 2.0, l1=1.0)(X)), expected, **CLOSE)
 

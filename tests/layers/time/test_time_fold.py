@@ -187,6 +187,15 @@ def test_a_mask_of_each_steps_own_sequence_is_folded():
     np.testing.assert_allclose(y, expected, **CLOSE)
 
 
+def test_a_mask_of_steps_is_spread_over_what_a_step_holds():
+    x = normal(2, 3, 4, 2)
+    mask = np.array([[True, True, False], [True, False, False]])
+    y = to_numpy(TimeFold(keras.layers.LSTM(3, return_sequences=True, zero_output_for_mask=True))(x, mask=mask))
+    assert np.all(y[~mask] == 0) and np.all(y[mask] != 0)
+    y = to_numpy(TimeFold(keras.layers.GlobalAveragePooling1D())(x, mask=mask))
+    np.testing.assert_allclose(y[mask], x[mask].mean(axis=1), **CLOSE)
+
+
 def test_the_inner_dtype_policy_decides():
     x = np.full((1, 2, 3), 1.0 + 2.0**-12, "float32")  # float16 would round it to 1
     wide = TimeFold(keras.layers.Activation("linear"), dtype="mixed_float16")
