@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import math
 import resource
 
 import keras
@@ -9,20 +10,20 @@ import numpy as np
 from keras import layers
 from worker import serve
 
-from keras_snn.layers import Alpha, LastStep, Lowpass, Repeat, SpikingActivation, TemporalAveragePooling  # noqa: F401
+from keras_snn.layers import Alpha, Lowpass, Repeat, SpikingActivation, TemporalAveragePooling
 
 N_STEPS = 10
+LAYERS = {"relu": layers.ReLU, "SpikingActivation": SpikingActivation, "Lowpass": Lowpass, "Alpha": Alpha}
 
 
 def layer(name, shape, mode, **options):
     """One layer's outputs and the gradients of its inputs and weights, given the gradient of its outputs."""
-    module = layers.Activation("relu") if name == "relu" else globals()[name](**options)
+    module = LAYERS[name](**options)
     module.build(tuple(shape))
-    rng = np.random.default_rng(0)
-    x, upstream = (keras.ops.convert_to_tensor(rng.standard_normal(shape, dtype="float32")) for _ in range(2))
+    # One sample, repeated: drawing them all would leave its own mark on the peak memory.
+    x, upstream = (keras.ops.tile(keras.random.normal((1, *shape[1:]), seed=seed), (shape[0], 1, 1)) for seed in (0, 1))
     step = _STEPS[keras.config.backend()](module, x, upstream, mode)
-    for _ in range(2):
-        step()
+    step()
     return step
 
 
@@ -45,10 +46,12 @@ def _jax_step(module, x, upstream, mode):
     trainable = [v.value for v in module.trainable_variables]
     other = [v.value for v in module.non_trainable_variables]
 
+    training = {} if isinstance(module, layers.ReLU) else {"training": True}
+
     @jax.jit
     def step(trainable, other, x, upstream):
         def forward(trainable, x):
-            return module.stateless_call(trainable, other, x, training=True)
+            return module.stateless_call(trainable, other, x, **training)
 
         y, pull_back, other = jax.vjp(forward, trainable, x, has_aux=True)
         return y, pull_back(upstream), other
@@ -72,19 +75,20 @@ _STEPS = {"tensorflow": _tensorflow_step, "jax": _jax_step, "torch": _torch_step
 
 def build(network, *, tiled=False):
     """Return a network of the Fashion-MNIST experiment; ``tiled`` repeats the images before the first Dense."""
-    if network == "ann":
-        hidden = [layers.Activation("relu")]
-    else:
-        dt = 0.001 if network == "spiking" else 0.01
-        hidden = [SpikingActivation("relu", dt=dt, spiking_aware_training=network != "spiking")]
-        hidden.append(
-            Lowpass(0.1, dt=dt, return_sequences=False) if network == "filtered" else TemporalAveragePooling()
-        )
+    dt = 0.001 if network == "spiking" else 0.01
+    spiking = SpikingActivation("relu", dt=dt, spiking_aware_training=network != "spiking")
+    hidden = {
+        "ann": [layers.ReLU()],
+        "spiking": [spiking, TemporalAveragePooling()],
+        "aware": [spiking, TemporalAveragePooling()],
+        "filtered": [spiking, Lowpass(0.1, dt=dt, return_sequences=False)],
+    }[network]
     if tiled:
         first = [keras.Input((N_STEPS, 28, 28)), layers.Reshape((N_STEPS, 784)), layers.Dense(128)]
     else:
-        repeat = [] if network == "ann" else [Repeat(N_STEPS)]
-        first = [keras.Input((28, 28)), layers.Flatten(), layers.Dense(128), *repeat]
+        first = [keras.Input((28, 28)), layers.Flatten(), layers.Dense(128)]
+        if network != "ann":
+            first.append(Repeat(N_STEPS))
     model = keras.Sequential([*first, *hidden, layers.Dense(10)])
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     return model
@@ -94,8 +98,8 @@ def build(network, *, tiled=False):
 def data(n_images, *, tiled=False):
     """Return random images and labels: the time of an epoch does not depend on what they show."""
     rng = np.random.default_rng(0)
-    images, labels = rng.random((n_images, 1, 28, 28), dtype="float32"), rng.integers(10, size=n_images)
-    return np.repeat(images, N_STEPS, axis=1) if tiled else images[:, 0], labels
+    images, labels = rng.random((n_images, 28, 28), dtype="float32"), rng.integers(10, size=n_images)
+    return np.repeat(images[:, None], N_STEPS, axis=1) if tiled else images, labels
 
 
 def epoch(network, n_images, *, tiled=False):
@@ -141,22 +145,22 @@ def inspect_memory(few, many, dt):
     from keras_snn import inspect
 
     images, labels = data(many)
-    peaks = []
-    for n_images in (few, many):
+    peaks = {}
+    for name, n_images in (("few", few), ("many", many)):
         inspect(inspected(), images[:n_images], labels[:n_images], dt=dt)
-        peaks.append(peak_memory())
-    return {"few": peaks[0], "many": peaks[1]}
+        peaks[name] = peak_memory()
+    return peaks
 
 
 def engine_memory(shape, mode):
-    """Growth of the peak memory in MB by one forward and backward walk, and the size of the tensors it is about.
+    """Growth of the peak memory in MB by a forward and a backward walk, and the size of the tensors that they need.
 
     These are five: inputs, states, outputs, and the gradients of outputs and of inputs.
     """
-    layer("Lowpass", [shape[0], 10, *shape[2:]], mode, tau_initializer=0.1)()
+    layer("Lowpass", [shape[0], 10, *shape[2:]], mode, tau_initializer=0.1)
     before = peak_memory()
-    layer("Lowpass", shape, mode, tau_initializer=0.1)()
-    return {"growth": peak_memory() - before, "tensors": 5 * 4 * np.prod(shape, dtype=float) / 2**20}
+    layer("Lowpass", shape, mode, tau_initializer=0.1)
+    return {"growth": peak_memory() - before, "tensors": 5 * 4 * math.prod(shape) / 2**20}
 
 
 def peak_memory():
@@ -166,8 +170,8 @@ def peak_memory():
 
 def versions():
     """Name what runs here."""
-    names = ("keras_snn", "keras", "tensorflow", "jax", "torch", "numpy")
     installed = {d.name.lower().replace("-", "_"): d.version for d in importlib.metadata.distributions()}
+    names = ("keras_snn", "keras", "tensorflow", "jax", "torch", "numpy")
     return {name: installed[name] for name in names if name in installed}
 
 

@@ -21,7 +21,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **environment},
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
             start_new_session=True,  # Ctrl-C is for the parent
         )
 
@@ -74,7 +74,7 @@ def serve(timed, told):
                     functions[line] = timed[case](**request)
                 answer = {"value": measure(functions[line])}
         except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {str(error).strip()[:200]}"}
+            answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:120]}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

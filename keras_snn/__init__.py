@@ -8,11 +8,11 @@ except ImportError as error:
         "pip install keras_snn[tensorflow], keras_snn[jax] or keras_snn[torch], and name it in KERAS_BACKEND."
     ) from error
 
-from keras_snn import callbacks, constraints, layers, regularizers
+from keras_snn import callbacks, constraints, data, layers, ops, probe, regularizers
 from keras_snn._version import __version__
 from keras_snn.config import default
 from keras_snn.inspector import inspect
-from keras_snn.layers import Alpha, Lowpass, Repeat, SpikingActivation, TimeFold
+from keras_snn.layers import Alpha, Lowpass, Repeat, SpikingActivation, TimeFold, reset_states, set_dt
 
 __all__ = [
     "Alpha",
@@ -23,8 +23,13 @@ __all__ = [
     "__version__",
     "callbacks",
     "constraints",
+    "data",
     "default",
     "inspect",
     "layers",
+    "ops",
+    "probe",
     "regularizers",
+    "reset_states",
+    "set_dt",
 ]

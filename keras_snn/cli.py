@@ -7,11 +7,11 @@ import sys
 
 def main(arguments=None):
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="keras-snn", description="Spiking neural networks as ordinary Keras 3 layers.")
+    parser = argparse.ArgumentParser(prog="keras-snn", description="Spiking neural networks as Keras 3 layers.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="reproduce a published result")
     run.add_argument("name", help="see `keras-snn list`")
-    run.add_argument("--preset", default="quick", choices=("quick", "full"), help="minutes, or the publication's settings")
+    run.add_argument("--preset", default="quick", choices=("quick", "full"), help="minutes, or as published")
     run.add_argument(
         "--data",
         metavar="sample|full|PATH",
@@ -42,7 +42,7 @@ def _run(experiments, options):
     except KeyboardInterrupt:
         print(f"\nInterrupted. What was finished is in {out}; the same command goes on from there.", file=sys.stderr)
         return 130
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f"keras-snn: {error}", file=sys.stderr)
         return 1
     return 0

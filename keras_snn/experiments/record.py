@@ -3,9 +3,10 @@
 import json
 import pathlib
 import platform
-from importlib import metadata
+import sys
 
 import keras
+import numpy as np
 
 from keras_snn._version import __version__
 from keras_snn.files import write_text
@@ -61,7 +62,8 @@ class Record:
             before = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return before if isinstance(before, dict) and before.keys() == self.data.keys() else None
+        whole = isinstance(before, dict) and before.keys() == self.data.keys() and isinstance(before["parts"], dict)
+        return before if whole else None
 
 
 def versions():
@@ -71,7 +73,8 @@ def versions():
         "keras_snn": __version__,
         "backend": backend,
         "keras": keras.__version__,
-        backend: metadata.version(backend),
-        "numpy": metadata.version("numpy"),
+        # Not by the name of the distribution, which may be another one, such as tensorflow-cpu.
+        backend: sys.modules[backend].__version__,
+        "numpy": np.__version__,
         "python": platform.python_version(),
     }

@@ -44,7 +44,7 @@ def sweep(report):
 
 
 def examples(result, *, class_names=None):
-    """Draw each example's input, the spikes of every unit at every step, and the output over time; return the figure."""
+    """Draw each example's input, the spikes of each unit at each step, and the output over time; return the figure."""
     from matplotlib.figure import Figure
 
     few = result.examples

@@ -1,6 +1,7 @@
 """What the inspector found, as objects, a table, JSON and pictures."""
 
 import json
+import pathlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,7 +60,8 @@ class Examples:
         y: Their labels, or None.
         counts: Dict from layer name to an array ``(sample, time, units)`` of spikes in each step.
         steps: Array of the numbers of steps k at which the model was asked.
-        outputs: Array ``(sample, len(steps), classes)``: the output when given the first k steps only; or None.
+        outputs: Array ``(sample, len(steps), classes)``: the output when given the first k steps only. None for a model
+            that is no classifier, or that takes one number of steps only.
     """
 
     x: np.ndarray
@@ -135,10 +137,10 @@ class Report:
             ValueError: For another ending.
             OSError: If the folder cannot be written.
         """
-        ending = str(path).rsplit(".", 1)[-1]
-        if ending == "json":
+        ending = pathlib.Path(path).suffix
+        if ending == ".json":
             write_text(path, json.dumps(self.to_dict(), indent=2) + "\n")
-        elif ending in ("png", "pdf"):
+        elif ending in (".png", ".pdf"):
             self.plot(path)
         else:
             raise ValueError(f"`path` has to end in .json, .png or .pdf; got {str(path)!r}.")

@@ -4,6 +4,7 @@ from keras_snn.layers.activation import SpikingActivation, SpikingActivationCell
 from keras_snn.layers.base import RNN, KerasSpikingCell, KerasSpikingLayer, SpikingCell, SpikingLayer
 from keras_snn.layers.filters import Alpha, AlphaCell, Lowpass, LowpassCell
 from keras_snn.layers.time import LastStep, Repeat, TemporalAveragePooling, TimeFold
+from keras_snn.layers.whole_model import reset_states, set_dt
 
 __all__ = [
     "RNN",
@@ -21,4 +22,6 @@ __all__ = [
     "SpikingLayer",
     "TemporalAveragePooling",
     "TimeFold",
+    "reset_states",
+    "set_dt",
 ]

@@ -1,8 +1,8 @@
 """Linear synaptic filters, discretised by a zero-order hold."""
 
-from keras import ops
+from keras import ops, tree
 
-from keras_snn.ops.scan import scan
+from keras_snn.ops.scan import check_length, scan
 
 METHODS = ("sequential", "parallel")
 
@@ -17,9 +17,9 @@ def lowpass(x, level, tau, dt, *, method="sequential"):
         level: Tensor ``(batch, ...)``, the output before the first step.
         tau: Tensor that broadcasts against ``(batch, ...)``, time constant in seconds.
         dt: Number or scalar tensor, seconds.
-        method: "sequential" walks time with ``scan``; "parallel" uses ``keras.ops.associative_scan``: the same values to
-            rounding, fewer dependent steps, more work and memory. `benchmarks/` compares them: on a CPU the
-            sequential one wins at every size, and it is the default everywhere.
+        method: "sequential" walks time with ``scan``; "parallel" makes log2(T) passes over the whole sequence: the
+            same values to rounding, fewer dependent steps, more work and memory. `benchmarks/` compares them: on a
+            CPU the sequential one wins at every size, and it is the default everywhere.
 
     Returns:
         Pair of the outputs ``(batch, time, ...)`` and the last level ``(batch, ...)``.
@@ -65,6 +65,8 @@ def _steps_per_tau(tau, dt):
 def _linear(matrix, vector, x, state, method):
     """Run ``s_t = matrix s_{t-1} + vector x_t``; return the last component of s over time, and the last s."""
     if method == "sequential":
+        # In the shape of a batch, so that their gradients are summed over it once and not in every step.
+        matrix, vector = tree.map_structure(lambda p: ops.broadcast_to(p, ops.shape(state[0])), (matrix, vector))
         return scan(_linear_step, state, x, (matrix, vector))
     if method == "parallel":
         return _linear_parallel(matrix, vector, x, state)
@@ -78,29 +80,32 @@ def _linear_step(params, state, x):
 
 
 def _linear_parallel(matrix, vector, x, state):
-    # Steps compose: (M1, v1) then (M2, v2) is (M2 M1, M2 v1 + v2), and the first starts from the initial state.
-    n_steps = x.shape[1]
+    """Double the span of the sums until they reach over all steps: log2(T) passes over the whole sequence.
+
+    ``keras.ops.associative_scan`` would not use that the matrix is the same in every step, and XLA does not compile it
+    on TensorFlow.
+    """
+    x = ops.convert_to_tensor(x)
+    n_steps = check_length([x], None)
     if n_steps is None:
         raise ValueError("method='parallel' needs a static number of time steps; use method='sequential'.")
-    ones = ops.ones((1, n_steps) + (1,) * (len(x.shape) - 2), x.dtype)
-    matrices = tuple(tuple(ops.expand_dims(m, 1) * ones for m in map(_with_batch(x), row)) for row in matrix)
-    inputs = tuple(ops.expand_dims(b, 1) * x for b in map(_with_batch(x), vector))
-
-    def compose(first, second):
-        (m1, v1), (m2, v2) = first, second
-        columns = tuple(zip(*m1, strict=True))
-        product = tuple(tuple(_dot(row, column) for column in columns) for row in m2)
-        return product, tuple(_dot(row, v1) + v for row, v in zip(m2, v2, strict=True))
-
-    powers, sums = ops.associative_scan(compose, (matrices, inputs), axis=1)
-    start = tuple(ops.expand_dims(s, 1) for s in state)
-    states = tuple(_dot(row, start) + v for row, v in zip(powers, sums, strict=True))
-    return states[-1], tuple(s[:, -1] for s in states)
+    power = [[_along(m, x) for m in row] for row in matrix]
+    sums = [
+        ops.concatenate([ops.expand_dims(s, 1), _along(b, x) * x], axis=1) for s, b in zip(state, vector, strict=True)
+    ]
+    span = 1
+    while span <= n_steps:
+        before = [ops.pad(s[:, :-span], ((0, 0), (span, 0), *(((0, 0),) * (len(x.shape) - 2)))) for s in sums]
+        sums = [s + _dot(row, before) for s, row in zip(sums, power, strict=True)]
+        power = [[_dot(row, column) for column in zip(*power, strict=True)] for row in power]
+        span *= 2
+    return sums[-1][:, 1:], tuple(s[:, -1] for s in sums)
 
 
-def _with_batch(x):
-    """Return a function that gives a parameter the rank of one step of ``x``."""
-    return lambda p: ops.reshape(p, (1,) * (len(x.shape) - 1 - len(p.shape)) + tuple(p.shape))
+def _along(p, x):
+    """Give a parameter of one step the rank of ``x``, to which it is the same at all times."""
+    p = ops.reshape(p, (1,) * (len(x.shape) - 1 - len(p.shape)) + tuple(p.shape))
+    return ops.expand_dims(p, 1)
 
 
 def _dot(row, column):

@@ -15,16 +15,23 @@ def uniform_by_index(index, shape, seed):
     Args:
         index: Integer tensor ``(batch,)``, below 2^31.
         shape: Tuple of integers, the units of a sample.
-        seed: Integer.
+        seed: Integer; or the integer tensor ``(2,)`` that ``keras.random.SeedGenerator.next`` gives.
 
     Returns:
         float32 tensor ``(batch, *shape)``.
     """
-    units = _hash(_add(_words(ops.arange(math.prod(shape), dtype="int32")), _word(0x9E3779B9 * (seed + 1))))
+    units = _hash(_add(_words(ops.arange(math.prod(shape), dtype="int32")), _seed_word(seed)))
     hashed = _hash(_add(ops.expand_dims(_hash(_words(index)), 1), units))
     # 24 bits are all that float32 holds of a number below 1.
     values = ops.cast(ops.right_shift(hashed, _word(8)), "float32") * 2.0**-24
     return ops.reshape(values, (-1, *shape))
+
+
+def _seed_word(seed):
+    if isinstance(seed, int):
+        return _word(0x9E3779B9 * (seed + 1))
+    first, second = ops.unstack(_words(seed))
+    return _hash(_add(_hash(first), second))  # hashed again: the second counts calls, and must not shift the units
 
 
 def _hash(h):

@@ -59,7 +59,7 @@ def scan(step, init, xs, params=(), *, length=None, reverse=False, unroll=False,
     """
     params, init = _tensors(params), _tensors(init)
     xs = () if xs is None else _tensors(xs)
-    known = _check_length(tree.flatten(xs), length)
+    known = check_length(tree.flatten(xs), length)
     if unroll:
         if known is None:
             raise ValueError("`unroll=True` needs a static number of time steps: give `xs` a known time axis.")
@@ -69,11 +69,13 @@ def scan(step, init, xs, params=(), *, length=None, reverse=False, unroll=False,
 
 
 def _tensors(nest):
-    return tree.map_structure(keras.ops.convert_to_tensor, nest)
+    # Keras leaves a variable a variable on TensorFlow, and a step must not read one.
+    values = tree.map_structure(lambda x: x.value if isinstance(x, keras.Variable) else x, nest)
+    return tree.map_structure(keras.ops.convert_to_tensor, values)
 
 
-def _check_length(xs, length):
-    """Return the static number of steps, or None where only the run knows it."""
+def check_length(xs, length):
+    """Return the static number of steps of the flat ``xs``, or None where only the run knows it."""
     if not xs and length is None:
         raise ValueError("`scan` needs `xs` or `length` to know the number of time steps; it got neither.")
     for x in xs:

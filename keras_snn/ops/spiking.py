@@ -34,17 +34,19 @@ def integrate_and_fire(rates, voltage, dt):
     rates, voltage, dt = (ops.convert_to_tensor(tensor) for tensor in (rates, voltage, dt))
     # Multiplied before the loop: a fused multiply-add inside it would round otherwise than the other backends do.
     increments = ops.cast(rates, voltage.dtype) * ops.cast(dt, voltage.dtype)
+    # So is the reciprocal: XLA makes one of a division where it can, which rounds otherwise.
+    height = 1 / ops.cast(dt, voltage.dtype)
     example = ops.zeros((), rates.dtype)
-    spikes, voltage = scan(_fire, voltage, increments, (ops.cast(dt, voltage.dtype), example), gradient=False)
+    spikes, voltage = scan(_fire, voltage, increments, (height, example), gradient=False)
     return straight_through(spikes, rates), voltage
 
 
 def _fire(params, voltage, increment):
-    dt, example = params
+    height, example = params
     whole = ops.floor(increment)
     voltage = voltage + (increment - whole)
-    fired = ops.cast(voltage >= 1, voltage.dtype)
-    return voltage - fired, ops.cast((whole + fired) / dt, example.dtype)
+    fired = ops.floor(voltage)
+    return voltage - fired, ops.cast((whole + fired) * height, example.dtype)
 
 
 def voltage_dtype(dtype):

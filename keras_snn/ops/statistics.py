@@ -22,16 +22,18 @@ def summarise(spikes, dt):
         made < 0, 0, 1, ..., 9, >= 10 spikes in a step; and "finite" ``(1,)``, 1 where every value is finite, else 0.
     """
     units = math.prod(spikes.shape[2:])
-    counts = ops.cast(ops.reshape(spikes, (*ops.shape(spikes)[:2], units)), "float32") * ops.cast(dt, "float32")
+    spikes = ops.cast(ops.reshape(spikes, (*ops.shape(spikes)[:2], units)), "float32")
+    # Step by step, not their sum: in half precision 1 / dt is off by a little, which adds up over many steps.
+    counts = ops.round(spikes * ops.cast(dt, "float32"))
     of_sample = ops.sum(counts, axis=1)
-    whole = ops.cast(ops.round(of_sample), "int32")
-    at_least = [_count(counts > k - 0.5) for k in range(MOST_SPIKES + 1)]
-    edges = [_count(counts == counts), *at_least]
+    whole = ops.cast(of_sample, "int32")
+    at_least = [_count(counts >= k) for k in range(MOST_SPIKES + 1)]
+    edges = [_count(ops.logical_not(ops.isnan(counts))), *at_least]
     row = {
         "spikes": ops.sum(whole, axis=0),
         "least": ops.min(whole, axis=0),
         "most": ops.max(whole, axis=0),
-        "active": ops.sum(ops.cast(ops.abs(counts) > 0.5, "int32"), axis=(0, 1)),
+        "active": ops.sum(ops.cast(counts != 0, "int32"), axis=(0, 1)),
         "histogram": ops.stack([*(a - b for a, b in zip(edges, at_least, strict=False)), at_least[-1]]),
         "finite": ops.cast(ops.all(ops.isfinite(of_sample)), "int32"),
     }

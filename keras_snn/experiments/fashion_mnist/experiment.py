@@ -31,24 +31,22 @@ def build(name):
         "ann": [keras.layers.Activation("relu")],
         "spiking": [
             layers.Repeat(N_STEPS),
-            layers.SpikingActivation("relu", dt=0.001, spiking_aware_training=False),
+            layers.SpikingActivation("relu", dt=0.001, spiking_aware_training=False, name="hidden"),
             layers.TemporalAveragePooling(),
         ],
         "aware": [
             layers.Repeat(N_STEPS),
-            layers.SpikingActivation("relu", dt=0.01),
+            layers.SpikingActivation("relu", dt=0.01, name="hidden"),
             layers.TemporalAveragePooling(),
         ],
         "regularized": [
             layers.Repeat(N_STEPS),
-            layers.SpikingActivation(
-                "relu", dt=0.01, activity_regularizer=regularizers.L2(l2=1e-4, target=(10, 20))
-            ),
+            layers.SpikingActivation("relu", dt=0.01, activity_regularizer=regularizers.L2(l2=1e-4, target=(10, 20))),
             layers.TemporalAveragePooling(),
         ],
         "filtered": [
             layers.Repeat(N_STEPS),
-            layers.SpikingActivation("relu", dt=0.01),
+            layers.SpikingActivation("relu", dt=0.01, name="hidden"),
             layers.Lowpass(0.1, dt=0.01, return_sequences=False),
         ],
     }
@@ -94,21 +92,25 @@ def run(*, preset="quick", data_name=None, seed=0, out="runs/fashion-mnist", epo
     """
     _check("preset", preset, PRESETS)
     config = {"experiment": "fashion-mnist", "preset": preset, "seed": seed, "n_steps": N_STEPS, **PRESETS[preset]}
-    config["data"] = data_name or config["data"]
-    config["epochs"] = epochs or config["epochs"]
+    if data_name is not None:
+        config["data"] = data_name
+    if epochs is not None:
+        config["epochs"] = epochs
+    if not isinstance(config["epochs"], int) or config["epochs"] < 1:
+        raise ValueError(f"`epochs` has to be an integer of at least 1; got {epochs!r}.")
     names = list(PUBLISHED if only is None else only)
     for name in names:
         _check("only", name, PUBLISHED)
     say = print if verbose else (lambda *_: None)
 
+    train, test = _load(config["data"])  # first: where it fails, results from before stay
     record = Record(out, config)
     if record.parts:
         say(f"Going on after an interrupted run: {', '.join(record.parts)} are done.")
-    train, test = _load(config["data"])
     for name in names:
         if name not in record.parts:
             say(f"\n{name}: {config['epochs']} epochs of {len(train[0]):,} images")
-            record.add(name, _run_one(name, train, test, config, record.folder, verbose))
+            record.add(name, _run_one(name, train, test, config, folder=record.folder, verbose=verbose))
     record.finish()
     draw(record.data, record.folder)
     say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, one picture a network and dt.")
@@ -125,7 +127,7 @@ def _load(name):
     return data.load("fashion_mnist", source="tfds", data_dir=name)
 
 
-def _run_one(name, train, test, config, folder, verbose):
+def _run_one(name, train, test, config, *, folder, verbose):
     keras.utils.set_random_seed(config["seed"])
     model = build(name)
     watch = _Watch()

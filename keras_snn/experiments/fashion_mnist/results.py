@@ -7,7 +7,7 @@ from keras_snn.files import replacing
 def table(results):
     """Return the text table of ``results``, the dict that ``run`` returns."""
     lines = [
-        ("network", "dt (s)", "train acc.", "published", "test acc.", "published", "rate (Hz) min/mean/max", "published")
+        ("network", "dt (s)", "train acc.", "published", "test acc.", "published", "min/mean/max (Hz)", "published")
     ]
     for name, part in results["parts"].items():
         shown, train = name, (_percent(part["train_accuracy"]), _percent(PUBLISHED[name]["train_accuracy"]))
@@ -24,7 +24,8 @@ def table(results):
     seconds = ", ".join(f"{name} {part['seconds_per_epoch']:.2f}" for name, part in results["parts"].items())
     return "\n".join(
         [
-            f"Fashion-MNIST, {images}, {config['epochs']} epochs, seed {config['seed']}; published: all images, 10 epochs",
+            f"Fashion-MNIST, {images}, {config['epochs']} epochs, seed {config['seed']}; "
+            "published: all images, 10 epochs",
             rule,
             rows[0],
             rule,

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_snn import probe
 from keras_snn.layers.base import SpikingCell, SpikingLayer
+from keras_snn.ops.random import uniform_by_index
 from keras_snn.ops.spiking import integrate_and_fire, voltage_dtype
 
 
@@ -44,8 +45,10 @@ class SpikingActivationCell(SpikingCell):
         dtype = dtype or voltage_dtype(self.compute_dtype)
         if probe.draws_by_index():
             return [probe.initial_uniform(units, dtype)]
-        seed = self.seed_generator if self.seed is None else self.seed
-        return [keras.random.uniform((batch_size, *units), dtype=dtype, seed=seed)]
+        # Not by keras.random: under XLA on a CPU its numbers take longer than the spikes, and those of a fixed seed
+        # differ from the ones without XLA.
+        seed = self.seed_generator.next() if self.seed is None else self.seed
+        return [ops.cast(uniform_by_index(ops.arange(batch_size, dtype="int32"), units, seed), dtype)]
 
     def get_config(self):
         config = super().get_config()
@@ -86,7 +89,8 @@ class SpikingActivation(SpikingLayer):
     Args:
         activation: Name or callable of the activation function, for instance "relu". Its values are rates in Hz.
         dt: Number in seconds, or a scalar variable that layers share; see ``SpikingLayer``. Default 0.001.
-        seed: Integer that fixes the initial voltages; None draws new ones in every call.
+        seed: Integer that fixes the initial voltages, the same ones on every backend, for each place in the batch;
+            None draws new ones in every call.
         spiking_aware_training: Boolean, spike in the forward pass of training too. False trains with f(x) itself, and
             leaves the state as it was.
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``unroll=False``,

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_snn.layers.base.spiking_cell import SpikingCell
 from keras_snn.layers.base.spiking_layer import SpikingLayer
 
 
@@ -22,6 +23,10 @@ class RNN(SpikingLayer):
     """
 
     def __init__(self, cell, **kwargs):
+        if not isinstance(cell, SpikingCell):
+            raise TypeError(
+                f"`cell` has to be a keras_snn.layers.SpikingCell; got {cell!r}. keras.layers.RNN runs other cells."
+            )
         super().__init__(dt=cell._dt, **kwargs)
         self.cell = cell
 
@@ -35,4 +40,4 @@ class RNN(SpikingLayer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(keras.saving.deserialize_keras_object(config.pop("cell")), **config)
+        return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})

@@ -45,9 +45,9 @@ class SpikingCell(HasTimeStep):
 
     def __init__(self, size, state_size=None, dt=None, always_use_inference=True, **kwargs):
         super().__init__(dt=dt, **kwargs)
-        self.size = size
-        self.state_size = size if state_size is None else state_size
-        self.output_size = size
+        self.size = tuple(size) if isinstance(size, list) else size  # JSON brings a list
+        self.state_size = self.size if state_size is None else state_size
+        self.output_size = self.size
         self.always_use_inference = always_use_inference
 
     def call(self, inputs, states, training=None):
@@ -71,9 +71,11 @@ class SpikingCell(HasTimeStep):
         A cell with a faster way to the same values overrides it, and need not override the calls of one step.
         """
         step = _CellStep(self, bool(training))
+        wide = voltage_dtype(self.compute_dtype)
+        inputs, dt = ops.cast(inputs, wide), ops.cast(ops.convert_to_tensor(self.dt), wide)
         trainable = [ops.convert_to_tensor(v) for v in self.trainable_variables]
         changing = [ops.convert_to_tensor(v) for v in self.non_trainable_variables]
-        outputs, (states, changed) = scan(step, (list(states), changing), inputs, (trainable, _dt_tensor(self.dt)))
+        outputs, (states, changed) = scan(step, (list(states), changing), inputs, (trainable, dt))
         for variable, value in zip(self.non_trainable_variables, changed, strict=True):
             variable.assign(value)
         return outputs, states
@@ -88,14 +90,17 @@ class SpikingCell(HasTimeStep):
     @property
     def state_shapes(self):
         """The shapes of the states without the batch axis."""
-        sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
-        return [(size,) if isinstance(size, int) else tuple(size) for size in sizes]
+        return [(size,) if isinstance(size, int) else tuple(size) for size in self._state_sizes]
+
+    @property
+    def _state_sizes(self):
+        return self.state_size if isinstance(self.state_size, list) else [self.state_size]
 
     def get_config(self):
         return {
             **super().get_config(),
             "size": self.size,
-            "state_size": self.state_size,
+            "state_size": list(self._state_sizes),
             "always_use_inference": self.always_use_inference,
         }
 
@@ -141,7 +146,3 @@ class _CellStep:
             )
         new_states = new_states if tree.is_nested(new_states) else [new_states]
         return (list(new_states), list(changed)), outputs
-
-
-def _dt_tensor(dt):
-    return ops.cast(ops.convert_to_tensor(dt), "float32")

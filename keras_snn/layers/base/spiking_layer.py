@@ -17,13 +17,14 @@ class SpikingLayer(HasTimeStep):
             TensorFlow, ``tf.Variable``. Default: ``keras_snn.default.dt`` when the layer is made.
         return_sequences: Boolean, return the outputs of all steps rather than of the last one.
         return_state: Boolean, return the last states as well.
-        stateful: Boolean, start each call from the states in which the last one ended. Needs a static batch size.
+        stateful: Boolean, start each call from the states in which the last one ended. Needs a static batch size; begin
+            the model with ``keras.Input(..., batch_size=n)``, and it is built before anything is compiled.
         unroll: Boolean, accepted for compatibility; the loop is compiled either way.
         time_major: Boolean, inputs and outputs are ``(time, batch, ...)``.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)`` with at least one axis after time.
-        training: Boolean. Without it, PyTorch's ``module.training`` counts on that backend.
+        training: Boolean. Without it, on PyTorch, ``train()`` and ``eval()`` count, of the layer and of the model.
         initial_state: Tensor or list of tensors ``(batch, ...)``; default: the cell's own.
 
     Input shape: ``(batch, time, ...)``. Output shape: ``(batch, time, ...)``, or ``(batch, ...)`` with
@@ -39,6 +40,7 @@ class SpikingLayer(HasTimeStep):
     def __init__(
         self,
         dt=None,
+        *,
         return_sequences=True,
         return_state=False,
         stateful=False,
@@ -61,44 +63,55 @@ class SpikingLayer(HasTimeStep):
         raise NotImplementedError(f"{type(self).__name__} has to override `build_cell(input_shape)`.")
 
     def build(self, input_shape):
-        shape = self._batch_major(input_shape)
-        if len(shape) < 3:
-            raise ValueError(
-                f"{type(self).__name__} needs inputs (batch, time, ...) with at least one axis after time; got shape "
-                f"{tuple(input_shape)}. Put keras_snn.layers.Repeat(n_steps) before it to give still inputs a time "
-                "axis; a single unit has the shape (batch, time, 1)."
-            )
-        if shape[1] == 0:
-            raise ValueError(f"{type(self).__name__} needs at least one time step; got shape {tuple(input_shape)}.")
+        shape = self._check_shape(input_shape)
         if self.stateful and shape[0] is None:
             raise ValueError(
                 f"{type(self).__name__} with stateful=True needs a static batch size; got shape {tuple(input_shape)}. "
                 "Give it with keras.Input(..., batch_size=n)."
             )
         if self.cell is None:
+            if None in shape[2:]:
+                raise ValueError(
+                    f"{type(self).__name__} needs to know the size of every axis after time; got shape "
+                    f"{tuple(input_shape)}."
+                )
             self.cell = self.build_cell(shape)
+        if not self.trainable:
+            self.cell.trainable = False
         if not self.cell.built:
             self.cell.build((shape[0], *shape[2:]))
             self.cell.built = True
+        with probe.scope():  # an open scope counts the draws of calls alone
+            self._state_dtypes = [keras.backend.standardize_dtype(s.dtype) for s in self._initial_state(1)]
         if self.stateful:
+            # By initializers: what is assigned here is lost where Keras builds the model symbolically, in `fit`.
             self.states = [
-                self.add_weight(state.shape, initializer="zeros", dtype=state.dtype, trainable=False, name="state")
-                for state in self._initial_state(shape[0])
+                self.add_weight(
+                    (shape[0], *units),
+                    initializer=lambda shape, dtype, i=i: ops.copy(self._initial_state(shape[0])[i]),
+                    dtype=dtype,
+                    trainable=False,
+                    name="state",
+                )
+                for i, (units, dtype) in enumerate(zip(self.cell.state_shapes, self._state_dtypes, strict=True))
             ]
-            self.reset_states()
+        self.input_spec = keras.layers.InputSpec(shape=(None, None, *shape[2:]))
 
     def call(self, inputs, training=None, initial_state=None):
         if training is None and keras.config.backend() == "torch":
-            training = self.training
+            training = self._torch_mode()
+        batch_size = self._check_shape(inputs.shape)[0]
         x = self._swap_if_time_major(ops.cast(inputs, self.compute_dtype))
         keeps_state = self.stateful and not probe.draws_by_index()
         if initial_state is not None:
-            states = self._cast_states(initial_state)
+            states = self._check_states(initial_state, batch_size)
         elif keeps_state:
-            states = [ops.convert_to_tensor(state) for state in self.states]
+            # Copied, since PyTorch needs the old values in the backward pass.
+            states = self._check_states([ops.copy(state) for state in self.states], batch_size)
         else:
             states = self._initial_state(ops.shape(x)[0])
         outputs, states = run_cell(self.cell, x, states, training)
+        outputs = ops.cast(outputs, self.compute_dtype)
         if keeps_state:
             for variable, value in zip(self.states, states, strict=True):
                 variable.assign(value)
@@ -107,12 +120,40 @@ class SpikingLayer(HasTimeStep):
         outputs = self._swap_if_time_major(outputs) if self.return_sequences else outputs[:, -1]
         return [outputs, *states] if self.return_state else outputs
 
-    def _cast_states(self, states):
+    def _torch_mode(self):
+        """Return whether this module is in training mode, and the outermost one too.
+
+        Keras does not make the layers of a functional model its submodules: ``train`` and ``eval`` do not reach them.
+        """
+        context = self._get_call_context()
+        if not hasattr(context, "training"):  # made by asking, as nothing but `call` was called
+            self._maybe_reset_call_context()
+        return self.training and context.entry_layer.training
+
+    def _check_shape(self, input_shape):
+        """Return (batch, time, ...) if the inputs can have the shape ``input_shape``, else raise an error."""
+        if len(input_shape) < 3:
+            raise ValueError(
+                f"{type(self).__name__} needs inputs (batch, time, ...) with at least one axis after time; got shape "
+                f"{tuple(input_shape)}. Put keras_snn.layers.Repeat(n_steps) before it to give still inputs a time "
+                "axis; a single unit has the shape (batch, time, 1)."
+            )
+        shape = self._batch_major(input_shape)
+        if shape[1] == 0:
+            raise ValueError(f"{type(self).__name__} needs at least one time step; got shape {tuple(input_shape)}.")
+        return shape
+
+    def _check_states(self, states, batch_size):
+        """Return ``states`` as tensors that the cell can start from, or raise an error."""
         states = list(states) if isinstance(states, (list, tuple)) else [states]
-        expected = self._initial_state(1)
-        if len(states) != len(expected):
-            raise ValueError(f"{self.name!r} has {len(expected)} state(s); `initial_state` holds {len(states)}.")
-        return [ops.cast(state, like.dtype) for state, like in zip(states, expected, strict=True)]
+        shapes = [tuple(state.shape) for state in states]
+        expected = [(batch_size, *units) for units in self.cell.state_shapes]
+        if len(shapes) != len(expected) or not all(map(_compatible, shapes, expected)):
+            raise ValueError(
+                f"{self.name!r} needs an `initial_state` of the shapes {expected} for these inputs; got {shapes}. A "
+                "stateful layer keeps the batch size that it was built with."
+            )
+        return [ops.cast(state, dtype) for state, dtype in zip(states, self._state_dtypes, strict=True)]
 
     def _initial_state(self, batch_size):
         states = self.cell.get_initial_state(batch_size=batch_size)
@@ -150,19 +191,20 @@ class SpikingLayer(HasTimeStep):
         return [mask, *(None for _ in self.cell.state_shapes)] if self.return_state else mask
 
     def compute_output_shape(self, input_shape):
-        shape = tuple(self._batch_major(input_shape))
-        size = self._output_size(shape)
-        outputs = (*shape[:2], *size) if self.return_sequences else (shape[0], *size)
-        outputs = self._batch_major(outputs) if self.return_sequences else outputs
+        shape = self._check_shape(input_shape)
+        cell = self.cell or self.build_cell(shape)
+        size = (cell.output_size,) if isinstance(cell.output_size, int) else tuple(cell.output_size)
+        outputs = self._batch_major((*shape[:2], *size)) if self.return_sequences else (shape[0], *size)
         if not self.return_state:
             return outputs
-        return [outputs, *((shape[0], *state) for state in self.cell.state_shapes)]
+        return [outputs, *((shape[0], *units) for units in cell.state_shapes)]
 
-    def _output_size(self, shape):
-        if self.cell is None:
-            return shape[2:]
-        size = self.cell.output_size
-        return (size,) if isinstance(size, int) else tuple(size)
+    def compute_output_spec(self, inputs, training=None, initial_state=None):
+        shapes = self.compute_output_shape(inputs.shape)
+        if not self.return_state:
+            return keras.KerasTensor(shapes, self.compute_dtype)
+        dtypes = [self.compute_dtype, *self._state_dtypes]
+        return [keras.KerasTensor(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
 
     def _batch_major(self, shape):
         return (shape[1], shape[0], *shape[2:]) if self.time_major else tuple(shape)
@@ -173,6 +215,10 @@ class SpikingLayer(HasTimeStep):
     def get_config(self):
         names = ("return_sequences", "return_state", "stateful", "unroll", "time_major")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _compatible(shape, expected):
+    return len(shape) == len(expected) and all(m == n or None in (m, n) for m, n in zip(shape, expected, strict=True))
 
 
 KerasSpikingLayer = SpikingLayer

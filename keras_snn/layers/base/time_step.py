@@ -1,12 +1,13 @@
 """The time step dt of a layer: a number, or a variable that layers share."""
 
+import contextlib
 import math
 import numbers
 import uuid
 import weakref
+from typing import ClassVar
 
 import keras
-from keras import ops
 
 from keras_snn import probe
 from keras_snn.config import default
@@ -15,12 +16,13 @@ from keras_snn.config import default
 class _SharedTimeStep:
     """A variable dt, and the identity by which the configs of the layers that share it name it."""
 
-    _of_variable = weakref.WeakValueDictionary()
-    _loaded = weakref.WeakValueDictionary()
+    _of_variable: ClassVar = weakref.WeakValueDictionary()
+    _loaded: ClassVar = weakref.WeakValueDictionary()
 
     def __init__(self, variable):
         self.variable = variable
         self.id = uuid.uuid4().hex
+        self.users = weakref.WeakKeyDictionary()
         self.loaded_by = set()
 
     @classmethod
@@ -28,24 +30,27 @@ class _SharedTimeStep:
         """Return the one object for ``variable``."""
         shared = cls._of_variable.get(id(variable))
         if shared is None:
+            check_variable(variable)
             shared = cls._of_variable[id(variable)] = cls(variable)
         return shared
 
     @classmethod
-    def from_config(cls, config, layer_name):
+    def from_config(cls, config):
         """Make a new variable, or return the one that another layer of the same model has made from this config.
 
-        A second request under one layer name begins another model, which gets a variable of its own.
+        A second request for the same layer begins another model, which gets a variable of its own.
         """
         shared = cls._loaded.get(config["id"])
-        if shared is None or layer_name in shared.loaded_by:
+        if shared is None or config["layer"] in shared.loaded_by:
             shared = cls.of(keras.Variable(config["value"], dtype="float32", trainable=False, name="dt"))
             cls._loaded[config["id"]] = shared
-        shared.loaded_by.add(layer_name)
+        shared.loaded_by.add(config["layer"])
         return shared
 
-    def get_config(self):
-        return {"id": self.id, "value": float(ops.convert_to_numpy(ops.convert_to_tensor(self.variable)))}
+    def get_config(self, layer):
+        # Not by its name: nested models may hold layers of the same name.
+        user = self.users.setdefault(layer, uuid.uuid4().hex)
+        return {"id": self.id, "layer": user, "value": float(self.variable.numpy())}
 
 
 class HasTimeStep(keras.layers.Layer):
@@ -72,50 +77,80 @@ class HasTimeStep(keras.layers.Layer):
         scope = probe.current()
         if scope is not None and scope.dt is not None:
             return scope.dt
-        return self._dt if isinstance(self._dt, float) else self._dt.variable
+        return self._dt if self.dt_variable is None else self.dt_variable
 
     @dt.setter
     def dt(self, dt):
-        self._dt = _parse(dt, self.name)
+        self._dt = _parse(dt)
+
+    @property
+    def dt_variable(self):
+        """The layer's own dt if that is a variable, else None."""
+        return getattr(getattr(self, "_dt", None), "variable", None)  # Keras asks before __init__ is through
 
     @property
     def variables(self):
-        """All variables, the shared dt among them: Keras has to know it to see its changes inside compiled code."""
+        """All variables, the shared dt among them: Keras has to know it to see its changes inside compiled code.
+
+        Not on PyTorch, which sees them anyway, and would take it into ``state_dict``.
+        """
         variables = super().variables
-        dt = getattr(getattr(self, "_dt", None), "variable", None)
+        if keras.config.backend() == "torch":
+            return variables
+        dt = self.dt_variable
         if isinstance(dt, keras.Variable) and not any(dt is v for v in variables):
             variables = [*variables, dt]
         return variables
 
+    def add_weight(self, *args, autocast=False, **kwargs):
+        """Make a weight, which mixed precision does not round to half where the layer reads it."""
+        return super().add_weight(*args, autocast=autocast, **kwargs)
+
     def get_config(self):
-        return {**super().get_config(), "dt": self._dt if isinstance(self._dt, float) else self._dt.get_config()}
+        return {**super().get_config(), "dt": self._dt if self.dt_variable is None else self._dt.get_config(self)}
+
+
+def layers_with_dt(model):
+    """Return the layers and cells of this package in ``model``, nested and wrapped ones too."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, HasTimeStep)]
 
 
 def is_variable(dt):
-    """Tell whether ``dt`` is a variable rather than a number: a Keras one, or one of TensorFlow's."""
-    return isinstance(dt, keras.Variable) or (hasattr(dt, "assign") and hasattr(dt, "shape"))
+    """Tell whether ``dt`` is a variable rather than a number: a Keras one, or on TensorFlow one of its own."""
+    if keras.config.backend() == "tensorflow" and hasattr(dt, "assign") and hasattr(dt, "shape"):
+        return True
+    return isinstance(dt, keras.Variable)
 
 
 def check_dt(dt):
     """Return ``dt`` as a float, or raise an error."""
     if isinstance(dt, bool) or not isinstance(dt, numbers.Real):
-        raise TypeError(f"`dt` has to be a number in seconds or a scalar variable; got {dt!r}.")
+        raise TypeError(
+            "`dt` has to be a number in seconds or a scalar variable: a `keras.Variable` or, on the TensorFlow backend "
+            f"only, a `tf.Variable`. Got {dt!r}."
+        )
     if not (math.isfinite(dt) and dt > 0):
         raise ValueError(f"`dt` has to be a positive, finite number of seconds; got {dt!r}.")
     return float(dt)
 
 
-def _parse(dt, layer_name):
+def check_variable(dt):
+    """Raise an error if the variable ``dt`` cannot be a time step; make it non-trainable."""
+    dtype = keras.backend.standardize_dtype(dt.dtype)
+    if tuple(dt.shape) != () or "float" not in dtype:
+        raise ValueError(f"A variable `dt` has to be a float scalar; got shape {tuple(dt.shape)} and dtype {dtype}.")
+    # A layer made inside a TensorFlow graph, by the `build` of another, cannot read the value.
+    with contextlib.suppress(NotImplementedError):
+        check_dt(float(dt.numpy()))
+    if isinstance(dt, keras.Variable):
+        dt.trainable = False
+        dt._autocast = False  # Keras has no public way to say that half precision must not round a variable
+
+
+def _parse(dt):
     """Return a float or a ``_SharedTimeStep``."""
     if isinstance(dt, _SharedTimeStep):
         return dt
     if isinstance(dt, dict):
-        return _SharedTimeStep.from_config(dt, layer_name)
-    if not is_variable(dt):
-        return check_dt(dt)
-    if tuple(dt.shape) != ():
-        raise ValueError(f"A variable `dt` has to be a scalar; got shape {tuple(dt.shape)}.")
-    check_dt(float(ops.convert_to_numpy(ops.convert_to_tensor(dt))))
-    if isinstance(dt, keras.Variable):
-        dt.trainable = False
-    return _SharedTimeStep.of(dt)
+        return _SharedTimeStep.from_config(dt)
+    return _SharedTimeStep.of(dt) if is_variable(dt) else check_dt(dt)

@@ -18,8 +18,8 @@ class AlphaCell(FilterCell):
     """
 
     def __init__(self, size, tau_initializer, **kwargs):
-        units = (size,) if isinstance(size, int) else tuple(size)
-        super().__init__(size, tau_initializer, state_size=(2, *units), **kwargs)
+        super().__init__(size, tau_initializer, **kwargs)
+        self.state_size = (2, *self.state_shapes[0])
 
     def filter(self, inputs, state):
         outputs, last = alpha(inputs, (state[:, 0], state[:, 1]), self.tau[0], self.dt, method=self.method)

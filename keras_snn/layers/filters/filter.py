@@ -13,14 +13,32 @@ from keras_snn.ops.spiking import voltage_dtype
 class FilterCell(SpikingCell):
     """A cell with the weights ``tau`` (seconds) and ``initial_level``, one a unit, of shape ``(1, *size)``."""
 
-    def __init__(self, size, tau_initializer, *, dt=None, state_size=None, **kwargs):
-        options, kwargs = _split(kwargs)
-        super().__init__(size, state_size, dt=dt, **kwargs)
-        _set_options(self, tau_initializer, **options)
-        self.always_use_inference = self.apply_during_training
+    def __init__(
+        self,
+        size,
+        tau_initializer,
+        *,
+        dt=None,
+        apply_during_training=True,
+        level_initializer="zeros",
+        initial_level_constraint=None,
+        tau_constraint=None,
+        method="sequential",
+        **kwargs,
+    ):
+        super().__init__(size, dt=dt, always_use_inference=apply_during_training, **kwargs)
+        _set_options(
+            self,
+            tau_initializer=tau_initializer,
+            apply_during_training=apply_during_training,
+            level_initializer=level_initializer,
+            initial_level_constraint=initial_level_constraint,
+            tau_constraint=tau_constraint,
+            method=method,
+        )
 
     def build(self, input_shape=None):
-        size = (self.size,) if isinstance(self.size, int) else tuple(self.size)
+        size = (self.size,) if isinstance(self.size, int) else self.size
         options = {
             "shape": (1, *size),
             "dtype": voltage_dtype(self.variable_dtype),
@@ -66,16 +84,37 @@ class FilterLayer(SpikingLayer):
     emits_spikes = False
     cell_class = None
 
-    def __init__(self, tau_initializer, *, dt=None, **kwargs):
-        options, kwargs = _split(kwargs)
+    def __init__(
+        self,
+        tau_initializer,
+        *,
+        dt=None,
+        apply_during_training=True,
+        level_initializer="zeros",
+        initial_level_constraint=None,
+        tau_constraint=None,
+        method="sequential",
+        **kwargs,
+    ):
         super().__init__(dt=dt, **kwargs)
-        _set_options(self, tau_initializer, **options)
+        _set_options(
+            self,
+            tau_initializer=tau_initializer,
+            apply_during_training=apply_during_training,
+            level_initializer=level_initializer,
+            initial_level_constraint=initial_level_constraint,
+            tau_constraint=tau_constraint,
+            method=method,
+        )
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if self.stateful:  # only a reset reads it then: no gradient comes
+            self.cell.initial_level.trainable = False
 
     def build_cell(self, input_shape):
         options = {name: getattr(self, name) for name in _OPTIONS}
-        return self.cell_class(
-            input_shape[2:], self.tau_initializer, dt=self._dt, dtype=self.dtype_policy, **options
-        )
+        return self.cell_class(input_shape[2:], self.tau_initializer, dt=self._dt, dtype=self.dtype_policy, **options)
 
     def get_config(self):
         return {**super().get_config(), **_options_config(self)}
@@ -90,33 +129,35 @@ _OPTIONS = (
 )
 
 
-def _split(kwargs):
-    options = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs}
-    return options, kwargs
-
-
 def _set_options(
     layer,
-    tau_initializer,
     *,
-    apply_during_training=True,
-    level_initializer="zeros",
-    initial_level_constraint=None,
-    tau_constraint=None,
-    method="sequential",
+    tau_initializer,
+    apply_during_training,
+    level_initializer,
+    initial_level_constraint,
+    tau_constraint,
+    method,
 ):
-    if isinstance(tau_initializer, numbers.Real) and not isinstance(tau_initializer, bool):
-        if not tau_initializer > 0:
-            raise ValueError(f"`tau_initializer` has to be a positive number of seconds; got {tau_initializer!r}.")
-        tau_initializer = keras.initializers.Constant(float(tau_initializer))
     if method not in METHODS:
         raise ValueError(f"`method` has to be one of {METHODS}; got {method!r}.")
-    layer.tau_initializer = keras.initializers.get(tau_initializer)
+    layer.tau_initializer = _tau_initializer(tau_initializer)
     layer.apply_during_training = apply_during_training
     layer.level_initializer = keras.initializers.get(level_initializer)
     layer.initial_level_constraint = keras.constraints.get(initial_level_constraint)
     layer.tau_constraint = keras.constraints.get(tau_constraint)
     layer.method = method
+
+
+def _tau_initializer(tau):
+    if isinstance(tau, numbers.Real) and not isinstance(tau, bool) and 0 < tau < float("inf"):
+        return keras.initializers.Constant(float(tau))
+    if tau is None or isinstance(tau, numbers.Real):
+        raise ValueError(
+            "`tau_initializer` has to be a positive, finite number of seconds, or the name or an instance of an "
+            f"initializer; got {tau!r}."
+        )
+    return keras.initializers.get(tau)
 
 
 def _options_config(layer):

@@ -30,7 +30,7 @@ def pure_call(step, params, state, x):
     """Call ``step`` where it can touch no variable, and check that it returns a state like the one it was given."""
     _check_closure(step)
     with _PureScope():
-        result = step(params, state, x)
+        result = step(params, state, none_if_empty(x))
     if not isinstance(result, tuple) or len(result) != 2:
         raise ValueError(f"`step` has to return the pair (state, outputs); it returned {_describe(result)}.")
     new_state, outputs = result
@@ -53,13 +53,18 @@ def pure_call(step, params, state, x):
     return new_state, outputs
 
 
+def none_if_empty(x):
+    """Return what a step sees of ``x``: None in a scan without inputs."""
+    return None if isinstance(x, tuple) and not x else x
+
+
 def _check_closure(step):
     if not inspect.isfunction(step):
         return
-    loaded = {i.argval for i in dis.get_instructions(step) if i.opname in ("LOAD_DEREF", "LOAD_GLOBAL")}
-    closure = inspect.getclosurevars(step)
-    around = {**closure.globals, **closure.nonlocals}
-    captured = [n for n in loaded & around.keys() if ops.is_tensor(around[n]) or isinstance(around[n], keras.Variable)]
+    around = inspect.getclosurevars(step)
+    loaded = {i.argval for i in dis.get_instructions(step) if i.opname == "LOAD_GLOBAL"}
+    values = {name: around.globals[name] for name in loaded & around.globals.keys()} | around.nonlocals
+    captured = [name for name, v in values.items() if ops.is_tensor(v) or isinstance(v, keras.Variable)]
     if captured:
         raise_captured(captured)
 

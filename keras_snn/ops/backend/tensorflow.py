@@ -23,8 +23,11 @@ _MOST_SHAPES = 8
 
 def scan(step, init, xs, params, length, reverse, gradient):
     """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
-    loops = _Loops(step, reverse)
+    params, init, xs = tf.nest.map_structure(tf.convert_to_tensor, (params, init, xs))  # some may be tf.Variable
+    loops = _Loops(step, reverse, _static_shapes(params, init, xs))
     compiled = loops.choose(init, xs, length)
+    if not compiled and length is not None:
+        length = tf.constant(length)  # an integer would be traced anew for each value
     if not gradient:
         return loops.forward(compiled, False)(*_detached((params, init, xs)), length)[:2]
 
@@ -39,8 +42,12 @@ def scan(step, init, xs, params, length, reverse, gradient):
 
         def grad(*upstream):
             upstream = [u for u, result in zip(upstream, tf.nest.flatten(structure), strict=True) if is_float(result)]
-            grads = iter(loops.backward(compiled)(*inputs, *_detached((states, upstream)), length))
-            return [_once_differentiable(next(grads)) if is_float(x) else None for x in flat]
+
+            def backward():
+                return loops.backward(compiled)(*inputs, *_detached((states, upstream)), length)
+
+            grads = iter(_once_differentiable(backward, [*flat, *upstream]))
+            return [next(grads) if is_float(x) else None for x in flat]
 
         return tf.nest.flatten(structure), grad
 
@@ -60,12 +67,14 @@ def straight_through(value, like):
 
 @functools.lru_cache(maxsize=256)
 class _Loops:
-    """The compiled loops of one step in one direction; equal steps share them."""
+    """The compiled loops of one step, in one direction, for one kind of inputs; equal steps share them."""
 
-    def __init__(self, step, reverse):
+    def __init__(self, step, reverse, static_shapes):
+        del static_shapes  # it only tells the loops of one step apart
         self.step = step
         self.reverse = reverse
         self.seen = {}
+        self.compiled = set()
         self.functions = {}
         self.lock = threading.Lock()  # MirroredStrategy calls from one thread a replica
 
@@ -78,10 +87,11 @@ class _Loops:
             return True
         shapes = (length, *(tuple(leaf.shape) for leaf in init + xs))
         with self.lock:
-            first = not self.seen
-            self.seen[shapes] = self.seen.get(shapes, 0) + (_PATIENCE if first else 1)
-            compiled = [shape for shape, times in self.seen.items() if times >= _PATIENCE]
-        return shapes in compiled[:_MOST_SHAPES]
+            if len(self.compiled) < _MOST_SHAPES:
+                self.seen[shapes] = self.seen.get(shapes, 0) + (1 if self.seen else _PATIENCE)
+                if self.seen[shapes] >= _PATIENCE:
+                    self.compiled.add(shapes)
+            return shapes in self.compiled
 
     def forward(self, compiled, keep_states):
         """Return the function (params, init, xs, length) -> (outputs, final state, states)."""
@@ -92,20 +102,24 @@ class _Loops:
         return self._function(_backward, compiled)
 
     def _function(self, loop, compiled, **kwargs):
-        key = (loop, compiled, *kwargs.values())
+        # Only eagerly: a relaxed trace would hide the static shapes from the graph around it.
+        relaxed = tf.executing_eagerly() and not compiled
+        key = (loop, compiled, relaxed, *kwargs.values())
         with self.lock:
             if key not in self.functions:
 
                 def run(*args):
-                    result = loop(self.step, self.reverse, compiled, *args, **kwargs)
+                    try:
+                        result = loop(self.step, self.reverse, compiled, *args, **kwargs)
+                    except Exception:
+                        self.functions.pop(key, None)  # TensorFlow would return None from it the next time
+                        raise
                     captured = tf.compat.v1.get_default_graph().external_captures
                     if captured:
-                        raise_captured(tensor.name for tensor in captured)
+                        raise_captured(f"{tensor.dtype.name} {tensor.shape}" for tensor in captured)
                     return result
 
-                self.functions[key] = tf.function(
-                    run, jit_compile=compiled, autograph=False, reduce_retracing=True
-                )
+                self.functions[key] = tf.function(run, jit_compile=compiled, autograph=False, reduce_retracing=relaxed)
             return self.functions[key]
 
 
@@ -138,6 +152,7 @@ def _backward(step, reverse, compiled, params, init, xs, states, upstream, lengt
             new_state, outputs = pure_call(step, *inputs)
             targets = _floats((outputs, new_state))
         grads = tape.gradient(targets, sources, [*_at(d_outputs, t), *d_state], tf.UnconnectedGradients.ZERO)
+        grads = [tf.convert_to_tensor(g) for g in grads]  # that of a table lookup comes as IndexedSlices
         d_params = [a + b for a, b in zip(d_params, grads, strict=False)]
         grads = grads[n_params:]
         return (grads[:n_state], d_params), [(g, 1) for g in grads[n_state:]]
@@ -151,7 +166,8 @@ def _walk(body, carry, length, reverse, compiled):
     """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time; join each row along its axis."""
     _, examples = body(0, carry)  # for shapes and dtypes only: nothing of it is computed
     if compiled:
-        rows = [tf.zeros(_insert(tf.shape(row), axis, length), row.dtype) for row, axis in examples]
+        # Not zeros: XLA would fold them to constants, six tensors of this size that it never gives back.
+        rows = [tf.raw_ops.Empty(shape=_insert(tf.shape(row), axis, length), dtype=row.dtype) for row, axis in examples]
     else:
         rows = [tf.TensorArray(row.dtype, length, element_shape=row.shape) for row, _ in examples]
 
@@ -184,8 +200,14 @@ def _insert(shape, axis, length):
     return tf.concat([shape[:axis], [length], shape[axis:]], 0)
 
 
+def _static_shapes(params, init, xs):
+    """Return the shapes without batch and time, which alone change from call to call."""
+    skips = ((params, 0), (init, 1), (xs, 2))
+    return tuple(tuple(leaf.shape[skip:]) for nest, skip in skips for leaf in tf.nest.flatten(nest))
+
+
 def _length(xs, length):
-    return tf.shape(tf.nest.flatten(xs)[0])[1] if length is None else tf.constant(length)
+    return tf.shape(tf.nest.flatten(xs)[0])[1] if length is None else tf.convert_to_tensor(length)
 
 
 def _at(xs, t):
@@ -201,9 +223,16 @@ def _detached(nest):
     return tf.nest.map_structure(lambda x: tf.stop_gradient(tf.convert_to_tensor(x)), nest)
 
 
-@tf.custom_gradient
-def _once_differentiable(gradient):
-    def refuse(_):
-        raise NotImplementedError("`scan` has no second derivative on TensorFlow: call it with unroll=True for one.")
+def _once_differentiable(function, sources):
+    """Return ``function()``; a gradient of it by ``sources``, which it does not show to the tape, is an error."""
 
-    return tf.identity(gradient), refuse
+    @tf.custom_gradient
+    def run(*_):
+        def refuse(*_):
+            raise NotImplementedError(
+                "`scan` has no second derivative on TensorFlow: call it with unroll=True for one."
+            )
+
+        return function(), refuse
+
+    return run(*sources)

@@ -2,23 +2,23 @@
 
 import torch
 from keras import tree
-from torch.autograd.function import once_differentiable
 
-from keras_snn.ops.backend.purity import is_float, pure_call, raise_captured
+from keras_snn.ops.backend.purity import is_float, none_if_empty, pure_call, raise_captured
 
 
 def scan(step, init, xs, params, length, reverse, gradient):
     """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
     if length is None:
         length = tree.flatten(xs)[0].shape[1]
-    walk = _Walk(step, (params, init, xs), range(length)[:: -1 if reverse else 1])
-    flat = tree.flatten(walk.inputs)
+    inputs = (params, init, xs)
+    walk = _Walk(step, inputs, range(length)[:: -1 if reverse else 1])
+    flat = tree.flatten(inputs)
     if gradient and torch.is_grad_enabled() and any(leaf.requires_grad for leaf in flat):
         results = _Scan.apply(walk, *flat)
     else:
         with torch.no_grad():
             results = walk.forward(flat, None)
-    return tree.pack_sequence_as(walk.structure, list(results))
+    return tree.pack_sequence_as(walk.results, list(results))
 
 
 def straight_through(value, like):
@@ -40,27 +40,45 @@ class _StraightThrough(torch.autograd.Function):
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx, walk, *flat):
+        states = []
+        results = walk.forward(flat, states)
         ctx.walk = walk
-        ctx.save_for_backward(*flat)
-        ctx.states = []
-        results = walk.forward(flat, ctx.states)
+        ctx.n_inputs = len(flat)
+        # Saved by PyTorch, not kept on ctx: it then frees the states after the backward pass, not with the loss.
+        ctx.save_for_backward(*flat, *tree.flatten(states))
         ctx.mark_non_differentiable(*(r for r in results if not is_float(r)))
         return tuple(results)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, *upstream):
-        return None, *ctx.walk.backward(ctx.saved_tensors, ctx.states, upstream, ctx.needs_input_grad[1:])
+        flat, states = ctx.saved_tensors[: ctx.n_inputs], ctx.saved_tensors[ctx.n_inputs :]
+
+        def walk_back():
+            return ctx.walk.backward(flat, states, upstream, ctx.needs_input_grad[1:])
+
+        return None, *_OnceDifferentiable.apply(walk_back, *flat, *upstream)
+
+
+class _OnceDifferentiable(torch.autograd.Function):
+    """The result of a function, whose gradient by the tensors beside it is an error and not silently zero."""
+
+    @staticmethod
+    def forward(ctx, function, *_):
+        return tuple(function())
+
+    @staticmethod
+    def backward(ctx, *_):
+        raise NotImplementedError("`scan` has no second derivative on PyTorch: call it with unroll=True for one.")
 
 
 class _Walk:
-    """One step, the structure of its inputs and the order in which time is walked."""
+    """One step, the structures of its inputs and results, and the order in which time is walked."""
 
     def __init__(self, step, inputs, times):
         self.step = step
-        self.inputs = inputs
+        self.inputs = _structure(inputs)
         self.times = times
-        self.structure = None
+        self.results = None
 
     def forward(self, flat, states):
         """Return the flat (outputs, final state); append to ``states`` the state before each step."""
@@ -69,58 +87,63 @@ class _Walk:
         for t in self.times:
             if states is not None:
                 states.append(state)
+            x = tree.map_structure(lambda x: x[:, t], xs)  # noqa: B023
             if rows:
-                state, outputs = self.step(params, state, _at(xs, t))
+                state, outputs = self.step(params, state, none_if_empty(x))
             else:
-                state, outputs = self._first_step(params, state, _at(xs, t))
+                state, outputs = self._first_step(params, state, x)
             rows.append(tree.flatten(outputs))
+        self.results = _structure((outputs, state))
         order = sorted(range(len(rows)), key=self.times.__getitem__)
         joined = [torch.stack([rows[i][k] for i in order], 1) for k in range(len(rows[0]))]
-        self.structure = (outputs, state)
         # A final state that is also an input or an output would confuse autograd: it must be a tensor of its own.
         return joined + [leaf.clone() for leaf in tree.flatten(state)]
 
     def _first_step(self, *inputs):
         with torch.enable_grad():
             state, outputs = pure_call(self.step, *tree.map_structure(torch.Tensor.detach, inputs))
-        results = tree.flatten((state, outputs))
-        if any(leaf.requires_grad for leaf in results):
+        if any(leaf.requires_grad for leaf in tree.flatten((state, outputs))):
             raise_captured(["a tensor that requires a gradient"])
         return state, outputs
 
     def backward(self, flat, states, upstream, needed):
         """Return the gradients of the flat (params, init, xs), None where none is needed."""
-        params, _, xs = tree.pack_sequence_as(self.inputs, list(flat))
-        outputs, final = (tree.flatten(part) for part in self.structure)
-        d_outputs, d_state = upstream[: len(outputs)], list(upstream[len(outputs) :])
-        n_params, n_state = len(tree.flatten(params)), len(final)
+        n_params, n_state = (len(tree.flatten(part)) for part in self.inputs[:2])
+        params, xs = flat[:n_params], flat[n_params + n_state :]
+        d_outputs, d_state = upstream[: len(upstream) - n_state], list(upstream[len(upstream) - n_state :])
         needed = list(needed)
-        needed[n_params : n_params + n_state] = map(is_float, final)
+        needed[n_params : n_params + n_state] = map(is_float, flat[n_params : n_params + n_state])
+        sources = [i for i, need in enumerate(needed) if need]
         d_inputs = [torch.zeros_like(leaf) if need else None for leaf, need in zip(flat, needed, strict=True)]
 
-        for t, state in zip(reversed(self.times), reversed(states), strict=True):
-            inputs = [leaf.detach() for leaf in tree.flatten((params, state, _at(xs, t)))]
-            sources = [i for i, need in enumerate(needed) if need]
+        for i, t in reversed(list(enumerate(self.times))):
+            state = states[i * n_state : (i + 1) * n_state]
+            inputs = [leaf.detach() for leaf in (*params, *state, *(x[:, t] for x in xs))]
             with torch.enable_grad():
-                for i in sources:
-                    inputs[i].requires_grad_()
-                new_state, y = self.step(*tree.pack_sequence_as(self.inputs, inputs))
-            pairs = zip(tree.flatten((y, new_state)), [*(d[:, t] for d in d_outputs), *d_state], strict=True)
-            targets, d_targets = zip(*((a, d) for a, d in pairs if a.requires_grad), strict=True)
-            grads = torch.autograd.grad(targets, [inputs[i] for i in sources], d_targets, allow_unused=True)
-            d_state = [torch.zeros_like(s) for s in tree.flatten(state)]
-            for i, grad in zip(sources, grads, strict=True):
+                for k in sources:
+                    inputs[k].requires_grad_()
+                params_t, state_t, x_t = tree.pack_sequence_as(self.inputs, inputs)
+                new_state, y = self.step(params_t, state_t, none_if_empty(x_t))
+            targets = zip(tree.flatten((y, new_state)), [*(d[:, t] for d in d_outputs), *d_state], strict=True)
+            targets = [(target, d) for target, d in targets if target.requires_grad]
+            d_state = [torch.zeros_like(leaf) for leaf in state]
+            if not targets:
+                continue
+            outputs, d_targets = zip(*targets, strict=True)
+            grads = torch.autograd.grad(outputs, [inputs[k] for k in sources], d_targets, allow_unused=True)
+            for k, grad in zip(sources, grads, strict=True):
                 if grad is None:
                     continue
-                if i < n_params:
-                    d_inputs[i] += grad
-                elif i < n_params + n_state:
-                    d_state[i - n_params] = grad
+                if k < n_params:
+                    d_inputs[k] += grad
+                elif k < n_params + n_state:
+                    d_state[k - n_params] = grad
                 else:
-                    d_inputs[i][:, t] = grad
+                    d_inputs[k][:, t] = grad
         d_inputs[n_params : n_params + n_state] = d_state
         return [d if need else None for d, need in zip(d_inputs, needed, strict=True)]
 
 
-def _at(xs, t):
-    return tree.map_structure(lambda x: x[:, t], xs)
+def _structure(nest):
+    """Return ``nest`` without its tensors, which need not be kept alive."""
+    return tree.map_structure(lambda _: 0, nest)

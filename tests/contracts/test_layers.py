@@ -1,0 +1,669 @@
+"""The table of all public layers, and the rules that hold for each of them. A new layer is a new row."""
+
+import dataclasses
+import gc
+import inspect
+import json
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+from keras import ops, tree
+
+from keras_snn import layers
+from keras_snn.layers import (
+    RNN,
+    Alpha,
+    LastStep,
+    Lowpass,
+    Repeat,
+    SpikingActivation,
+    SpikingCell,
+    SpikingLayer,
+    TemporalAveragePooling,
+    TimeFold,
+)
+
+RNG = np.random.default_rng(0)
+BATCH, TIME, UNITS = 2, 6, (3,)
+COMPILED = [False] if keras.config.backend() == "torch" else [True]
+
+
+@keras.saving.register_keras_serializable(package="contracts")
+class Leaky(SpikingCell):
+    """A user's cell: a weight, two states of two dtypes that do not start at zero, and a training of its own."""
+
+    def __init__(self, size, **kwargs):
+        super().__init__(size, state_size=[size, size], always_use_inference=False, **kwargs)
+
+    def build(self, input_shape):
+        self.gain = self.add_weight(shape=self.state_shapes[0], initializer="ones", name="gain")
+
+    def call_inference(self, inputs, states):
+        voltage, count = states
+        voltage = 0.9 * voltage + self.gain * inputs * self.dt
+        return voltage, [voltage, count + 1]
+
+    def call_training(self, inputs, states):
+        outputs, states = self.call_inference(inputs, states)
+        return 2 * outputs, states
+
+    def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
+        voltage, count = super().get_initial_state(batch_size=batch_size)
+        return [voltage + 0.5, ops.cast(count + 7, "int32")]
+
+    def get_config(self):
+        config = super().get_config()
+        del config["state_size"], config["always_use_inference"]
+        return config
+
+
+class BranchCell(SpikingCell):
+    """Outputs of another shape than inputs and states."""
+
+    def __init__(self, size, decay, **kwargs):
+        super().__init__(size, **kwargs)
+        self.output_size = (2, *size)
+        self.decay = decay
+
+    def call_inference(self, inputs, states):
+        (low,) = states
+        low = low + self.decay * self.dt * (inputs - low)
+        return ops.stack([low, inputs - low], axis=1), [low]
+
+    def get_config(self):
+        return {**super().get_config(), "decay": self.decay}
+
+
+@keras.saving.register_keras_serializable(package="contracts")
+class Branch(SpikingLayer):
+    """A user's layer, with an argument of its own."""
+
+    def __init__(self, decay, **kwargs):
+        super().__init__(**kwargs)
+        self.decay = decay
+
+    def build_cell(self, input_shape):
+        return BranchCell(input_shape[2:], self.decay, dt=self._dt, dtype=self.dtype_policy)
+
+    def get_config(self):
+        return {**super().get_config(), "decay": self.decay}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """How to make a layer, and what sort of layer it is."""
+
+    make: Callable  # (shape of one step, **options of the layer) -> layer
+    dt: float = 1 / 64
+    scale: float = 64.0  # of the inputs: rates, for activations
+    has_time: bool = True  # the inputs have a time axis
+    keeps_time: bool = True  # the outputs have one
+    own_training: bool = False  # training is not inference
+    elementwise: bool = True  # each unit by itself
+    spikes: str | None = None  # "exact" rates in half precision, or "rounded" ones
+
+    def layer(self, units=UNITS, **options):
+        return self.make(units, **options)
+
+    def x(self, batch=BATCH, time=TIME, units=UNITS):
+        """Inputs that half precision does not round."""
+        shape = (batch, time, *units) if self.has_time else (batch, *units)
+        return (self.scale * RNG.integers(-8, 9, size=shape) / 8).astype("float32")
+
+
+def cell_row(make, **kwargs):
+    dt = kwargs.get("dt", Row.dt)
+    return Row(lambda units, **options: make(units, **{"dt": dt, **options}), **kwargs)
+
+
+ROWS = {
+    "SpikingActivation": cell_row(lambda _, **o: SpikingActivation("relu", seed=0, **o), spikes="exact"),
+    "SpikingActivation-not-aware": cell_row(
+        lambda _, **o: SpikingActivation("relu", seed=0, spiking_aware_training=False, **o),
+        spikes="exact",
+        own_training=True,
+    ),
+    "SpikingActivation-signed": cell_row(
+        lambda _, **o: SpikingActivation("tanh", seed=0, **o), dt=0.6, scale=1.0, spikes="rounded"
+    ),
+    "Lowpass": cell_row(lambda _, **o: Lowpass(0.1, level_initializer="ones", **o)),
+    "Alpha": cell_row(lambda _, **o: Alpha(0.1, level_initializer="ones", **o)),
+    "Alpha-not-in-training": cell_row(
+        lambda _, **o: Alpha(0.1, level_initializer="ones", apply_during_training=False, **o), own_training=True
+    ),
+    "RNN": cell_row(lambda units, dt, dtype=None, **o: RNN(Leaky(units, dt=dt, dtype=dtype), **o), own_training=True),
+    "SpikingLayer": cell_row(lambda _, **o: Branch(20.0, **o)),
+    "Repeat": Row(lambda _: Repeat(TIME), has_time=False),
+    "TimeFold-Dense": Row(lambda _: TimeFold(keras.layers.Dense(2)), elementwise=False),
+    "TimeFold-BatchNormalization": Row(
+        lambda _: TimeFold(keras.layers.BatchNormalization()), elementwise=False, own_training=True
+    ),
+    "TemporalAveragePooling": Row(lambda _: TemporalAveragePooling(), keeps_time=False),
+    "LastStep": Row(lambda _: LastStep(), keeps_time=False),
+}
+CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SpikingLayer)}
+
+
+def each(rows):
+    return pytest.mark.parametrize("row", rows.values(), ids=rows.keys())
+
+
+def to_numpy(nest):
+    def one(x):
+        if isinstance(x, np.ndarray):
+            return x
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        return ops.convert_to_numpy(ops.cast(x, "float32") if dtype == "bfloat16" else x)
+
+    return tree.map_structure(one, nest)
+
+
+def assert_same(row, actual, expected):
+    """Assert that two calls that compute the same give the same, bit by bit where that can be had."""
+    if row.spikes or row not in CELLS.values() or keras.config.backend() != "tensorflow":
+        np.testing.assert_array_equal(actual, expected)
+    else:
+        # Eager TensorFlow compiles a loop for some shapes, at some call, and not for others. XLA fuses a multiplication
+        # and an addition, which then round once less a step.
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+
+
+def differ(a, b):
+    """Tell whether two results differ by more than rounding."""
+    return not np.allclose(to_numpy(a), to_numpy(b), rtol=1e-3, atol=1e-6)
+
+
+def dtype_of(x):
+    return keras.backend.standardize_dtype(x.dtype)
+
+
+def built(row, units=UNITS, weights=None, **options):
+    """Return a layer, with ``weights`` if they are given."""
+    layer = row.layer(units, **options)
+    layer.build((TIME, BATCH, *units) if options.get("time_major") else row.x(units=units).shape)
+    if weights is not None:
+        layer.set_weights(weights)
+    return layer
+
+
+def initial_states(layer):
+    """Return states that are not those the layer starts from by itself."""
+    return [state / 2 + 0.125 if "float" in dtype_of(state) else state + 3 for state in fresh_states(layer)]
+
+
+def fresh_states(layer):
+    return layer.cell.get_initial_state(batch_size=BATCH)
+
+
+def model_around(row, layer, time=TIME, batch=None):
+    """Return a model with weights before the layer and after it."""
+    shape = (time, *UNITS) if row.has_time else UNITS
+    inputs = keras.Input(shape, batch_size=batch)
+    x = layer(keras.layers.Dense(3, name="before")(inputs))
+    if row.keeps_time:
+        x = TemporalAveragePooling()(x)
+    return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(x)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported_modules_are_no_garbage():
+    """Keras collects garbage before each test, and there are many: ten times faster without what stays anyway."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def policy(request):
+    """Set a dtype policy for one test."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)
+
+
+def test_the_table_has_all_public_layers():
+    built_layers = [built(row) for row in ROWS.values()]
+    found = {type(item) for layer in built_layers for item in (layer, cell_of(layer))}
+    public = [getattr(layers, name) for name in layers.__all__]
+    classes = {item for item in public if inspect.isclass(item) and issubclass(item, keras.layers.Layer)}
+    bases = {SpikingCell, SpikingLayer}  # these two by a user's subclass
+    assert classes - bases - found == set()
+    assert all(any(issubclass(cls, base) for cls in found - classes) for base in bases)
+
+
+def cell_of(layer):
+    return getattr(layer, "cell", None)
+
+
+def arguments(cls):
+    """Return the names of all arguments of ``cls``, those behind ``**kwargs`` too, without those of every layer."""
+    names = set()
+    for base in cls.__mro__:
+        if base in (keras.layers.Layer, keras.layers.Wrapper):
+            break
+        parameters = inspect.signature(base.__init__).parameters.values() if "__init__" in vars(base) else []
+        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return names - {"self"}
+
+
+@each(ROWS)
+def test_config_round_trip(row):
+    layer = built(row)
+    for item in filter(None, [layer, cell_of(layer)]):
+        config = item.get_config()
+        text = json.dumps(config)
+        again = type(item).from_config(json.loads(text))
+        assert json.dumps(again.get_config()) == text
+        assert json.dumps(config) == text  # from_config left it alone
+        for name in arguments(type(item)) - ignored(item):
+            assert hasattr(item, name), name
+            assert name in config, name
+
+
+def ignored(item):
+    """Return what a class of ours or of this file does not pass on to its base."""
+    fixed = {"state_size", "always_use_inference"}
+    given = {RNN: {"dt"}, BranchCell: set()}
+    return given.get(type(item), fixed if isinstance(item, SpikingCell) else set())
+
+
+@pytest.mark.parametrize("name, stateful", [*((name, False) for name in ROWS), *((name, True) for name in CELLS)])
+def test_save_and_load(name, stateful, tmp_path):
+    row, options = ROWS[name], {"stateful": True} if stateful else {}
+    x = row.x()
+    inputs = keras.Input(x.shape[1:], batch_size=BATCH)
+    model = keras.Model(inputs, row.layer(**options)(inputs))
+    model.set_weights([w + 0.25 for w in model.get_weights()])
+    model(x, training=False)
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    assert_same(row, to_numpy(restored(x, training=False)), to_numpy(model(x, training=False)))
+
+
+OPTIONS = [
+    {"return_sequences": sequences, "return_state": state, "time_major": major}
+    for sequences in (True, False)
+    for state in (True, False)
+    for major in (True, False)
+]
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [*((name, {}) for name in ROWS if name not in CELLS), *((name, o) for name in CELLS for o in OPTIONS)],
+)
+def test_symbolic_shapes_and_dtypes_are_the_eager_ones(name, options):
+    row = ROWS[name]
+    x = row.x(batch=2, time=5)
+    x = np.swapaxes(x, 0, 1) if options.get("time_major") else x
+    layer = row.layer(**options)
+    eager = tree.flatten(layer(x))
+    n_unknown = 2 if row.has_time else 1
+    unknown = (*[None] * n_unknown, *x.shape[n_unknown:])
+    for shape in (x.shape, unknown):
+        symbolic = tree.flatten(layer(keras.KerasTensor(shape, "float32")))
+        shapes = []
+        tree.map_shape_structure(shapes.append, row.layer(**options).compute_output_shape(shape))
+        assert len(symbolic) == len(eager) == len(shapes)
+        for s, e, computed in zip(symbolic, eager, shapes, strict=True):
+            assert dtype_of(s) == dtype_of(e)
+            assert tuple(s.shape) == tuple(computed)
+            assert len(s.shape) == len(e.shape)
+            assert all(m in (n, None) for m, n in zip(s.shape, e.shape, strict=True))
+            assert shape is not x.shape or tuple(s.shape) == tuple(e.shape)
+    ends_time = not row.keeps_time or options.get("return_sequences") is False
+    free = [None] if ends_time else [None, None if row.has_time else TIME]
+    assert list(symbolic[0].shape)[: len(free)] == free
+
+
+@each(ROWS)
+@pytest.mark.parametrize("jit_compile", COMPILED)
+def test_one_fit_step(row, jit_compile):
+    layer = row.layer()
+    model = model_around(row, layer)
+    x, y = row.x(), np.ones((BATCH, 1), "float32")
+    eager = to_numpy(model(x, training=True))
+    model.set_weights([w.copy() for w in model.get_weights()])
+    before = [to_numpy(v) for v in model.trainable_variables]
+    model.compile("sgd", "mse", jit_compile=jit_compile)
+    history = model.fit(x, y, batch_size=BATCH, verbose=0)
+    # The compiled matrix products round otherwise than the eager ones.
+    np.testing.assert_allclose(history.history["loss"][0], np.mean((eager - 1) ** 2), rtol=1e-4)
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        assert np.all(np.isfinite(to_numpy(variable))), variable.path
+        assert not np.array_equal(to_numpy(variable), old), variable.path
+
+
+def batches(row):
+    """Two batches that differ in size and in length."""
+    for batch, time in [(2, 4), (3, 5)]:
+        yield row.x(batch, time), np.ones((batch, 1), "float32")
+
+
+@each(ROWS)
+def test_fit_of_sequences_of_many_lengths(row):
+    model = model_around(row, row.layer(), time=None)
+    data = list(batches(row))
+    losses = [np.mean((to_numpy(model(x, training=True)) - y) ** 2) for x, y in data]
+    model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=keras.config.backend() == "jax")
+    history = model.fit((pair for pair in data), steps_per_epoch=2, shuffle=False, verbose=0)
+    # Matrix products round otherwise in another graph.
+    np.testing.assert_allclose(history.history["loss"][0], np.average(losses, weights=[2, 3]), rtol=1e-4)
+
+
+@pytest.mark.tensorflow("only TensorFlow has graphs of unknown shape")
+@each(ROWS)
+def test_tf_graph_of_unknown_batch_and_time(row):
+    import tensorflow as tf
+
+    layer = built(row)
+    shape = (None, None, *UNITS) if row.has_time else (None, *UNITS)
+    function = tf.function(lambda x: layer(x, training=False), input_signature=[tf.TensorSpec(shape)])
+    for x, _ in batches(row):
+        # The loop of unknown length is not compiled by XLA, whose fused multiply-add rounds once less a step.
+        np.testing.assert_allclose(function(x), layer(x, training=False), rtol=1e-5, atol=1e-5)
+
+
+HALF = {"mixed_float16": ("float16", 2.0**-11), "mixed_bfloat16": ("bfloat16", 2.0**-8)}
+
+
+@each(ROWS)
+@pytest.mark.parametrize("policy", HALF, indirect=True)
+def test_half_precision(row, policy):
+    dtype, rounding = HALF[policy]
+    keras.config.set_dtype_policy("float32")
+    full = row.layer()
+    x = row.x()
+    expected = to_numpy(full(x, training=False))
+    keras.config.set_dtype_policy(policy)
+    half = built(row, weights=full.get_weights())
+    inputs = keras.Input(x.shape[1:])
+    for call in (half, keras.Model(inputs, half(inputs))):
+        y = call(x, training=False)
+        assert dtype_of(y) == dtype
+        y = to_numpy(y).astype("float32")
+        if row.spikes == "exact":
+            np.testing.assert_array_equal(y, expected)
+        elif row.spikes == "rounded":
+            # The rates are rounded, and a spike may come a step earlier or later.
+            counts = np.cumsum((y - expected) * row.dt, axis=1)
+            assert np.abs(counts).max() < 1.01
+            assert np.abs(expected).max() > 0
+        else:
+            # Inputs are exact; weights, results within a layer and outputs are rounded.
+            np.testing.assert_allclose(y, expected, rtol=0, atol=4 * rounding * np.abs(expected).max())
+    assert {dtype_of(w) for w in half.weights if "float" in dtype_of(w)} <= {"float32"}
+    if row in CELLS.values():
+        states = built(row, return_state=True, stateful=True)
+        assert [dtype_of(s) for s in states(x)[1:]] == [dtype_of(s) for s in states.states]
+        assert {dtype_of(s) for s in states.states if "int" not in dtype_of(s)} == {"float32"}
+
+
+@each(CELLS)
+def test_a_stateful_layer_makes_of_chunks_what_it_makes_of_the_whole(row):
+    x = row.x()
+    layer = built(row, stateful=True)
+    start = [to_numpy(state) for state in layer.states]
+    for state, fresh in zip(start, fresh_states(layer), strict=True):
+        np.testing.assert_array_equal(state, to_numpy(fresh))
+    assert any(np.any(state != 0) for state in start) != (type(layer.cell) is BranchCell)
+    whole = to_numpy(layer(x, training=False))
+    assert_same(row, whole, to_numpy(built(row, weights=None)(x, training=False)))
+    assert differ(layer(x, training=False), whole)
+
+    layer.reset_states()
+    for state, old in zip(layer.states, start, strict=True):
+        np.testing.assert_array_equal(to_numpy(state), old)
+    chunks = [to_numpy(layer(x[:, a:b], training=False)) for a, b in [(0, 2), (2, 3), (3, TIME)]]
+    assert_same(row, np.concatenate(chunks, axis=1), whole)
+
+    other = [to_numpy(state) for state in initial_states(layer)]
+    layer.reset_states(states=other if len(other) > 1 else other[0])
+    for state, expected in zip(layer.states, other, strict=True):
+        np.testing.assert_array_equal(to_numpy(state), expected)
+    from_other = to_numpy(layer(x, training=False))
+    assert differ(from_other, whole)
+    assert_same(row, from_other, to_numpy(built(row)(x, training=False, initial_state=other)))
+
+
+@each(CELLS)
+@pytest.mark.filterwarnings("ignore:Gradients do not exist for variables.*initial_level")
+def test_a_stateful_layer_carries_its_state_through_fit_and_predict(row):
+    # Keras warns rightly: the initial level of a stateful filter acts at a reset only.
+    x = row.x()
+    layer = row.layer(stateful=True)
+    model = keras.Sequential([layer, keras.layers.Flatten(), keras.layers.Dense(1)])  # built by fit
+    # TensorFlow's XLA makes no variables, and says so.
+    model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=keras.config.backend() == "jax")
+    model.fit(x[:, :3], np.zeros((BATCH, 1), "float32"), batch_size=BATCH, verbose=0)
+    other = built(row, stateful=True)
+    other(x[:, :3], training=True)
+    for state, expected in zip(layer.states, other.states, strict=True):
+        # A fused multiplication and addition in the one, and not in the other, rounds once less a step.
+        np.testing.assert_allclose(to_numpy(state), to_numpy(expected), rtol=1e-5)
+
+
+@each(ROWS)
+def test_samples_do_not_see_each_other(row):
+    layer, x = built(row), row.x()
+    options = {"initial_state": initial_states(layer)} if row in CELLS.values() else {}
+    y = to_numpy(layer(x, training=False, **options))
+    x[1] = np.nan
+    z = to_numpy(layer(x, training=False, **options))
+    assert_same(row, z[0], y[0])
+    assert np.any(z[1] != y[1])
+
+
+@each(CELLS)
+def test_two_time_steps(row):
+    x = row.x()
+    slow, fast = built(row, dt=row.dt), built(row, dt=row.dt / 4)
+    assert (slow.dt, fast.dt) == (row.dt, row.dt / 4)
+    assert (slow.cell.dt, fast.cell.dt) == (slow.dt, fast.dt)
+    fast.set_weights(slow.get_weights())
+    expected = to_numpy(fast(x, training=False))
+    assert differ(slow(x, training=False), expected)
+    slow.dt = row.dt / 4
+    assert_same(row, to_numpy(slow(x, training=False)), expected)
+
+
+@each(ROWS)
+def test_inputs_of_any_rank(row):
+    units = (2, 1, 3)
+    x = row.x(units=units)
+    layer = built(row, units)
+    options = {"initial_state": initial_states(layer)} if row in CELLS.values() else {}
+    y = to_numpy(layer(x, training=False, **options))
+    assert y.shape == tuple(layer.compute_output_shape(x.shape))
+    if not row.elementwise:
+        return
+    flat = built(row, (6,), weights=[w.reshape(*w.shape[: w.ndim - 3], 6) for w in layer.get_weights()])
+    options = {name: [ops.reshape(s, (*s.shape[:-3], 6)) for s in states] for name, states in options.items()}
+    z = to_numpy(flat(x.reshape(*x.shape[:-3], 6), training=False, **options))
+    # Vectorised and remaining units of a loop round otherwise under XLA.
+    np.testing.assert_allclose(z.reshape(y.shape), y, rtol=1e-6, atol=1e-6)
+
+
+@each(CELLS)
+def test_time_major(row):
+    x = row.x(units=(3,))
+    batch_major = built(row, return_state=True)
+    time_major = built(row, return_state=True, time_major=True)
+    states = initial_states(batch_major)
+    y, *last = to_numpy(batch_major(x, training=False, initial_state=states))
+    z, *last_z = to_numpy(time_major(np.swapaxes(x, 0, 1), training=False, initial_state=states))
+    assert_same(row, np.swapaxes(z, 0, 1), y)
+    for a, b in zip(last_z, last, strict=True):
+        assert_same(row, a, b)
+
+
+@each(CELLS)
+def test_what_is_returned(row):
+    x = row.x()
+    layer = built(row, return_state=True)
+    states = initial_states(layer)
+    full, *last = layer(x, training=False, initial_state=states)
+    full, last = to_numpy(full), [to_numpy(state) for state in last]
+    assert [state.shape for state in last] == [(BATCH, *shape) for shape in layer.cell.state_shapes]
+
+    for sequences in (True, False):
+        plain = built(row, return_sequences=sequences)(x, training=False, initial_state=states)
+        assert not tree.is_nested(plain)
+        assert_same(row, to_numpy(plain), full if sequences else full[:, -1])
+    y, *states_y = built(row, return_sequences=False, return_state=True)(x, training=False, initial_state=states)
+    assert_same(row, to_numpy(y), full[:, -1])
+    for a, b in zip(states_y, last, strict=True):
+        assert_same(row, to_numpy(a), b)
+
+    head, *middle = layer(x[:, :2], training=False, initial_state=states)
+    tail, *end = layer(x[:, 2:], training=False, initial_state=middle)
+    assert_same(row, np.concatenate([to_numpy(head), to_numpy(tail)], axis=1), full)
+    for a, b in zip(end, last, strict=True):
+        assert_same(row, to_numpy(a), b)
+
+
+@each(CELLS)
+def test_initial_state_as_a_second_input(row):
+    layer = row.layer(return_state=True)
+    x = row.x()
+    first = keras.Input(x.shape[1:])
+    half = keras.Input(x.shape[1:])
+    _, *states = layer(first)
+    model = keras.Model([first, half], layer(half, initial_state=states))
+    y = to_numpy(model([x, x], training=False)[0])
+    _, *middle = layer(x, training=False)
+    assert_same(row, y, to_numpy(layer(x, training=False, initial_state=middle)[0]))
+
+
+@each({name: row for name, row in ROWS.items() if row.has_time})
+def test_the_mask_goes_on_and_ends_with_time(row):
+    layer, x, mask = built(row), row.x(), np.arange(TIME) < np.array([[2], [TIME]])
+    x[x == 0] = row.scale  # zeros are masked
+    x[~mask] = 0
+    if not row.keeps_time:
+        assert layer.compute_mask(x, mask) is None
+        return
+    assert layer.compute_mask(x, mask) is mask
+    inputs = keras.Input(x.shape[1:])
+    masked = TemporalAveragePooling()(layer(keras.layers.Masking()(inputs)))
+    y = to_numpy(layer(x, training=False))
+    expected = np.stack([row_y[row_mask].mean(axis=0) for row_y, row_mask in zip(y, mask, strict=True)])
+    actual = to_numpy(keras.Model(inputs, masked)(x, training=False))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)  # float32 sums in another order
+    if row in CELLS.values():
+        n_states = len(layer.cell.state_shapes)
+        assert built(row, return_state=True).compute_mask(x, mask) == [mask, *[None] * n_states]
+        assert built(row, return_sequences=False).compute_mask(x, mask) is None
+
+
+@each(ROWS)
+def test_training_argument(row):
+    layer, x = built(row), row.x()
+    training, inference = (to_numpy(layer(x, training=flag)) for flag in (True, False))
+    assert differ(training, inference) == row.own_training
+    if row in CELLS.values() and row.own_training:
+        layer.return_state = True
+        kept = [to_numpy(s) for s in initial_states(layer)]
+        _, *states = layer(x, training=True, initial_state=kept)
+        untouched = all(np.array_equal(to_numpy(s), k) for s, k in zip(states, kept, strict=True))
+        assert untouched == (not isinstance(layer, RNN))
+
+
+@pytest.mark.torch("only modules have a mode")
+@each(CELLS)
+def test_torch_mode_is_the_training_argument_where_none_comes(row):
+    x = row.x()
+    layer = built(row)
+    inputs = keras.Input(x.shape[1:])
+    nets = [keras.Sequential([layer]), keras.Model(inputs, layer(inputs)), layer]
+    training, inference = (to_numpy(layer(x, training=flag)) for flag in (True, False))
+    for net in nets:
+        for mode, expected in [(net.train, training), (net.eval, inference)]:
+            mode()
+            np.testing.assert_array_equal(to_numpy(net(x)), expected)
+        np.testing.assert_array_equal(to_numpy(net(x, training=True)), training)  # the argument is stronger
+    nets[0].train()
+    np.testing.assert_array_equal(to_numpy(nets[0](x)), inference)  # the layer itself was left in eval mode
+
+
+@pytest.mark.tensorflow("PyTorch has a mode, and JAX is as TensorFlow")
+@each(ROWS)
+def test_training_is_off_where_nothing_is_said(row):
+    layer, x = built(row), row.x()
+    assert_same(row, to_numpy(layer(x)), to_numpy(layer(x, training=False)))
+
+
+@pytest.mark.torch("its own saving and its own optimizers")
+@each(ROWS)
+def test_torch_state_dict_and_optimizer(row):
+    import torch
+
+    model = model_around(row, row.layer())
+    x = torch.tensor(row.x())
+    old = {name: value.clone() for name, value in model.state_dict().items()}
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    assert len(parameters) == len(model.trainable_variables)
+    model.train()
+    optimizer = torch.optim.SGD(parameters, lr=0.01)
+    start = to_numpy(model(x).detach())
+    torch.nn.functional.mse_loss(model(x), torch.ones(BATCH, 1)).backward()
+    assert all(torch.any(p.grad != 0) for p in parameters)
+    optimizer.step()
+    assert differ(model(x).detach(), start)
+
+    keras.utils.clear_session()  # the same names again
+    restored = model_around(row, row.layer())
+    restored.train()
+    restored.load_state_dict(old)
+    np.testing.assert_array_equal(to_numpy(restored(x).detach()), start)
+
+
+@each({name: row for name, row in ROWS.items() if row.has_time})
+def test_a_missing_or_empty_time_axis_is_refused(row):
+    missing = (BATCH, 4) if row.elementwise and row.keeps_time else (BATCH,)
+    layer = row.layer()
+    for call in (
+        lambda: layer(np.ones(missing, "float32")),
+        lambda: row.layer().compute_output_shape(missing),
+        lambda: row.layer()(keras.KerasTensor(missing)),
+    ):
+        with pytest.raises(ValueError, match=r"\(batch, time, \.\.\.\)"):
+            call()
+    for call in (
+        lambda: layer(np.ones((BATCH, 0, *UNITS), "float32")),
+        lambda: built(row)(np.ones((BATCH, 0, *UNITS), "float32")),
+        lambda: row.layer()(keras.Input((0, *UNITS))),
+    ):
+        with pytest.raises(ValueError, match=r"at least one time step|time axis, axis 1, is empty"):
+            call()
+
+
+@each(CELLS)
+def test_bad_input_is_refused(row):
+    x = row.x()
+    for dt, error in [(0, ValueError), (-0.1, ValueError), (np.nan, ValueError), ("1", TypeError), (True, TypeError)]:
+        with pytest.raises(error, match="`dt` has to be a"):
+            row.layer(dt=dt)
+    with pytest.raises(ValueError, match=r"stateful=True needs a static batch size.*Input\(\.\.\., batch_size=n\)"):
+        row.layer(stateful=True)(keras.Input((TIME, *UNITS)))
+    with pytest.raises(ValueError, match=r"needs an `initial_state` of the shapes .*; got \[\(1, "):
+        built(row)(x, initial_state=[s[:1] for s in initial_states(built(row))])
+    n_states = len(initial_states(built(row)))
+    with pytest.raises(ValueError, match="needs an `initial_state` of the shapes"):
+        built(row)(x, initial_state=[np.zeros((BATCH, *UNITS), "float32")] * (n_states + 1))
+    stateful = built(row, stateful=True)
+    with pytest.raises(ValueError, match="A stateful layer keeps the batch size that it was built with"):
+        stateful(x[:1])
+    with pytest.raises(ValueError, match=f"`states` needs {n_states} values"):
+        stateful.reset_states(states=[0.0] * (n_states + 1))
+    with pytest.raises(AttributeError, match="it is not stateful"):
+        built(row).reset_states()
+    with pytest.raises(ValueError, match="has no states yet: build or call it first"):
+        row.layer(stateful=True).reset_states()
+    for shape in [(BATCH, TIME), (BATCH, TIME, 4), (BATCH, TIME, 1)]:
+        with pytest.raises(ValueError, match="incompatible with the layer: expected"):
+            built(row)(np.ones(shape, "float32"))

@@ -1,0 +1,107 @@
+"""The results file of an experiment: saved after every part, continued only where it fits."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_snn
+from keras_snn import experiments
+from keras_snn.experiments import record
+from keras_snn.experiments.record import Record, versions
+
+CONFIG = {"experiment": "some", "seed": 0}
+
+
+def content(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_every_part_is_saved_at_once(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    results = Record(folder, CONFIG)
+    assert content(folder) == {"config": CONFIG, "versions": versions(), "parts": {}, "finished": False}
+    results.add("a", {"accuracy": 0.5})
+    assert content(folder)["parts"] == {"a": {"accuracy": 0.5}}
+    results.add("b", {"accuracy": 0.75})
+    assert content(folder)["parts"] == results.parts == {"a": {"accuracy": 0.5}, "b": {"accuracy": 0.75}}
+    assert not content(folder)["finished"]
+    results.finish()
+    assert content(folder)["finished"]
+
+
+def test_an_interrupted_run_is_continued(tmp_path):
+    Record(tmp_path, CONFIG).add("a", {"accuracy": 0.5})
+    after = Record(tmp_path, CONFIG)
+    assert after.resumed
+    assert after.parts == {"a": {"accuracy": 0.5}}
+    after.add("b", 1)
+    assert list(content(tmp_path)["parts"]) == ["a", "b"]
+
+
+def test_a_finished_run_is_not_continued(tmp_path):
+    first = Record(tmp_path, CONFIG)
+    first.add("a", 1)
+    first.finish()
+    after = Record(tmp_path, CONFIG)
+    assert not after.resumed
+    assert after.parts == content(tmp_path)["parts"] == {}
+
+
+def test_another_configuration_is_not_continued(tmp_path):
+    Record(tmp_path, CONFIG).add("a", 1)
+    after = Record(tmp_path, {**CONFIG, "seed": 1})
+    assert not after.resumed
+    assert after.parts == {}
+    assert content(tmp_path)["config"]["seed"] == 1
+
+
+def test_other_versions_are_not_continued(tmp_path, monkeypatch):
+    Record(tmp_path, CONFIG).add("a", 1)
+    monkeypatch.setattr(record, "versions", lambda: {**versions(), "keras": "99"})
+    assert not Record(tmp_path, CONFIG).resumed
+
+
+def broken_files():
+    whole = json.dumps({"config": CONFIG, "versions": versions(), "parts": {"a": 1}, "finished": False})
+    without_parts, no_text = whole.replace('{"a": 1}', "null"), whole.replace('"a"', '"\udcff"')
+    return [whole[:40], whole[:-1], "", "null", "[]", "7", '{"config": {}}', without_parts, no_text]
+
+
+@pytest.mark.parametrize("text", broken_files(), ids=range(9))
+def test_a_broken_file_is_not_continued(tmp_path, text):
+    (tmp_path / "results.json").write_bytes(text.encode(errors="surrogateescape"))
+    after = Record(tmp_path, CONFIG)
+    assert not after.resumed
+    assert content(tmp_path)["parts"] == after.parts == {}
+
+
+def test_an_unwritable_folder_is_an_error_at_once(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"):
+        Record(tmp_path / "file" / "out", CONFIG)
+    (tmp_path / "results.json").mkdir()
+    with pytest.raises(OSError, match=r"results\.json"):
+        Record(tmp_path, CONFIG)
+
+
+def test_versions_are_those_that_run():
+    backend = keras.config.backend()
+    found = versions()
+    assert found["keras_snn"] == keras_snn.__version__
+    assert (found["keras"], found["numpy"]) == (keras.__version__, np.__version__)
+    assert (found["backend"], found[backend]) == (backend, sys.modules[backend].__version__)
+    assert sys.version.startswith(found["python"])
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_experiments_by_name():
+    for name in experiments.EXPERIMENTS:
+        module = experiments.get(name)
+        assert {"quick", "full"} <= module.PRESETS.keys()
+        assert callable(module.run)
+        assert callable(module.table)
+    with pytest.raises(ValueError, match="no experiment 'fashion_mnist'; there are: fashion-mnist"):
+        experiments.get("fashion_mnist")

@@ -1,0 +1,616 @@
+"""`inspect` against a recomputation in NumPy, and what it leaves behind: nothing.
+
+Inputs, weights and most dt are such that no product or sum of the networks has to be rounded: then NumPy and all
+backends agree to the last bit, whatever the order of their sums.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference import loops
+
+import keras_snn
+from keras_snn import inspect, layers, probe
+from keras_snn.inspector import sweep
+
+N, T = 20, 8
+DTS = [2.0**-10, 2.0**-4, 1.0]
+BINS = ["<0", *map(str, range(10)), ">=10"]
+
+
+def integers(*shape, seed=0):
+    return np.random.default_rng(seed).integers(-3, 4, size=shape).astype("float32")
+
+
+def with_exact_weights(model):
+    rng = np.random.default_rng(1)
+    for variable in model.trainable_variables:
+        values = rng.integers(-8, 9, size=variable.shape) / 4
+        if values.ndim == 1:
+            values += np.arange(values.size) / 256  # no two classes are equally likely
+        variable.assign(values)
+    return model
+
+
+def uniform(n_samples, units, draw, seed=0):
+    """Return the initial voltages of the layer that is called as the number `draw`."""
+
+    def murmur(h):
+        h = (h ^ h >> np.uint64(16)) * np.uint64(0x85EBCA6B) % np.uint64(2**32)
+        h = (h ^ h >> np.uint64(13)) * np.uint64(0xC2B2AE35) % np.uint64(2**32)
+        return h ^ h >> np.uint64(16)
+
+    offset = 0x9E3779B9 * (1009 * seed + draw + 1) % 2**32
+    of_unit = murmur((np.arange(np.prod(units), dtype="uint64") + np.uint64(offset)) % np.uint64(2**32))
+    of_sample = murmur(np.arange(n_samples, dtype="uint64"))
+    hashed = murmur((of_sample[:, None] + of_unit) % np.uint64(2**32))
+    return ((hashed >> np.uint64(8)) / 2**24).astype("float32").reshape(n_samples, *units)
+
+
+def spike(rates, dt, draw=1, seed=0):
+    """Return the spike counts of the rectified rates (batch, time, ...)."""
+    voltage = uniform(len(rates), rates.shape[2:], draw, seed)
+    return loops.integrate_and_fire(np.maximum(rates, 0), voltage, dt)[0].astype("float64")
+
+
+def repeat(x, n_steps):
+    return np.repeat(x[:, None], n_steps, axis=1)
+
+
+def numpy_weights(model):
+    return [v.numpy() if hasattr(v, "numpy") else np.array(v) for v in map(ops.convert_to_numpy, model.weights)]
+
+
+def assert_layer(layer, counts, dt):
+    """Compare the report on a layer with its spike counts (sample, time, ...)."""
+    flat = counts.reshape(*counts.shape[:2], -1)
+    rates = flat.sum(axis=1) / (counts.shape[1] * dt)
+    # rtol: sums of some hundred float64 in another order
+    close = {"rtol": 1e-12}
+    assert layer.rate.min == pytest.approx(rates.min(), rel=1e-12)
+    assert layer.rate.mean == pytest.approx(rates.mean(), rel=1e-12)
+    assert layer.rate.max == pytest.approx(rates.max(), rel=1e-12)
+    np.testing.assert_allclose(layer.per_unit, rates.mean(axis=0).reshape(counts.shape[2:]), **close)
+    in_bins = [(flat < 0).sum(), *((flat == k).sum() for k in range(10)), (flat >= 10).sum()]
+    assert layer.histogram == dict(zip(BINS, in_bins, strict=True))
+    assert layer.silent == (flat == 0).all(axis=(0, 1)).mean()
+    assert layer.saturated == (flat != 0).all(axis=(0, 1)).mean()
+    assert layer.n_steps == counts.shape[1]
+
+
+# Each network comes with its input and its twin in NumPy: (x, dt, n_steps) -> (spike counts by layer, outputs).
+
+
+def sequential():
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(5),
+            layers.Repeat(T),
+            layers.SpikingActivation("relu", dt=0.25, name="s"),
+            layers.TemporalAveragePooling(),
+            keras.layers.Dense(3),
+        ]
+    )
+    w, b, v, c = numpy_weights(with_exact_weights(model))[:4]
+
+    def twin(x, dt, n_steps=T):
+        counts = spike(repeat(x @ w + b, n_steps), dt)
+        return {"s": counts}, (counts / dt).mean(axis=1) @ v + c
+
+    return model, integers(N, 4), twin
+
+
+class Doubled(keras.layers.Layer):
+    """A layer of a user, with a side effect wherever its code runs."""
+
+    runs = 0
+
+    def call(self, x):
+        Doubled.runs += 1
+        return 2 * x
+
+
+class Subclassed(keras.Model):
+    """Layers in a list, a Lambda, and a `call` that knows nothing of training. The output has a time axis."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = [keras.layers.Dense(4), Doubled(), layers.Repeat(T)]
+        self.spiking = [layers.SpikingActivation("relu", dt=0.25, name=name) for name in ("a", "b")]
+        self.halved = keras.layers.Lambda(lambda x: x / 2)
+        self.between = keras.layers.Dense(6)
+        self.last = keras.layers.Dense(3)
+
+    def call(self, x):
+        for layer in self.first:
+            x = layer(x)
+        return self.last(self.spiking[1](self.between(self.halved(self.spiking[0](x)))))
+
+
+def subclassed():
+    model = Subclassed()
+    x = integers(N, 4)
+    model(x)
+    with_exact_weights(model)
+    dense = [numpy_weights(layer) for layer in (model.first[0], model.between, model.last)]
+
+    def twin(x, dt, n_steps=T):
+        first, between, last = ((lambda x, w=w, b=b: x @ w + b) for w, b in dense)
+        a = spike(repeat(2 * first(x), n_steps), dt)
+        b = spike(between(a / dt / 2), dt, draw=2)
+        return {"a": a, "b": b}, last(b / dt).mean(axis=1)
+
+    return model, x, twin
+
+
+def two_inputs_into_a_shared_layer():
+    inputs = {"left": keras.Input((4,), name="left"), "right": keras.Input((3,), name="right")}
+    left, right, last = (keras.layers.Dense(units) for units in (5, 5, 3))
+    shared, pool = layers.SpikingActivation("relu", dt=0.25, name="s"), layers.TemporalAveragePooling()
+    first = pool(shared(layers.Repeat(T)(left(inputs["left"]))))
+    second = pool(shared(layers.Repeat(T)(keras.layers.add([first, right(inputs["right"])]))))
+    model = with_exact_weights(keras.Model(inputs, last(keras.layers.concatenate([first, second]))))
+
+    def twin(x, dt, n_steps=T):
+        (u, a), (w, b), (v, c) = map(numpy_weights, (left, right, last))
+        first = spike(repeat(x["left"] @ u + a, n_steps), dt)
+        rates = (first / dt).mean(axis=1)
+        second = spike(repeat(rates + x["right"] @ w + b, n_steps), dt, draw=2)
+        outputs = np.concatenate([rates, (second / dt).mean(axis=1)], axis=1) @ v + c
+        return {"s": first, "s (call 2)": second}, outputs
+
+    return model, {"left": integers(N, 4), "right": integers(N, 3, seed=1)}, twin
+
+
+def nested_with_images():
+    inner = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.Conv2D(2, 2),
+            layers.Repeat(T),
+            layers.SpikingActivation("relu", dt=0.25, name="s"),
+        ]
+    )
+    images = keras.Input((4, 4, 1))
+    rates = keras.layers.Flatten()(layers.TemporalAveragePooling()(inner(images)))
+    last = keras.layers.Dense(3)
+    model = with_exact_weights(keras.Model(images, last(rates)))
+
+    def twin(x, dt, n_steps=T):
+        (kernel, b), (v, c) = numpy_weights(inner)[:2], numpy_weights(last)
+        windows = np.lib.stride_tricks.sliding_window_view(x[..., 0], (2, 2), axis=(1, 2))
+        counts = spike(repeat(np.einsum("nijkl,klf->nijf", windows, kernel[:, :, 0]) + b, n_steps), dt)
+        return {"s": counts}, (counts / dt).mean(axis=1).reshape(len(x), -1) @ v + c
+
+    return model, integers(N, 4, 4, 1), twin
+
+
+def time_series():
+    model = keras.Sequential(
+        [
+            keras.Input((None, 4)),
+            layers.SpikingActivation("relu", dt=0.25, name="s"),
+            layers.Lowpass(0.1, name="filter"),  # no spikes: not in the report
+            layers.LastStep(),
+            keras.layers.Dense(3),
+        ]
+    )
+
+    def twin(x, dt, n_steps=T):
+        return {"s": spike(x[:, :n_steps], dt)}, None
+
+    return model, integers(N, T, 4), twin
+
+
+NETWORKS = (sequential, subclassed, two_inputs_into_a_shared_layer, nested_with_images, time_series)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_inspect_equals_numpy(network):
+    model, x, twin = network()
+    y = np.arange(N) % 3
+    report = inspect(model, x, y, dt=DTS, batch_size=10, examples=0)
+    assert (report.n_samples, [result.dt for result in report]) == (N, DTS)
+    for result in report:
+        counts, outputs = twin(x, result.dt)
+        assert list(result.layers) == list(counts)
+        for name, layer in result.layers.items():
+            assert_layer(layer, counts[name], result.dt)
+        if outputs is not None:
+            assert result.accuracy == np.mean(outputs.argmax(axis=1) == y)
+        assert result.examples is None
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The first network, for tests that ask for little."""
+    return sequential()
+
+
+def test_dt_that_are_no_powers_of_two(small):
+    model, x, twin = small
+    for result in inspect(model, x, dt=[0.001, 0.003, 0.1], batch_size=10, examples=0):
+        assert_layer(result.layers["s"], twin(x, result.dt)[0]["s"], result.dt)
+
+
+def test_labels(small):
+    model, x, twin = small
+    right = twin(x, 1.0)[1].argmax(axis=1)
+    y = np.where(np.arange(N) % 4 == 0, (right + 1) % 3, right)
+    one_hot = np.eye(3, dtype="float32")[y]
+    for labels in (y, y[:, None], y.astype("float32"), y.tolist(), one_hot, ops.convert_to_tensor(one_hot)):
+        assert inspect(model, x, labels, dt=1.0, batch_size=10, examples=0)[1.0].accuracy == 0.75
+    assert inspect(model, x, dt=1.0, batch_size=10, examples=0)[1.0].accuracy is None
+
+
+def test_n_steps_overrides_repeat(small):
+    model, x, twin = small
+    report = inspect(model, x, np.zeros(N, int), dt=1.0, n_steps=3, batch_size=10, examples=0)
+    counts, outputs = twin(x, 1.0, n_steps=3)
+    assert_layer(report[1.0].layers["s"], counts["s"], 1.0)
+    assert report[1.0].accuracy == np.mean(outputs.argmax(axis=1) == 0)
+
+
+def test_own_dt_is_the_one_that_layers_have_now():
+    model, x, twin = sequential()
+    layer = model.get_layer("s")
+    variable = keras.Variable(0.5, dtype="float32", trainable=False)
+    for dt, value in ((0.25, 0.25), (1.0, 1.0), (variable, 0.5)):
+        layer.dt = dt
+        assert_layer(inspect(model, x, batch_size=10, examples=0)[None].layers["s"], twin(x, value)[0]["s"], value)
+    variable.assign(2.0)
+    assert_layer(inspect(model, x, batch_size=10, examples=0)[None].layers["s"], twin(x, 2.0)[0]["s"], 2.0)
+
+
+def figures(report):
+    return report.to_dict(), [layer.per_unit.tolist() for result in report for layer in result.layers.values()]
+
+
+def test_batch_size_changes_no_figure(small):
+    model, x, _ = small
+    y = np.arange(N) % 3
+    whole = figures(inspect(model, x, y, dt=0.25, examples=0))
+    for batch_size in (1, 7):
+        assert figures(inspect(model, x, y, dt=0.25, batch_size=batch_size, examples=0)) == whole
+
+
+def test_the_seed_decides(small):
+    model, x, _ = small
+    first, again, other = (
+        figures(inspect(model, x, dt=0.25, batch_size=10, seed=seed, examples=0)) for seed in (7, 7, 8)
+    )
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize(("n_samples", "size"), [(640, 128), (6400, 128), (1000, 125), (67, 67), (50, 128), (127, 127)])
+def test_default_batch_size_leaves_no_rest_if_it_can(n_samples, size):
+    assert sweep._default_batch_size(n_samples) == size
+
+
+# Examples
+
+
+@pytest.mark.parametrize("network", [sequential, two_inputs_into_a_shared_layer])
+def test_examples_are_the_first_samples_kept_whole(network, monkeypatch):
+    monkeypatch.setattr(sweep, "MOST_STEPS", 3)
+    model, x, twin = network()
+    y = np.arange(N) % 3
+    few = inspect(model, x, y, dt=1.0, batch_size=10, examples=2)[1.0].examples
+    x = keras.tree.map_structure(lambda array: array[:2], x)
+    keras.tree.map_structure(np.testing.assert_array_equal, few.x, x)
+    assert few.y.tolist() == [0, 1]
+    counts, _ = twin(x, 1.0)
+    assert list(few.counts) == list(counts)
+    for name, of_layer in counts.items():
+        np.testing.assert_array_equal(few.counts[name], of_layer)
+    assert few.steps.tolist() == [1, 3, 8]  # the powers of the square root of 8, rounded
+    wanted = np.stack([twin(x, 1.0, n_steps=k)[1] for k in few.steps], axis=1)
+    # rtol, atol: a mean over three steps is rounded, to float32
+    np.testing.assert_allclose(few.outputs, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_examples_of_a_time_series_are_cut(monkeypatch):
+    monkeypatch.setattr(sweep, "MOST_STEPS", 3)
+    model = keras.Sequential(
+        [keras.Input((T, 4)), layers.SpikingActivation("relu", name="s"), layers.TemporalAveragePooling()]
+    )
+    x = integers(N, T, 4)
+    few = inspect(model, x, dt=0.25, batch_size=10, examples=30)[0.25].examples
+    counts = spike(x, 0.25)
+    np.testing.assert_array_equal(few.counts["s"], counts)
+    # rtol: a mean over three steps in float32
+    wanted = np.stack([counts[:, :k].mean(axis=1) / 0.25 for k in (1, 3, 8)], axis=1)
+    np.testing.assert_allclose(few.outputs, wanted, rtol=1e-6)
+    assert few.y is None
+
+
+def test_a_model_that_takes_one_number_of_steps_has_no_output_over_time(monkeypatch):
+    monkeypatch.setattr(sweep, "MOST_STEPS", 2)
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Repeat(3), layers.SpikingActivation("relu"), keras.layers.Flatten()]
+    )
+    model.add(keras.layers.Dense(3))
+    few = inspect(model, integers(N, 4), dt=1.0, batch_size=10, examples=1)[1.0].examples
+    assert few.outputs is None
+    assert [counts.shape for counts in few.counts.values()] == [(1, 3, 4)]
+
+
+# Layers and outputs of all kinds
+
+
+def test_a_cell_of_the_user():
+    class Threshold(layers.SpikingCell):
+        def call_inference(self, inputs, states):
+            voltage = states[0] + inputs * self.dt
+            spikes = ops.cast(voltage >= 1, inputs.dtype)
+            return spikes / self.dt, [voltage - spikes]
+
+    model = keras.Sequential([keras.Input((T, 4)), layers.RNN(Threshold(4, dt=0.25), name="s")])
+    x = np.abs(integers(N, T, 4))
+    for result in inspect(model, x, dt=[0.25, 0.0625], batch_size=10, examples=0):
+        voltage, counts = np.zeros((N, 4)), np.zeros(x.shape)
+        for t in range(T):
+            voltage = voltage + x[:, t] * result.dt
+            counts[:, t] = voltage >= 1
+            voltage = voltage - counts[:, t]
+        assert_layer(result.layers["s"], counts, result.dt)
+
+
+def test_outputs_that_are_no_classes():
+    inputs = keras.Input((T, 4))
+    spikes = layers.SpikingActivation("relu", name="s")(inputs)
+    x = integers(N, T, 4)
+    for outputs in ({"a": spikes, "b": spikes}, keras.layers.Dense(1)(layers.LastStep()(spikes))):
+        model = keras.Model(inputs, outputs)
+        result = inspect(model, x, dt=0.25, batch_size=10, examples=1)[0.25]
+        assert result.accuracy is None
+        assert result.examples.outputs is None
+        assert_layer(result.layers["s"], spike(x, 0.25), 0.25)
+        with pytest.raises(ValueError, match="not that of a classifier"):
+            inspect(model, x, np.zeros(N), dt=0.25, batch_size=10, examples=0)
+
+
+def test_half_precision_counts_every_spike():
+    # 1 / 0.003 Hz is 334 in bfloat16: 300 spikes would add up to 300.6.
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = keras.Sequential([keras.Input((2,)), layers.Repeat(300), layers.SpikingActivation("relu", name="s")])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    layer = inspect(model, np.full((3, 2), 10_000, "float32"), dt=0.003, examples=0)[0.003].layers["s"]
+    # 9984 is 10,000 in bfloat16; it makes 29.952 spikes a step.
+    assert layer.rate.mean == pytest.approx(9984, abs=1 / (300 * 0.003))
+
+
+# What is compiled, and what is kept
+
+
+def test_one_compiled_function_serves_every_dt():
+    model, x, _ = subclassed()
+    runs = []
+    for dts in (DTS[:1], DTS, [0.003, 0.02, 7.0]):
+        Doubled.runs = 0
+        inspect(model, x, dt=dts, batch_size=10, examples=0)
+        runs.append(Doubled.runs)
+    if keras.config.backend() == "torch":  # nothing is compiled: 2 batches a dt
+        assert runs == [2, 6, 6]
+    else:
+        assert runs[0] > 0
+        assert runs[1:] == [0, 0]
+
+
+def test_nothing_of_the_size_of_the_data_leaves_the_device(small, monkeypatch):
+    model, x, _ = small
+    shapes = []
+
+    def predict_on_batch(prober, batch):
+        result = keras.Model.predict_on_batch(prober, batch)
+        keras.tree.map_structure(lambda array: shapes.append(array.shape), result)
+        return result
+
+    monkeypatch.setattr(sweep._Prober, "predict_on_batch", predict_on_batch)
+    seen = []
+    for n_batches, n_steps in ((2, 8), (4, 8), (2, 32)):
+        shapes.clear()
+        inspect(model, np.resize(x, (10 * n_batches, 4)), dt=1.0, n_steps=n_steps, batch_size=10, examples=0)
+        assert len(shapes) % n_batches == 0
+        seen.append(set(shapes))
+    # The classes of 10 samples, 5 units, 12 bins, whether all is finite.
+    assert seen == [{(10,), (1, 5), (1, 12), (1,)}] * 3
+
+
+class Noise(keras.layers.Layer):
+    """Draws in inference too, so that every call changes the state of its seed."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed_generator = keras.random.SeedGenerator(5)
+
+    def call(self, x):
+        return x + keras.random.normal(ops.shape(x), seed=self.seed_generator)
+
+
+def model_with_states():
+    model = keras.Sequential(
+        [
+            keras.Input(batch_shape=(10, T, 4)),
+            Noise(),
+            keras.layers.BatchNormalization(),
+            keras.layers.GRU(3, return_sequences=True, stateful=True, name="gru"),
+            layers.SpikingActivation("relu", dt=0.25, seed=3, stateful=True, name="s"),
+            keras.layers.Dropout(0.5),
+            layers.Lowpass(0.1, dt=0.25, stateful=True, return_sequences=False),
+            keras.layers.Dense(3),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def variables(model):
+    return [*model.variables, *model.get_layer("gru").states]  # Keras leaves these out
+
+
+def values(model):
+    return [np.array(ops.convert_to_numpy(variable)) for variable in variables(model)]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_is_left_as_it_was(fails, monkeypatch):
+    monkeypatch.setattr(sweep, "MOST_STEPS", 1)
+    model, x = model_with_states(), integers(N, T, 4)
+    before = values(model)
+    predicted = model.predict(x, batch_size=10, verbose=0)
+    for variable, value in zip(variables(model), before, strict=True):
+        variable.assign(value)
+    functions = (model.predict_function, model.train_function, model.test_function)
+    flags = [(layer.trainable, getattr(layer, "training", None)) for layer in model._flatten_layers()]
+
+    if fails:
+        bad = x.copy()
+        bad[-1] = np.nan
+        with pytest.raises(ValueError, match=r"layer 's' emits .* not finite, for samples 10 to 19"):
+            inspect(model, bad, dt=[1.0, 2.0], batch_size=10, examples=0)
+        assert probe.current() is None
+    else:
+        both = inspect(model, x, dt=[1.0, 2.0], batch_size=10, examples=10)
+        alone = inspect(model, x, dt=2.0, batch_size=10, examples=0)
+        assert alone[2.0].to_dict() == both[2.0].to_dict()
+
+    for value, variable in zip(before, values(model), strict=True):
+        np.testing.assert_array_equal(variable, value)
+    assert functions == (model.predict_function, model.train_function, model.test_function)
+    assert flags == [(layer.trainable, getattr(layer, "training", None)) for layer in model._flatten_layers()]
+    assert (model.get_layer("s").dt, keras_snn.default.dt) == (0.25, 0.001)
+    np.testing.assert_array_equal(model.predict(x, batch_size=10, verbose=0), predicted)
+
+
+def test_in_a_callback_it_sees_the_weights_of_the_moment():
+    model, x, _ = sequential()
+    y = np.arange(N) % 3
+    seen = []
+
+    def look(batch=None, logs=None):
+        seen.append(figures(inspect(model, x, y, dt=0.25, batch_size=10, examples=0)))
+
+    model.compile(keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    look()
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+    model.fit(x, y, batch_size=10, shuffle=False, verbose=0, callbacks=[callback])
+    look()
+    before, first_batch, second_batch, after = seen
+    assert before != first_batch != second_batch
+    assert second_batch == after
+
+
+# Bad input
+
+
+X = integers(N, 4)
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "arguments"),
+    [
+        (ValueError, "empty", {"x": X[:0]}),
+        (ValueError, r"same number of samples; got \[19, 20\]", {"x": [X, X[1:]]}),
+        (TypeError, "np.asarray", {"x": X.tolist()}),
+        (TypeError, "None", {"x": None}),
+        (ValueError, r"each of the 20 samples.*\(19,\)", {"y": np.zeros(19)}),
+        (ValueError, r"each of the 20 samples.*\(\)", {"y": 3}),
+        (ValueError, "from 0 to 2.* 3.0", {"y": np.full(N, 3.0)}),
+        (ValueError, "from 0 to 2.* -1", {"y": np.full(N, -1)}),
+        (ValueError, "from 0 to 2.* 0.5", {"y": np.full(N, 0.5)}),
+        (ValueError, "from 0 to 2", {"y": np.zeros((N, 4))}),
+        (ValueError, "from 0 to 2", {"y": np.zeros((N, 3, 3))}),
+        (ValueError, "positive, finite .* 0", {"dt": 0}),
+        (ValueError, "positive, finite .* -1", {"dt": [0.1, -1]}),
+        (ValueError, "positive, finite .* nan", {"dt": np.nan}),
+        (TypeError, "'0.1'", {"dt": "0.1"}),
+        (ValueError, "empty sequence", {"dt": []}),
+        (ValueError, "`n_steps`.*at least 1; got 0", {"n_steps": 0}),
+        (ValueError, "`n_steps`.*got 2.5", {"n_steps": 2.5}),
+        (ValueError, "`batch_size`.*at least 1; got 0", {"batch_size": 0}),
+        (ValueError, "`examples`.*at least 0; got -1", {"examples": -1}),
+        (ValueError, "`seed`.*got 'a'", {"seed": "a"}),
+        (TypeError, "Keras model; got function", {"model": lambda x: x}),
+    ],
+)
+def test_bad_input_is_an_error_that_says_so(small, error, message, arguments):
+    arguments = {"model": small[0], "x": X, "dt": 1.0, "batch_size": 10, "examples": 0, **arguments}
+    with pytest.raises(error, match=message):
+        inspect(arguments.pop("model"), arguments.pop("x"), **arguments)
+
+
+def test_an_unbuilt_model_is_an_error_that_says_so():
+    for model in (keras.Sequential([layers.SpikingActivation("relu")], name="new"), Subclassed(name="new")):
+        with pytest.raises(ValueError, match="'new' is not built"):
+            inspect(model, X)
+        assert not model.built
+
+
+def test_a_model_without_spiking_layers_is_an_error_that_says_so():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)], name="plain")
+    with pytest.raises(ValueError, match="'plain' calls no spiking layer"):
+        inspect(model, X)
+
+
+def test_n_steps_that_nothing_takes_up_is_an_error_that_says_so():
+    model = keras.Sequential([keras.Input((T, 4)), layers.SpikingActivation("relu")])
+    with pytest.raises(ValueError, match="`n_steps` is 3"):
+        inspect(model, integers(N, T, 4), n_steps=3)
+
+
+def test_the_layer_that_is_not_finite_is_named(small):
+    bad = X.copy()
+    bad[13, 0] = np.inf
+    with pytest.raises(ValueError, match=r"layer 's' .* for samples 10 to 19"):
+        inspect(small[0], bad, dt=1.0, batch_size=10, examples=0)
+
+
+# TensorFlow's distribution strategies
+
+
+MIRRORED = """
+import keras, numpy as np, tensorflow as tf
+from keras_snn import inspect, layers
+from keras_snn.inspector import sweep
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+def network():
+    spiking = layers.SpikingActivation("relu", dt=0.25, name="s")
+    return keras.Sequential([keras.Input((4,)), layers.Repeat(8), spiking, layers.TemporalAveragePooling()])
+
+x = np.random.default_rng(0).integers(-3, 4, size=(15, 4)).astype("float32")
+arguments = {"y": np.arange(15) % 4, "dt": [0.25, 1.0], "batch_size": 7, "examples": 0}
+alone = inspect(network(), x, **arguments).to_dict()
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    model = network()
+    inside = inspect(model, x, **arguments).to_dict()
+assert inside == alone, (inside, alone)
+sweep._prober.cache_clear()
+assert inspect(model, x, **arguments).to_dict() == alone
+print("equal")
+"""
+
+
+@pytest.mark.tensorflow("MirroredStrategy is TensorFlow's")
+def test_two_replicas_give_the_figures_of_one():
+    paths = [str(Path(keras_snn.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": os.pathsep.join(paths)}
+    result = subprocess.run(
+        [sys.executable, "-c", MIRRORED], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["equal"]

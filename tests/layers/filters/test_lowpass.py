@@ -1,0 +1,73 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference import loops
+from reference.autodiff import FEW_MODES, run
+
+from keras_snn.layers import Lowpass
+
+RNG = np.random.default_rng(0)
+# float32: XLA rounds exp(-r) and a fused multiplication and addition otherwise than NumPy's float64.
+CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+
+
+def to_numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def test_step_response():
+    # 1 - exp(-t / tau), exactly, by the zero-order hold
+    y = to_numpy(Lowpass(0.1, dt=0.02)(np.ones((1, 10, 1), "float32")))[0, :, 0]
+    np.testing.assert_allclose(y, 1 - np.exp(-np.arange(1, 11) * 0.2), **CLOSE)
+
+
+def test_a_single_unit_by_hand():
+    # a = exp(-dt / tau) = 1/2, from level 4: 4/2 + 0 = 2, 2/2 + 3/2 = 2.5, 2.5/2 + 1/2 = 1.75
+    layer = Lowpass(1 / np.log(2), dt=1.0, level_initializer=keras.initializers.Constant(4.0), return_state=True)
+    y, level = layer(np.array([[[0.0], [3.0], [1.0]]], "float32"))
+    np.testing.assert_allclose(to_numpy(y).ravel(), [2.0, 2.5, 1.75], **CLOSE)
+    np.testing.assert_allclose(to_numpy(level), [[1.75]], **CLOSE)
+
+
+@pytest.mark.parametrize("mode", FEW_MODES)
+@pytest.mark.parametrize("method", ["sequential", "parallel"])
+def test_every_step_is_that_of_a_plain_loop(mode, method):
+    layer = Lowpass(0.1, dt=0.01, method=method, return_state=True)
+    x = RNG.normal(size=(2, 40, 3)).astype("float32")
+    layer.build(x.shape)
+    tau, level = np.array([[0.005, 0.05, 1.0]]), np.array([[0.5, -1.0, 2.0]])
+    layer.set_weights([tau, level])
+    expected, last = loops.lowpass(x, np.repeat(level, 2, axis=0), tau, 0.01)
+    y, final = run(mode, layer, x)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(final, last, rtol=1e-5, atol=1e-5)
+
+
+def test_the_gain_at_rest_is_one():
+    y = to_numpy(Lowpass(0.05, dt=0.01)(np.full((1, 200, 2), 3.0, "float32")))
+    np.testing.assert_allclose(y[0, -1], 3.0, rtol=1e-5)
+
+
+def test_training_finds_the_time_constant():
+    x = RNG.normal(size=(16, 40, 2)).astype("float32")
+    target = to_numpy(Lowpass(0.03, dt=0.01)(x, training=False))
+    layer = Lowpass(0.1, dt=0.01)
+    model = keras.Sequential([keras.Input((40, 2)), layer])
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.fit(x, target, epochs=40, batch_size=16, verbose=0)
+    np.testing.assert_allclose(to_numpy(layer.cell.tau), 0.03, rtol=0.1)
+
+
+def test_a_frozen_layer_freezes_its_cell():
+    model = keras.Sequential([keras.Input((4, 2)), Lowpass(0.1, trainable=False)])
+    assert model.trainable_variables == []
+    assert len(model.weights) == 2
+
+
+def test_stateful_training_asks_no_gradient_of_the_initial_level():
+    # With warnings as errors: Keras warns of a trainable weight that gets no gradient.
+    model = keras.Sequential([keras.Input((4, 2), batch_size=3), Lowpass(0.1, stateful=True)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((3, 4, 2), "float32"), np.zeros((3, 4, 2), "float32"), batch_size=3, verbose=0)
+    assert [w.name for w in model.trainable_weights] == ["tau"]

@@ -1,0 +1,104 @@
+"""The sums over a batch of spikes, against NumPy."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_snn.ops.statistics import MOST_SPIKES, summarise
+
+RNG = np.random.default_rng(0)
+
+
+def to_numpy(row):
+    return {name: ops.convert_to_numpy(value) for name, value in row.items()}
+
+
+def expected(counts):
+    """Return what `summarise` has to make of the spike counts (batch, time, units)."""
+    counts = counts.reshape(*counts.shape[:2], -1)
+    of_sample = counts.sum(axis=1)
+    bins = [(counts < 0).sum(), *((counts == k).sum() for k in range(MOST_SPIKES)), (counts >= MOST_SPIKES).sum()]
+    return {
+        "spikes": of_sample.sum(axis=0)[None],
+        "least": of_sample.min(axis=0)[None],
+        "most": of_sample.max(axis=0)[None],
+        "active": (counts != 0).sum(axis=(0, 1))[None],
+        "histogram": np.array([bins]),
+        "finite": np.array([1]),
+    }
+
+
+def assert_equal(row, wanted):
+    assert row.keys() == wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(row[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dt"),
+    [((5, 7, 3), 0.001), ((5, 7, 3), 0.003), ((5, 7, 3), 10.0), ((1, 1, 1), 0.01), ((2, 3, 2, 2, 3), 0.125)],
+)
+def test_integers_of_a_batch(shape, dt):
+    counts = RNG.integers(-3, 15, size=shape)
+    spikes = (counts / np.float32(dt)).astype("float32")
+    row = to_numpy(summarise(ops.convert_to_tensor(spikes), dt))
+    assert_equal(row, expected(counts))
+    assert all("int" in value.dtype.name for value in row.values())
+
+
+def test_each_bin_has_its_own_count():
+    counts = np.array([-2, -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 10, 11, 500]).reshape(1, -1, 1)
+    row = to_numpy(summarise(ops.convert_to_tensor(counts.astype("float32")), 1.0))
+    assert row["histogram"][0].tolist() == [2, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2, 3]
+
+
+def test_dt_as_a_variable():
+    counts = RNG.integers(0, 3, size=(2, 5, 3))
+    dt = keras.Variable(0.01, dtype="float32", trainable=False)
+    row = summarise(ops.convert_to_tensor((counts / np.float32(0.01)).astype("float32")), dt)
+    assert_equal(to_numpy(row), expected(counts))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_loses_no_spike(dtype):
+    # 1 / 0.003 is 333.25 in float16 and 334 in bfloat16: over 2000 steps, 0.5 and 4 spikes too few or too many.
+    counts = np.ones((1, 2000, 2), "float32")
+    counts[:, ::2, 1] = 0
+    spikes = ops.cast(ops.convert_to_tensor(counts / 0.003), dtype)
+    row = to_numpy(summarise(spikes, 0.003))
+    assert row["spikes"].tolist() == [[2000, 1000]]
+    assert row["histogram"][0, :3].tolist() == [0, 1000, 3000]
+
+
+def test_many_spikes_are_counted_exactly():
+    # 20,000 steps of 800 spikes: 16,000,000 a unit, just below the 2^24 at which float32 begins to skip integers.
+    spikes = np.full((2, 20_000, 1), 800 / np.float32(0.001), "float32")
+    row = to_numpy(summarise(ops.convert_to_tensor(spikes), 0.001))
+    assert row["most"].tolist() == [[16_000_000]]
+    assert row["spikes"].tolist() == [[32_000_000]]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_told(value):
+    spikes = np.ones((3, 4, 2), "float32")
+    assert to_numpy(summarise(ops.convert_to_tensor(spikes), 1.0))["finite"].tolist() == [1]
+    spikes[1, 2, 1] = value
+    row = to_numpy(summarise(ops.convert_to_tensor(spikes), 1.0))
+    assert row["finite"].tolist() == [0]
+    assert row["spikes"][0, 0] == 12  # the other unit counts on
+
+
+def test_infinities_of_both_signs_do_not_cancel():
+    spikes = np.array([np.inf, -np.inf], "float32").reshape(1, 2, 1)
+    assert to_numpy(summarise(ops.convert_to_tensor(spikes), 1.0))["finite"].tolist() == [0]
+
+
+def test_batches_add_up_to_the_whole():
+    counts = RNG.integers(-1, 12, size=(9, 5, 4))
+    whole = to_numpy(summarise(ops.convert_to_tensor(counts.astype("float32")), 1.0))
+    parts = [to_numpy(summarise(ops.convert_to_tensor(part.astype("float32")), 1.0)) for part in np.split(counts, [4])]
+    how = {"least": np.min, "most": np.max, "finite": np.min}
+    for name, value in whole.items():
+        joined = how.get(name, np.sum)(np.concatenate([part[name] for part in parts]), axis=0, keepdims=True)
+        np.testing.assert_array_equal(joined, value, err_msg=name)

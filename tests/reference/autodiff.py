@@ -1,0 +1,100 @@
+"""One way to ask each backend for gradients, and to run a function in each of its modes."""
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+BACKEND = keras.config.backend()
+MODES = {"tensorflow": ("eager", "graph", "xla"), "jax": ("eager", "jit"), "torch": ("eager",)}[BACKEND]
+#: Those that differ most, for tests of which many are run.
+FEW_MODES = {"tensorflow": ("eager", "xla"), "jax": ("jit",), "torch": ("eager",)}[BACKEND]
+#: The mode in which a loop written out step by step costs least: JAX compiles every eager operation by itself.
+STEP_BY_STEP = "jit" if BACKEND == "jax" else "eager"
+
+
+def to_numpy(nest):
+    return tree.map_structure(ops.convert_to_numpy, nest)
+
+
+def to_tensors(nest):
+    return tree.map_structure(ops.convert_to_tensor, nest)
+
+
+def run(mode, function, *args):
+    """Return ``function(*args)`` as NumPy arrays; the arguments are tensors in it."""
+    return to_numpy(wrap(mode, function)(*to_tensors(args)))
+
+
+def wrap(mode, function):
+    """Return the function as the mode runs it."""
+    if mode == "eager":
+        return function
+    if mode == "jit":
+        import jax
+
+        return jax.jit(function)
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=mode == "xla", autograph=False)
+
+
+def gradients(mode, loss, *args):
+    """Return the gradients of the scalar ``loss(*args)``, shaped like args; zeros where there are none."""
+    return _run(mode, lambda *args: (loss(*args), ()), args)[1]
+
+
+def results_and_gradients(mode, function, *args):
+    """Return ``function(*args)``, and the gradients of the squares of its floats."""
+
+    def loss(*args):
+        results = function(*args)
+        return squares(results), results
+
+    return _run(mode, loss, args)
+
+
+def squares(nest):
+    """Return a scalar whose gradient tells every element of every float leaf apart."""
+    return sum(ops.sum(ops.square(ops.cast(leaf, "float32"))) for leaf in tree.flatten(nest) if is_float(leaf))
+
+
+def is_float(leaf):
+    return "float" in keras.backend.standardize_dtype(leaf.dtype)
+
+
+def _run(mode, loss, args):
+    flat = tree.flatten(args)
+    places = [i for i, leaf in enumerate(flat) if is_float(leaf)]
+
+    def of_floats(*flat):
+        def loss_of(*values):
+            leaves = dict(enumerate(flat)) | dict(zip(places, values, strict=True))
+            return loss(*tree.pack_sequence_as(args, list(leaves.values())))
+
+        return _gradients(loss_of, [flat[i] for i in places])
+
+    grads, results = run(mode, of_floats, *flat)
+    grads = {i: np.zeros(leaf.shape) for i, leaf in enumerate(flat)} | dict(zip(places, grads, strict=True))
+    return results, tree.pack_sequence_as(args, list(grads.values()))
+
+
+def _gradients(loss, sources):
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            value, results = loss(*sources)
+        return tape.gradient(value, sources, unconnected_gradients="zero"), results
+    if BACKEND == "jax":
+        import jax
+
+        return jax.grad(loss, argnums=tuple(range(len(sources))), has_aux=True)(*sources)
+    import torch
+
+    sources = [source.detach().clone().requires_grad_() for source in sources]
+    value, results = loss(*sources)
+    results = tree.map_structure(torch.Tensor.detach, results)
+    if not value.requires_grad:
+        return [torch.zeros_like(source) for source in sources], results
+    return torch.autograd.grad(value, sources, allow_unused=True, materialize_grads=True), results

@@ -1,0 +1,90 @@
+"""Every example of the README and of the docstrings runs as it stands."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_snn
+
+ROOT = Path(__file__).parents[1]
+FENCE = re.compile(r"^( *)```python\n(.*?)^\1```", re.M | re.S)
+
+
+def modules():
+    backend = f"keras_snn.ops.backend.{keras.config.backend()}"
+    names = ["keras_snn", *(module.name for module in pkgutil.walk_packages(keras_snn.__path__, "keras_snn."))]
+    skip = re.compile(r"keras_snn\.(__main__|ops\.backend\.(?!purity))")
+    return [name for name in names if name == backend or not skip.match(name)]
+
+
+def docstrings():
+    """Yield (name, docstring) of each public function and class that is defined in the package."""
+    for name in modules():
+        module = importlib.import_module(name)
+        for attribute, value in vars(module).items():
+            public = not attribute.startswith("_") and getattr(value, "__module__", None) == name
+            if public and callable(value) and value.__doc__:
+                yield f"{name}.{attribute}", value.__doc__
+
+
+FENCED = [(name, match[2]) for name, text in docstrings() for match in FENCE.finditer(text)]
+
+
+def namespace():
+    """Return what the short examples of the docstrings take for granted."""
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras_snn.Repeat(3),
+            keras_snn.SpikingActivation("relu", dt=0.01, name="spiking_activation"),
+            keras_snn.layers.TemporalAveragePooling(),
+        ]
+    )
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x = np.linspace(0, 50, 40, dtype="float32").reshape(10, 4)
+    names = {"keras": keras, "keras_snn": keras_snn, "ops": keras.ops, "np": np, "scan": keras_snn.ops.scan}
+    y = np.arange(10) % 4
+    return {**names, "model": model, "x": x, "y": y, "x_test": x, "y_test": y}
+
+
+def test_there_are_examples():
+    assert {name.rsplit(".", 1)[1] for name, _ in FENCED} >= {
+        "SpikingActivation",
+        "Lowpass",
+        "Alpha",
+        "scan",
+        "inspect",
+    }
+
+
+@pytest.mark.parametrize(("name", "code"), FENCED, ids=[name for name, _ in FENCED])
+def test_docstring(name, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = code.splitlines()
+    indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
+    exec(compile("\n".join(line[indent:] for line in lines), name, "exec"), namespace())
+
+
+@pytest.mark.parametrize("name", modules())
+def test_doctest(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0
+
+
+def test_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "README.rst").read_text(encoding="utf-8")
+    blocks = re.findall(r"^\.\. code-block:: python\n\n((?: {3}.*\n|\n)+)", text, re.M)
+    assert len(blocks) >= 5
+    shared = {}
+    for block in blocks:
+        exec(compile(re.sub(r"^ {3}", "", block, flags=re.M), "README.rst", "exec"), shared)
+    assert shared["report"][1].accuracy > 0.7  # chance is 0.1; five epochs of the sample give about 0.8
+    assert (tmp_path / "spikes.png").stat().st_size > 10_000

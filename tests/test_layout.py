@@ -1,0 +1,172 @@
+"""The rules of the source tree: who imports whom, what may be imported at all, and how a file looks."""
+
+import ast
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import keras_snn
+
+PACKAGE = Path(keras_snn.__file__).parent
+REPOSITORY = Path(__file__).parents[1]
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# Each line imports from the lines above it; what stands on one line never imports each other.
+LINES = (
+    ("config", "files", "_version"),
+    ("ops",),
+    ("data",),
+    ("probe",),
+    ("surrogates", "activations", "constraints", "regularizers"),
+    ("layers",),
+    ("models",),
+    ("callbacks",),
+    ("energy",),
+    ("inspector",),
+    ("conversion", "robustness", "export"),
+    ("experiments",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+PLACE = {unit: place for place, line in enumerate(LINES) for unit in line}
+BACKENDS = {"tensorflow", "jax", "torch"}
+EVERYWHERE = {"keras", "numpy", "keras_snn", *sys.stdlib_module_names}
+
+
+def module_name(path):
+    """Return keras_snn.a.b of a file of the package; a folder's __init__.py goes by the folder's name."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+
+
+def unit_of(module):
+    """Return the name in LINES to which a module of the package belongs."""
+    return module.split(".")[1]
+
+
+def imports(source, package="keras_snn"):
+    """Return (module, is at module level) for every import; `from a import b` gives a.b."""
+    found = []
+
+    def walk(node, top):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                found.extend((alias.name, top) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = child.module or ""
+                if child.level:
+                    above = package.split(".")[: len(package.split(".")) - child.level + 1]
+                    base = ".".join([*above, base] if base else above)
+                found.extend((f"{base}.{alias.name}", top) for alias in child.names)
+            walk(child, top and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+
+    walk(ast.parse(source), True)
+    return found
+
+
+def breaches(module, source):
+    """Return what is against the import rules in a module of the package."""
+    own, found = unit_of(module), []
+    for name, top in imports(source, package=module.rpartition(".")[0]):
+        root, *rest = name.split(".")
+        if root == "keras_snn":
+            unit = rest[0] if rest else "__init__"
+            if unit != own and PLACE.get(unit, len(LINES)) >= PLACE[own]:
+                found.append(f"{own} imports {name}")
+        elif root in BACKENDS:
+            if not module.startswith("keras_snn.ops.backend."):
+                found.append(f"{name} outside ops/backend")
+        elif name == "keras.src" or name.startswith("keras.src."):
+            found.append(f"{name} is Keras's own")
+        elif top and root not in EVERYWHERE:
+            found.append(f"{name} at module level")
+    return found
+
+
+def test_imports_go_one_way():
+    sources = {module_name(path): path.read_text(encoding="utf-8") for path in SOURCES}
+    assert {unit_of(module) for module in sources} <= PLACE.keys(), "a new file or folder needs a place in LINES"
+    assert {module: found for module, source in sources.items() if (found := breaches(module, source))} == {}
+
+
+def test_the_rules_catch():
+    for module, source in (
+        ("keras_snn.ops.scan", "from keras_snn.layers import LIF"),
+        ("keras_snn.ops.scan", "from keras_snn import layers"),
+        ("keras_snn.ops.scan", "import keras_snn.layers.base"),
+        ("keras_snn.ops.scan", "import keras_snn"),
+        ("keras_snn.ops.scan", "from keras_snn import SpikingActivation"),
+        ("keras_snn.ops.scan", "from ..layers import LIF"),
+        ("keras_snn.ops.scan", "def f():\n    from keras_snn import layers"),
+        ("keras_snn.files", "from keras_snn.config import default"),
+        ("keras_snn.constraints", "from keras_snn import regularizers"),
+        ("keras_snn.layers.time.repeat", "import tensorflow as tf"),
+        ("keras_snn.layers.time.repeat", "def f():\n    import jax.numpy as jnp"),
+        ("keras_snn.ops.scan", "from torch import nn"),
+        ("keras_snn.ops.scan", "from keras.src import backend"),
+        ("keras_snn.ops.scan", "import keras.src.backend"),
+        ("keras_snn.ops.scan", "from keras import src"),
+        ("keras_snn.data.datasets", "from sklearn.datasets import load_digits"),
+        ("keras_snn.data.datasets", "try:\n    import PIL\nexcept ImportError:\n    pass"),
+        ("keras_snn.inspector.plots", "class A:\n    from matplotlib import pyplot"),
+    ):
+        assert len(breaches(module, source)) == 1, source
+
+
+def test_the_rules_let_pass():
+    for module, source in (
+        ("keras_snn.layers.time.repeat", "from keras_snn import probe\nfrom keras_snn.layers.base import RNN"),
+        ("keras_snn.layers.time.repeat", "from . import last_step\nfrom ...ops import scan"),
+        ("keras_snn.ops.backend.tensorflow", "import tensorflow as tf\nfrom keras_snn.config import default"),
+        ("keras_snn.inspector.plots", "import os\nimport numpy as np\ndef f():\n    from matplotlib import figure"),
+        ("keras_snn.__main__", "from keras_snn.cli import main"),
+    ):
+        assert breaches(module, source) == [], source
+
+
+def test_every_folder_names_what_is_public():
+    for folder in {path.parent for path in SOURCES}:
+        name = ".".join(folder.relative_to(PACKAGE.parent).parts)
+        assert (folder / "__init__.py").exists(), name
+        public = importlib.import_module(name).__all__
+        assert public, name
+        assert len(public) == len(set(public)), name
+        assert all(hasattr(sys.modules[name], public_name) for public_name in public), name
+
+
+def test_library_code_has_no_assert():
+    found = [
+        f"{path}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assert)
+    ]
+    assert found == []
+
+
+def test_no_file_of_the_package_is_longer_than_400_lines():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert {path: n for path, n in lengths.items() if n > 400} == {}
+
+
+def repository_files():
+    """Return the text files that are committed. Beside an installed package only some of the folders are there."""
+    endings = (".py", ".rst", ".md", ".cfg", ".toml", ".ipynb", ".json", ".txt")
+    folders = [PACKAGE, *(REPOSITORY / name for name in ("tests", "tools", "benchmarks", "notebooks"))]
+    files = [path for folder in folders for path in folder.rglob("*")] + list(REPOSITORY.glob("*"))
+    return [path for path in files if path.suffix in endings and path.is_file()]
+
+
+def test_no_file_names_the_machine_it_was_written_on():
+    # Put together here, for this file is among those that are searched.
+    places = re.compile("|".join([r"(?<![\w.$])/" + r"work\b", r"\.\./" + "shared", "/" + "home/", "/" + "Users/"]))
+    files = repository_files()
+    assert len(files) > len(SOURCES)
+    found = [
+        f"{path}:{number}"
+        for path in files
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if places.search(line)
+    ]
+    assert found == []

@@ -1,0 +1,190 @@
+"""The scope: what it overrides, what it hands out, and that it ends."""
+
+import threading
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference import loops
+
+from keras_snn import layers, probe
+from keras_snn.ops.random import uniform_by_index
+
+RNG = np.random.default_rng(0)
+
+
+def to_numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def murmur(h):
+    """The finaliser of MurmurHash3, in exact integers."""
+    h = (h ^ h >> 16) * 0x85EBCA6B % 2**32
+    h = (h ^ h >> 13) * 0xC2B2AE35 % 2**32
+    return h ^ h >> 16
+
+
+def uniform(index, units, seed):
+    """Return `uniform_by_index` (len(index), units), one value at a time."""
+    of_unit = [murmur((u + 0x9E3779B9 * (seed + 1)) % 2**32) for u in range(units)]
+    return np.array([[(murmur((murmur(i) + h) % 2**32) >> 8) / 2**24 for h in of_unit] for i in index], "float32")
+
+
+# The scope itself
+
+
+def test_there_is_no_scope_outside():
+    assert probe.current() is None
+    assert not probe.draws_by_index()
+    assert probe.n_steps(7) == 7
+    probe.record(None, None)
+
+
+def test_the_innermost_scope_counts():
+    with probe.scope(dt=1, n_steps=2) as outer:
+        assert probe.current() is outer
+        with probe.scope() as inner:
+            assert probe.current() is inner
+            assert (inner.dt, probe.n_steps(7)) == (None, 7)
+        assert (probe.current().dt, probe.n_steps(7)) == (1, 2)
+    assert probe.current() is None
+
+
+def test_an_error_closes_the_scope():
+    with pytest.raises(KeyboardInterrupt), probe.scope(dt=1), probe.scope(dt=2):
+        raise KeyboardInterrupt
+    assert probe.current() is None
+
+
+def test_a_scope_is_of_its_thread():
+    seen = []
+    with probe.scope(dt=1):
+        thread = threading.Thread(target=lambda: seen.append(probe.current()))
+        thread.start()
+        thread.join()
+    assert seen == [None]
+
+
+def test_the_scope_tells_whether_a_layer_made_time():
+    with probe.scope(n_steps=3) as scope:
+        assert not scope.makes_time
+        assert layers.Repeat(5)(ops.ones((2, 4))).shape == (2, 3, 4)
+        assert scope.makes_time
+    assert layers.Repeat(5)(ops.ones((2, 4))).shape == (2, 5, 4)
+
+
+# What layers do inside
+
+
+def test_layers_use_the_dt_of_the_scope():
+    x = RNG.uniform(0, 40, size=(3, 20, 4)).astype("float32")
+    layer = layers.SpikingActivation("linear", dt=0.5, seed=0)
+    before = to_numpy(layer(x))
+    for dt in (0.0625, ops.convert_to_tensor(0.0625)):
+        with probe.scope(dt=dt):
+            assert float(layer.dt) == float(layer.cell.dt) == 0.0625
+            spikes = to_numpy(layer(x))
+        # A power of two: heights and sums of spikes have no rounding.
+        assert np.abs(spikes.sum(axis=1) * 0.0625 - (x * 0.0625).sum(axis=1)).max() < 1
+        assert set(np.unique(spikes)) <= {0, 16, 32, 48}
+    assert (layer.dt, layer.cell.dt) == (0.5, 0.5)
+    np.testing.assert_array_equal(to_numpy(layer(x)), before)
+
+
+def test_filters_use_the_dt_of_the_scope():
+    x = RNG.normal(size=(2, 6, 3)).astype("float32")
+    layer = layers.Lowpass(0.2, dt=0.001)
+    with probe.scope(dt=0.1):
+        y = to_numpy(layer(x))
+    # rtol, atol: six steps of a few roundings each, in float32
+    np.testing.assert_allclose(y, loops.lowpass(x, np.zeros((2, 3)), 0.2, 0.1)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_without_a_dt_each_layer_keeps_its_own():
+    with probe.scope():
+        assert layers.SpikingActivation("relu", dt=0.25).dt == 0.25
+
+
+def test_spikes_are_recorded_as_they_come():
+    seen = []
+    x = RNG.uniform(0, 9, size=(2, 5, 3)).astype("float32")
+    first, second = (layers.SpikingActivation("relu", dt=0.125, name=name) for name in ("first", "second"))
+    with probe.scope(record=lambda layer, spikes: seen.append((layer.name, to_numpy(spikes)))):
+        y = first(x)
+        layers.Lowpass(0.1)(y)  # its outputs are no spikes
+        second(y)
+        first(x)
+    first(x)
+    assert [name for name, _ in seen] == ["first", "second", "first"]
+    np.testing.assert_array_equal(seen[0][1], to_numpy(y))
+
+
+@pytest.mark.parametrize(
+    "options", [{"return_sequences": False}, {"time_major": True}, {"return_state": True}, {"stateful": True}]
+)
+def test_recorded_spikes_have_batch_and_time_first(options):
+    seen = []
+    x = RNG.uniform(0, 9, size=(2, 5, 3)).astype("float32")
+    layer = layers.SpikingActivation("relu", dt=0.125, **options)
+    inputs = np.swapaxes(x, 0, 1) if layer.time_major else x
+    layer(inputs)
+    with probe.scope(record=lambda layer, spikes: seen.append(to_numpy(spikes)), sample_index=ops.arange(2)):
+        layer(inputs)
+    counts, _ = loops.integrate_and_fire(x, uniform(range(2), 3, 1), 0.125)
+    np.testing.assert_array_equal(seen[0], counts / 0.125)
+
+
+def test_drawing_by_index_touches_no_state():
+    x = np.full((2, 3, 2), 5, "float32")
+    layer = layers.SpikingActivation("relu", dt=0.125, stateful=True)
+    layer(x)
+    before = [to_numpy(v).copy() for v in layer.variables]
+    with probe.scope(sample_index=ops.arange(2)):
+        layer(x)
+    for variable, value in zip(layer.variables, before, strict=True):
+        np.testing.assert_array_equal(to_numpy(variable), value)
+
+
+# Draws by index
+
+
+def test_draws_are_the_hash_of_seed_index_and_unit():
+    index = [0, 1, 2, 127, 70_000, 2**31 - 1]
+    draws = to_numpy(uniform_by_index(ops.convert_to_tensor(index, dtype="int32"), (2, 3), 5))
+    assert draws.dtype == np.float32
+    np.testing.assert_array_equal(draws, uniform(index, 6, 5).reshape(6, 2, 3))
+
+
+def test_draws_are_uniform_and_independent():
+    draws = to_numpy(uniform_by_index(ops.arange(400), (300,), 0)).astype("float64")
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    # 120,000 values in 100 bins: chi-square has mean 99 and deviation 14; 170 is five deviations above.
+    counts = np.histogram(draws, bins=100, range=(0, 1))[0]
+    assert ((counts - 1200) ** 2 / 1200).sum() < 170
+    # Correlations of 400 and of 300 independent values deviate by 0.05 and 0.058; of 80,000 pairs, some by five times.
+    for matrix, deviation in ((np.corrcoef(draws.T), 0.05), (np.corrcoef(draws), 0.058)):
+        assert np.abs(matrix - np.eye(len(matrix))).max() < 6 * deviation
+
+
+def draw(index, *, seed=0, n=1):
+    with probe.scope(sample_index=ops.convert_to_tensor(index, dtype="int32"), seed=seed):
+        return [to_numpy(probe.initial_uniform((4,), "float32")) for _ in range(n)]
+
+
+def test_a_draw_depends_on_sample_order_and_seed_alone():
+    (whole,) = draw(range(10))
+    (part,) = draw(range(6, 10))
+    np.testing.assert_array_equal(part, whole[6:])
+    first, second = draw(range(10), n=2)
+    np.testing.assert_array_equal(first, whole)
+    assert not np.any(second == first)
+    assert not np.any(draw(range(10), seed=1)[0] == whole)
+
+
+def test_a_draw_has_the_dtype_that_is_asked_for():
+    with probe.scope(sample_index=ops.arange(3)):
+        drawn = probe.initial_uniform((2,), "float16")
+    assert keras.backend.standardize_dtype(drawn.dtype) == "float16"
+    assert drawn.shape == (3, 2)
