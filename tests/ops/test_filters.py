@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 from reference import loops
-from reference.autodiff import FEW_MODES, MODES, gradients, run
+from reference.autodiff import FEW_MODES, MODES, gradients, results_and_gradients, run
 
 from keras_snn.ops import alpha, lowpass
 
@@ -21,71 +21,75 @@ def normal(*shape):
     return RNG.normal(size=shape).astype("float32")
 
 
-TAUS = {"scalar": np.array(0.05), "unit": np.array([0.005, 0.05, 2.0]), "sample": np.array([[0.02], [0.3]])}
+FILTERS = {"lowpass": (lowpass, loops.lowpass), "alpha": (alpha, loops.alpha)}
+names = pytest.mark.parametrize("name", FILTERS)
 
 
-@modes
-@methods
-@pytest.mark.parametrize("tau", TAUS.values(), ids=TAUS)
-def test_lowpass_equals_numpy(mode, method, tau):
-    x, level, tau = normal(2, 20, 3), normal(2, 3), tau.astype("float32")
-    outputs, last = run(mode, lambda x, s, tau: lowpass(x, s, tau, DT, method=method), x, level, tau)
-    expected, final = loops.lowpass(x, level, tau, DT)
-    np.testing.assert_allclose(outputs, expected, **CLOSE)
-    np.testing.assert_allclose(last, final, **CLOSE)
+def random_state(name, *shape):
+    return normal(*shape) if name == "lowpass" else (normal(*shape), normal(*shape))
 
 
-@modes
-@methods
-@pytest.mark.parametrize("tau", TAUS.values(), ids=TAUS)
-def test_alpha_equals_numpy(mode, method, tau):
-    x, state, tau = normal(2, 20, 3), (normal(2, 3), normal(2, 3)), tau.astype("float32")
-    outputs, last = run(mode, lambda x, s, tau: alpha(x, s, tau, DT, method=method), x, state, tau)
-    expected, final = loops.alpha(x, state, tau, DT)
-    np.testing.assert_allclose(outputs, expected, **CLOSE)
-    # The slope p is about 1 / tau times the level q.
-    for a, b, scale in zip(last, final, (1 / tau.min(), 1), strict=True):
+def assert_states_close(actual, expected, tau):
+    """The slope p of an alpha filter is about 1 / tau times its level q."""
+    if not isinstance(actual, tuple):
+        return np.testing.assert_allclose(actual, expected, **CLOSE)
+    for a, b, scale in zip(actual, expected, (1 / np.min(tau), 1), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * scale)
-
-
-@pytest.mark.parametrize("shape", [(), (4, 2), (2, 2, 3)], ids=str)
-@methods
-def test_any_rank(shape, method):
-    x, level, slope = normal(2, 6, *shape), normal(2, *shape), normal(2, *shape)
-    tau = np.float32(0.05) if shape == () else np.full(shape[-1:], 0.05, "float32")
-    outputs, last = run(FEW_MODES[-1], lambda x, s: lowpass(x, s, tau, DT, method=method), x, level)
-    expected, final = loops.lowpass(x, level, tau, DT)
-    np.testing.assert_allclose(outputs, expected, **CLOSE)
-    np.testing.assert_allclose(last, final, **CLOSE)
-    outputs, _ = run(FEW_MODES[-1], lambda x, p, q: alpha(x, (p, q), tau, DT, method=method), x, slope, level)
-    np.testing.assert_allclose(outputs, loops.alpha(x, (slope, level), tau, DT)[0], **CLOSE)
 
 
 @few_modes
 @methods
-@pytest.mark.parametrize("tau", [0.003, 0.1, 0.5])
-def test_closed_forms_at_the_sample_times(mode, method, tau):
+@names
+def test_equals_numpy(mode, method, name):
+    """One tau, one a unit, one a sample."""
+    ours, theirs = FILTERS[name]
+    taus = [np.float32(0.05), np.float32([0.005, 0.05, 2.0]), np.float32([[0.02], [0.3]])]
+    x, state = normal(2, 20, 3), random_state(name, 2, 3)
+    results = run(mode, lambda x, s, taus: [ours(x, s, tau, DT, method=method) for tau in taus], x, state, taus)
+    for (outputs, last), tau in zip(results, taus, strict=True):
+        expected, final = theirs(x, state, tau, DT)
+        np.testing.assert_allclose(outputs, expected, **CLOSE)
+        assert_states_close(last, final, tau)
+
+
+@methods
+@names
+@pytest.mark.parametrize("shape", [(), (2, 2, 3)], ids=str)
+def test_any_rank(shape, method, name):
+    ours, theirs = FILTERS[name]
+    x, state, tau = normal(2, 6, *shape), random_state(name, 2, *shape), np.full(shape[-1:], 0.05, "float32")
+    outputs, last = run(FEW_MODES[-1], lambda x, s: ours(x, s, tau, DT, method=method), x, state)
+    expected, final = theirs(x, state, tau, DT)
+    np.testing.assert_allclose(outputs, expected, **CLOSE)
+    assert_states_close(last, final, tau)
+
+
+@few_modes
+@methods
+def test_closed_forms_at_the_sample_times(mode, method):
     """A step, a pulse of one sample, and the decay of each initial state; exact, for x is held between samples."""
-    n_steps = 50
-    t = (np.arange(n_steps) + 1) * DT
+    n_steps, tau = 50, np.array([0.003, 0.1, 0.5], "float32")
+    t = (np.arange(n_steps) + 1)[:, None] * DT
     step, pulse, nothing = np.ones(n_steps), np.eye(n_steps)[0], np.zeros(n_steps)
+    x = np.stack([step, pulse, nothing, nothing]).astype("float32")[..., None] * np.ones(3, "float32")
+    p, q = (np.float32(s)[:, None] * np.ones(3, "float32") for s in ([0, 0, 0, 1], [0, 0, 1, 0]))
 
     def step_response(t, order):
         return np.where(t > 0, 1 - (1 + (order - 1) * t / tau) * np.exp(-t / tau), 0)
 
-    x = np.stack([step, pulse, nothing, nothing]).astype("float32")
-    p, q = np.float32([0, 0, 0, 1]), np.float32([0, 0, 1, 0])
-    outputs, _ = run(mode, lambda x, q: lowpass(x, q, tau, DT, method=method), x[:3], q[:3])
+    def both(x, p, q):
+        return lowpass(x, q, tau, DT, method=method)[0], alpha(x, (p, q), tau, DT, method=method)[0]
+
+    first, second = run(mode, both, x, p, q)
     expected = [step_response(t, 1), step_response(t, 1) - step_response(t - DT, 1), np.exp(-t / tau)]
-    np.testing.assert_allclose(outputs, expected, **CLOSE)
-    outputs, _ = run(mode, lambda x, p, q: alpha(x, (p, q), tau, DT, method=method), x, p, q)
+    np.testing.assert_allclose(first[:3], expected, **CLOSE)
     expected = [
         step_response(t, 2),
         step_response(t, 2) - step_response(t - DT, 2),
         (1 + t / tau) * np.exp(-t / tau),
         t * np.exp(-t / tau),
     ]
-    np.testing.assert_allclose(outputs, expected, **CLOSE)
+    np.testing.assert_allclose(second, expected, **CLOSE)
 
 
 def test_values_by_hand():
@@ -95,37 +99,33 @@ def test_values_by_hand():
     np.testing.assert_allclose(run("eager", lambda x, s: alpha(x, (s, s), 0.1, 0.1)[0], one, none), [[0.2642411]])
 
 
-@few_modes
 @methods
-@pytest.mark.parametrize("tau", [1e-12, 0.0])
-def test_a_tiny_tau_passes_the_input_through(mode, method, tau):
-    x, level, tau = normal(2, 5, 3), normal(2, 3), np.full(3, tau, "float32")
-    for function, state in ((lowpass, level), (alpha, (normal(2, 3), level))):
-        outputs = run(mode, lambda x, s, tau, f=function: f(x, s, tau, 0.001, method=method)[0], x, state, tau)
-        np.testing.assert_array_equal(outputs, x)
+@names
+def test_a_tiny_tau_passes_the_input_through(method, name):
+    x, state, tau = normal(2, 5, 3), random_state(name, 2, 3), np.array([1e-12, 0.0, -1.0], "float32")
 
-        def loss(x, s, tau, f=function):
-            return ops.sum(f(x, s, tau, 0.001, method=method)[0])
+    def outputs(x, state, tau):
+        return FILTERS[name][0](x, state, tau, 0.001, method=method)[0]
 
-        d_x, _, d_tau = gradients(mode, loss, x, state, tau)
-        np.testing.assert_array_equal(d_x, np.ones_like(x))
-        np.testing.assert_array_equal(d_tau, np.zeros(3))
+    actual, (d_x, _, d_tau) = results_and_gradients(FEW_MODES[-1], outputs, x, state, tau)
+    np.testing.assert_array_equal(actual, x)
+    np.testing.assert_array_equal(d_x, 2 * x)
+    np.testing.assert_array_equal(d_tau, np.zeros(3))
 
 
 @modes
 @methods
-@pytest.mark.parametrize("name", ["lowpass", "alpha"])
+@names
 def test_gradients_equal_finite_differences(mode, method, name):
     """Central differences of the NumPy loop in float64."""
-    x, tau = normal(2, 6, 2), np.array([0.03, 0.2], "float32")
-    state = {"lowpass": normal(2, 2), "alpha": (normal(2, 2), normal(2, 2))}[name]
+    x, state, tau = normal(2, 6, 2), random_state(name, 2, 2), np.array([0.03, 0.2], "float32")
     weights = normal(2, 6, 2)
 
     def loss(filtered, ops=ops):
         outputs, last = filtered
         return ops.sum(ops.multiply(outputs, weights)) + ops.sum(last[-1] if name == "alpha" else last)
 
-    ours, theirs = {"lowpass": (lowpass, loops.lowpass), "alpha": (alpha, loops.alpha)}[name]
+    ours, theirs = FILTERS[name]
     args = (x, state, tau)
     grads = gradients(mode, lambda *args: loss(ours(*args, DT, method=method)), *args)
     flat = [a.astype("float64") for a in keras.tree.flatten(args)]
@@ -145,13 +145,15 @@ def test_gradients_equal_finite_differences(mode, method, name):
 @few_modes
 def test_dt_as_a_tensor(mode):
     x, level = normal(2, 5, 3), normal(2, 3)
-    for method in ("sequential", "parallel"):
-        outputs = run(mode, lambda x, s, dt, m=method: lowpass(x, s, 0.05, dt, method=m)[0], x, level, np.float32(0.02))
-        np.testing.assert_allclose(outputs, loops.lowpass(x, level, 0.05, 0.02)[0], **CLOSE)
-        outputs = run(
-            mode, lambda x, s, dt, m=method: alpha(x, (s, s), 0.05, dt, method=m)[0], x, level, np.float32(0.02)
-        )
-        np.testing.assert_allclose(outputs, loops.alpha(x, (level, level), 0.05, 0.02)[0], **CLOSE)
+
+    def both(x, s, dt):
+        return [
+            [lowpass(x, s, 0.05, dt, method=m)[0], alpha(x, (s, s), 0.05, dt, method=m)[0]]
+            for m in ("sequential", "parallel")
+        ]
+
+    expected = [loops.lowpass(x, level, 0.05, 0.02)[0], loops.alpha(x, (level, level), 0.05, 0.02)[0]]
+    np.testing.assert_allclose(run(mode, both, x, level, np.float32(0.02)), [expected, expected], **CLOSE)
 
 
 def test_dt_and_tau_as_variables():
@@ -162,17 +164,13 @@ def test_dt_and_tau_as_variables():
         np.testing.assert_allclose(outputs, loops.lowpass(x, level, 0.05, 0.02)[0], **CLOSE)
 
 
-@pytest.mark.parametrize("name", ["lowpass", "alpha"])
+@names
 def test_long_sequences(name):
-    """A thousand time constants of a noisy input, and then the level to which a constant one leads."""
+    """A noisy input over many time constants, and then the level to which a constant one leads."""
     # A step of PyTorch's is several kernels started one by one.
-    n_steps = 2_000 if keras.config.backend() == "torch" else 20_000
+    n_steps = 2_000 if keras.config.backend() == "torch" else 10_000
     x = np.concatenate([normal(1, n_steps, 2), np.ones((1, 1000, 2), "float32")], axis=1)
-    tau, level = np.array([0.02, 1.0], "float32"), np.zeros((1, 2), "float32")
-    ours, theirs, state = {
-        "lowpass": (lowpass, loops.lowpass, level),
-        "alpha": (alpha, loops.alpha, (level, level)),
-    }[name]
+    (ours, theirs), state, tau = FILTERS[name], random_state(name, 1, 2), np.array([0.02, 1.0], "float32")
     expected = theirs(x, state, tau, DT)[0]
     for method in ("sequential", "parallel"):
         outputs = run(FEW_MODES[-1], lambda x, s, tau, m=method: ours(x, s, tau, DT, method=m)[0], x, state, tau)

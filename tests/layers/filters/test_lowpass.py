@@ -47,27 +47,3 @@ def test_every_step_is_that_of_a_plain_loop(mode, method):
 def test_the_gain_at_rest_is_one():
     y = to_numpy(Lowpass(0.05, dt=0.01)(np.full((1, 200, 2), 3.0, "float32")))
     np.testing.assert_allclose(y[0, -1], 3.0, rtol=1e-5)
-
-
-def test_training_finds_the_time_constant():
-    x = RNG.normal(size=(16, 40, 2)).astype("float32")
-    target = to_numpy(Lowpass(0.03, dt=0.01)(x, training=False))
-    layer = Lowpass(0.1, dt=0.01)
-    model = keras.Sequential([keras.Input((40, 2)), layer])
-    model.compile(keras.optimizers.Adam(0.01), "mse")
-    model.fit(x, target, epochs=40, batch_size=16, verbose=0)
-    np.testing.assert_allclose(to_numpy(layer.cell.tau), 0.03, rtol=0.1)
-
-
-def test_a_frozen_layer_freezes_its_cell():
-    model = keras.Sequential([keras.Input((4, 2)), Lowpass(0.1, trainable=False)])
-    assert model.trainable_variables == []
-    assert len(model.weights) == 2
-
-
-def test_stateful_training_asks_no_gradient_of_the_initial_level():
-    # With warnings as errors: Keras warns of a trainable weight that gets no gradient.
-    model = keras.Sequential([keras.Input((4, 2), batch_size=3), Lowpass(0.1, stateful=True)])
-    model.compile("sgd", "mse")
-    model.fit(np.ones((3, 4, 2), "float32"), np.zeros((3, 4, 2), "float32"), batch_size=3, verbose=0)
-    assert [w.name for w in model.trainable_weights] == ["tau"]
