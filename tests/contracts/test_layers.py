@@ -350,7 +350,7 @@ def batches(row):
         yield row.x(batch, time), np.ones((batch, 1), "float32")
 
 
-@each(MAIN)
+@each(MAIN_CELLS)  # for the others, see the tests of each
 def test_fit_of_sequences_of_many_lengths(row):
     model = model_around(row, row.layer(), time=None)
     data = list(batches(row))

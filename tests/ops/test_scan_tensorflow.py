@@ -227,7 +227,7 @@ def test_fit_on_sequences_of_many_lengths(jit_compile):
             yield rng.normal(size=(2, time, 2)).astype("float32"), rng.normal(size=(2, 3)).astype("float32")
 
     models = [leaky_model(time=None, jit_compile=jit_compile), leaky_model(unroll=True)]
-    models[0].fit(batches(), shuffle=False, verbose=0)
+    models[0].fit(batches(), steps_per_epoch=4, shuffle=False, verbose=0)
     for x, y in batches():
         with tf.GradientTape() as tape:
             outputs = x

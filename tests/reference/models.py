@@ -33,7 +33,7 @@ def leaky_model(*, time=5, unroll=False, **compile_options):
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(4), Leaky(unroll), keras.layers.Dense(3), Leaky(unroll)]
     model = keras.Sequential([keras.Input((time, 2)), *layers, keras.layers.GlobalAveragePooling1D()])
-    model.compile(keras.optimizers.SGD(0.1), "mse", **compile_options)
+    model.compile(keras.optimizers.SGD(0.03), "mse", **compile_options)
     return model
 
 

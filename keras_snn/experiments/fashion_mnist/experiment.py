@@ -41,7 +41,9 @@ def build(name):
         ],
         "regularized": [
             layers.Repeat(N_STEPS),
-            layers.SpikingActivation("relu", dt=0.01, activity_regularizer=regularizers.L2(l2=1e-4, target=(10, 20))),
+            layers.SpikingActivation(
+                "relu", dt=0.01, activity_regularizer=regularizers.L2(l2=1e-4, target=(10, 20)), name="hidden"
+            ),
             layers.TemporalAveragePooling(),
         ],
         "filtered": [

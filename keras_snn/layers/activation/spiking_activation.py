@@ -33,7 +33,8 @@ class SpikingActivationCell(SpikingCell):
         if training and not self.spiking_aware_training:
             return rates, states
         spikes, voltage = integrate_and_fire(rates, states[0], self.dt)
-        return spikes, [voltage]
+        # Without it, TensorFlow looks for a gradient where `keras.layers.RNN` runs the cell in a loop of its own.
+        return spikes, [ops.stop_gradient(voltage)]
 
     def call_training(self, inputs, states):
         return self._one_step(inputs, states, training=True)

@@ -72,9 +72,10 @@ class SpikingCell(HasTimeStep):
         """
         step = _CellStep(self, bool(training))
         wide = voltage_dtype(self.compute_dtype)
-        inputs, dt = ops.cast(inputs, wide), ops.cast(ops.convert_to_tensor(self.dt), wide)
+        inputs, dt = ops.cast(inputs, wide), ops.convert_to_tensor(self.dt, wide)
         trainable = [ops.convert_to_tensor(v) for v in self.trainable_variables]
-        changing = [ops.convert_to_tensor(v) for v in self.non_trainable_variables]
+        # Copied, since PyTorch needs the old values in the backward pass.
+        changing = [ops.copy(v) for v in self.non_trainable_variables]
         outputs, (states, changed) = scan(step, (list(states), changing), inputs, (trainable, dt))
         for variable, value in zip(self.non_trainable_variables, changed, strict=True):
             variable.assign(value)

@@ -17,7 +17,7 @@ from keras_snn.ops.backend.purity import is_float, pure_call, raise_captured
 
 #: In eager mode every new (batch, time) shape costs a compilation. The first one is compiled at once, a later one when
 #: it has come `_PATIENCE` times, and no more than `_MOST_SHAPES` a step: others run in the graph's own loop.
-_PATIENCE = 3
+_PATIENCE = 20
 _MOST_SHAPES = 8
 
 

@@ -1,0 +1,105 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_snn.layers import RNN, AlphaCell, LowpassCell, SpikingActivationCell, SpikingCell
+
+RNG = np.random.default_rng(0)
+
+
+def to_numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def normal(*shape):
+    return (100 * RNG.normal(size=shape)).astype("float32")
+
+
+def test_the_step_is_the_cells():
+    cell = LowpassCell(3, 0.1, dt=0.02)
+    layer = RNN(cell)
+    assert layer.dt == 0.02
+    layer.dt = 0.05
+    assert cell.dt == layer.dt == 0.05
+    variable = keras.Variable(0.03)
+    layer = RNN(LowpassCell(3, 0.1, dt=variable))
+    assert layer.dt is variable and layer.cell.dt is variable
+    with pytest.raises(TypeError, match="dt"):
+        RNN(cell, dt=0.1)
+
+
+def test_config():
+    layer = RNN(LowpassCell((2, 3), 0.1, dt=0.02, tau_constraint="non_neg"), return_state=True, time_major=True)
+    config = layer.get_config()
+    text = json.dumps(config)
+    assert "dt" not in config and config["cell"]["config"]["dt"] == 0.02
+    again = RNN.from_config(config)
+    assert isinstance(again.cell, LowpassCell) and again.cell is not layer.cell
+    assert again.dt == 0.02
+    assert json.dumps(again.get_config()) == json.dumps(config) == text
+
+
+def test_units_of_any_rank():
+    cell = SpikingActivationCell((4, 3, 2), "relu", dt=0.01, seed=0)
+    x = normal(2, 5, 4, 3, 2)
+    y = RNN(cell)(x)
+    assert tuple(y.shape) == x.shape
+    assert to_numpy(y).any()
+
+
+def test_one_cell_in_two_layers_has_one_set_of_weights():
+    cell = LowpassCell(3, 0.1)
+    inputs = keras.Input((None, 3))
+    model = keras.Model(inputs, RNN(cell)(RNN(cell)(inputs)))
+    assert len(model.weights) == 2
+    assert tuple(model(normal(2, 5, 3)).shape) == (2, 5, 3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SpikingActivationCell(3, "relu", dt=0.01, seed=0),
+        lambda: LowpassCell(3, 0.1, dt=0.01, level_initializer="ones"),
+        lambda: AlphaCell(3, 0.1, dt=0.01, level_initializer="ones"),
+    ],
+    ids=["SpikingActivationCell", "LowpassCell", "AlphaCell"],
+)
+def test_kerass_own_wrapper_gives_the_same_and_trains(make):
+    x = normal(2, 6, 3)
+    ours, theirs = RNN(make()), keras.layers.RNN(make(), return_sequences=True)
+    expected = to_numpy(ours(x, training=False))
+    inputs = keras.Input((6, 3))
+    model = keras.Model(inputs, theirs(keras.layers.Dense(3, kernel_initializer="identity")(inputs)))
+    # One step at a time, and all at once, round otherwise.
+    np.testing.assert_allclose(to_numpy(model(x, training=False)), expected, rtol=1e-4, atol=1e-4)
+    if isinstance(ours.cell, AlphaCell):
+        return  # compiles for long, and is as Lowpass
+    model.compile(keras.optimizers.SGD(1e-6), "mse")
+    before = [to_numpy(v) for v in model.trainable_variables]
+    model.fit(x, np.zeros_like(x), verbose=0)
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        assert not np.array_equal(to_numpy(variable), old), variable.path
+
+
+def test_other_cells_are_refused():
+    for cell in (keras.layers.LSTMCell(3), "lowpass", None):
+        with pytest.raises(TypeError, match=r"`cell` has to be a keras_snn.layers.SpikingCell; got .*keras.layers.RNN"):
+            RNN(cell)
+
+
+def test_another_size_than_the_inputs():
+    class Sum(SpikingCell):
+        def call_inference(self, inputs, states):
+            total = ops.sum(inputs, axis=-1, keepdims=True) + states[0]
+            return total, [total]
+
+    x = normal(2, 4, 3)
+    layer = RNN(Sum(1), return_state=True)
+    symbolic = layer(keras.Input((None, 3)))
+    assert [tuple(s.shape) for s in symbolic] == [(None, None, 1), (None, 1)]
+    y, last = layer(x)
+    np.testing.assert_allclose(to_numpy(y)[..., 0], np.cumsum(x.sum(axis=-1), axis=1), rtol=1e-4, atol=1e-3)
+    np.testing.assert_array_equal(to_numpy(last), to_numpy(y)[:, -1])

@@ -1,0 +1,325 @@
+"""What a script written for KerasSpiking 0.3 relies on: names, arguments, defaults, and what they mean."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference.autodiff import gradients
+
+import keras_snn
+from keras_snn import layers
+from keras_snn.layers import (
+    Alpha,
+    AlphaCell,
+    KerasSpikingCell,
+    KerasSpikingLayer,
+    Lowpass,
+    LowpassCell,
+    SpikingActivation,
+    SpikingActivationCell,
+)
+
+RNG = np.random.default_rng(0)
+TAIL = {
+    "return_sequences": True,
+    "return_state": False,
+    "stateful": False,
+    "unroll": False,
+    "time_major": False,
+}
+ACTIVATION = {"dt": None, "seed": None, "spiking_aware_training": True}
+FILTER = {
+    "dt": None,
+    "apply_during_training": True,
+    "level_initializer": "zeros",
+    "initial_level_constraint": None,
+    "tau_constraint": None,
+}
+REQUIRED = inspect.Parameter.empty
+
+
+def to_numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype("float32")
+
+
+def signature(cls, stop):
+    """Return the positional and the keyword-only arguments of ``cls``; those behind ``**kwargs`` are its bases'."""
+    positional, keyword_only = {}, {}
+    for base in cls.__mro__[: cls.__mro__.index(stop)]:
+        if "__init__" not in vars(base):
+            continue
+        for p in list(inspect.signature(base.__init__).parameters.values())[1:]:
+            if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in {**positional, **keyword_only}:
+                # An argument of a base that the class does not take itself can come by name only.
+                (positional if base is owner(cls) else keyword_only)[p.name] = p.default
+            elif p.kind is p.KEYWORD_ONLY:
+                keyword_only.setdefault(p.name, p.default)
+    return positional, keyword_only
+
+
+def owner(cls):
+    return next(base for base in cls.__mro__ if "__init__" in vars(base))
+
+
+def test_names():
+    for name in ("SpikingActivation", "Lowpass", "Alpha", "layers", "regularizers", "constraints", "callbacks"):
+        assert hasattr(keras_snn, name)
+    for name in ("SpikingActivation", "Lowpass", "Alpha"):
+        assert hasattr(layers, name) and hasattr(layers, f"{name}Cell")
+    assert keras_snn.default.dt == 0.001
+    assert layers.KerasSpikingCell is layers.SpikingCell
+    assert layers.KerasSpikingLayer is layers.SpikingLayer
+
+
+@pytest.mark.parametrize(
+    "cls, first, keywords",
+    [
+        (SpikingActivation, ["activation"], {**ACTIVATION, **TAIL}),
+        (Lowpass, ["tau_initializer"], {**FILTER, "method": "sequential", **TAIL}),
+        (Alpha, ["tau_initializer"], {**FILTER, "method": "sequential", **TAIL}),
+        (SpikingActivationCell, ["size", "activation"], ACTIVATION),
+        (LowpassCell, ["size", "tau_initializer"], {**FILTER, "method": "sequential"}),
+        (AlphaCell, ["size", "tau_initializer"], {**FILTER, "method": "sequential"}),
+    ],
+)
+def test_arguments_of_layers_and_cells(cls, first, keywords):
+    is_cell = issubclass(cls, KerasSpikingCell)
+    positional, keyword_only = signature(cls, KerasSpikingCell if is_cell else keras.layers.Layer)
+    assert list(positional.items()) == [(name, REQUIRED) for name in first]
+    keyword_only = {name: keyword_only[name] for name in keywords if name in keyword_only}
+    assert list(keyword_only.items()) == list(keywords.items())
+
+
+def test_arguments_of_the_bases():
+    positional, _ = signature(KerasSpikingCell, keras.layers.Layer)
+    assert list(positional.items()) == [
+        ("size", REQUIRED),
+        ("state_size", None),
+        ("dt", None),
+        ("always_use_inference", True),
+    ]
+    positional, keyword_only = signature(KerasSpikingLayer, keras.layers.Layer)
+    assert positional == {"dt": None}
+    assert list(keyword_only.items()) == list(TAIL.items())
+
+
+@pytest.mark.parametrize("cls", [SpikingActivation, Lowpass, Alpha])
+def test_arguments_of_a_call(cls):
+    parameters = list(inspect.signature(cls.call).parameters.values())[1:]
+    assert [(p.name, p.default) for p in parameters] == [
+        ("inputs", REQUIRED),
+        ("training", None),
+        ("initial_state", None),
+    ]
+    reset = list(inspect.signature(cls.reset_states).parameters.values())[1:]
+    assert [(p.name, p.default) for p in reset] == [("states", None)]
+
+
+def test_the_default_step_is_read_when_a_layer_is_made(monkeypatch):
+    made = [SpikingActivation("relu"), LowpassCell(3, 0.1)]
+    monkeypatch.setattr(keras_snn.default, "dt", 0.25)
+    assert [layer.dt for layer in made] == [0.001, 0.001]
+    assert [SpikingActivation("relu").dt, Alpha(0.1).dt, AlphaCell(3, 0.1).dt] == [0.25] * 3
+    assert made[0].get_config()["dt"] == 0.001
+    made[0].build((2, 5, 3))
+    assert made[0].cell.dt == 0.001
+
+
+@pytest.mark.parametrize("dt", [0.0, -1.0])
+@pytest.mark.parametrize("make", [lambda dt: SpikingActivation("relu", dt=dt), lambda dt: Lowpass(0.1, dt=dt)])
+def test_a_step_has_to_be_positive(make, dt):
+    with pytest.raises(ValueError, match="`dt` has to be a positive"):
+        make(dt)
+
+
+def test_the_rule_of_the_spiking_activation():
+    # v += f(x) dt; n = floor(v); v -= n; output n / dt
+    layer = SpikingActivation("linear", dt=0.25, return_state=True)
+    x, v = 20 * normal(2, 30, 3), RNG.uniform(size=(2, 3)).astype("float32")
+    outputs, last = layer(x, initial_state=v)
+    voltage, expected = v.astype("float64"), []
+    for t in range(30):
+        voltage = voltage + x[:, t].astype("float64") * 0.25
+        expected.append(np.floor(voltage) / 0.25)
+        voltage = voltage - np.floor(voltage)
+    np.testing.assert_array_equal(to_numpy(outputs), np.stack(expected, axis=1))
+    np.testing.assert_allclose(to_numpy(last), voltage, atol=1e-5)  # 30 roundings of float32
+    assert to_numpy(outputs).min() < 0 and to_numpy(outputs).max() > 1 / 0.25
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation, slope", [("relu", lambda x: x > 0), ("tanh", lambda x: 1 - np.tanh(x) ** 2)])
+def test_the_gradient_is_that_of_the_activation_at_the_same_step(activation, slope, training):
+    layer = SpikingActivation(activation, seed=0)
+    x = normal(2, 4, 3)
+    layer.build(x.shape)
+    upstream = np.zeros_like(x)
+    upstream[:, 2] = normal(2, 3)  # one step alone: nothing may arrive at another
+    (grad,) = gradients("eager", lambda x: ops.sum(ops.multiply(upstream, layer(x, training=training))), x)
+    np.testing.assert_allclose(grad, slope(x) * upstream, rtol=1e-5, atol=1e-7)
+
+
+def test_training_that_is_not_spiking_aware():
+    layer = SpikingActivation("tanh", spiking_aware_training=False, return_state=True)
+    x, v = normal(2, 4, 3), np.full((2, 3), 0.3, "float32")
+    outputs, last = layer(x, training=True, initial_state=v)
+    np.testing.assert_array_equal(to_numpy(outputs), to_numpy(ops.tanh(x)))
+    np.testing.assert_array_equal(to_numpy(last), v)
+
+
+def test_a_seed_fixes_the_first_voltages_and_none_draws_new_ones():
+    x = np.full((3, 6, 20), 400.0, "float32")
+    calls = {seed: [to_numpy(SpikingActivation("relu", seed=seed)(x)) for _ in range(2)] for seed in (0, 1)}
+    np.testing.assert_array_equal(*calls[0])
+    assert not np.array_equal(calls[0][0], calls[1][0])
+    assert not np.array_equal(calls[0][0][0], calls[0][0][1])  # each example its own
+    layer = SpikingActivation("relu")
+    assert not np.array_equal(to_numpy(layer(x)), to_numpy(layer(x)))
+    layer = SpikingActivation("relu", seed=0)
+    np.testing.assert_array_equal(to_numpy(layer(x)), to_numpy(layer(x)))
+
+
+def test_the_rule_of_the_lowpass():
+    # a = exp(-dt / max(tau, 1e-8)); y_t = (1 - a) x_t + a y_{t-1}
+    layer, x = Lowpass(0.01, level_initializer="ones"), normal(2, 5, 3)
+    y, level, a = to_numpy(layer(x)), 1.0, np.exp(-0.1)
+    assert [w.shape for w in layer.weights] == [(1, 3), (1, 3)]
+    for t in range(5):
+        level = (1 - a) * x[:, t] + a * level
+        np.testing.assert_allclose(y[:, t], level, rtol=1e-5, atol=1e-6)  # float32
+
+
+def test_the_rule_of_the_alpha():
+    # The two matrices of the facts, and the start (0, initial_level)
+    layer, x, tau, dt = Alpha(0.01, level_initializer="ones", return_state=True), normal(2, 5, 3), 0.01, 0.001
+    y, last = (to_numpy(a) for a in layer(x))
+    assert last.shape == (2, 2, 3)
+    r, e = dt / tau, np.exp(-dt / tau)
+    A = e * np.array([[1 - r, -r / tau], [dt, 1 + r]])
+    B = np.array([e * r / tau, 1 - e * (1 + r)])
+    state = np.stack([np.zeros((2, 3)), np.ones((2, 3))])
+    for t in range(5):
+        state = np.einsum("ij,jbu->ibu", A, state) + B[:, None, None] * x[:, t]
+        np.testing.assert_allclose(y[:, t], state[1], rtol=1e-4, atol=1e-6)  # float32
+    np.testing.assert_allclose(last, np.swapaxes(state, 0, 1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cls", [Lowpass, Alpha])
+def test_filters_that_are_not_applied_during_training(cls):
+    x = normal(2, 5, 3)
+    layer = cls(0.01, apply_during_training=False)
+    np.testing.assert_array_equal(to_numpy(layer(x, training=True)), x)
+    assert not np.allclose(to_numpy(layer(x, training=False)), x, rtol=1e-3)
+    assert layer.trainable_weights == []
+    layer = cls(0.01)
+    layer.build(x.shape)
+    assert len(layer.trainable_weights) == 2
+
+
+@pytest.mark.parametrize("tau", [0.02, keras.initializers.Constant(0.02), "ones"])
+@pytest.mark.parametrize("cls", [Lowpass, Alpha])
+def test_kinds_of_tau(cls, tau):
+    layer = cls(tau)
+    layer.build((2, 5, 3))
+    np.testing.assert_allclose(to_numpy(layer.cell.tau), 1.0 if tau == "ones" else 0.02)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **o: SpikingActivation("relu", seed=0, **o),
+        lambda **o: Lowpass(0.01, level_initializer="ones", **o),
+        lambda **o: Alpha(0.01, level_initializer="ones", **o),
+    ],
+    ids=["SpikingActivation", "Lowpass", "Alpha"],
+)
+def test_resetting_restores_the_initial_state_and_not_zeros(make):
+    layer, x = make(stateful=True), 100 * normal(2, 5, 4, 3)
+    layer.build(x.shape)
+    start = to_numpy(layer.states[0])
+    assert np.any(start != 0)
+    layer(x)
+    assert not np.array_equal(to_numpy(layer.states[0]), start)
+    layer.reset_states()
+    np.testing.assert_array_equal(to_numpy(layer.states[0]), start)
+    layer.reset_states(states=[np.zeros_like(start)])
+    np.testing.assert_array_equal(to_numpy(layer.states[0]), 0)
+    time_major = make(time_major=True)
+    # Eager TensorFlow compiles a loop by XLA or not, which rounds otherwise.
+    np.testing.assert_allclose(
+        to_numpy(time_major(np.swapaxes(x, 0, 1), training=False)),
+        np.swapaxes(to_numpy(make()(x, training=False)), 0, 1),
+        rtol=1e-5,
+        atol=1e-4,
+    )
+    with pytest.raises(ValueError, match="static batch size"):
+        make(stateful=True)(keras.Input((5, 3)))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class UserCell(KerasSpikingCell):
+    """A cell as a script for KerasSpiking has it, with a weight and a training of its own."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(units, always_use_inference=False, **kwargs)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.gain = self.add_weight(name="gain", shape=(self.size,), initializer="ones")
+
+    def call_training(self, inputs, states):
+        return inputs * self.gain, states
+
+    def call_inference(self, inputs, states):
+        voltage = states[0] + inputs * self.gain * self.dt
+        spikes = ops.cast(voltage >= 1, inputs.dtype)
+        return spikes / self.dt, [voltage - spikes]
+
+
+class UserLayer(KerasSpikingLayer):
+    def build_cell(self, input_shape):
+        return UserCell(input_shape[-1], dt=self.dt)
+
+
+def test_a_users_cell_and_layer():
+    layer, x = UserLayer(dt=0.5), np.ones((2, 4, 3), "float32")
+    np.testing.assert_array_equal(to_numpy(layer(x, training=True)), x)
+    inference = to_numpy(layer(x, training=False))
+    np.testing.assert_array_equal(inference[0, :, 0], [0.0, 2.0, 0.0, 2.0])
+    assert [w.name for w in layer.trainable_weights] == ["gain"]
+    (state,) = layer.cell.get_initial_state(batch_size=2)
+    np.testing.assert_array_equal(to_numpy(state), np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SpikingActivationCell(3, "relu", seed=0, dt=0.25),
+        lambda: LowpassCell(3, 0.5, dt=0.25),
+        lambda: AlphaCell(3, 0.5, dt=0.25),
+        lambda: UserCell(3, dt=0.25),
+    ],
+    ids=["SpikingActivationCell", "LowpassCell", "AlphaCell", "UserCell"],
+)
+def test_cells_inside_kerass_own_wrapper(make):
+    x = np.abs(normal(2, 5, 3))
+    expected = to_numpy(layers.RNN(make())(x, training=False))
+    y = keras.layers.RNN(make(), return_sequences=True)(x, training=False)
+    # One step at a time, and all at once, round otherwise.
+    np.testing.assert_allclose(to_numpy(y), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_users_cell_trains():
+    layer, x = UserLayer(dt=0.5), normal(4, 3, 3)
+    model = keras.Sequential([keras.Input((3, 3)), layer])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(x, 2 * x, verbose=0)
+    # The gradient of the mean of (g x - 2 x)^2 is 2 (g - 2) mean(x^2), a third of it for each of three units.
+    expected = 1 + 0.1 * 2 * (x**2).mean(axis=(0, 1)) / 3
+    np.testing.assert_allclose(to_numpy(layer.cell.gain), expected, rtol=1e-5)
