@@ -55,6 +55,8 @@ def test_what_is_missing_is_an_error_that_names_the_extras(missing):
 
 
 def test_another_backend_of_keras_is_an_error_that_names_ours():
+    if python("import keras", KERAS_BACKEND="numpy").returncode:
+        pytest.skip("Keras's own NumPy backend does not import here: it needs another backend's package")
     result = python("import keras_snn", KERAS_BACKEND="numpy")
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
