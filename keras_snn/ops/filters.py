@@ -1,6 +1,6 @@
 """Linear synaptic filters, discretised by a zero-order hold."""
 
-from keras import ops, tree
+from keras import ops
 
 from keras_snn.ops.scan import check_length, scan
 
@@ -25,8 +25,15 @@ def lowpass(x, level, tau, dt, *, method="sequential"):
         Pair of the outputs ``(batch, time, ...)`` and the last level ``(batch, ...)``.
     """
     r = _steps_per_tau(tau, dt)
-    outputs, (level,) = _linear(((ops.exp(-r),),), (-ops.expm1(-r),), x, (level,), method)
-    return outputs, level
+    if _is_parallel(method):
+        outputs, (level,) = _linear_parallel(((ops.exp(-r),),), (-ops.expm1(-r),), x, (level,))
+        return outputs, level
+    return scan(_lowpass_step, level, x, _like(level, -ops.expm1(-r)))
+
+
+def _lowpass_step(b, level, x):
+    level = (1 - b) * level + b * x
+    return level, level
 
 
 def alpha(x, state, tau, dt, *, method="sequential"):
@@ -50,37 +57,45 @@ def alpha(x, state, tau, dt, *, method="sequential"):
         Pair of the outputs ``(batch, time, ...)`` and the last state (p, q).
     """
     r = _steps_per_tau(tau, dt)
-    e = ops.exp(-r)
+    b, gain = ops.exp(-r) * r, -ops.expm1(-r)
+    # 1 - e (1 + r) and 1 - e (1 - r), without the cancellation that costs float32 three digits at r = 0.01
+    c, d = gain - b, gain + b
     rate = r / dt  # 1 / tau, safe at tau = 0
-    matrix = ((e * (1 - r), -e * r * rate), (e * dt, e * (1 + r)))
-    # 1 - e (1 + r), without the cancellation that costs float32 three digits at r = 0.01
-    vector = (e * r * rate, -ops.expm1(-r) - e * r)
-    return _linear(matrix, vector, x, tuple(state), method)
+    slope, level = (ops.convert_to_tensor(s) for s in state)
+    slope = slope / rate  # tau p has the unit of q, and the matrix then only three coefficients
+    if _is_parallel(method):
+        outputs, (slope, level) = _linear_parallel(((1 - d, -b), (b, 1 - c)), (b, c), x, (slope, level))
+    else:
+        outputs, (slope, level) = scan(_alpha_step, (slope, level), x, tuple(_like(level, p) for p in (b, c, d)))
+    return outputs, (slope * rate, level)
+
+
+def _alpha_step(params, state, x):
+    b, c, d = params
+    slope, level = state
+    slope, level = (1 - d) * slope + b * (x - level), b * slope + (1 - c) * level + c * x
+    return (slope, level), level
 
 
 def _steps_per_tau(tau, dt):
     return dt / ops.maximum(tau, 1e-8)
 
 
-def _linear(matrix, vector, x, state, method):
-    """Run ``s_t = matrix s_{t-1} + vector x_t``; return the last component of s over time, and the last s."""
-    if method == "sequential":
-        # In the shape of a batch, so that their gradients are summed over it once and not in every step.
-        matrix, vector = tree.map_structure(lambda p: ops.broadcast_to(p, ops.shape(state[0])), (matrix, vector))
-        return scan(_linear_step, state, x, (matrix, vector))
-    if method == "parallel":
-        return _linear_parallel(matrix, vector, x, state)
-    raise ValueError(f"`method` has to be one of {METHODS}; got {method!r}.")
+def _is_parallel(method):
+    if method not in METHODS:
+        raise ValueError(f"`method` has to be one of {METHODS}; got {method!r}.")
+    return method == "parallel"
 
 
-def _linear_step(params, state, x):
-    matrix, vector = params
-    state = tuple(_dot(row, state) + b * x for row, b in zip(matrix, vector, strict=True))
-    return state, state[-1]
+def _like(state, p):
+    """Give a parameter the shape of a batch, so that its gradient is summed over it once and not in every step."""
+    return ops.broadcast_to(p, ops.shape(state))
 
 
 def _linear_parallel(matrix, vector, x, state):
-    """Double the span of the sums until they reach over all steps: log2(T) passes over the whole sequence.
+    """Run ``s_t = matrix s_{t-1} + vector x_t``; return the last component of s over time, and the last s.
+
+    The span of the sums doubles until they reach over all steps: log2(T) passes over the whole sequence.
 
     ``keras.ops.associative_scan`` would not use that the matrix is the same in every step, and XLA does not compile it
     on TensorFlow.

@@ -57,7 +57,7 @@ def test_equals_numpy(mode, method, name):
 @pytest.mark.parametrize("shape", [(), (2, 2, 3)], ids=str)
 def test_any_rank(shape, method, name):
     ours, theirs = FILTERS[name]
-    x, state, tau = normal(2, 6, *shape), random_state(name, 2, *shape), np.full(shape[-1:], 0.05, "float32")
+    x, state, tau = normal(2, 8, *shape), random_state(name, 2, *shape), np.full(shape[-1:], 0.05, "float32")
     outputs, last = run(FEW_MODES[-1], lambda x, s: ours(x, s, tau, DT, method=method), x, state)
     expected, final = theirs(x, state, tau, DT)
     np.testing.assert_allclose(outputs, expected, **CLOSE)
@@ -90,6 +90,20 @@ def test_closed_forms_at_the_sample_times(mode, method):
         t * np.exp(-t / tau),
     ]
     np.testing.assert_allclose(second, expected, **CLOSE)
+
+
+@methods
+@names
+def test_the_first_steps_of_a_slow_filter(method, name):
+    """With r = dt / tau = 0.001 the outputs are about r t and (r t)^2 / 2: no cancellation may cost them digits."""
+    x, nothing = np.ones((1, 5), "float32"), np.zeros(1, "float32")
+    state = nothing if name == "lowpass" else (nothing, nothing)
+    outputs = run("eager", lambda x, s: FILTERS[name][0](x, s, 1.0, 0.001, method=method)[0], x, state)
+    t = 0.001 * np.arange(1, 6)
+    expected = 1 - np.exp(-t) if name == "lowpass" else 1 - (1 + t) * np.exp(-t)
+    # -expm1(-r) - r exp(-r) is r^2 / 2, the difference of two numbers near r that float32 rounds by 6e-8 r each, and
+    # one more rounding of exp(-r): 1.8e-7 / (r / 2).
+    np.testing.assert_allclose(outputs[0], expected, rtol=4e-4)
 
 
 def test_values_by_hand():
