@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from keras_snn.ops.backend.purity import is_float, pure_call
+from keras_snn.ops.backend.purity import is_float, outputs_that_are_states, pure_call
 
 
 def scan(step, init, xs, params, length, reverse, gradient):
@@ -43,18 +43,25 @@ def _scan_rule(step, length, reverse, params, init, xs):
 
 def _scan_forward(step, length, reverse, params, init, xs):
     outputs, final, states = _forward(step, length, reverse, params, init, xs, keep_states=True)
-    return (outputs, final), (params, init, xs, states)
+    return (outputs, final), (params, init, xs, states, outputs)
 
 
 def _scan_backward(step, length, reverse, residuals, upstream):
-    params, init, xs, states = residuals
+    params, init, xs, states, outputs = residuals
     inputs, structure = jax.tree.flatten((params, init, xs))
     d_outputs, d_final = (_real(nest) for nest in upstream)
     n_params, n_state = len(_floats(params)), len(d_final)
+    outputs, same = jax.tree.leaves(outputs), None
+
+    def find_same(*inputs):
+        nonlocal same
+        same = outputs_that_are_states(*pure_call(step, *inputs))
+
+    jax.eval_shape(find_same, params, init, _at(xs, 0))
 
     def body(t, carry):
         d_state, d_params = carry
-        state = jax.tree.map(lambda s: s[t], states)
+        state = jax.tree.unflatten(jax.tree.structure(init), state_before(t))
         leaves = jax.tree.leaves((params, state, _at(xs, t)))
 
         def float_step(sources):
@@ -68,6 +75,12 @@ def _scan_backward(step, length, reverse, residuals, upstream):
         d_params = [a + b for a, b in zip(d_params, grads, strict=False)]
         grads = grads[n_params:]
         return (grads[:n_state], d_params), [(g, 1) for g in grads[n_state:]]
+
+    def state_before(t):
+        first, before = (length - 1, jnp.minimum(t + 1, length - 1)) if reverse else (0, jnp.maximum(t - 1, 0))
+        kept = iter(states)
+        for k, start in zip(same, jax.tree.leaves(init), strict=True):
+            yield next(kept)[t] if k is None else jnp.where(t == first, start, _at(outputs[k], before))
 
     zeros = [jnp.zeros_like(p) for p in _floats(params)]
     (d_init, d_params), d_xs = _walk(body, (d_final, zeros), length, not reverse)
@@ -86,13 +99,13 @@ def _forward(step, length, reverse, params, init, xs, *, keep_states):
         nonlocal structure
         new_state, outputs = pure_call(step, params, state, _at(xs, t))
         leaves, structure = jax.tree.flatten(outputs)
-        kept = [(s, 0) for s in jax.tree.leaves(state)] if keep_states else []
+        kept = zip(jax.tree.leaves(state), outputs_that_are_states(new_state, outputs), strict=True)
+        kept = [(s, 0) for s, same in kept if same is None] if keep_states else []
         return new_state, [*((y, 1) for y in leaves), *kept]
 
     final, rows = _walk(body, init, length, reverse)
     n_outputs = structure.num_leaves
-    states = jax.tree.unflatten(jax.tree.structure(init), rows[n_outputs:]) if keep_states else None
-    return jax.tree.unflatten(structure, rows[:n_outputs]), final, states
+    return jax.tree.unflatten(structure, rows[:n_outputs]), final, rows[n_outputs:]
 
 
 def _walk(body, carry, length, reverse):

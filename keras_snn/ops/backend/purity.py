@@ -53,6 +53,15 @@ def pure_call(step, params, state, x):
     return new_state, outputs
 
 
+def outputs_that_are_states(state, outputs):
+    """Return for each leaf of ``state`` the index of the output that is the same tensor, or None.
+
+    Such a state needs no copy for the backward pass: the outputs of the steps before have it.
+    """
+    outputs = {id(leaf): k for k, leaf in enumerate(tree.flatten(outputs))}
+    return [outputs.get(id(leaf)) for leaf in tree.flatten(state)]
+
+
 def none_if_empty(x):
     """Return what a step sees of ``x``: None in a scan without inputs."""
     return None if isinstance(x, tuple) and not x else x

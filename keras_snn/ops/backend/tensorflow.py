@@ -13,7 +13,7 @@ import tensorflow as tf
 # twice the time. The module has been part of every TensorFlow wheel since 2018.
 from tensorflow.compiler.tf2xla.python import xla
 
-from keras_snn.ops.backend.purity import is_float, pure_call, raise_captured
+from keras_snn.ops.backend.purity import is_float, outputs_that_are_states, pure_call, raise_captured
 
 #: In eager mode every new (batch, time) shape costs a compilation. The first one is compiled at once, a later one when
 #: it has come `_PATIENCE` times, and no more than `_MOST_SHAPES` a step: others run in the graph's own loop.
@@ -44,7 +44,7 @@ def scan(step, init, xs, params, length, reverse, gradient):
             upstream = [u for u, result in zip(upstream, tf.nest.flatten(structure), strict=True) if is_float(result)]
 
             def backward():
-                return loops.backward(compiled)(*inputs, *_detached((states, upstream)), length)
+                return loops.backward(compiled)(*inputs, *_detached((states, outputs, upstream)), length)
 
             grads = iter(_once_differentiable(backward, [*flat, *upstream]))
             return [next(grads) if is_float(x) else None for x in flat]
@@ -98,7 +98,7 @@ class _Loops:
         return self._function(_forward, compiled, keep_states=keep_states)
 
     def backward(self, compiled):
-        """Return the function (params, init, xs, states, upstream, length) -> gradients of the float inputs."""
+        """Return the function from all that ``_backward`` takes to the gradients of the float inputs."""
         return self._function(_backward, compiled)
 
     def _function(self, loop, compiled, **kwargs):
@@ -126,7 +126,8 @@ class _Loops:
 def _forward(step, reverse, compiled, params, init, xs, length, *, keep_states):
     def body(t, state):
         new_state, outputs = pure_call(step, params, state, _at(xs, t))
-        kept = [(s, 0) for s in tf.nest.flatten(state)] if keep_states else []
+        kept = zip(tf.nest.flatten(state), outputs_that_are_states(new_state, outputs), strict=True)
+        kept = [(s, 0) for s, same in kept if same is None] if keep_states else []
         nonlocal structure
         structure = outputs
         return new_state, [*((y, 1) for y in tf.nest.flatten(outputs)), *kept]
@@ -137,14 +138,16 @@ def _forward(step, reverse, compiled, params, init, xs, length, *, keep_states):
     return tf.nest.pack_sequence_as(structure, rows[:n_outputs]), final, rows[n_outputs:]
 
 
-def _backward(step, reverse, compiled, params, init, xs, states, upstream, length):
+def _backward(step, reverse, compiled, params, init, xs, states, outputs, upstream, length):
     n_state = sum(map(is_float, tf.nest.flatten(init)))
     d_outputs, d_final = upstream[: len(upstream) - n_state], upstream[len(upstream) - n_state :]
     n_params = sum(map(is_float, tf.nest.flatten(params)))
+    length, outputs = _length(xs, length), tf.nest.flatten(outputs)
+    same = outputs_that_are_states(*pure_call(step, params, init, _at(xs, 0)))
 
     def body(t, carry):
         d_state, d_params = carry
-        state = tf.nest.pack_sequence_as(init, [s[t] for s in states])
+        state = tf.nest.pack_sequence_as(init, list(state_before(t)))
         inputs = (params, state, _at(xs, t))
         sources = _floats(inputs)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -157,8 +160,14 @@ def _backward(step, reverse, compiled, params, init, xs, states, upstream, lengt
         grads = grads[n_params:]
         return (grads[:n_state], d_params), [(g, 1) for g in grads[n_state:]]
 
+    def state_before(t):
+        first, before = (length - 1, tf.minimum(t + 1, length - 1)) if reverse else (0, tf.maximum(t - 1, 0))
+        kept = iter(states)
+        for k, start in zip(same, tf.nest.flatten(init), strict=True):
+            yield next(kept)[t] if k is None else tf.where(t == first, start, outputs[k][:, before])
+
     zeros = [tf.zeros_like(p) for p in _floats(params)]
-    (d_init, d_params), d_xs = _walk(body, (d_final, zeros), _length(xs, length), not reverse, compiled)
+    (d_init, d_params), d_xs = _walk(body, (d_final, zeros), length, not reverse, compiled)
     return [*d_params, *d_init, *d_xs]
 
 
@@ -230,7 +239,7 @@ def _once_differentiable(function, sources):
     def run(*_):
         def refuse(*_):
             raise NotImplementedError(
-                "`scan` has no second derivative on TensorFlow: call it with unroll=True for one."
+                "`scan` has no second and no forward-mode derivative on TensorFlow: call it with unroll=True for those."
             )
 
         return function(), refuse
