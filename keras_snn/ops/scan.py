@@ -36,7 +36,7 @@ def scan(step, init, xs, params=(), *, length=None, reverse=False, unroll=False,
         reverse: Boolean, walk from the last step to the first. Outputs stay at the positions of their inputs.
         unroll: Boolean, write every step into the graph and leave the gradient to the backend. Needs a static T;
             memory and compile time grow with it. The way to second derivatives, which the loop has not on TensorFlow
-            and PyTorch.
+            and PyTorch, and to forward-mode ones, which it has nowhere.
         gradient: Boolean. False stops the gradient at the inputs and keeps no states.
 
     Returns:

@@ -76,6 +76,18 @@ def test_a_variable_gets_its_gradient():
         assert float(f()) == 3 * 0.25 + 2 * 0.5 + 1
 
 
+def test_forward_mode_is_refused():
+    def derivative(**options):
+        decay = tf.constant(0.5)
+        with tf.autodiff.ForwardAccumulator(decay, tf.constant(1.0)) as accumulator:
+            final = scan(leaky, tf.ones(1), tf.ones((1, 3)), decay, **options)[1]
+        return accumulator.jvp(final)
+
+    with pytest.raises(NotImplementedError, match="forward-mode.*unroll=True"):
+        derivative()
+    assert derivative(unroll=True) == 3 * 0.25 + 2 * 0.5 + 1
+
+
 def test_a_persistent_tape():
     step, xs = Counting(), tf.constant(normal(2, 4))
     with tf.GradientTape(persistent=True) as tape:
@@ -258,8 +270,8 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from keras import tree
 from reference.models import leaky_model, trained
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+one = trained(leaky_model(jit_compile=False))
 for jit_compile in (False, "auto"):
-    one = trained(leaky_model(jit_compile=jit_compile))
     with strategy.scope():
         model = leaky_model(jit_compile=jit_compile)
     two = trained(model)

@@ -83,19 +83,21 @@ class _Walk:
     def forward(self, flat, states):
         """Return the flat (outputs, final state); append to ``states`` the state before each step."""
         params, state, xs = tree.pack_sequence_as(self.inputs, list(flat))
-        rows = []
+        joined = None
         for t in self.times:
             if states is not None:
                 states.append(state)
             x = tree.map_structure(lambda x: x[:, t], xs)  # noqa: B023
-            if rows:
-                state, outputs = self.step(params, state, none_if_empty(x))
-            else:
+            if joined is None:
                 state, outputs = self._first_step(params, state, x)
-            rows.append(tree.flatten(outputs))
+                n = len(self.times)
+                joined = [y.new_empty((y.shape[0], n, *y.shape[1:])) for y in tree.flatten(outputs)]
+            else:
+                state, outputs = self.step(params, state, none_if_empty(x))
+            # Written at once: a list of rows to stack would hold every output twice.
+            for rows, y in zip(joined, tree.flatten(outputs), strict=True):
+                rows[:, t] = y
         self.results = _structure((outputs, state))
-        order = sorted(range(len(rows)), key=self.times.__getitem__)
-        joined = [torch.stack([rows[i][k] for i in order], 1) for k in range(len(rows[0]))]
         # A final state that is also an input or an output would confuse autograd: it must be a tensor of its own.
         return joined + [leaf.clone() for leaf in tree.flatten(state)]
 
