@@ -5,14 +5,19 @@ own, and hands its spikes to the scope. Nothing is cloned, and the model is left
 """
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_snn.ops.random import uniform_by_index
+
+#: How many numbers of first steps a scope with ``first_steps`` goes through, at most.
+MOST_STEPS = 32
 
 _local = threading.local()
 
@@ -26,12 +31,13 @@ class Scope:
     record: Callable | None = None
     sample_index: Any = None
     seed: int = 0
+    first_steps: bool = False
     n_draws: int = 0
     makes_time: bool = False
 
 
 @contextlib.contextmanager
-def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0):
+def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0, first_steps=False):
     """Override what the layers called inside would use.
 
     Args:
@@ -41,10 +47,12 @@ def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0):
         sample_index: Integer tensor ``(batch,)``, the place of each sample in the data. Initial voltages are then drawn
             by it, so that no figure depends on the batch size.
         seed: Integer, for those draws.
+        first_steps: Boolean. Where a layer ends the time axis, go on with what it gives after the first k steps, for
+            each k of ``steps_up_to``, as if each were a sample: ``(batch * k, ...)``.
     """
     if not hasattr(_local, "stack"):
         _local.stack = []
-    _local.stack.append(Scope(dt, n_steps, record, sample_index, seed))
+    _local.stack.append(Scope(dt, n_steps, record, sample_index, seed, first_steps))
     try:
         yield _local.stack[-1]
     finally:
@@ -85,3 +93,44 @@ def initial_uniform(shape, dtype):
     here = current()
     here.n_draws += 1
     return ops.cast(uniform_by_index(here.sample_index, shape, here.seed * 1009 + here.n_draws), dtype)
+
+
+def values_after(sequence, steps):
+    """Return ``sequence (batch, time, ...)`` after each number of steps: a list of tensors ``(batch, ...)``."""
+    return [sequence[:, k - 1] for k in steps]
+
+
+def means_after(sequence, steps):
+    """Return the mean of ``sequence (batch, time, ...)`` over each number of steps, which ascend: a list of tensors."""
+    parts = [ops.sum(sequence[:, a:b], axis=1) for a, b in itertools.pairwise([0, *steps])]
+    return [total / k for total, k in zip(itertools.accumulate(parts), steps, strict=True)]
+
+
+def after_first_steps(sequence, whole, values):
+    """Return what comes out after each number of steps of ``steps_up_to``: ``(batch, len(steps), ...)``.
+
+    Args:
+        sequence: Tensor ``(batch, time, ...)``, time static.
+        whole: Tensor ``(batch, ...)``, what comes out after all of them. It is taken as it is, since ``values`` may
+            round otherwise.
+        values: Function ``(sequence, steps)``, such as ``values_after`` or ``means_after``.
+    """
+    steps = steps_up_to(sequence.shape[1]).tolist()
+    return ops.stack([*(ops.cast(v, whole.dtype) for v in values(sequence, steps[:-1])), whole], axis=1)
+
+
+def end_of_time(sequence, whole, values):
+    """Return what a layer that ends the time axis hands on, given the arguments of ``after_first_steps``.
+
+    That is ``whole``; in a scope with ``first_steps``, for a static number of steps, the values after each number of
+    steps as samples of their own.
+    """
+    if current() is None or not current().first_steps or sequence.shape[1] is None:
+        return whole
+    return ops.reshape(after_first_steps(sequence, whole, values), (-1, *whole.shape[1:]))
+
+
+def steps_up_to(n_steps):
+    """Return the numbers of first steps k that are looked at: all of 1 to ``n_steps``, or `MOST_STEPS` of them."""
+    steps = np.arange(1, n_steps + 1)
+    return steps if n_steps <= MOST_STEPS else np.unique(np.geomspace(1, n_steps, MOST_STEPS).round().astype(int))

@@ -1,26 +1,23 @@
 """``inspect``: run a model at several dt and count its spikes."""
 
-import contextlib
 import functools
-import numbers
-from types import SimpleNamespace
 
 import keras
 import numpy as np
-from keras import ops, tree
 
-from keras_snn import probe
-from keras_snn.inspector.report import DtReport, Examples, LayerReport, Rate, Report
-from keras_snn.layers.base.time_step import check_dt, layers_with_dt
-from keras_snn.ops.statistics import MOST_SPIKES, summarise
-
-#: The output over time is asked for at no more than this many numbers of steps.
-MOST_STEPS = 10
+from keras_snn.inspector import inputs as data
+from keras_snn.inspector.prober import left_as_it_was, number, prober, shorter_prober
+from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
+from keras_snn.layers.base.time_step import check_dt
+from keras_snn.ops.statistics import MOST_SPIKES
 
 BINS = ("<0", *map(str, range(MOST_SPIKES)), f">={MOST_SPIKES}")
 
+#: The confidences at which an early exit is tried.
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
-def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, examples=4, seed=0):
+
+def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, examples=4, seed=0, metrics=()):
     """Ask a model how accurate it is and how much it spikes, at one time step or at several.
 
     The model is called as it is, inside a scope that overrides dt: no layer is cloned, and weights, dt and compiled
@@ -34,12 +31,16 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
         model: A built Keras model with at least one spiking layer of this package, at any depth.
         x: Array ``(samples, ...)``, or a nest of them for a model with several inputs.
         y: Array of integer labels ``(samples,)`` or one-hot rows ``(samples, classes)``; None for no accuracy. The
-            predicted class is the largest output, averaged over time if the model's output has a time axis.
+            predicted class is the largest output, averaged over time if the model's output has a time axis. A dict of
+            such arrays from the outputs' names for a model with several outputs.
         dt: Number in seconds or a sequence of them. Default: every layer's own.
-        n_steps: Integer, number of steps that ``Repeat`` makes. Default: its own.
+        n_steps: Integer or a sequence of them, number of steps that ``Repeat`` makes; where the time axis comes with
+            ``x``, the first so many steps of it. Default: all. With several dt, each dt at each number of steps.
         batch_size: Integer. Default: about 128.
         examples: Integer, how many of the first samples to keep whole for plots.
         seed: Integer, for the initial voltages.
+        metrics: Keras metrics or their names, to be taken between ``y`` and the model's output at every dt; a dict from
+            the outputs' names for a model with several outputs.
 
     Returns:
         A ``Report``.
@@ -47,8 +48,8 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     Raises:
         TypeError: If ``model`` is no Keras model, or ``x`` holds something else than arrays.
         ValueError: For an unbuilt model or one without spiking layers, an empty data set, labels that do not fit,
-            dt <= 0, ``n_steps`` for a model whose time axis comes with ``x``, or a layer that emits values that are not
-            finite (it is named).
+            dt <= 0, ``n_steps`` beyond what ``x`` holds, or a layer that emits values that are not finite (it is
+            named).
 
     Example:
 
@@ -59,127 +60,218 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     report[0.01].plot("examples.png")
     ```
     """
-    _check_model(model)
-    y = None if y is None else ops.convert_to_numpy(y)
-    _check_data(x, y)
+    data.check_model(model)
+    labels = data.check_data(x, y)
+    n_samples = data.n_samples(x)
+    dts, many_steps = _dts(dt), np.ravel(n_steps).tolist()
+    if not many_steps:
+        raise ValueError("`n_steps` is an empty sequence; give at least one number of steps, or None.")
     for name, value, least in (
-        ("n_steps", n_steps, 1),
+        *(("n_steps", value, 1) for value in many_steps),
         ("batch_size", batch_size, 1),
         ("examples", examples, 0),
         ("seed", seed, 0),
     ):
-        _check_integer(name, value, least)
-    batch_size = _default_batch_size(_n_samples(x)) if batch_size is None else batch_size
-    if dt is None:
-        dts = [None]
-    else:
-        dts = [check_dt(value) for value in np.ravel(dt).tolist()]
-        if not dts:
-            raise ValueError("`dt` is an empty sequence; give at least one time step in seconds, or None.")
-    # The layers' own dt are constants of the compiled function: another dt needs another one.
-    own_dts = tuple(layer._dt for layer in layers_with_dt(model)) if dt is None else None
-    prober = _prober(model, n_steps, own_dts, seed)
+        data.check_integer(name, value, least)
+    batch_size = batch_size or data.default_batch_size(n_samples)
+    arguments = {"dt": None if dt is None else max(dts), "seed": seed, "outputs": bool(metrics)}
+    few = functools.partial(data.rows, start=0, stop=data.static_batch_size(model) or 4)
     results = []
-    for value in dts:
-        with _left_as_it_was(model):
-            results.append(_at_dt(prober, x, y, value, batch_size=batch_size, n_examples=examples))
-    return Report(results, _n_samples(x))
+    for steps in many_steps:
+        cut = x
+        with left_as_it_was(model):
+            probing = prober(model, few(x), n_steps=None, **arguments)
+            if steps is not None and probing.seen.makes_time:
+                probing = prober(model, few(x), n_steps=steps, **arguments)
+            elif steps is not None:
+                cut = _cut(probing, x, steps)
+                probing = prober(model, few(cut), n_steps=None, **arguments)
+        right = _classes(labels, probing.seen, bool(metrics))
+        for value in dts:
+            with left_as_it_was(model):
+                result = _Sweep(probing, cut, labels, right, batch_size, metrics).at(value, min(examples, n_samples))
+            results.append(result)
+    return Report(results, n_samples)
 
 
-class _Prober(keras.Model):
-    """The model inside a scope, with the statistics of its spikes among its outputs."""
+class _Sweep:
+    """One pass over the data, at one dt."""
 
-    def __init__(self, model, n_steps, own_dts, seed):
-        super().__init__(name="prober")
-        self.inspected = model
-        self.n_steps = n_steps
-        self.seed = seed
-        self.dt = keras.Variable(1.0, dtype="float32", trainable=False, name="dt") if own_dts is None else None
-        self.seen = SimpleNamespace(layers={})  # in a namespace, where Keras does not take them for its own
+    def __init__(self, probing, x, labels, right, batch_size, metrics):
+        self.prober, self.x, self.labels, self.right = probing, x, labels, right
+        self.n_samples = data.n_samples(x)
+        self.starts = range(0, self.n_samples, batch_size)
+        self.batch_size = batch_size
+        self.metrics = _metrics(metrics, probing.seen.kinds)
 
-    def call(self, inputs):
-        statistics = {}
+    def at(self, dt, n_examples):
+        """Return the ``DtReport``."""
+        seen = self.prober.seen
+        if dt is not None:
+            self.prober.dt.assign(dt)
+        totals = {}
+        latency = {name: _Latency(seen.steps, self.right.get(name)) for name in seen.classifiers}
+        for start in self.starts:
+            stop = min(start + self.batch_size, self.n_samples)
+            batch = self.prober.on(self.x, start, stop)
+            for name, row in batch["layers"].items():
+                if not row["finite"].all():
+                    raise ValueError(
+                        f"The spiking layer {name!r} emits values that are not finite, for samples {start} to "
+                        f"{stop - 1}. Look for NaN or infinite values in `x`, in the weights, or in the layer's "
+                        "activation."
+                    )
+                totals[name] = _joined(totals.get(name), row)
+            answers = self._with_shorter_runs(batch["answers"], start, stop, dt)
+            for name, answer in answers.items():
+                latency[name].add(answer, start, stop)
+            self._measure(batch.get("outputs"), start, stop)
+        layers = {name: self._layer_report(total, *seen.layers[name], dt) for name, total in totals.items()}
+        latency = {name: one.result(self.n_samples) for name, one in latency.items()}
+        few = self._examples(n_examples) if n_examples else None
+        accuracy = {name: one.accuracy[-1] for name, one in latency.items() if one.accuracy is not None}
+        return DtReport(
+            dt,
+            _only(accuracy),
+            layers,
+            few,
+            n_steps=seen.n_steps,
+            latency=_only({name: one for name, one in latency.items() if len(one.steps) > 1}),
+            metrics={name: number(metric.result()) for name, (_, metric) in self.metrics.items()},
+            notes=(f"No answers after fewer steps: {seen.why_not}.",) if seen.why_not else (),
+        )
 
-        def record(layer, spikes):
-            name = _unique(layer.name, statistics)
-            self.seen.layers[name] = (layer, tuple(spikes.shape[2:]))
-            statistics[name] = summarise(spikes, layer.dt)
+    def _with_shorter_runs(self, answers, start, stop, dt):
+        seen = self.prober.seen
+        if seen.one_pass or len(seen.steps) == 1:
+            return answers
+        runs = []
+        for k in seen.steps[:-1].tolist():
+            shorter = shorter_prober(self.prober, k)
+            if dt is not None:
+                shorter.dt.assign(dt)
+            x = self.prober.cut(data.rows(self.x, start, stop), k)[0]
+            runs.append(shorter.on(x, 0, stop - start, first=start)["answers"])
+        runs.append(answers)
+        return {
+            name: {key: np.concatenate([run[name][key] for run in runs], axis=1) for key in ("class", "confidence")}
+            for name in answers
+        }
 
-        with self.scope(inputs["index"], record) as scope:
-            outputs = self.inspected(inputs["x"], training=False)
-        self.seen.makes_time = scope.makes_time
-        self.seen.n_classes = None if _class_axis(outputs) is None else outputs.shape[-1]
-        return {"class": _predicted_class(outputs), "layers": statistics}
+    def _measure(self, outputs, start, stop):
+        for output, metric in self.metrics.values():
+            if output not in self.labels:
+                which = f"`y[{output!r}]`" if output else "`y`"
+                raise ValueError(f"The metric {metric.name!r} needs labels: give {which}.")
+            metric.update_state(self.labels[output][start:stop], outputs[output])
 
-    def statistics(self, x, start, stop):
-        """Return what ``call`` gives for the samples from ``start`` to ``stop``."""
-        batch = {"x": _rows(x, start, stop), "index": np.arange(start, stop, dtype="int32")}
-        strategy = getattr(self, "distribute_strategy", None)  # TensorFlow's
-        if strategy is not None and strategy.num_replicas_in_sync > 1:
-            # predict_on_batch would give the whole batch to every replica.
-            return self.predict(batch, batch_size=stop - start, verbose=0)
-        return self.predict_on_batch(batch)
+    def _layer_report(self, total, layer, units, dt):
+        n_steps = round(total["histogram"].sum() / (self.n_samples * total["spikes"].size))
+        dt = number(layer.dt) if dt is None else dt
+        duration = n_steps * dt
+        per_unit = total["spikes"][0] / (self.n_samples * duration)
+        active = total["active"][0]
+        return LayerReport(
+            rate=Rate(
+                float(total["least"].min() / duration), float(per_unit.mean()), float(total["most"].max() / duration)
+            ),
+            per_unit=per_unit.reshape(units),
+            histogram=dict(zip(BINS, total["histogram"][0].tolist(), strict=True)),
+            silent=float(np.mean(active == 0)),
+            saturated=float(np.mean(active == self.n_samples * n_steps)),
+            n_steps=n_steps,
+            dt=dt,
+        )
 
-    def scope(self, index, record=None, n_steps=None):
-        """Open the scope in which the model is called."""
-        dt = None if self.dt is None else ops.convert_to_tensor(self.dt)
-        return probe.scope(dt=dt, n_steps=n_steps or self.n_steps, record=record, sample_index=index, seed=self.seed)
-
-
-# The compiled function of the last model is kept for the next call with the same model.
-@functools.lru_cache(maxsize=1)
-def _prober(model, n_steps, own_dts, seed):
-    prober = _Prober(model, n_steps, own_dts, seed)
-    prober.compile(jit_compile="auto")
-    return prober
-
-
-@contextlib.contextmanager
-def _left_as_it_was(model):
-    """Put back what the calls of a model change: its seeds, and the states of layers that keep one."""
-    if hasattr(model, "jax_state_sync"):  # in the middle of `fit`, JAX keeps the values of variables elsewhere
-        model.jax_state_sync()
-    stateful = (layer for layer in model._flatten_layers() if getattr(layer, "stateful", False))
-    states = [state for layer in stateful for state in tree.flatten(layer.states)]  # Keras does not count its RNNs' own
-    before = [(v, np.array(ops.convert_to_numpy(v))) for v in (*model.non_trainable_variables, *states)]
-    try:
-        yield
-    finally:
-        for variable, value in before:
-            variable.assign(value)
+    def _examples(self, n):
+        few = data.rows(self.x, 0, n)
+        counts, outputs = self.prober.examples(few)
+        y = _only({name: values[:n] for name, values in self.labels.items()})
+        return Examples(few, y, counts, self.prober.seen.steps, _only(outputs))
 
 
-def _at_dt(prober, x, y, dt, *, batch_size, n_examples):
-    if dt is not None:
-        prober.dt.assign(dt)
-    n_samples = _n_samples(x)
-    totals, n_right = {}, 0
-    for start in range(0, n_samples, batch_size):
-        stop = min(start + batch_size, n_samples)
-        result = prober.statistics(x, start, stop)
-        if prober.n_steps is not None and not prober.seen.makes_time:
+class _Latency:
+    """Sums of what an output says after the first k steps."""
+
+    def __init__(self, steps, y):
+        self.steps, self.y = steps, y
+        self.right, self.confidence = np.zeros(len(steps)), np.zeros(len(steps))
+        self.exits = dict.fromkeys(THRESHOLDS, (0, 0))
+
+    def add(self, answer, start, stop):
+        classes, confidence = answer["class"], answer["confidence"].astype("float64")
+        right = np.zeros(classes.shape, bool) if self.y is None else classes == self.y[start:stop, None]
+        self.right += right.sum(axis=0)
+        self.confidence += confidence.sum(axis=0)
+        for threshold, (n_right, n_steps) in self.exits.items():
+            sure = confidence >= threshold
+            sure[:, -1] = True
+            first = sure.argmax(axis=1)
+            n_right += right[np.arange(len(first)), first].sum()
+            self.exits[threshold] = (n_right, n_steps + self.steps[first].sum())
+
+    def result(self, n_samples):
+        known = self.y is not None
+        return Latency(
+            steps=self.steps,
+            accuracy=self.right / n_samples if known else None,
+            confidence=self.confidence / n_samples,
+            early_exit={
+                threshold: (float(n_right / n_samples) if known else None, float(n_steps / n_samples))
+                for threshold, (n_right, n_steps) in self.exits.items()
+            },
+        )
+
+
+def _dts(dt):
+    if dt is None:
+        return [None]
+    dts = [check_dt(value) for value in np.ravel(dt).tolist()]
+    if not dts:
+        raise ValueError("`dt` is an empty sequence; give at least one time step in seconds, or None.")
+    return dts
+
+
+def _cut(probing, x, n_steps):
+    """Return the first ``n_steps`` steps of ``x``."""
+    seen = probing.seen
+    if not seen.time_in_x or n_steps > seen.n_steps:
+        has = seen.n_steps if seen.time_in_x else "no axis of"
+        raise ValueError(
+            f"`n_steps` is {n_steps}, but no layer of the model {probing.inspected.name!r} makes a time axis (as "
+            f"Repeat does), and `x` has {has} steps to cut. Leave `n_steps` out."
+        )
+    return keras.tree.map_structure(lambda array: array[:, :n_steps], x)
+
+
+def _classes(labels, seen, measured):
+    """Return the class numbers of every classifier among the outputs that has labels."""
+    for name in labels:
+        if name not in seen.kinds or not (name in seen.classifiers or measured):
+            outputs = ", ".join(repr(known) for known in sorted(seen.kinds) if known)
             raise ValueError(
-                f"`n_steps` is {prober.n_steps}, but no layer of the model {prober.inspected.name!r} makes a time axis "
-                "(as Repeat does): it comes with `x`. Leave `n_steps` out, and give fewer steps in `x`."
+                f"`y` was given{f' for {name!r}' if name else ''}, but the model's output is not that of a classifier: "
+                "one tensor (batch, classes) or (batch, time, classes), with two classes at least. "
+                + (f"Give a dict of labels from the outputs' names: {outputs}." if outputs else "Leave `y` out.")
             )
-        if y is not None:
-            n_right += np.sum(result["class"] == _classes(y[start:stop], prober.seen.n_classes))
-        for name, row in result["layers"].items():
-            if not row["finite"].all():
-                raise ValueError(
-                    f"The spiking layer {name!r} emits values that are not finite, for samples {start} to {stop - 1}. "
-                    "Look for NaN or infinite values in `x`, in the weights, or in the layer's activation."
-                )
-            totals[name] = _joined(totals.get(name), row)
-    if not totals:
-        raise ValueError(f"The model {prober.inspected.name!r} calls no spiking layer of keras_snn: nothing to count.")
-    accuracy = None if y is None else float(n_right / n_samples)
-    layers = {
-        name: _layer_report(total, prober.seen.layers[name][1], n_samples, _dt_of(prober.seen.layers[name][0], dt))
-        for name, total in totals.items()
-    }
-    examples = _examples(prober, x, y, min(n_examples, n_samples), dt) if n_examples else None
-    return DtReport(dt, accuracy, layers, examples)
+    return {n: data.classes(values, seen.n_classes[n]) for n, values in labels.items() if n in seen.classifiers}
+
+
+def _metrics(metrics, kinds):
+    """Return a dict from the metric's name to (output, metric)."""
+    if not isinstance(metrics, dict):
+        metrics = dict.fromkeys(kinds, metrics)
+    found = {}
+    for output, of_output in metrics.items():
+        if output not in kinds:
+            raise ValueError(f"`metrics` names the output {output!r}; the model has {sorted(kinds)}.")
+        for metric in of_output if isinstance(of_output, (list, tuple)) else [of_output]:
+            made = keras.metrics.get(metric)
+            if not isinstance(made, keras.metrics.Metric):
+                made = keras.metrics.MeanMetricWrapper(made, name=getattr(made, "__name__", str(metric)))
+            made.reset_state()
+            found["_".join(filter(None, (output, made.name)))] = output, made
+    return found
 
 
 def _joined(total, row):
@@ -193,141 +285,6 @@ def _joined(total, row):
     }
 
 
-def _layer_report(total, units, n_samples, dt):
-    n_steps = round(total["histogram"].sum() / (n_samples * total["spikes"].size))
-    duration = n_steps * dt
-    per_unit = total["spikes"][0] / (n_samples * duration)
-    active = total["active"][0]
-    return LayerReport(
-        rate=Rate(
-            float(total["least"].min() / duration), float(per_unit.mean()), float(total["most"].max() / duration)
-        ),
-        per_unit=per_unit.reshape(units),
-        histogram=dict(zip(BINS, total["histogram"][0].tolist(), strict=True)),
-        silent=float(np.mean(active == 0)),
-        saturated=float(np.mean(active == n_samples * n_steps)),
-        n_steps=n_steps,
-    )
-
-
-def _examples(prober, x, y, n, dt):
-    few, labels, index = _rows(x, 0, n), None if y is None else y[:n], np.arange(n, dtype="int32")
-    counts = {}
-
-    def record(layer, spikes):
-        spikes = ops.convert_to_numpy(spikes).astype("float64")
-        counts[_unique(layer.name, counts)] = np.rint(spikes.reshape(*spikes.shape[:2], -1) * _dt_of(layer, dt))
-
-    with prober.scope(index, record) as scope:
-        outputs = prober.inspected(few, training=False)
-    n_steps = max(layer.shape[1] for layer in counts.values())
-    steps = np.arange(1, n_steps + 1)
-    if n_steps > MOST_STEPS:
-        steps = np.unique(np.geomspace(1, n_steps, MOST_STEPS).round().astype(int))
-    cut = None
-    if scope.makes_time:
-        cut = dict.fromkeys(steps, few)
-    elif all(array.shape[1:2] == (n_steps,) for array in tree.flatten(few)):
-        cut = {k: tree.map_structure(lambda array, k=k: array[:, :k], few) for k in steps}
-    over_time = None
-    if cut is not None and _class_axis(outputs) is not None:
-        # A layer that joins the steps, as Flatten and Dense do, takes as many as it was built for, and says so in the
-        # words of its backend. The counts do not depend on it.
-        with contextlib.suppress(Exception):
-            over_time = np.stack([_output_after(prober, inputs, index, int(k)) for k, inputs in cut.items()], axis=1)
-    return Examples(few, labels, counts, steps, over_time)
-
-
-def _output_after(prober, inputs, index, n_steps):
-    with prober.scope(index, n_steps=n_steps):
-        return ops.convert_to_numpy(_over_classes(prober.inspected(inputs, training=False)))
-
-
-def _dt_of(layer, dt):
-    return float(ops.convert_to_numpy(ops.convert_to_tensor(layer.dt))) if dt is None else dt
-
-
-def _class_axis(outputs):
-    """Return the axis of the classes, or None if the outputs are not those of a classifier."""
-    if tree.is_nested(outputs) or len(outputs.shape) not in (2, 3) or outputs.shape[-1] < 2:
-        return None
-    return len(outputs.shape) - 1
-
-
-def _over_classes(outputs):
-    """Return a classifier's output ``(batch, classes)``: averaged over time, if it has a time axis."""
-    return ops.mean(outputs, axis=1) if _class_axis(outputs) == 2 else outputs
-
-
-def _predicted_class(outputs):
-    if _class_axis(outputs) is None:
-        return ops.zeros((0,), "int32")
-    return ops.cast(ops.argmax(_over_classes(outputs), axis=-1), "int32")
-
-
-def _unique(name, taken):
-    """Tell several calls of one layer apart."""
-    call = 1
-    while (unique := name if call == 1 else f"{name} (call {call})") in taken:
-        call += 1
-    return unique
-
-
-def _rows(x, start, stop):
-    return tree.map_structure(lambda array: array[start:stop], x)
-
-
-def _default_batch_size(n_samples):
-    """Return 128 or less: a number that leaves no smaller last batch to compile for, if there is one."""
-    return next((size for size in range(128, 63, -1) if n_samples % size == 0), 128)
-
-
-def _n_samples(x):
-    return len(tree.flatten(x)[0])
-
-
-def _classes(y, n_classes):
-    """Return labels as class numbers ``(batch,)``."""
-    if n_classes is None:
-        raise ValueError(
-            "`y` was given, but the model's output is not that of a classifier: one tensor (batch, classes) or "
-            "(batch, time, classes), with two classes at least. Leave `y` out."
-        )
-    if y.ndim == 2 and y.shape[1] == n_classes:
-        return y.argmax(axis=1)
-    if y.shape[1:] not in ((), (1,)) or y.dtype.kind not in "biuf" or not np.isin(y, np.arange(n_classes)).all():
-        raise ValueError(
-            f"`y` has to hold class numbers from 0 to {n_classes - 1}, (samples,), or one-hot rows "
-            f"(samples, {n_classes}); got an array of {y.dtype.name} whose first is {y[0].tolist()!r}."
-        )
-    return y.reshape(-1)
-
-
-def _check_model(model):
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` has to be a Keras model; got {type(model).__name__}.")
-    if not model.built:
-        raise ValueError(
-            f"The model {model.name!r} is not built. Call it on a batch first, or begin a Sequential with keras.Input."
-        )
-
-
-def _check_data(x, y):
-    for leaf in tree.flatten(x):
-        if not getattr(leaf, "shape", ()):
-            raise TypeError(
-                "`x` has to be an array (samples, ...), or a nest of them for a model with several inputs; it is or "
-                f"holds {leaf!r}. np.asarray makes an array of lists of numbers."
-            )
-    sizes = {len(array) for array in tree.flatten(x)}
-    if len(sizes) != 1:
-        raise ValueError(f"The arrays of `x` have to hold the same number of samples; got {sorted(sizes)}.")
-    if 0 in sizes:
-        raise ValueError("`x` is empty: give at least one sample.")
-    if y is not None and y.shape[:1] != (min(sizes),):
-        raise ValueError(f"`y` needs a label for each of the {min(sizes)} samples of `x`; got shape {y.shape}.")
-
-
-def _check_integer(name, value, least):
-    if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least):
-        raise ValueError(f"`{name}` has to be an integer of at least {least}; got {value!r}.")
+def _only(of_outputs):
+    """Return the value of a model's only output; a dict for several, None for none."""
+    return of_outputs.get("", of_outputs or None) if set(of_outputs) <= {""} else of_outputs

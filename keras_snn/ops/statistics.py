@@ -4,6 +4,8 @@ import math
 
 from keras import ops
 
+from keras_snn.ops.backend import compiled
+
 #: A unit with this many spikes in a step, or more, is counted in the last bin of the histogram.
 MOST_SPIKES = 10
 
@@ -21,24 +23,27 @@ def summarise(spikes, dt):
         the number of (sample, step) pairs with a spike, each ``(1, units)``; "histogram" ``(1, 12)``, how often a unit
         made < 0, 0, 1, ..., 9, >= 10 spikes in a step; and "finite" ``(1,)``, 1 where every value is finite, else 0.
     """
+    return _summarise(spikes, ops.cast(ops.convert_to_tensor(dt), "float32"))
+
+
+@compiled
+def _summarise(spikes, dt):
     units = math.prod(spikes.shape[2:])
     spikes = ops.cast(ops.reshape(spikes, (*ops.shape(spikes)[:2], units)), "float32")
     # Step by step, not their sum: in half precision 1 / dt is off by a little, which adds up over many steps.
-    counts = ops.round(spikes * ops.cast(dt, "float32"))
+    counts = ops.round(spikes * dt)
+    finite = ops.isfinite(counts)
+    # What is not finite has no integer, and the caller is told of it.
+    bins = ops.cast(ops.clip(ops.where(finite, counts, 0), -1, MOST_SPIKES), "int32") + 1
+    bins = ops.reshape(bins, (-1,))
+    counts = ops.cast(counts, "int32")
     of_sample = ops.sum(counts, axis=1)
-    whole = ops.cast(of_sample, "int32")
-    at_least = [_count(counts >= k) for k in range(MOST_SPIKES + 1)]
-    edges = [_count(ops.logical_not(ops.isnan(counts))), *at_least]
     row = {
-        "spikes": ops.sum(whole, axis=0),
-        "least": ops.min(whole, axis=0),
-        "most": ops.max(whole, axis=0),
+        "spikes": ops.sum(of_sample, axis=0),
+        "least": ops.min(of_sample, axis=0),
+        "most": ops.max(of_sample, axis=0),
         "active": ops.sum(ops.cast(counts != 0, "int32"), axis=(0, 1)),
-        "histogram": ops.stack([*(a - b for a, b in zip(edges, at_least, strict=False)), at_least[-1]]),
-        "finite": ops.cast(ops.all(ops.isfinite(of_sample)), "int32"),
+        "histogram": ops.segment_sum(ops.ones_like(bins), bins, MOST_SPIKES + 2),
+        "finite": ops.cast(ops.all(finite), "int32"),
     }
     return {name: ops.expand_dims(value, 0) for name, value in row.items()}
-
-
-def _count(condition):
-    return ops.sum(ops.cast(condition, "int32"))

@@ -19,21 +19,24 @@ def layer(rate=(0.0, 2.5, 100.0), silent=0.25, saturated=0.0):
         silent=silent,
         saturated=saturated,
         n_steps=10,
+        dt=0.25,
     )
 
 
 def report(accuracy=0.875):
     one, two = {"hidden": layer(), "deep": layer((1, 20, 1234567), 0, 1)}, {"hidden": layer(), "deep": layer()}
-    return Report([DtReport(0.001, accuracy, one), DtReport(1.0, accuracy, two)], 1000)
+    notes = ("Not all is known.",)
+    return Report([DtReport(dt, accuracy, of, n_steps=10, notes=notes) for dt, of in ((0.001, one), (1.0, two))], 1000)
 
 
 TABLE = """\
-dt (s)  accuracy   layer  rate min  mean   max (Hz)  silent  saturated
-------  --------  ------  --------  ----  ---------  ------  ---------
- 0.001    87.50%  hidden         0   2.5        100  25.00%      0.00%
-                    deep         1    20  1.235e+06   0.00%    100.00%
-     1    87.50%  hidden         0   2.5        100  25.00%      0.00%
-                    deep         0   2.5        100  25.00%      0.00%"""
+dt (s)  steps  accuracy   layer  rate min  mean   max (Hz)  silent  saturated
+------  -----  --------  ------  --------  ----  ---------  ------  ---------
+ 0.001     10    87.50%  hidden         0   2.5        100  25.00%      0.00%
+                           deep         1    20  1.235e+06   0.00%    100.00%
+     1     10    87.50%  hidden         0   2.5        100  25.00%      0.00%
+                           deep         0   2.5        100  25.00%      0.00%
+Not all is known."""
 
 
 def test_table():
@@ -42,8 +45,9 @@ def test_table():
 
 
 def test_table_without_labels_and_with_own_dt():
-    lines = Report([DtReport(None, None, {"hidden": layer()})], 3).table().splitlines()
-    assert lines[2].split() == ["own", "-", "hidden", "0", "2.5", "100", "25.00%", "0.00%"]
+    lines = Report([DtReport(None, None, {"hidden": layer(), "deep": layer()})], 3).table().splitlines()
+    assert lines[2].split() == ["own", "0.25", "-", "-", "hidden", "0", "2.5", "100", "25.00%", "0.00%"]
+    assert lines[3].split()[:2] == ["own", "0.25"]
 
 
 def test_lookup_by_dt():
@@ -60,7 +64,7 @@ def test_lookup_by_dt():
 
 @pytest.mark.parametrize("dt", [0.01, 0.00101, None, 0])
 def test_another_dt_is_an_error_that_names_those_there_are(dt):
-    with pytest.raises(KeyError, match=r"\[0.001, 1.0\]"):
+    with pytest.raises(KeyError, match=r"\[\(0.001, 10\), \(1.0, 10\)\]"):
         report()[dt]
 
 
@@ -71,12 +75,17 @@ def test_dict_holds_plain_numbers():
     (first, second) = as_dict["results"]
     assert (first["dt"], first["accuracy"], list(first["layers"])) == (0.001, 0.875, ["hidden", "deep"])
     assert second["layers"]["hidden"] == {
+        "dt": 0.25,
         "rate_hz": {"min": 0.0, "mean": 2.5, "max": 100.0},
+        "rate_quantiles_hz": {"0.05": 0.25, "0.25": 1.25, "0.5": 2.5, "0.75": 3.75, "0.95": 4.75},
         "spikes_per_step": layer().histogram,
+        "temporal_sparsity": 75 / 80,
         "silent": 0.25,
         "saturated": 0.0,
         "n_steps": 10,
     }
+    assert second["latency"] is None
+    assert second["notes"] == ["Not all is known."]
 
 
 def test_save_as_json(tmp_path):

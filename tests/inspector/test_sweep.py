@@ -17,7 +17,8 @@ from reference import loops
 
 import keras_snn
 from keras_snn import inspect, layers, probe
-from keras_snn.inspector import sweep
+from keras_snn.inspector import prober
+from keras_snn.inspector.inputs import default_batch_size
 
 N, T = 20, 8
 DTS = [2.0**-10, 2.0**-4, 1.0]
@@ -292,14 +293,14 @@ def test_the_seed_decides(small):
 
 @pytest.mark.parametrize(("n_samples", "size"), [(640, 128), (6400, 128), (1000, 125), (67, 67), (50, 128), (127, 127)])
 def test_default_batch_size_leaves_no_rest_if_it_can(n_samples, size):
-    assert sweep._default_batch_size(n_samples) == size
+    assert default_batch_size(n_samples) == size
 
 
 # Examples
 
 
 def test_examples_are_the_first_samples_kept_whole(monkeypatch):
-    monkeypatch.setattr(sweep, "MOST_STEPS", 3)
+    monkeypatch.setattr(prober, "MOST_RUNS", 3)  # one pooling after another needs a run for each k
     model, x, twin = two_inputs_into_a_shared_layer()
     y = np.arange(N) % 3
     few = inspect(model, x, y, dt=1.0, batch_size=10, examples=2)[1.0].examples
@@ -317,7 +318,7 @@ def test_examples_are_the_first_samples_kept_whole(monkeypatch):
 
 
 def test_examples_of_a_time_series_are_cut(monkeypatch):
-    monkeypatch.setattr(sweep, "MOST_STEPS", 3)
+    monkeypatch.setattr(probe, "MOST_STEPS", 3)
     model = keras.Sequential(
         [keras.Input((T, 4)), layers.SpikingActivation("relu", name="s"), layers.TemporalAveragePooling()]
     )
@@ -331,15 +332,186 @@ def test_examples_of_a_time_series_are_cut(monkeypatch):
     assert few.y is None
 
 
-def test_a_model_that_takes_one_number_of_steps_has_no_output_over_time(monkeypatch):
-    monkeypatch.setattr(sweep, "MOST_STEPS", 2)
+def test_a_model_that_takes_one_number_of_steps_has_no_output_over_time():
     model = keras.Sequential(
         [keras.Input((4,)), layers.Repeat(3), layers.SpikingActivation("relu"), keras.layers.Flatten()]
     )
     model.add(keras.layers.Dense(3))
-    few = inspect(model, integers(N, 4), dt=1.0, batch_size=10, examples=1)[1.0].examples
+    report = inspect(model, integers(N, 4), np.zeros(N), dt=1.0, batch_size=10, examples=1)
+    few = report[1.0].examples
     assert few.outputs is None
+    assert report[1.0].latency is None
+    assert report[1.0].accuracy is not None
+    (note,) = report[1.0].notes
+    assert note.startswith("No answers after fewer steps: the model takes 3 steps only (")
+    assert report.table().endswith(note)
     assert [counts.shape for counts in few.counts.values()] == [(1, 3, 4)]
+
+
+# After the first k steps
+
+
+def latency_by_runs(model, x, y, dt, steps):
+    """Return what the latency has to be, from one inspection for each k."""
+    runs = [inspect(model, x, y, dt=dt, n_steps=int(k), batch_size=10, examples=0)[dt] for k in steps]
+    assert [run.n_steps for run in runs] == list(steps)
+    return [run.accuracy for run in runs], runs
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_first_steps_are_those_of_shorter_runs(network):
+    model, x, _ = network()
+    y = np.arange(N) % 3
+    latency = inspect(model, x, y, dt=1.0, batch_size=10, examples=0)[1.0].latency
+    assert latency.steps.tolist() == list(range(1, T + 1))
+    accuracies, runs = latency_by_runs(model, x, y, 1.0, latency.steps)
+    assert latency.accuracy.tolist() == accuracies
+    shortest = [np.ravel(run.latency.confidence)[-1] for run in runs if run.latency]  # none for a run of one step
+    # rtol: the confidence is a softmax in float32, of sums in another order
+    np.testing.assert_allclose(latency.confidence[1:], shortest, rtol=1e-5)
+
+
+def passes(model):
+    """Tell whether the last inspection of ``model`` got the first steps from one pass."""
+    (kept,) = {
+        id(p): p for p in prober._kept(model, prober._settings(model, own_dt=False)).values() if p.counts
+    }.values()
+    return kept.seen.one_pass
+
+
+def test_one_pass_is_taken_where_it_is_right_and_only_there():
+    def network(*between):
+        spiking = layers.SpikingActivation("relu", name="s")
+        model = keras.Sequential([keras.Input((None, 4)), spiking, *between, layers.TemporalAveragePooling()])
+        model.add(keras.layers.Dense(3))
+        return with_exact_weights(model)
+
+    x, y = integers(N, T, 4), np.arange(N) % 3
+    # A convolution that sees the step to come makes the end of a shorter run another one.
+    for expected, model in (
+        (True, network()),
+        (True, network(keras.layers.Dense(5), layers.SpikingActivation("relu", name="t"))),
+        (True, network(keras.layers.Conv1D(4, 3, padding="causal"))),
+        (False, network(keras.layers.Conv1D(4, 3, padding="same"))),
+    ):
+        latency = inspect(model, x, y, dt=1.0, batch_size=10, examples=0)[1.0].latency
+        assert passes(model) is expected
+        assert latency.accuracy.tolist() == latency_by_runs(model, x, y, 1.0, latency.steps)[0]
+
+
+def test_the_last_step_is_what_the_model_says(small):
+    model, x, _ = small
+    y = np.arange(N) % 3
+    with probe.scope(dt=ops.convert_to_tensor(0.3), sample_index=ops.arange(N)):
+        said = ops.convert_to_numpy(ops.argmax(model(x), axis=1))
+    result = inspect(model, x, y, dt=0.3, batch_size=N, examples=0)[0.3]
+    assert result.accuracy == result.latency.accuracy[-1] == np.mean(said == y)
+
+
+def test_early_exit(small):
+    model, x, _ = small
+    y = np.arange(N) % 3
+    latency, few = (inspect(model, x, y, dt=1.0, batch_size=7, examples=examples)[1.0] for examples in (0, N))
+    outputs = np.exp(few.examples.outputs - few.examples.outputs.max(axis=-1, keepdims=True))
+    shares = outputs / outputs.sum(axis=-1, keepdims=True)
+    right = few.examples.outputs.argmax(axis=-1) == y[:, None]
+    used = set()
+    for threshold, (accuracy, mean_steps) in latency.latency.early_exit.items():
+        exits = []
+        for i in range(N):
+            sure = [k for k in range(T) if shares[i, k].max() >= threshold]
+            exits.append(sure[0] if sure else T - 1)
+        assert accuracy == np.mean([right[i, k] for i, k in enumerate(exits)])
+        assert mean_steps == np.mean(exits) + 1
+        used.add(mean_steps)
+    assert len(used) > 2  # the thresholds do decide
+    assert inspect(model, x, dt=1.0, batch_size=7, examples=0)[1.0].latency.early_exit[0.9][0] is None
+
+
+def test_many_steps_are_thinned_out(small):
+    model, x, _ = small
+    latency = inspect(model, x, dt=1.0, n_steps=200, batch_size=10, examples=0)[1.0].latency
+    assert len(latency.steps) <= probe.MOST_STEPS
+    assert (latency.steps[0], latency.steps[-1]) == (1, 200)
+    assert latency.accuracy is None
+
+
+# Grids, several outputs, metrics
+
+
+def test_a_grid_of_dt_and_steps(small):
+    model, x, twin = small
+    y = np.zeros(N, int)
+    report = inspect(model, x, y, dt=[0.25, 1.0], n_steps=[2, 5], batch_size=10, examples=0)
+    assert [(result.dt, result.n_steps) for result in report] == [(0.25, 2), (1.0, 2), (0.25, 5), (1.0, 5)]
+    for result in report:
+        counts, outputs = twin(x, result.dt, n_steps=result.n_steps)
+        assert report[result.dt, result.n_steps] is result
+        assert_layer(result.layers["s"], counts["s"], result.dt)
+        assert result.accuracy == np.mean(outputs.argmax(axis=1) == 0)
+
+
+def test_a_time_series_is_cut():
+    model, x, twin = time_series()
+    report = inspect(model, x, dt=1.0, n_steps=[3, T], batch_size=10, examples=0)
+    for n_steps in (3, T):
+        assert_layer(report[1.0, n_steps].layers["s"], twin(x, 1.0, n_steps)[0]["s"], 1.0)
+
+
+def two_outputs():
+    inputs = keras.Input((4,))
+    spikes = layers.SpikingActivation("relu", name="s")(layers.Repeat(T)(inputs))
+    rates = layers.TemporalAveragePooling()(spikes)
+    outputs = {name: keras.layers.Dense(units, name=name)(rates) for name, units in (("kind", 3), ("size", 1))}
+    outputs["late"] = layers.LastStep()(spikes)
+    return with_exact_weights(keras.Model(inputs, outputs))
+
+
+def test_several_outputs_each_have_their_answers():
+    model, x = two_outputs(), integers(N, 4)
+    y = {"kind": np.arange(N) % 3, "late": np.arange(N) % 4}
+    result = inspect(model, x, y, dt=0.25, batch_size=10, examples=2)[0.25]
+    with probe.scope(dt=0.25, sample_index=ops.arange(N)):
+        said = {name: ops.convert_to_numpy(tensor) for name, tensor in model(x).items()}
+    assert result.accuracy == {name: np.mean(said[name].argmax(axis=1) == y[name]) for name in y}
+    assert {name: latency.accuracy.shape for name, latency in result.latency.items()} == {"kind": (T,), "late": (T,)}
+    assert {name: outputs.shape for name, outputs in result.examples.outputs.items()} == {
+        "kind": (2, T, 3),
+        "late": (2, T, 4),
+    }
+    with pytest.raises(ValueError, match=r"for 'size', but .*'kind', 'late', 'size'"):
+        inspect(model, x, {"size": np.zeros(N)}, dt=0.25, batch_size=10)
+    with pytest.raises(ValueError, match="Give a dict of labels from the outputs' names"):
+        inspect(model, x, np.zeros(N), dt=0.25, batch_size=10)
+
+
+def test_any_keras_metric():
+    model, x = two_outputs(), integers(N, 4)
+    size = np.linspace(0, 5, N).astype("float32")[:, None]
+    metrics = {
+        "kind": [keras.metrics.SparseTopKCategoricalAccuracy(k=2, name="top2")],
+        "size": [keras.metrics.MeanSquaredError(name="mse")],
+    }
+    y = {"kind": np.arange(N) % 3, "size": size}
+    both = inspect(model, x, y, dt=[0.25, 1.0], batch_size=7, metrics=metrics, examples=0)
+    for result in both:
+        with probe.scope(dt=result.dt, sample_index=ops.arange(N)):
+            said = {name: ops.convert_to_numpy(tensor) for name, tensor in model(x).items()}
+        top2 = np.mean([label in row.argsort()[-2:] for label, row in zip(y["kind"], said["kind"], strict=True)])
+        # rel: means of float32 in another order
+        assert result.metrics["kind_top2"] == pytest.approx(top2, rel=1e-6)
+        assert result.metrics["size_mse"] == pytest.approx(np.mean((said["size"] - size) ** 2), rel=1e-5)
+    with pytest.raises(ValueError, match="needs labels"):
+        inspect(model, x, dt=0.25, metrics=metrics)
+    with pytest.raises(ValueError, match="names the output 'colour'"):
+        inspect(model, x, y, dt=0.25, metrics={"colour": "mse"})
+
+
+def test_the_name_of_a_metric_is_enough(small):
+    model, x, _ = small
+    y = np.arange(N) % 3
+    result = inspect(model, x, y, dt=1.0, batch_size=7, metrics="sparse_categorical_accuracy", examples=0)[1.0]
+    assert result.metrics == {"sparse_categorical_accuracy": pytest.approx(result.accuracy, rel=1e-6)}
 
 
 # Layers and outputs of all kinds
@@ -399,8 +571,8 @@ def test_one_compiled_function_serves_every_dt():
         Doubled.runs = 0
         inspect(model, x, dt=dts, batch_size=10, examples=0)
         runs.append(Doubled.runs)
-    if keras.config.backend() == "torch":  # nothing is compiled: 2 batches a dt
-        assert runs == [2, 6, 6]
+    if keras.config.backend() == "torch":  # nothing is compiled: 5 calls to learn how to ask, and 2 batches a dt
+        assert runs == [7, 6, 6]
     else:
         assert runs[0] > 0
         assert runs[1:] == [0, 0]
@@ -415,15 +587,15 @@ def test_nothing_of_the_size_of_the_data_leaves_the_device(small, monkeypatch):
         keras.tree.map_structure(lambda array: shapes.append(array.shape), result)
         return result
 
-    monkeypatch.setattr(sweep._Prober, "predict_on_batch", predict_on_batch)
+    monkeypatch.setattr(prober.Prober, "predict_on_batch", predict_on_batch)
     seen = []
     for n_batches, n_steps in ((2, 8), (4, 8), (2, 32)):
         shapes.clear()
         inspect(model, np.resize(x, (10 * n_batches, 4)), dt=1.0, n_steps=n_steps, batch_size=10, examples=0)
         assert len(shapes) % n_batches == 0
         seen.append(set(shapes))
-    # The classes of 10 samples, 5 units, 12 bins, whether all is finite.
-    assert seen == [{(10,), (1, 5), (1, 12), (1,)}] * 3
+    # The classes of 10 samples after the first steps, 5 units, 12 bins, whether all is finite.
+    assert seen == [{(10, n_steps), (1, 5), (1, 12), (1,)} for n_steps in (8, 8, 32)]
 
 
 class Noise(keras.layers.Layer):
@@ -463,8 +635,7 @@ def values(model):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_model_is_left_as_it_was(fails, monkeypatch):
-    monkeypatch.setattr(sweep, "MOST_STEPS", 1)
+def test_the_model_is_left_as_it_was(fails):
     model, x = model_with_states(), integers(N, T, 4)
     before = values(model)
     predicted = model.predict(x, batch_size=10, verbose=0)
@@ -563,9 +734,14 @@ def test_a_model_without_spiking_layers_is_an_error_that_says_so():
 
 
 def test_n_steps_that_nothing_takes_up_is_an_error_that_says_so():
-    model = keras.Sequential([keras.Input((T, 4)), layers.SpikingActivation("relu")])
-    with pytest.raises(ValueError, match="`n_steps` is 3"):
-        inspect(model, integers(N, T, 4), n_steps=3)
+    model = keras.Sequential([keras.Input((None, 4)), layers.SpikingActivation("relu")])
+    with pytest.raises(ValueError, match=f"`n_steps` is 9.*`x` has {T} steps"):
+        inspect(model, integers(N, T, 4), n_steps=9)
+    tiled = keras.Sequential([keras.Input((4,)), keras.layers.RepeatVector(T), layers.SpikingActivation("relu")])
+    with pytest.raises(ValueError, match="`n_steps` is 3.*`x` has no axis of steps"):
+        inspect(tiled, integers(N, 4), n_steps=3)
+    with pytest.raises(ValueError, match="`n_steps` is an empty sequence"):
+        inspect(model, integers(N, T, 4), n_steps=[])
 
 
 def test_the_layer_that_is_not_finite_is_named(small):
@@ -581,7 +757,7 @@ def test_the_layer_that_is_not_finite_is_named(small):
 MIRRORED = """
 import keras, numpy as np, tensorflow as tf
 from keras_snn import inspect, layers
-from keras_snn.inspector import sweep
+from keras_snn.inspector import prober
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -598,7 +774,7 @@ with strategy.scope():
     model = network()
     inside = inspect(model, x, **arguments).to_dict()
 assert inside == alone, (inside, alone)
-sweep._prober.cache_clear()
+prober._kept.cache_clear()
 assert inspect(model, x, **arguments).to_dict() == alone
 print("equal")
 """

@@ -29,6 +29,7 @@ class RNN(SpikingLayer):
             )
         super().__init__(dt=cell._dt, **kwargs)
         self.cell = cell
+        self.emits_spikes = cell.emits_spikes
 
     def build_cell(self, input_shape):
         return self.cell

@@ -43,6 +43,9 @@ class SpikingCell(HasTimeStep):
     ```
     """
 
+    #: Whether the outputs are spikes, for the tools that look at them.
+    emits_spikes = True
+
     def __init__(self, size, state_size=None, dt=None, always_use_inference=True, **kwargs):
         super().__init__(dt=dt, **kwargs)
         self.size = tuple(size) if isinstance(size, list) else size  # JSON brings a list

@@ -117,7 +117,10 @@ class SpikingLayer(HasTimeStep):
                 variable.assign(value)
         if self.emits_spikes:
             probe.record(self, outputs)
-        outputs = self._swap_if_time_major(outputs) if self.return_sequences else outputs[:, -1]
+        if self.return_sequences:
+            outputs = self._swap_if_time_major(outputs)
+        else:
+            outputs = probe.end_of_time(outputs, outputs[:, -1], probe.values_after)
         return [outputs, *states] if self.return_state else outputs
 
     def _torch_mode(self):

@@ -13,6 +13,8 @@ from keras_snn.ops.spiking import voltage_dtype
 class FilterCell(SpikingCell):
     """A cell with the weights ``tau`` (seconds) and ``initial_level``, one a unit, of shape ``(1, *size)``."""
 
+    emits_spikes = False
+
     def __init__(
         self,
         size,

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_snn import probe
 from keras_snn.layers.time.time_fold import check_time_axis
 
 
@@ -49,7 +50,7 @@ class LastStep(keras.layers.Layer):
     def call(self, inputs, mask=None):
         check_time_axis(self, inputs.shape)
         if mask is None:
-            return inputs[:, -1]
+            return probe.end_of_time(inputs, inputs[:, -1], probe.values_after)
         batch, time, *rest = ops.shape(inputs)
         valid = ops.cast(ops.reshape(mask, (batch, time)), "bool")
         steps = ops.arange(1, time + 1)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_snn import probe
 from keras_snn.layers.time.time_fold import check_time_axis
 
 
@@ -55,7 +56,8 @@ class TemporalAveragePooling(keras.layers.Layer):
         check_time_axis(self, inputs.shape)
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         if mask is None:
-            return ops.cast(ops.mean(x, axis=1), self.compute_dtype)
+            mean = ops.cast(ops.mean(x, axis=1), self.compute_dtype)
+            return probe.end_of_time(x, mean, probe.means_after)
         batch, time, *rest = ops.shape(x)
         valid = ops.cast(ops.reshape(mask, (batch, time, *[1] * len(rest))), "bool")
         count = ops.sum(ops.cast(valid, x.dtype), axis=1)

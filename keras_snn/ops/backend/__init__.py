@@ -13,7 +13,8 @@ if keras.config.backend() not in _EXTRAS:
 
 _backend = importlib.import_module(f"{__name__}.{keras.config.backend()}")
 
+compiled = _backend.compiled
 scan = _backend.scan
 straight_through = _backend.straight_through
 
-__all__ = ["scan", "straight_through"]
+__all__ = ["compiled", "scan", "straight_through"]

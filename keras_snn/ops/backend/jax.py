@@ -30,6 +30,11 @@ def _straight_through_jvp(primals, tangents):
     return value, tangents[1].astype(value.dtype)
 
 
+def compiled(function):
+    """Return ``function`` of tensors, compiled: many small operations become one."""
+    return jax.jit(function)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _forward_only(step, length, reverse, params, init, xs):
     params, init, xs = lax.stop_gradient((params, init, xs))

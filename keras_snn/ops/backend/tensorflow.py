@@ -65,6 +65,11 @@ def straight_through(value, like):
     return through(value, like)
 
 
+def compiled(function):
+    """Return ``function`` of tensors, compiled: many small operations become one."""
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
 @functools.lru_cache(maxsize=256)
 class _Loops:
     """The compiled loops of one step, in one direction, for one kind of inputs; equal steps share them."""

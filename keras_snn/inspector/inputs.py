@@ -1,0 +1,78 @@
+"""What ``inspect`` is given: checks, and the parts of it that belong to a batch."""
+
+import numbers
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+
+def check_model(model):
+    """Raise an error for what is no built Keras model."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` has to be a Keras model; got {type(model).__name__}.")
+    if not model.built:
+        raise ValueError(
+            f"The model {model.name!r} is not built. Call it on a batch first, or begin a Sequential with keras.Input."
+        )
+
+
+def check_data(x, y):
+    """Raise an error for inputs ``x`` and labels ``y`` that do not fit each other; return the labels as arrays."""
+    for leaf in tree.flatten(x):
+        if not getattr(leaf, "shape", ()):
+            raise TypeError(
+                "`x` has to be an array (samples, ...), or a nest of them for a model with several inputs; it is or "
+                f"holds {leaf!r}. np.asarray makes an array of lists of numbers."
+            )
+    sizes = {len(array) for array in tree.flatten(x)}
+    if len(sizes) != 1:
+        raise ValueError(f"The arrays of `x` have to hold the same number of samples; got {sorted(sizes)}.")
+    if 0 in sizes:
+        raise ValueError("`x` is empty: give at least one sample.")
+    labels = y if isinstance(y, dict) else {"": y}
+    labels = {name: None if values is None else ops.convert_to_numpy(values) for name, values in labels.items()}
+    for name, values in labels.items():
+        if values is not None and values.shape[:1] != (min(sizes),):
+            which = f"`y[{name!r}]`" if name else "`y`"
+            raise ValueError(f"{which} needs a label for each of the {min(sizes)} samples of `x`; got {values.shape}.")
+    return {name: values for name, values in labels.items() if values is not None}
+
+
+def check_integer(name, value, least):
+    """Raise an error for what is neither None nor an integer of at least ``least``."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least):
+        raise ValueError(f"`{name}` has to be an integer of at least {least}; got {value!r}.")
+
+
+def n_samples(x):
+    """Return the number of samples of the nest ``x``."""
+    return len(tree.flatten(x)[0])
+
+
+def rows(x, start, stop):
+    """Return the samples from ``start`` to ``stop``."""
+    return tree.map_structure(lambda array: array[start:stop], x)
+
+
+def default_batch_size(n_samples):
+    """Return 128 or less: a number that leaves no smaller last batch to compile for, if there is one."""
+    return next((size for size in range(128, 63, -1) if n_samples % size == 0), 128)
+
+
+def classes(y, n_classes):
+    """Return labels as class numbers ``(batch,)``."""
+    if y.ndim == 2 and y.shape[1] == n_classes:
+        return y.argmax(axis=1)
+    if y.shape[1:] not in ((), (1,)) or y.dtype.kind not in "biuf" or not np.isin(y, np.arange(n_classes)).all():
+        raise ValueError(
+            f"`y` has to hold class numbers from 0 to {n_classes - 1}, (samples,), or one-hot rows "
+            f"(samples, {n_classes}); got an array of {y.dtype.name} whose first is {y[0].tolist()!r}."
+        )
+    return y.reshape(-1)
+
+
+def static_batch_size(model):
+    """Return the batch size that a model was built for, or None."""
+    inputs = tree.flatten(getattr(model, "inputs", None) or [])
+    return next((leaf.shape[0] for leaf in inputs if leaf.shape[0] is not None), None)

@@ -1,0 +1,316 @@
+"""The inspected model inside a scope, as one function that is compiled once for all dt."""
+
+import contextlib
+import functools
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from keras_snn import probe
+from keras_snn.inspector import inputs as data
+from keras_snn.layers.base import SpikingLayer
+from keras_snn.layers.base.time_step import layers_with_dt
+from keras_snn.ops.statistics import summarise
+
+#: Where the first k steps need a run of their own, no more than this many k are asked for.
+MOST_RUNS = 10
+
+
+class Prober(keras.Model):
+    """A model inside a scope, with the statistics of its spikes and its answers after the first k steps as outputs.
+
+    Args:
+        model: The model to look into. It is called as it is.
+        n_steps: Integer or None, for the layers that make a time axis.
+        own_dt: Boolean. False: ``self.dt`` is the dt of all layers.
+        seed: Integer, for the initial voltages.
+        counts: Boolean, whether to summarise the spikes.
+        outputs: Boolean, whether to hand out the model's outputs as well.
+    """
+
+    def __init__(self, model, *, n_steps, own_dt, seed, counts=True, outputs=False):
+        super().__init__(name="prober")
+        self.inspected = model
+        self.n_steps = n_steps
+        self.seed = seed
+        self.counts = counts
+        self.outputs = outputs
+        self.dt = None if own_dt else keras.Variable(1.0, dtype="float32", trainable=False, name="dt")
+        # In a namespace, where Keras does not take them for its own.
+        self.seen = SimpleNamespace(layers={}, one_pass=False, folded=(), why_not=None)
+
+    def call(self, inputs):
+        statistics = {}
+
+        def record(layer, spikes):
+            name = unique(layer.name, statistics)
+            self.seen.layers[name] = (layer, tuple(spikes.shape[2:]))
+            statistics[name] = summarise(spikes, layer.dt)
+
+        record = record if self.counts else None
+        outputs, _ = self.run(inputs["x"], inputs["index"], record=record, first_steps=self.seen.one_pass)
+        outputs = named(self.inspected, outputs)
+        results = {"answers": {}, "layers": statistics}
+        if self.outputs:
+            results["outputs"] = {name: self.after_first_steps(name, tensor)[:, -1] for name, tensor in outputs.items()}
+        for name, tensor in outputs.items():
+            if name in self.seen.classifiers:
+                answer = self.after_first_steps(name, tensor)
+                results["answers"][name] = {
+                    "class": ops.cast(ops.argmax(answer, axis=-1), "int32"),
+                    "confidence": ops.max(probabilities(answer), axis=-1),
+                }
+        return results
+
+    def run(self, x, index, *, record=None, n_steps=None, first_steps=False):
+        """Return the model's outputs, and the scope in which they came."""
+        scope = probe.scope(
+            dt=None if self.dt is None else ops.convert_to_tensor(self.dt),
+            n_steps=n_steps or self.n_steps,
+            record=record,
+            sample_index=index,
+            seed=self.seed,
+            first_steps=first_steps,
+        )
+        with scope as scope:
+            return self.inspected(x, training=False), scope
+
+    def after_first_steps(self, name, outputs):
+        """Return the output after the first k steps, for each k of ``self.seen.steps``: ``(batch, k, ...)``."""
+        kind = self.seen.kinds[name]
+        if kind == "sequence":  # (batch, time, classes): the mean over time is the answer
+            mean = ops.mean(outputs, axis=1)
+            if not self.seen.one_pass:
+                return mean[:, None]
+            return probe.after_first_steps(outputs, mean, probe.means_after)
+        if self.seen.one_pass and name in self.seen.folded:
+            return ops.reshape(outputs, (-1, len(self.seen.steps), *outputs.shape[1:]))
+        return outputs[:, None]
+
+    def look(self, x):
+        """Learn from a few samples, eagerly, what the model calls, what it answers, and how to ask for first steps.
+
+        Whether one pass gives what shorter runs give is not derived from the graph, which a subclassed model has not:
+        it is tried.
+        """
+        seen, layers = self.seen, []
+        n_samples = data.n_samples(x)
+        index = np.arange(n_samples, dtype="int32")
+        outputs, scope = self.run(x, index, record=lambda layer, spikes: layers.append((layer, spikes)))
+        if not layers:
+            raise ValueError(
+                f"The model {self.inspected.name!r} calls no spiking layer of keras_snn: nothing to count."
+            )
+        outputs = named(self.inspected, outputs)
+        seen.makes_time = scope.makes_time
+        seen.n_steps = max(spikes.shape[1] for _, spikes in layers)
+        seen.kinds = {name: _kind(tensor) for name, tensor in outputs.items()}
+        seen.classifiers = [name for name, kind in seen.kinds.items() if kind != "other"]
+        seen.n_classes = {name: outputs[name].shape[-1] for name in seen.classifiers}
+        seen.time_in_x = not seen.makes_time and all(a.shape[1:2] == (seen.n_steps,) for a in tree.flatten(x))
+        seen.steps = np.array([seen.n_steps])
+        stateful = [layer.name for layer in self.inspected._flatten_layers() if _goes_on(layer)]
+        if stateful:
+            seen.why_not = f"the layer {stateful[0]!r} is stateful and goes on from where the call before it ended"
+            return
+        if not seen.classifiers or seen.n_steps == 1:
+            seen.why_not = "the model's output is not that of a classifier" if not seen.classifiers else None
+            return
+        whole = {name: ops.convert_to_numpy(self.after_first_steps(name, outputs[name])) for name in seen.classifiers}
+        try:
+            shorter = {k: self.after(x, index, k) for k in sorted({1, (seen.n_steps + 1) // 2, seen.n_steps - 1})}
+        except Exception as error:  # in the words of its backend, or of the user's layer
+            seen.why_not = f"the model takes {seen.n_steps} steps only ({_first_line(error)})"
+            return
+        seen.one_pass, steps = True, probe.steps_up_to(seen.n_steps)
+        seen.steps = steps
+        with contextlib.suppress(Exception):  # two poolings in a row, or a merge with what has no time: shorter runs
+            first, _ = self.run(x, index, record=_expect_batch(n_samples), first_steps=True)
+            first = named(self.inspected, first)
+            seen.folded = [name for name, tensor in first.items() if tensor.shape[0] == n_samples * len(steps)]
+            first = self._answers(first)
+            nearest = {k: int(np.argmin(abs(steps - k))) for k in shorter}
+            pairs = [(first[n][:, i], shorter[k][n]) for n in first for k, i in nearest.items() if steps[i] == k]
+            pairs += [(first[name][:, -1], whole[name][:, 0]) for name in first]
+            if all(a.shape == b.shape and _same(a, b) for a, b in pairs):
+                return
+        seen.one_pass = False
+        runs = np.geomspace(1, seen.n_steps, MOST_RUNS).round().astype(int)
+        seen.steps = steps if len(steps) <= MOST_RUNS else np.unique(runs)
+
+    def after(self, x, index, n_steps):
+        """Return the classifiers' outputs, when given the first ``n_steps`` steps only, of a few samples."""
+        x, n_steps = self.cut(x, n_steps)
+        outputs = named(self.inspected, self.run(x, index, n_steps=n_steps)[0])
+        return {n: ops.convert_to_numpy(_over_time(outputs[n], self.seen.kinds[n])) for n in self.seen.classifiers}
+
+    def cut(self, x, n_steps):
+        """Return what makes a run of ``n_steps`` steps: the pair (x, n_steps)."""
+        if self.seen.makes_time:
+            return x, n_steps
+        if not self.seen.time_in_x:
+            raise ValueError("the time axis comes neither with `x` nor from a layer of keras_snn")
+        return tree.map_structure(lambda array: array[:, :n_steps], x), None
+
+    def _answers(self, outputs):
+        return {n: ops.convert_to_numpy(self.after_first_steps(n, outputs[n])) for n in self.seen.classifiers}
+
+    def examples(self, x):
+        """Return a few samples' spike counts by layer, and outputs after the first k steps, by output."""
+        index, counts = np.arange(data.n_samples(x), dtype="int32"), {}
+
+        def record(layer, spikes):
+            spikes = ops.convert_to_numpy(spikes).astype("float64")
+            counts[unique(layer.name, counts)] = np.rint(spikes.reshape(*spikes.shape[:2], -1) * number(layer.dt))
+
+        outputs, _ = self.run(x, index, record=record, first_steps=self.seen.one_pass)
+        answers = self._answers(named(self.inspected, outputs))
+        if not self.seen.one_pass and len(self.seen.steps) > 1:
+            runs = [self.after(x, index, int(k)) for k in self.seen.steps]
+            answers = {name: np.stack([run[name] for run in runs], axis=1) for name in self.seen.classifiers}
+        return counts, answers if len(self.seen.steps) > 1 or self.seen.n_steps == 1 else {}
+
+    def on(self, x, start, stop, *, first=0):
+        """Return what ``call`` gives for ``x[start:stop]``, where ``x[0]`` has the index ``first``."""
+        index = np.arange(first + start, first + stop, dtype="int32")
+        batch = {"x": data.rows(x, start, stop), "index": index}
+        strategy = getattr(self, "distribute_strategy", None)  # TensorFlow's
+        if strategy is not None and strategy.num_replicas_in_sync > 1:
+            # predict_on_batch would give the whole batch to every replica.
+            return self.predict(batch, batch_size=stop - start, verbose=0)
+        return self.predict_on_batch(batch)
+
+
+def prober(model, x, *, dt, n_steps, seed, outputs=False):
+    """Return the ``Prober`` of these arguments, from the last call's if it was the same model; it has looked at x."""
+    kept = _kept(model, _settings(model, own_dt=dt is None))
+    key = (n_steps, seed, dt is None, outputs, tree.map_structure(lambda a: (a.shape[1:], str(a.dtype)), _hashable(x)))
+    if key not in kept:
+        made = Prober(model, n_steps=n_steps, own_dt=dt is None, seed=seed, outputs=outputs)
+        if dt is not None:
+            made.dt.assign(dt)
+        made.look(x)
+        made.compile(jit_compile="auto")
+        kept[key] = made
+    return kept[key]
+
+
+def shorter_prober(of, k):
+    """Return a ``Prober`` that answers as ``of`` does, after k steps and without counting spikes."""
+    model = of.inspected
+    kept = _kept(model, _settings(model, own_dt=of.dt is None))
+    key = (id(of), k)
+    if key not in kept:
+        n_steps = k if of.seen.makes_time else None
+        made = Prober(model, n_steps=n_steps, own_dt=of.dt is None, seed=of.seed, counts=False)
+        made.seen.kinds, made.seen.classifiers = of.seen.kinds, of.seen.classifiers
+        made.compile(jit_compile="auto")
+        kept[key] = made
+    return kept[key]
+
+
+# The compiled functions of the last model are kept for the next call with the same model: they take seconds to make.
+@functools.lru_cache(maxsize=1)
+def _kept(model, settings):
+    del model, settings
+    return {}
+
+
+def _settings(model, *, own_dt):
+    """Return what a compiled function takes for constant: another value of it needs another function."""
+    configs = []
+    for layer in model._flatten_layers():
+        if type(layer).__module__.startswith("keras_snn."):
+            config = layer.get_config()
+            config.pop("dt", None)
+            configs.append(repr(config))
+    return tuple(configs), tuple(layer._dt for layer in layers_with_dt(model)) if own_dt else None
+
+
+def _hashable(x):
+    return x if not tree.is_nested(x) else tuple(tree.flatten(x))
+
+
+@contextlib.contextmanager
+def left_as_it_was(model):
+    """Put back what the calls of a model change: its seeds, and the states of layers that keep one."""
+    if hasattr(model, "jax_state_sync"):  # in the middle of `fit`, JAX keeps the values of variables elsewhere
+        model.jax_state_sync()
+    stateful = (layer for layer in model._flatten_layers() if getattr(layer, "stateful", False))
+    states = [state for layer in stateful for state in tree.flatten(layer.states)]  # Keras does not count its RNNs' own
+    before = [(v, np.array(ops.convert_to_numpy(v))) for v in (*model.non_trainable_variables, *states)]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)
+
+
+def named(model, outputs):
+    """Return the outputs as a dict; the only output of a model has the name ""."""
+    if not tree.is_nested(outputs):
+        return {"": outputs}
+    if isinstance(outputs, dict):
+        return {str(name): tensor for name, tensor in outputs.items()}
+    names = getattr(model, "output_names", None) or []
+    flat = tree.flatten(outputs)
+    return dict(zip(names if len(names) == len(flat) else map(str, range(len(flat))), flat, strict=True))
+
+
+def unique(name, taken):
+    """Tell several calls of one layer apart."""
+    call = 1
+    while (unique := name if call == 1 else f"{name} (call {call})") in taken:
+        call += 1
+    return unique
+
+
+def number(dt):
+    """Return dt as a float."""
+    return float(ops.convert_to_numpy(ops.convert_to_tensor(dt)))
+
+
+def probabilities(outputs):
+    """Return ``outputs (..., classes)`` where they are probabilities, else their softmax."""
+    outputs = ops.cast(outputs, "float32")
+    total = ops.sum(outputs, axis=-1, keepdims=True)
+    already = ops.logical_and(ops.min(outputs, axis=-1, keepdims=True) >= 0, ops.abs(total - 1) < 1e-3)
+    return ops.where(already, outputs, ops.softmax(outputs, axis=-1))
+
+
+def _goes_on(layer):
+    """Tell whether a call of ``layer`` changes the next one; in a scope the stateful layers of this package do not."""
+    return getattr(layer, "stateful", False) and not isinstance(layer, SpikingLayer)
+
+
+def _kind(outputs):
+    """Tell the outputs of a classifier: "classes" (batch, classes), or "sequence" (batch, time, classes)."""
+    if len(outputs.shape) not in (2, 3) or outputs.shape[-1] < 2:
+        return "other"
+    return "classes" if len(outputs.shape) == 2 else "sequence"
+
+
+def _over_time(outputs, kind):
+    return ops.mean(outputs, axis=1) if kind == "sequence" else outputs
+
+
+def _expect_batch(n_samples):
+    def record(_, spikes):
+        if spikes.shape[0] != n_samples:
+            raise ValueError("a spiking layer comes after the end of another's time axis")
+
+    return record
+
+
+def _same(a, b):
+    # Sums in another order. A spike that a last bit moves to another step is far more than this, and leads to shorter
+    # runs where one pass would have done.
+    return np.allclose(a, b, rtol=1e-3, atol=1e-4 * max(1e-30, float(np.abs(b).max())))
+
+
+def _first_line(error):
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
+    return text if len(text) <= 160 else text[:157] + "..."
