@@ -4,6 +4,7 @@ import json
 import pathlib
 import platform
 import sys
+import tempfile
 
 import keras
 import numpy as np
@@ -36,7 +37,11 @@ class Record:
         )
         if self.resumed:
             self.data = before
-        self.save()
+        # What another run left stays until this one has something to put in its place.
+        if self.path.is_dir():
+            raise IsADirectoryError(f"{str(self.path)!r} is a folder; the results need a file of that name.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=self.folder).close()  # an error now, not after the first part
 
     @property
     def parts(self):

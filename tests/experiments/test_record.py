@@ -22,9 +22,9 @@ def content(folder):
 def test_every_part_is_saved_at_once(tmp_path):
     folder = tmp_path / "new" / "folder"
     results = Record(folder, CONFIG)
-    assert content(folder) == {"config": CONFIG, "versions": versions(), "parts": {}, "finished": False}
-    results.add("a", {"accuracy": 0.5})
-    assert content(folder)["parts"] == {"a": {"accuracy": 0.5}}
+    parts = {"a": {"accuracy": 0.5}}
+    results.add("a", parts["a"])
+    assert content(folder) == {"config": CONFIG, "versions": versions(), "parts": parts, "finished": False}
     results.add("b", {"accuracy": 0.75})
     assert content(folder)["parts"] == results.parts == {"a": {"accuracy": 0.5}, "b": {"accuracy": 0.75}}
     assert not content(folder)["finished"]
@@ -47,7 +47,10 @@ def test_a_finished_run_is_not_continued(tmp_path):
     first.finish()
     after = Record(tmp_path, CONFIG)
     assert not after.resumed
-    assert after.parts == content(tmp_path)["parts"] == {}
+    assert after.parts == {}
+    assert content(tmp_path)["finished"]  # until there is something new
+    after.add("b", 2)
+    assert content(tmp_path)["parts"] == {"b": 2}
 
 
 def test_another_configuration_is_not_continued(tmp_path):
@@ -55,6 +58,8 @@ def test_another_configuration_is_not_continued(tmp_path):
     after = Record(tmp_path, {**CONFIG, "seed": 1})
     assert not after.resumed
     assert after.parts == {}
+    assert content(tmp_path)["config"] == CONFIG
+    after.add("a", 2)
     assert content(tmp_path)["config"]["seed"] == 1
 
 
@@ -75,7 +80,8 @@ def test_a_broken_file_is_not_continued(tmp_path, text):
     (tmp_path / "results.json").write_bytes(text.encode(errors="surrogateescape"))
     after = Record(tmp_path, CONFIG)
     assert not after.resumed
-    assert content(tmp_path)["parts"] == after.parts == {}
+    after.add("b", 1)
+    assert content(tmp_path)["parts"] == after.parts == {"b": 1}
 
 
 def test_an_unwritable_folder_is_an_error_at_once(tmp_path):

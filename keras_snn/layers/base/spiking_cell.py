@@ -132,7 +132,10 @@ class _CellStep:
 
     def __init__(self, cell, training):
         self.cell = weakref.ref(cell)  # the engine remembers steps: it must not keep models alive
-        self.key = (id(cell), training)
+        plain = ((name, value) for name, value in vars(cell).items() if not name.startswith("_"))
+        # What the step takes for constants: a change of one makes another step of it.
+        constants = tuple((name, value) for name, value in plain if isinstance(value, (bool, int, float, str)))
+        self.key = (id(cell), training, constants)
         self.training = training
 
     def __eq__(self, other):

@@ -84,17 +84,23 @@ class _Walk:
         self.inputs = _structure(inputs)
         self.times = times
         self.results = None
+        self.rewinds = None
 
     def forward(self, flat, states):
         """Return the flat (outputs, final state); append to ``states`` the state before each step."""
         params, state, xs = tree.pack_sequence_as(self.inputs, list(flat))
-        joined = None
+        joined, self.rewinds = None, None
+        before = _generators(flat)
         for t in self.times:
             if states is not None:
                 states.append(state)
+            if self.rewinds:
+                self.rewinds.append(_generators(flat))
             x = tree.map_structure(lambda x: x[:, t], xs)  # noqa: B023
             if joined is None:
                 state, outputs = self._first_step(params, state, x)
+                if not all(map(torch.equal, before, _generators(flat))):
+                    self.rewinds = [before]  # a step that draws, as a cell with Dropout: it has to draw the same again
                 n = len(self.times)
                 joined = [y.new_empty((y.shape[0], n, *y.shape[1:])) for y in tree.flatten(outputs)]
             else:
@@ -122,10 +128,13 @@ class _Walk:
         needed[n_params : n_params + n_state] = map(is_float, flat[n_params : n_params + n_state])
         sources = [i for i, need in enumerate(needed) if need]
         d_inputs = [torch.zeros_like(leaf) if need else None for leaf, need in zip(flat, needed, strict=True)]
+        now = _generators(flat) if self.rewinds else None
 
         for i, t in reversed(list(enumerate(self.times))):
             state = states[i * n_state : (i + 1) * n_state]
             inputs = [leaf.detach() for leaf in (*params, *state, *(x[:, t] for x in xs))]
+            if self.rewinds:
+                _rewind(flat, self.rewinds[i])
             with torch.enable_grad():
                 for k in sources:
                     inputs[k].requires_grad_()
@@ -148,7 +157,22 @@ class _Walk:
                 else:
                     d_inputs[k][:, t] = grad
         d_inputs[n_params : n_params + n_state] = d_state
+        if now:
+            _rewind(flat, now)
         return [d if need else None for d, need in zip(d_inputs, needed, strict=True)]
+
+
+def _generators(flat):
+    """Return the states of the generators that PyTorch draws from where no other is given."""
+    devices = {leaf.device for leaf in flat if leaf.is_cuda}
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in sorted(devices, key=str))]
+
+
+def _rewind(flat, states):
+    devices = {leaf.device for leaf in flat if leaf.is_cuda}
+    torch.set_rng_state(states[0])
+    for device, state in zip(sorted(devices, key=str), states[1:], strict=True):
+        torch.cuda.set_rng_state(state, device)
 
 
 def _structure(nest):
