@@ -12,13 +12,27 @@ from keras_snn import callbacks, constraints, data, layers, ops, probe, regulari
 from keras_snn._version import __version__
 from keras_snn.config import default
 from keras_snn.inspector import inspect
-from keras_snn.layers import Alpha, Lowpass, Repeat, SpikingActivation, TimeFold, reset_states, set_dt
+from keras_snn.layers import (
+    Alpha,
+    AlphaCell,
+    Lowpass,
+    LowpassCell,
+    Repeat,
+    SpikingActivation,
+    SpikingActivationCell,
+    TimeFold,
+    reset_states,
+    set_dt,
+)
 
 __all__ = [
     "Alpha",
+    "AlphaCell",
     "Lowpass",
+    "LowpassCell",
     "Repeat",
     "SpikingActivation",
+    "SpikingActivationCell",
     "TimeFold",
     "__version__",
     "callbacks",

@@ -71,7 +71,8 @@ def test_names():
     for name in ("SpikingActivation", "Lowpass", "Alpha", "layers", "regularizers", "constraints", "callbacks"):
         assert hasattr(keras_snn, name)
     for name in ("SpikingActivation", "Lowpass", "Alpha"):
-        assert hasattr(layers, name) and hasattr(layers, f"{name}Cell")
+        assert hasattr(layers, name)
+        assert getattr(keras_snn, f"{name}Cell") is getattr(layers, f"{name}Cell")
     assert keras_snn.default.dt == 0.001
     assert layers.KerasSpikingCell is layers.SpikingCell
     assert layers.KerasSpikingLayer is layers.SpikingLayer

@@ -18,11 +18,22 @@ def lowpass(x, level, tau, dt, *, method="sequential"):
         tau: Tensor that broadcasts against ``(batch, ...)``, time constant in seconds.
         dt: Number or scalar tensor, seconds.
         method: "sequential" walks time with ``scan``; "parallel" makes log2(T) passes over the whole sequence: the
-            same values to rounding, fewer dependent steps, more work and memory. `benchmarks/` compares them: on a
-            CPU the sequential one wins at every size, and it is the default everywhere.
+            same values to rounding, fewer dependent steps, more work and memory. On a CPU the sequential one wins at
+            every size, and it is the default everywhere; no GPU or TPU was at hand to measure.
 
     Returns:
         Pair of the outputs ``(batch, time, ...)`` and the last level ``(batch, ...)``.
+
+    References: the two methods' milliseconds, forward and backward under XLA on two x86 cores, from `benchmarks/`:
+
+    ==================  =====================  ==========  ========
+    filter              batch x time x units   sequential  parallel
+    ==================  =====================  ==========  ========
+    ``lowpass``         32 x 1000 x 128        20          178
+    ``lowpass``         32 x 100 x 1024        11          146
+    ``alpha``           32 x 1000 x 128        28          586
+    ``alpha``           32 x 100 x 1024        23          498
+    ==================  =====================  ==========  ========
     """
     r = _steps_per_tau(tau, dt)
     if _is_parallel(method):
