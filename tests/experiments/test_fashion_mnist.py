@@ -30,7 +30,6 @@ def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment.data, "load", lambda name: tiny())
-        patch.setattr(sweep, "MOST_STEPS", 1)
         return run(preset="quick", epochs=1, only=RUN, out=out, verbose=False), out
 
 

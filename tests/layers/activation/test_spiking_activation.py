@@ -161,7 +161,7 @@ def test_the_backward_pass_does_no_step_again(monkeypatch):
         return call
 
     monkeypatch.setattr(spiking, "_fire", counted("fire", spiking._fire))
-    monkeypatch.setattr(filters, "_linear_step", counted("linear", filters._linear_step))
+    monkeypatch.setattr(filters, "_lowpass_step", counted("linear", filters._lowpass_step))
     x = normal(2, 6, 3, scale=100)
     for name, layer in (("fire", SpikingActivation("relu", seed=0)), ("linear", Lowpass(0.1))):
         forward, backward = count_calls(calls, name, layer, x)
