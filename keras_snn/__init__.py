@@ -8,9 +8,10 @@ except ImportError as error:
         "pip install keras_snn[tensorflow], keras_snn[jax] or keras_snn[torch], and name it in KERAS_BACKEND."
     ) from error
 
-from keras_snn import callbacks, constraints, data, layers, ops, probe, regularizers
+from keras_snn import callbacks, constraints, data, energy, layers, ops, probe, regularizers
 from keras_snn._version import __version__
 from keras_snn.config import default
+from keras_snn.energy import ModelEnergy
 from keras_snn.inspector import inspect
 from keras_snn.layers import (
     Alpha,
@@ -30,6 +31,7 @@ __all__ = [
     "AlphaCell",
     "Lowpass",
     "LowpassCell",
+    "ModelEnergy",
     "Repeat",
     "SpikingActivation",
     "SpikingActivationCell",
@@ -39,6 +41,7 @@ __all__ = [
     "constraints",
     "data",
     "default",
+    "energy",
     "inspect",
     "layers",
     "ops",

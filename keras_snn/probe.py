@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from keras_snn.ops.random import uniform_by_index
 
@@ -43,7 +44,8 @@ def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0, firs
     Args:
         dt: Number or scalar tensor, seconds. None leaves each layer its own.
         n_steps: Integer, number of steps that ``Repeat`` and the encoders make. None leaves each its own.
-        record: Callable ``(layer, spikes)``, called with the spikes ``(batch, time, ...)`` of each spiking layer.
+        record: Callable ``(layer, spikes)``, called with the spikes ``(batch, time, ...)`` of each spiking layer. What
+            it returns, unless None, goes on in their place.
         sample_index: Integer tensor ``(batch,)``, the place of each sample in the data. Initial voltages are then drawn
             by it, so that no figure depends on the batch size.
         seed: Integer, for those draws.
@@ -80,9 +82,81 @@ def draws_by_index():
 
 
 def record(layer, spikes):
-    """Hand the spikes ``(batch, time, ...)`` of ``layer`` to the open scope, if it wants them."""
-    if current() is not None and current().record is not None:
-        current().record(layer, spikes)
+    """Hand the spikes ``(batch, time, ...)`` of ``layer`` to the open scope, if it wants them.
+
+    Returns:
+        The spikes, or what the scope puts in their place.
+    """
+    if current() is None or current().record is None:
+        return spikes
+    instead = current().record(layer, spikes)
+    return spikes if instead is None else instead
+
+
+@contextlib.contextmanager
+def calls(model, record):
+    """Tell of every call of a layer inside ``model``, at any depth, while the block runs.
+
+    Models, wrappers such as ``TimeFold`` and a user's layers that hold others are looked into, not told of.
+
+    Args:
+        model: A built Keras model.
+        record: Callable ``(name, layer, inputs, outputs)``; the name tells several calls of one layer apart.
+    """
+    names, watched = {}, _leaves(model, {})
+
+    def watch(layer, call):
+        def watched_call(*args, **kwargs):
+            outputs = call(*args, **kwargs)
+            name = unique(layer.name, names)
+            names[name] = layer
+            record(name, layer, args[0] if args else next(iter(kwargs.values())), outputs)
+            return outputs
+
+        return watched_call
+
+    for layer in watched:
+        layer.call = watch(layer, layer.call)  # on the instance, in front of the method of its class
+    try:
+        yield
+    finally:
+        for layer in watched:
+            del layer.call
+
+
+def _leaves(layer, found):
+    parts = list(layer._flatten_layers(include_self=False, recursive=False))
+    ours_or_keras = type(layer).__module__.partition(".")[0] in ("keras", "keras_snn")
+    wraps = isinstance(layer, (keras.Model, keras.layers.Wrapper)) or not ours_or_keras
+    if parts and wraps:
+        for part in parts:
+            _leaves(part, found)
+    else:
+        found[layer] = None
+    return found
+
+
+@contextlib.contextmanager
+def left_as_it_was(model):
+    """Put back what the calls of a model change: its seeds, and the states of layers that keep one."""
+    if hasattr(model, "jax_state_sync"):  # in the middle of `fit`, JAX keeps the values of variables elsewhere
+        model.jax_state_sync()
+    stateful = (layer for layer in model._flatten_layers() if getattr(layer, "stateful", False))
+    states = [state for layer in stateful for state in tree.flatten(layer.states)]  # Keras does not count its RNNs' own
+    before = [(v, np.array(ops.convert_to_numpy(v))) for v in (*model.non_trainable_variables, *states)]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)
+
+
+def unique(name, taken):
+    """Tell several calls of one layer apart."""
+    call = 1
+    while (unique := name if call == 1 else f"{name} (call {call})") in taken:
+        call += 1
+    return unique
 
 
 def initial_uniform(shape, dtype):

@@ -116,7 +116,7 @@ class SpikingLayer(HasTimeStep):
             for variable, value in zip(self.states, states, strict=True):
                 variable.assign(value)
         if self.emits_spikes:
-            probe.record(self, outputs)
+            outputs = probe.record(self, outputs)
         if self.return_sequences:
             outputs = self._swap_if_time_major(outputs)
         else:
