@@ -82,6 +82,7 @@ def build(network, *, tiled=False):
         "spiking": [spiking, TemporalAveragePooling()],
         "aware": [spiking, TemporalAveragePooling()],
         "filtered": [spiking, Lowpass(0.1, dt=dt, return_sequences=False)],
+        "deep": [spiking, *_more_spiking_layers(3, dt), TemporalAveragePooling()],
     }[network]
     if tiled:
         first = [keras.Input((N_STEPS, 28, 28)), layers.Reshape((N_STEPS, 784)), layers.Dense(128)]
@@ -92,6 +93,10 @@ def build(network, *, tiled=False):
     model = keras.Sequential([*first, *hidden, layers.Dense(10)])
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     return model
+
+
+def _more_spiking_layers(n, dt):
+    return [layer for _ in range(n) for layer in (layers.Dense(128), SpikingActivation("relu", dt=dt))]
 
 
 @functools.cache
@@ -111,30 +116,30 @@ def epoch(network, n_images, *, tiled=False):
 
 
 @functools.cache
-def inspected():
-    """Return the one network that is inspected and evaluated."""
-    return build("aware")
+def inspected(network="aware"):
+    """Return the one network of that name that is inspected and evaluated."""
+    return build(network)
 
 
-def evaluate(n_images, **options):
+def evaluate(n_images, network="aware", **options):
     """`model.evaluate`, warm."""
     images, labels = data(n_images)
 
     def run():
-        inspected().evaluate(images, labels, verbose=0, **options)
+        inspected(network).evaluate(images, labels, verbose=0, **options)
 
     run()
     return run
 
 
-def inspect(n_images, dt, **options):
+def inspect(n_images, dt, network="aware", **options):
     """`keras_snn.inspect`, warm."""
     from keras_snn import inspect
 
     images, labels = data(n_images)
 
     def run():
-        inspect(inspected(), images, labels, dt=dt, **options)
+        inspect(inspected(network), images, labels, dt=dt, **options)
 
     run()
     return run

@@ -214,7 +214,11 @@ def inspect(bench, n_images=10_000):
     """`inspect` at four dt against one `model.evaluate`; its memory for ten times the images."""
     dt = (0.001, 0.01, 0.1, 1.0)
     with bench.ours() as ours:
-        for sizes, options, bound in (("batches of 128", {"batch_size": 128}, 5), ("default batch sizes", {}, None)):
+        for sizes, options, bound in (
+            ("batches of 128", {"batch_size": 128}, 5),
+            ("default batch sizes", {}, None),
+            ("four spiking layers, batches of 128", {"batch_size": 128, "network": "deep"}, 5),
+        ):
             times = bench.interleave(
                 {
                     "inspect": (ours, {"case": "inspect", "n_images": n_images, "dt": dt, **options}),
