@@ -8,11 +8,11 @@ except ImportError as error:
         "pip install keras_snn[tensorflow], keras_snn[jax] or keras_snn[torch], and name it in KERAS_BACKEND."
     ) from error
 
-from keras_snn import callbacks, constraints, data, energy, layers, ops, probe, regularizers
+from keras_snn import activations, callbacks, constraints, data, energy, layers, ops, probe, regularizers
 from keras_snn._version import __version__
 from keras_snn.config import default
 from keras_snn.energy import ModelEnergy
-from keras_snn.inspector import inspect
+from keras_snn.inspector import find_dt, inspect
 from keras_snn.layers import (
     Alpha,
     AlphaCell,
@@ -37,11 +37,13 @@ __all__ = [
     "SpikingActivationCell",
     "TimeFold",
     "__version__",
+    "activations",
     "callbacks",
     "constraints",
     "data",
     "default",
     "energy",
+    "find_dt",
     "inspect",
     "layers",
     "ops",

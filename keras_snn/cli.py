@@ -1,12 +1,41 @@
 """The command ``keras-snn``."""
 
 import argparse
+import math
 import os
+import pathlib
 import sys
+import tempfile
+import zipfile
+
+_IMAGE_SETS = ("fashion_mnist", "mnist", "cifar10", "digits", "sample")
 
 
 def main(arguments=None):
     """Run the command line; return the exit code."""
+    options = _parser().parse_args(arguments)
+
+    from keras_snn import experiments
+
+    if options.command == "list":
+        for name, text in experiments.EXPERIMENTS.items():
+            print(f"{name:16} {text}")
+        return 0
+    try:
+        if options.command == "inspect":
+            _inspect(options)
+        else:
+            _run(experiments, options)
+    except KeyboardInterrupt as interrupt:
+        print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
+        return 130
+    except (ImportError, OSError, ValueError) as error:
+        print(f"keras-snn: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser():
     parser = argparse.ArgumentParser(prog="keras-snn", description="Spiking neural networks as Keras 3 layers.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="reproduce a published result")
@@ -21,16 +50,35 @@ def main(arguments=None):
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--epochs", type=int, help="default: the preset's")
     run.add_argument("--out", metavar="DIR", help="folder for the results (default: runs/NAME-PRESET)")
+
+    inspect = commands.add_parser(
+        "inspect",
+        help="ask a model in a .keras file how accurate it is and how much it spikes",
+        description="Print accuracy, firing rates, operations and energy of a model at each dt, and write report.json, "
+        "report.html (tables, plots, examples; open it in a browser) and sweep.png.",
+    )
+    inspect.add_argument("model", metavar="MODEL.keras", help="a model that was saved with model.save")
+    inspect.add_argument(
+        "--data",
+        required=True,
+        metavar="|".join(("PATH.npz", *_IMAGE_SETS)),
+        help="arrays x and, for accuracies, y in a file of numpy.savez; or the test images of a set (from KERAS_HOME, "
+        "or downloaded; `sample` is Fashion-MNIST's, inside this package). Images are scaled to [0, 1], as in the "
+        "experiments: pixels of a set, and arrays of uint8 in a file, by their largest possible value. Other arrays "
+        "in a file are taken as they are",
+    )
+    inspect.add_argument("--no-scale", action="store_true", help="leave pixels as they are stored, such as 0 to 255")
+    inspect.add_argument(
+        "--dt", type=float, nargs="+", metavar="SECONDS", help="time steps to try (default: every layer's own)"
+    )
+    inspect.add_argument("--n-steps", type=int, nargs="+", metavar="N", help="numbers of time steps (default: its own)")
+    inspect.add_argument("--samples", type=int, metavar="N", help="the first N samples only (default: all)")
+    inspect.add_argument("--batch-size", type=int, metavar="N", help="default: about 128")
+    inspect.add_argument("--seed", type=int, default=0, help="for the initial voltages (default: 0)")
+    inspect.add_argument("--out", metavar="DIR", help="folder for the files (default: runs/MODEL-report)")
+
     commands.add_parser("list", help="list the experiments")
-    options = parser.parse_args(arguments)
-
-    from keras_snn import experiments
-
-    if options.command == "list":
-        for name, text in experiments.EXPERIMENTS.items():
-            print(f"{name:16} {text}")
-        return 0
-    return _run(experiments, options)
+    return parser
 
 
 def _run(experiments, options):
@@ -40,9 +88,101 @@ def _run(experiments, options):
             preset=options.preset, data_name=options.data, seed=options.seed, epochs=options.epochs, out=out
         )
     except KeyboardInterrupt:
-        print(f"\nInterrupted. What was finished is in {out}; the same command goes on from there.", file=sys.stderr)
-        return 130
-    except (ImportError, OSError, ValueError) as error:
-        print(f"keras-snn: {error}", file=sys.stderr)
-        return 1
-    return 0
+        raise KeyboardInterrupt(f"What was finished is in {out}; the same command goes on from there.") from None
+
+
+def _inspect(options):
+    from keras_snn.files import write_text
+
+    path = pathlib.Path(options.model)
+    out = pathlib.Path(options.out or os.path.join("runs", f"{path.stem}-report"))
+    files = [out / name for name in ("report.json", "report.html", "sweep.png")]
+    model = _model(path)
+    _check_folder(out, files)
+    x, y, class_names = _data(options)
+    _check_shape(model, x, options.data)
+    try:
+        report = _with_progress(model, x, y, options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("No report was written.") from None
+    print(f"{report}\n")
+    as_json, as_html, picture = files
+    report.save(as_json)
+    write_text(as_html, report.to_html(title=path.name, class_names=class_names))
+    report.save(picture)
+    print(f"Written to {out}: {', '.join(file.name for file in files)}.")
+
+
+def _model(path):
+    import keras
+
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (TypeError, KeyError, zipfile.BadZipFile) as error:  # what Keras raises for a class it does not know
+        raise ValueError(f"{str(path)!r} cannot be loaded as a Keras model: {error}") from error
+
+
+def _check_folder(out, files):
+    for file in files:
+        if file.is_dir():
+            raise IsADirectoryError(f"{str(file)!r} is a folder; the report needs a file of that name.")
+    out.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=out).close()  # an error now, not after minutes
+
+
+def _data(options):
+    """Return the inputs, the labels or None, and the names of the classes or None."""
+    import numpy as np
+
+    from keras_snn import data
+
+    scale, n = not options.no_scale, options.samples
+    if n is not None and n < 1:
+        raise ValueError(f"--samples has to be at least 1; got {n}.")
+    if options.data in _IMAGE_SETS:
+        name = "fashion_mnist_sample" if options.data == "sample" else options.data
+        _, (x, y) = data.load(name)
+        if not scale:
+            x = np.rint(x * (16 if name == "digits" else 255))
+        return x[:n], y[:n], data.class_names(name)
+    path = pathlib.Path(options.data)
+    if not path.is_file():
+        raise FileNotFoundError(f"--data has to be one of {', '.join(_IMAGE_SETS)}, or a file; got {options.data!r}.")
+    try:
+        with np.load(path) as arrays:
+            x, y = arrays["x"], arrays.get("y")
+    except (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{options.data!r} has to be a file of numpy.savez(path, x=..., y=...) with arrays of numbers ({error})."
+        ) from error
+    if scale and x.dtype == np.uint8:
+        x = np.divide(x, 255, dtype=np.float32)
+    return x[:n], None if y is None else y[:n], None
+
+
+def _check_shape(model, x, name):
+    shapes = [tuple(of.shape[1:]) for of in model.inputs or []]
+    # Keras itself adds or drops an axis of size 1.
+    if len(shapes) == 1 and None not in shapes[0] and math.prod(shapes[0]) != math.prod(x.shape[1:]):
+        raise ValueError(f"The model takes inputs of the shape {shapes[0]}; those of --data {name} are {x.shape[1:]}.")
+
+
+def _with_progress(model, x, y, options):
+    """Return the report, of which the settings are inspected one after the other; tell of each."""
+    from keras_snn.inspector import Report, inspect
+
+    # The largest dt first, as `inspect` itself has its first look at the model.
+    dts = [None] if options.dt is None else sorted(options.dt, reverse=True)
+    settings = [(dt, n_steps) for n_steps in options.n_steps or [None] for dt in dts]
+    found = {}
+    for i, (dt, n_steps) in enumerate(settings, start=1):
+        what = "each layer's own dt" if dt is None else f"dt = {dt:g} s"
+        what += "" if n_steps is None else f", {n_steps} steps"
+        print(f"[{i}/{len(settings)}] {len(x):,} samples, {what} ...", file=sys.stderr)
+        (found[dt, n_steps],) = inspect(
+            model, x, y, dt=dt, n_steps=n_steps, batch_size=options.batch_size, seed=options.seed
+        )
+    in_order = [(dt, n_steps) for n_steps in options.n_steps or [None] for dt in options.dt or [None]]
+    return Report([found[setting] for setting in in_order], len(x))

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import keras_snn
-from keras_snn import experiments
+from keras_snn import data, experiments, inspector
 from keras_snn.cli import main
 from keras_snn.experiments import fashion_mnist
 
@@ -69,7 +70,9 @@ def test_an_error_is_one_line_and_the_code_1(runs, capsys, error):
 
 def test_an_unknown_experiment_is_an_error_that_names_those_there_are(capsys):
     assert main(["run", "fashion"]) == 1
-    assert capsys.readouterr().err == "keras-snn: There is no experiment 'fashion'; there are: fashion-mnist.\n"
+    assert capsys.readouterr().err == (
+        f"keras-snn: There is no experiment 'fashion'; there are: {', '.join(experiments.EXPERIMENTS)}.\n"
+    )
 
 
 def test_an_unwritable_folder_is_an_error_before_the_training(tmp_path, capsys):
@@ -113,6 +116,181 @@ def test_help_of_run_names_its_options(capsys):
     text = capsys.readouterr().out
     for option in ("--preset", "--data", "--seed", "--epochs", "--out", "KERAS_HOME"):
         assert option in text
+
+
+# inspect
+
+
+def tiny(*, shape=(28, 28), spiking=True):
+    hidden = [keras_snn.Repeat(4), keras_snn.SpikingActivation("relu", dt=0.25, name="hidden")] if spiking else []
+    average = [keras_snn.layers.TemporalAveragePooling()] if spiking else []
+    layers = [keras.layers.Flatten(), keras.layers.Dense(5), *hidden, *average, keras.layers.Dense(10)]
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """Give the model in the file tiny.keras of the current folder."""
+    monkeypatch.chdir(tmp_path)
+    model = tiny()
+    model.save("tiny.keras")
+    return model
+
+
+def arrays(path="data.npz", **others):
+    rng = np.random.default_rng(0)
+    given = {"x": rng.integers(0, 256, (12, 28, 28), "uint8"), "y": np.arange(12) % 10, **others}
+    np.savez(path, **{name: value for name, value in given.items() if value is not None})
+    return given["x"], given["y"]
+
+
+def figures(report):
+    """Return a report without the last digits, in which a loaded model's own graph may differ."""
+    return [(of.dt, of.n_steps, of.accuracy, of.layers["hidden"].histogram) for of in report]
+
+
+def test_inspect_prints_both_tables_and_writes_three_files(saved, capsys):
+    arguments = ["--data", "sample", "--dt", "0.25", "1", "--n-steps", "2", "3", "--samples", "20", "--out", "a/report"]
+    assert main(["inspect", "tiny.keras", *arguments]) == 0
+    _, (x, y) = data.load("fashion_mnist_sample")
+    wanted = inspector.inspect(saved, x[:20], y[:20], dt=[0.25, 1], n_steps=[2, 3])
+    written = inspector.Report.load("a/report/report.json")
+    assert figures(written) == figures(wanted)
+    np.testing.assert_allclose(written[1, 3].examples.x, x[:4], rtol=6e-6)  # six digits
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"{written}\n\n")
+    assert captured.out.endswith("Written to a/report: report.json, report.html, sweep.png.\n".replace("/", os.sep))
+    assert [line for line in captured.err.splitlines() if line.startswith("[")] == [
+        "[1/4] 20 samples, dt = 1 s, 2 steps ...",
+        "[2/4] 20 samples, dt = 0.25 s, 2 steps ...",
+        "[3/4] 20 samples, dt = 1 s, 3 steps ...",
+        "[4/4] 20 samples, dt = 0.25 s, 3 steps ...",
+    ]
+    assert sorted(os.listdir("a/report")) == ["report.html", "report.json", "sweep.png"]
+    page = Path("a/report/report.html").read_text(encoding="utf-8")
+    assert "<h1>tiny.keras</h1>" in page
+    assert "Ankle boot" in page
+    assert Path("a/report/sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspect_with_own_dt_and_arrays_of_a_file(saved):
+    x, y = arrays()
+    assert main(["inspect", "tiny.keras", "--data", "data.npz"]) == 0
+    written = inspector.Report.load("runs/tiny-report/report.json")
+    assert figures(written) == figures(inspector.inspect(saved, (x / 255).astype("float32"), y))
+    assert written[None].layers["hidden"].dt == 0.25
+
+
+def test_pixels_are_scaled_unless_told_not_to(saved):
+    x, _ = arrays(y=None)
+    assert (
+        main(["inspect", "tiny.keras", "--data", "data.npz", "--out", "scaled", "--seed", "3", "--batch-size", "5"])
+        == 0
+    )
+    assert main(["inspect", "tiny.keras", "--data", "data.npz", "--out", "raw", "--no-scale"]) == 0
+    assert main(["inspect", "tiny.keras", "--data", "sample", "--out", "set", "--no-scale", "--samples", "8"]) == 0
+    scaled, raw, of_set = (inspector.Report.load(f"{name}/report.json")[None] for name in ("scaled", "raw", "set"))
+    assert raw.accuracy is None
+    assert raw.examples.x.dtype == "uint8"
+    assert raw.examples.x.tolist() == x[:4].tolist()
+    np.testing.assert_allclose(scaled.examples.x, x[:4] / 255, rtol=6e-6)  # six digits
+    assert of_set.examples.x.max() == 255
+    arrays(x=(x / 128).astype("float32"))
+    assert main(["inspect", "tiny.keras", "--data", "data.npz", "--out", "floats"]) == 0
+    floats = inspector.Report.load("floats/report.json")[None].examples.x
+    np.testing.assert_allclose(floats, x[:4] / 128, rtol=6e-6)  # six digits
+
+
+def one_line(arguments, capsys):
+    """Return what the command says about its error; it made no report."""
+    assert main(["inspect", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    message = captured.err.splitlines()[-1]
+    assert message.startswith("keras-snn: ")
+    assert "Traceback" not in captured.err
+    assert not Path("runs/tiny-report/report.json").exists()
+    return message
+
+
+def test_what_is_missing_or_wrong_is_one_line_and_the_code_1(saved, capsys):
+    sample = ["--data", "sample", "--samples", "8"]
+    assert "no file 'none.keras'" in one_line(["none.keras", *sample], capsys)
+    Path("text.keras").write_text("no model")
+    assert "text.keras" in one_line(["text.keras", *sample], capsys)
+    assert "got 'none.npz'" in one_line(["tiny.keras", "--data", "none.npz"], capsys)
+    assert "got 'fashion'" in one_line(["tiny.keras", "--data", "fashion"], capsys)
+    Path("text.npz").write_text("no arrays")
+    assert "'text.npz' has to be a file of numpy.savez" in one_line(["tiny.keras", "--data", "text.npz"], capsys)
+    np.save("one.npy", np.zeros((3, 28, 28)))
+    assert "'one.npy' has to be a file of numpy.savez" in one_line(["tiny.keras", "--data", "one.npy"], capsys)
+    np.savez("other.npz", images=np.zeros((3, 28, 28)))
+    assert "'other.npz' has to be a file of numpy.savez" in one_line(["tiny.keras", "--data", "other.npz"], capsys)
+    arrays(x=np.zeros((3, 8, 8)))
+    message = one_line(["tiny.keras", "--data", "data.npz"], capsys)
+    assert "shape (28, 28); those of --data data.npz are (8, 8)" in message
+    arrays(y=np.arange(3))
+    assert "a label for each of the 12 samples" in one_line(["tiny.keras", "--data", "data.npz"], capsys)
+    assert "--samples has to be at least 1; got 0" in one_line(
+        ["tiny.keras", "--data", "sample", "--samples", "0"], capsys
+    )
+    assert "dt" in one_line(["tiny.keras", *sample, "--dt", "0"], capsys)
+    assert "n_steps" in one_line(["tiny.keras", *sample, "--n-steps", "0"], capsys)
+
+
+def test_a_model_that_does_not_spike_is_an_error_that_says_so(saved, capsys):
+    tiny(spiking=False).save("plain.keras")
+    assert "no spiking layer of keras_snn" in one_line(["plain.keras", "--data", "sample", "--samples", "8"], capsys)
+
+
+def test_a_model_of_unknown_classes_is_an_error_that_names_them(saved, capsys):
+    class Unheard(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    keras.Sequential([keras.Input((28, 28)), Unheard()]).save("custom.keras")
+    assert main(["inspect", "custom.keras", "--data", "sample"]) == 1
+    message = capsys.readouterr().err
+    assert "'custom.keras' cannot be loaded" in message
+    assert "Unheard" in message
+
+
+def test_inspect_needs_a_writable_folder_before_it_begins(saved, capsys, monkeypatch):
+    monkeypatch.setattr(inspector, "inspect", lambda *args, **kwargs: pytest.fail("it began"))
+    Path("file").write_text("no folder")
+    assert "file" in one_line(["tiny.keras", "--data", "sample", "--out", "file/report"], capsys)
+    Path("runs/tiny-report/report.html").mkdir(parents=True)
+    assert "report.html" in one_line(["tiny.keras", "--data", "sample"], capsys)
+
+
+def test_an_interrupted_inspection_is_the_code_130(saved, capsys, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inspector, "inspect", interrupt)
+    assert main(["inspect", "tiny.keras", "--data", "sample", "--samples", "8", "--out", "there"]) == 130
+    assert "Interrupted. No report was written." in capsys.readouterr().err
+    assert os.listdir("there") == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["inspect"], ["inspect", "m.keras"], ["inspect", "m.keras", "--data", "sample", "--dt", "small"]]
+)
+def test_a_wrong_command_line_of_inspect_is_the_code_2(capsys, arguments):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert "usage: keras-snn inspect" in capsys.readouterr().err
+
+
+def test_help_of_inspect_names_its_options_and_the_scale(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["inspect", "--help"])
+    assert exit_.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    options = ("--data", "--dt", "--n-steps", "--batch-size", "--samples", "--seed", "--out", "--no-scale")
+    for word in (*options, "scaled to [0, 1]", "PATH.npz"):
+        assert word in text
 
 
 def test_as_a_module():

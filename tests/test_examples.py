@@ -50,7 +50,12 @@ def namespace():
     x = np.linspace(0, 50, 40, dtype="float32").reshape(10, 4)
     names = {"keras": keras, "keras_snn": keras_snn, "ops": keras.ops, "np": np, "scan": keras_snn.ops.scan}
     y = np.arange(10) % 4
-    return {**names, "model": model, "x": x, "y": y, "x_test": x, "y_test": y}
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
+    spiking = keras_snn.SpikingActivation("relu", spiking_aware_training=False)
+    pooling = keras_snn.layers.TemporalAveragePooling()
+    spiking = keras.Sequential([keras.Input((4,)), keras_snn.Repeat(3), spiking, pooling])
+    names |= {"model": model, "spiking": spiking, "plain": plain, "x": x, "y": y}
+    return {**names, "x_test": x, "y_test": y, "x_val": x, "y_val": y}
 
 
 def test_there_are_examples():

@@ -1,6 +1,20 @@
 """Questions to a spiking model: how accurate, how many spikes, at which dt."""
 
-from keras_snn.inspector.report import DtReport, LayerReport, Rate, Report
+from keras_snn.inspector.comparison import Comparison
+from keras_snn.inspector.find_dt import DtSearch, find_dt
+from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report, Synapses
 from keras_snn.inspector.sweep import inspect
 
-__all__ = ["DtReport", "LayerReport", "Rate", "Report", "inspect"]
+__all__ = [
+    "Comparison",
+    "DtReport",
+    "DtSearch",
+    "Examples",
+    "Latency",
+    "LayerReport",
+    "Rate",
+    "Report",
+    "Synapses",
+    "find_dt",
+    "inspect",
+]

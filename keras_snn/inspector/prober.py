@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops, tree
 
 from keras_snn import probe
+from keras_snn.energy import connections, fan_out
 from keras_snn.inspector import inputs as data
 from keras_snn.layers.base import SpikingLayer
 from keras_snn.layers.base.time_step import layers_with_dt
@@ -39,20 +40,31 @@ class Prober(keras.Model):
         self.outputs = outputs
         self.dt = None if own_dt else keras.Variable(1.0, dtype="float32", trainable=False, name="dt")
         # In a namespace, where Keras does not take them for its own.
-        self.seen = SimpleNamespace(layers={}, one_pass=False, folded=(), why_not=None)
+        self.seen = SimpleNamespace(layers={}, one_pass=False, folded=(), why_not=None, synapses={})
 
     def call(self, inputs):
-        statistics = {}
+        statistics, events, dt = {}, {}, None
 
         def record(layer, spikes):
-            name = unique(layer.name, statistics)
+            nonlocal dt
+            dt = ops.cast(ops.convert_to_tensor(layer.dt), "float32")
+            name = probe.unique(layer.name, statistics)
             self.seen.layers[name] = (layer, tuple(spikes.shape[2:]))
             statistics[name] = summarise(spikes, layer.dt)
 
+        def watch(name, layer, x, outputs):
+            of_layer = self.seen.synapses.get(name)
+            if of_layer is not None and of_layer.spiking:
+                if of_layer.after_time and self.seen.one_pass:
+                    x = ops.reshape(x, (-1, len(self.seen.steps), *x.shape[1:]))[:, -1]
+                x = ops.reshape(x, (-1, *of_layer.fan_out.shape))
+                events[name] = ops.sum(ops.abs(ops.cast(x, "float32")) * dt, axis=0, keepdims=True)
+
         record = record if self.counts else None
-        outputs, _ = self.run(inputs["x"], inputs["index"], record=record, first_steps=self.seen.one_pass)
+        with probe.calls(self.inspected, watch) if self.counts else contextlib.nullcontext():
+            outputs, _ = self.run(inputs["x"], inputs["index"], record=record, first_steps=self.seen.one_pass)
         outputs = named(self.inspected, outputs)
-        results = {"answers": {}, "layers": statistics}
+        results = {"answers": {}, "layers": statistics, "events": events}
         if self.outputs:
             results["outputs"] = {name: self.after_first_steps(name, tensor)[:, -1] for name, tensor in outputs.items()}
         for name, tensor in outputs.items():
@@ -103,9 +115,10 @@ class Prober(keras.Model):
             raise ValueError(
                 f"The model {self.inspected.name!r} calls no spiking layer of keras_snn: nothing to count."
             )
+        seen.n_steps = max(spikes.shape[1] for _, spikes in layers)
+        self._find_synapses(x, index)
         outputs = named(self.inspected, outputs)
         seen.makes_time = scope.makes_time
-        seen.n_steps = max(spikes.shape[1] for _, spikes in layers)
         seen.kinds = {name: _kind(tensor) for name, tensor in outputs.items()}
         seen.classifiers = [name for name, kind in seen.kinds.items() if kind != "other"]
         seen.n_classes = {name: outputs[name].shape[-1] for name in seen.classifiers}
@@ -120,14 +133,18 @@ class Prober(keras.Model):
             return
         whole = {name: ops.convert_to_numpy(self.after_first_steps(name, outputs[name])) for name in seen.classifiers}
         try:
-            shorter = {k: self.after(x, index, k) for k in sorted({1, (seen.n_steps + 1) // 2, seen.n_steps - 1})}
+            shorter = {k: self.after(x, index, k) for k in sorted({1, (seen.n_steps + 1) // 2})}
         except Exception as error:  # in the words of its backend, or of the user's layer
             seen.why_not = f"the model takes {seen.n_steps} steps only ({_first_line(error)})"
             return
         seen.one_pass, steps = True, probe.steps_up_to(seen.n_steps)
         seen.steps = steps
         with contextlib.suppress(Exception):  # two poolings in a row, or a merge with what has no time: shorter runs
-            first, _ = self.run(x, index, record=_expect_batch(n_samples), first_steps=True)
+            rows = {}
+            with probe.calls(
+                self.inspected, lambda name, layer, x, _: rows.setdefault(name, tree.flatten(x)[0].shape[0])
+            ):
+                first, _ = self.run(x, index, record=_expect_batch(n_samples), first_steps=True)
             first = named(self.inspected, first)
             seen.folded = [name for name, tensor in first.items() if tensor.shape[0] == n_samples * len(steps)]
             first = self._answers(first)
@@ -135,10 +152,40 @@ class Prober(keras.Model):
             pairs = [(first[n][:, i], shorter[k][n]) for n in first for k, i in nearest.items() if steps[i] == k]
             pairs += [(first[name][:, -1], whole[name][:, 0]) for name in first]
             if all(a.shape == b.shape and _same(a, b) for a, b in pairs):
+                for name, of_layer in seen.synapses.items():
+                    of_layer.after_time = rows[name] == of_layer.rows * len(steps)
                 return
         seen.one_pass = False
         runs = np.geomspace(1, seen.n_steps, MOST_RUNS).round().astype(int)
         seen.steps = steps if len(steps) <= MOST_RUNS else np.unique(runs)
+
+    def _find_synapses(self, x, index):
+        """List the calls of layers with synapses, and tell those that spikes reach: there spikes change the inputs."""
+        seen, sums = self.seen, ({}, {})
+        for value, of_value in enumerate(sums):
+
+            def record(layer, spikes, value=value):
+                return ops.full_like(spikes, value / number(layer.dt))
+
+            def watch(name, layer, x, outputs, of_value=of_value):
+                x, shape = tree.flatten(x)[0], tuple(tree.flatten(outputs)[0].shape)
+                n_connections, fan = connections(layer, tuple(x.shape), shape), None
+                if n_connections is not None and (fan := fan_out(layer, tuple(x.shape))) is not None:
+                    of_value[name] = ops.convert_to_numpy(ops.sum(ops.abs(ops.cast(x, "float32"))))
+                    seen.synapses[name] = SimpleNamespace(
+                        fan_out=fan, connections=n_connections, rows=x.shape[0], shape=tuple(x.shape)
+                    )
+
+            with probe.calls(self.inspected, watch):
+                self.run(x, index, record=record)
+        n_samples = len(index)
+        for name, of_layer in seen.synapses.items():
+            of_layer.spiking = bool(sums[0][name] != sums[1][name])
+            in_batch = of_layer.rows == n_samples * seen.n_steps
+            as_axis = len(of_layer.shape) > 2 and of_layer.shape[1] == seen.n_steps and of_layer.rows == n_samples
+            of_layer.after_time = of_layer.spiking and not (in_batch or as_axis)  # a pass of first steps knows better
+            if as_axis and len(of_layer.shape) > of_layer.fan_out.ndim + 1:
+                of_layer.connections //= seen.n_steps
 
     def after(self, x, index, n_steps):
         """Return the classifiers' outputs, when given the first ``n_steps`` steps only, of a few samples."""
@@ -163,7 +210,7 @@ class Prober(keras.Model):
 
         def record(layer, spikes):
             spikes = ops.convert_to_numpy(spikes).astype("float64")
-            counts[unique(layer.name, counts)] = np.rint(spikes.reshape(*spikes.shape[:2], -1) * number(layer.dt))
+            counts[probe.unique(layer.name, counts)] = np.rint(spikes.reshape(*spikes.shape[:2], -1) * number(layer.dt))
 
         outputs, _ = self.run(x, index, record=record, first_steps=self.seen.one_pass)
         answers = self._answers(named(self.inspected, outputs))
@@ -233,21 +280,6 @@ def _hashable(x):
     return x if not tree.is_nested(x) else tuple(tree.flatten(x))
 
 
-@contextlib.contextmanager
-def left_as_it_was(model):
-    """Put back what the calls of a model change: its seeds, and the states of layers that keep one."""
-    if hasattr(model, "jax_state_sync"):  # in the middle of `fit`, JAX keeps the values of variables elsewhere
-        model.jax_state_sync()
-    stateful = (layer for layer in model._flatten_layers() if getattr(layer, "stateful", False))
-    states = [state for layer in stateful for state in tree.flatten(layer.states)]  # Keras does not count its RNNs' own
-    before = [(v, np.array(ops.convert_to_numpy(v))) for v in (*model.non_trainable_variables, *states)]
-    try:
-        yield
-    finally:
-        for variable, value in before:
-            variable.assign(value)
-
-
 def named(model, outputs):
     """Return the outputs as a dict; the only output of a model has the name ""."""
     if not tree.is_nested(outputs):
@@ -257,14 +289,6 @@ def named(model, outputs):
     names = getattr(model, "output_names", None) or []
     flat = tree.flatten(outputs)
     return dict(zip(names if len(names) == len(flat) else map(str, range(len(flat))), flat, strict=True))
-
-
-def unique(name, taken):
-    """Tell several calls of one layer apart."""
-    call = 1
-    while (unique := name if call == 1 else f"{name} (call {call})") in taken:
-        call += 1
-    return unique
 
 
 def number(dt):

@@ -5,9 +5,10 @@ import functools
 import keras
 import numpy as np
 
+from keras_snn import probe
 from keras_snn.inspector import inputs as data
-from keras_snn.inspector.prober import left_as_it_was, number, prober, shorter_prober
-from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
+from keras_snn.inspector.prober import number, prober, shorter_prober
+from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report, Synapses
 from keras_snn.layers.base.time_step import check_dt
 from keras_snn.ops.statistics import MOST_SPIKES
 
@@ -79,7 +80,7 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     results = []
     for steps in many_steps:
         cut = x
-        with left_as_it_was(model):
+        with probe.left_as_it_was(model):
             probing = prober(model, few(x), n_steps=None, **arguments)
             if steps is not None and probing.seen.makes_time:
                 probing = prober(model, few(x), n_steps=steps, **arguments)
@@ -88,7 +89,7 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
                 probing = prober(model, few(cut), n_steps=None, **arguments)
         right = _classes(labels, probing.seen, bool(metrics))
         for value in dts:
-            with left_as_it_was(model):
+            with probe.left_as_it_was(model):
                 result = _Sweep(probing, cut, labels, right, batch_size, metrics).at(value, min(examples, n_samples))
             results.append(result)
     return Report(results, n_samples)
@@ -109,7 +110,7 @@ class _Sweep:
         seen = self.prober.seen
         if dt is not None:
             self.prober.dt.assign(dt)
-        totals = {}
+        totals, events = {}, {}
         latency = {name: _Latency(seen.steps, self.right.get(name)) for name in seen.classifiers}
         for start in self.starts:
             stop = min(start + self.batch_size, self.n_samples)
@@ -122,6 +123,8 @@ class _Sweep:
                         "activation."
                     )
                 totals[name] = _joined(totals.get(name), row)
+            for name, row in batch["events"].items():
+                events[name] = events.get(name, 0) + row.astype("float64").sum(axis=0)
             answers = self._with_shorter_runs(batch["answers"], start, stop, dt)
             for name, answer in answers.items():
                 latency[name].add(answer, start, stop)
@@ -129,13 +132,14 @@ class _Sweep:
         layers = {name: self._layer_report(total, *seen.layers[name], dt) for name, total in totals.items()}
         latency = {name: one.result(self.n_samples) for name, one in latency.items()}
         few = self._examples(n_examples) if n_examples else None
-        accuracy = {name: one.accuracy[-1] for name, one in latency.items() if one.accuracy is not None}
+        accuracy = {name: float(one.accuracy[-1]) for name, one in latency.items() if one.accuracy is not None}
         return DtReport(
             dt,
             _only(accuracy),
             layers,
             few,
             n_steps=seen.n_steps,
+            synapses={name: self._synapses(of_layer, events.get(name)) for name, of_layer in seen.synapses.items()},
             latency=_only({name: one for name, one in latency.items() if len(one.steps) > 1}),
             metrics={name: number(metric.result()) for name, (_, metric) in self.metrics.items()},
             notes=(f"No answers after fewer steps: {seen.why_not}.",) if seen.why_not else (),
@@ -182,6 +186,15 @@ class _Sweep:
             n_steps=n_steps,
             dt=dt,
         )
+
+    def _synapses(self, of_layer, events):
+        n_events = n_operations = None
+        if events is not None:
+            # What comes after the end of the time axis has the mean over the steps, of which each is as long.
+            steps = self.prober.seen.n_steps if of_layer.after_time else 1
+            n_events = float(events.sum() * steps / self.n_samples)
+            n_operations = float((events * of_layer.fan_out).sum() * steps / self.n_samples)
+        return Synapses(n_events, n_operations, of_layer.connections)
 
     def _examples(self, n):
         few = data.rows(self.x, 0, n)

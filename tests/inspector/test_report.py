@@ -1,13 +1,15 @@
-"""The report as objects, table, dict and files; made by hand, without a model."""
+"""The report as objects, tables, dict and files; made by hand, without a model."""
 
+import html.parser
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
 
 from keras_snn.inspector import DtReport, LayerReport, Rate, Report
-from keras_snn.inspector.report import Examples
+from keras_snn.inspector.report import Examples, Latency, Synapses
 
 
 def layer(rate=(0.0, 2.5, 100.0), silent=0.25, saturated=0.0):
@@ -41,7 +43,6 @@ Not all is known."""
 
 def test_table():
     assert report().table() == TABLE
-    assert str(report()) == TABLE
 
 
 def test_table_without_labels_and_with_own_dt():
@@ -78,6 +79,7 @@ def test_dict_holds_plain_numbers():
         "dt": 0.25,
         "rate_hz": {"min": 0.0, "mean": 2.5, "max": 100.0},
         "rate_quantiles_hz": {"0.05": 0.25, "0.25": 1.25, "0.5": 2.5, "0.75": 3.75, "0.95": 4.75},
+        "rate_per_unit_hz": [0, 5],
         "spikes_per_step": layer().histogram,
         "temporal_sparsity": 75 / 80,
         "silent": 0.25,
@@ -93,7 +95,8 @@ def test_save_as_json(tmp_path):
     report().save(path)
     assert json.loads(path.read_text()) == report().to_dict()
     Report([], 0).save(str(path))
-    assert json.loads(path.read_text()) == {"n_samples": 0, "results": []}
+    empty = {"format": "keras_snn report", "version": 1, "n_samples": 0, "results": []}
+    assert json.loads(path.read_text()) == empty
 
 
 @pytest.mark.parametrize(("ending", "begin"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
@@ -106,12 +109,12 @@ def test_save_as_a_picture(tmp_path, ending, begin):
 
 @pytest.mark.parametrize("name", ["report.txt", "report", "json", "a.json/report"])
 def test_another_ending_is_an_error_that_names_ours(tmp_path, name):
-    with pytest.raises(ValueError, match=r"\.json, \.png or \.pdf; got '.*" + name):
+    with pytest.raises(ValueError, match=r"\.json, \.html, \.png or \.pdf; got '.*" + name):
         report().save(tmp_path / name)
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["report.json", "report.png"])
+@pytest.mark.parametrize("name", ["report.json", "report.png", "report.html"])
 def test_an_unwritable_folder_is_an_error(tmp_path, name):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OSError, match="file"):
@@ -139,3 +142,259 @@ def test_no_examples_is_an_error_that_says_so(tmp_path):
     with pytest.raises(ValueError, match="examples=4"):
         report()[1].plot(tmp_path / "examples.png")
     assert os.listdir(tmp_path) == []
+
+
+# Operations and energy
+
+SYNAPSES = {"first": Synapses(None, None, 1000), "second": Synapses(40.0, 400.0, 200)}
+
+
+def full(dt=0.01, n_steps=10, accuracy=0.75, mean=2.5, operations=400.0, examples=None, name="hidden"):
+    """Return a report of one result that has everything but examples."""
+    latency = Latency(np.array([1, 10]), np.array([0.5, accuracy]), np.array([0.25, 1 / 3]), {0.9: (0.5, 2.75)})
+    synapses = {**SYNAPSES, "second": Synapses(40.0, operations, 200)}
+    result = DtReport(
+        dt,
+        accuracy,
+        {name: layer((0.0, mean, 100.0))},
+        examples,
+        n_steps=n_steps,
+        latency=latency,
+        metrics={"loss": 0.125},
+        synapses=synapses,
+        notes=("A note.",),
+    )
+    return Report([result], 3)
+
+
+def test_energy_table():
+    # loihi: 27.1 pJ for each of 1000 + 400 operations, 81 pJ for each of 2 neurons x 10 steps: 39.56 nJ.
+    # spinnaker2: 1400 x 450 pJ + 20 x 2.19 nJ. cpu: (1000 + 200 + 2) x 8.6 nJ. gpu: the same x 0.3 nJ.
+    lines = full().energy_table().splitlines()
+    assert [cell.strip() for cell in lines[0].split("  ") if cell.strip()] == [
+        *("dt (s)", "steps", "synaptic ops", "plain MACs", "ratio"),
+        *("loihi (µJ)", "spinnaker2 (µJ)", "plain cpu (µJ)", "plain gpu (µJ)"),
+    ]
+    assert lines[2].split() == ["0.01", "10", "400", "200", "2", "0.0396", "0.674", "10.3", "0.361"]
+    assert max(map(len, lines)) <= 110
+    assert "estimated" in lines[3]
+
+
+def test_energy_table_of_what_is_unknown():
+    lines = Report([DtReport(None, None, {"hidden": layer()})], 3).energy_table().splitlines()
+    assert lines[2].split() == ["own"] + ["-"] * 8
+    no_spikes_reach = Report([DtReport(1.0, None, {"a": layer()}, synapses={"first": Synapses(None, None, 50)})], 3)
+    assert no_spikes_reach.energy_table().splitlines()[2].split()[2:5] == ["-", "-", "-"]
+
+
+def test_str_is_both_tables():
+    assert str(full()) == f"{full().table()}\n\n{full().energy_table()}"
+
+
+class Cells(html.parser.HTMLParser):
+    """The text of every cell, and the tags."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.cells, self.tags = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1] in ("td", "th"):
+            self.cells[-1] += data.strip("\n")
+
+
+def test_notebooks_show_both_tables_without_a_script():
+    found = Cells(full(name="<b>&amp;")._repr_html_())
+    assert found.tags.count("table") == 2
+    assert "script" not in found.tags
+    assert "b" not in found.tags
+    assert "<b>&amp;" in found.cells
+    for cell in ("0.01", "75.00%", "2.5", "25.00%", "ratio", "0.0396", "loihi (µJ)"):
+        assert cell in found.cells
+
+
+# From file to report
+
+
+def image_examples(x, y=None, outputs=None):
+    return Examples(x, y, {"hidden": np.array([[[0.0, 2.0], [1.0, 0.0]]])}, np.array([1, 2]), outputs)
+
+
+NESTS = {
+    "images": np.linspace(0, 1, 12, dtype="float32").reshape(1, 3, 4),
+    "uint8": np.arange(12, dtype="uint8").reshape(1, 3, 4),
+    "dict": {"a": np.ones((1, 2), "float16") / 3, "dtype": np.array([[7]])},
+    "list": [np.zeros((1, 2)), {"b": np.array(["a text"])}],
+}
+
+
+@pytest.mark.parametrize("x", NESTS.values(), ids=NESTS)
+def test_load_brings_everything_back(tmp_path, x):
+    few = image_examples(x, np.array([3]), np.array([[[0.1, 0.9], [1 / 3, 2 / 3]]], "float32"))
+    saved = full(examples=few)
+    saved.save(tmp_path / "r.json")
+    loaded = Report.load(tmp_path / "r.json")
+    assert loaded.to_dict() == saved.to_dict()
+    assert str(loaded) == str(saved)
+    assert (loaded.n_samples, loaded[0.01].notes, loaded[0.01].metrics) == (3, ("A note.",), {"loss": 0.125})
+    assert loaded[0.01].synapses == SYNAPSES
+    of_layer = loaded[0.01].layers["hidden"]
+    assert of_layer.per_unit.tolist() == [0, 5]
+    assert (of_layer.rate, of_layer.histogram) == (Rate(0.0, 2.5, 100.0), layer().histogram)
+    latency = loaded[0.01].latency
+    assert latency.early_exit == {0.9: (0.5, 2.75)}
+    assert (latency.accuracy.tolist(), latency.confidence.tolist()) == ([0.5, 0.75], [0.25, 1 / 3])
+    back = loaded[0.01].examples
+    assert back.y.tolist() == [3]
+    assert back.outputs.dtype == "float32"
+    np.testing.assert_allclose(back.outputs, few.outputs, rtol=6e-6)  # six digits: half of 1e-5 at 1.00000
+    np.testing.assert_array_equal(back.counts["hidden"], few.counts["hidden"])
+
+
+def test_inputs_keep_their_type(tmp_path):
+    for x in (NESTS["images"], NESTS["uint8"]):
+        full(examples=image_examples(x)).save(tmp_path / "r.json")
+        back = Report.load(tmp_path / "r.json")[0.01].examples.x
+        assert back.dtype == x.dtype
+        np.testing.assert_allclose(back, x, rtol=6e-6)  # six digits: half of 1e-5 at 1.00000
+    full(examples=image_examples(NESTS["dict"])).save(tmp_path / "r.json")
+    back = Report.load(tmp_path / "r.json")[0.01].examples.x
+    assert {name: (a.dtype.name, a.shape) for name, a in back.items()} == {
+        "a": ("float16", (1, 2)),
+        "dtype": ("int64", (1, 1)),
+    }
+
+
+def test_rates_of_units_come_back_in_their_shape():
+    per_unit = np.random.default_rng(0).random((2, 3, 4))
+    of_layer = LayerReport(Rate(0, 1, 2), per_unit, layer().histogram, 0.0, 0.0, 10, 0.1)
+    back = LayerReport.from_dict(json.loads(json.dumps(of_layer.to_dict())))
+    np.testing.assert_allclose(back.per_unit, per_unit, rtol=6e-6)  # six digits: half of 1e-5 at 1.00000
+    assert back.to_dict() == of_layer.to_dict()
+
+
+def test_several_outputs_come_back():
+    one = full()[0.01]
+    several = DtReport(
+        0.5, {"a": 0.25, "steps": 1.0}, one.layers, latency={"a": one.latency, "steps": one.latency}, n_steps=10
+    )
+    saved = Report([several], 7)
+    back = Report.from_dict(json.loads(json.dumps(saved.to_dict())))
+    assert back.to_dict() == saved.to_dict()
+    assert back[0.5].latency["steps"].steps.tolist() == [1, 10]
+    assert back.table() == saved.table()
+
+
+def test_a_report_without_examples_is_small(tmp_path):
+    full().save(tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text())["results"][0]["examples"] is None
+    assert (tmp_path / "r.json").stat().st_size < 2000
+
+
+def test_files_that_are_no_reports_are_errors_that_name_them(tmp_path):
+    path = tmp_path / "r.json"
+    full().save(path)
+    whole = path.read_text()
+    damaged = json.loads(whole)
+    del damaged["results"][0]["layers"]["hidden"]["silent"]
+    for text, why in (
+        (whole[: len(whole) // 2], "JSON|Expecting|Unterminated|delimiter"),
+        ("", "Expecting value"),
+        ("[1, 2]", "no report"),
+        ('{"results": []}', "no report"),
+        (whole.replace('"version":1', '"version":2'), "version 2.* newer keras_snn"),
+        (json.dumps(damaged), "damaged report .*silent"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=f"r.json.* cannot be read as a report.*({why})"):
+            Report.load(path)
+    path.write_bytes(b"\x89PNG\xff")
+    with pytest.raises(ValueError, match="r.json"):
+        Report.load(path)
+    with pytest.raises(OSError, match="nothing.json"):
+        Report.load(tmp_path / "nothing.json")
+
+
+def test_dataframe():
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    results = [*report().results, *full().results]
+    frame = Report(results, 3).to_dataframe()
+    assert frame["layer"].tolist() == ["hidden", "deep", "hidden", "deep", "hidden"]
+    assert frame["dt"].tolist() == [0.001, 0.001, 1.0, 1.0, 0.01]
+    assert frame["n_steps"].tolist() == [10] * 5
+    assert frame["accuracy"].tolist() == [0.875] * 4 + [0.75]
+    assert frame["rate_mean"].tolist() == [2.5, 20, 2.5, 2.5, 2.5]
+    assert frame["loss"].iloc[4] == 0.125
+    assert frame["energy_loihi"].iloc[4] == full()[0.01].energy("loihi")
+    assert frame["synaptic_operations"].isna().tolist() == [True] * 4 + [False]
+
+
+def test_dataframe_without_pandas_is_an_error_that_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        full().to_dataframe()
+
+
+# One report less another
+
+
+def test_differences():
+    mine, other = full(accuracy=0.75, mean=2.5, operations=400.0), full(accuracy=0.5, mean=4.0, operations=100.0)
+    (found,) = mine - other
+    assert (found.dt, found.n_steps, found.accuracy) == (0.01, 10, 0.25)
+    assert found.rates == {"hidden": -1.5}
+    assert found.synaptic_operations == 300
+    assert found.energy["loihi"] == pytest.approx(300 * 27.1e-12, rel=1e-9)  # a difference of two sums
+    assert found.energy["cpu"] == 0
+    comparison = mine.compare(other)
+    assert comparison[0.01] == found
+    line = comparison.table().splitlines()[2].split()
+    assert line == ["0.01", "10", "+25.00", "+300", "+0.00813", "+0.135", "+0", "+0", "hidden", "-1.5"]
+    assert json.loads(json.dumps(comparison.to_dict()))["results"][0]["accuracy"] == 0.25
+    assert "+25.00" in Cells(comparison._repr_html_()).cells
+    assert (other - mine)[0.01].rates == {"hidden": 1.5}
+
+
+def test_differences_are_those_of_what_both_have():
+    mine = Report([*full(0.01).results, *full(0.1).results], 3)
+    other = Report([*full(1.0).results, *full(np.float32(0.1), name="renamed").results], 3)
+    comparison = mine - other
+    assert [(of.dt, of.rates) for of in comparison] == [(0.1, {})]
+    assert comparison.notes == [
+        "Only in this report: (0.01, 10), 'hidden'.",
+        "Only in the other report: (1.0, 10), 'renamed'.",
+    ]
+    assert comparison.table().splitlines()[-2:] == comparison.notes
+    assert comparison.table().splitlines()[2].split()[-2:] == ["-", "-"]
+
+
+def test_differences_of_what_is_unknown():
+    unknown = Report([DtReport(0.01, None, {"hidden": layer()}, n_steps=10)], 3)
+    (found,) = full() - unknown
+    assert (found.accuracy, found.synaptic_operations, found.energy) == (None, None, {})
+    assert (full() - unknown).table().splitlines()[2].split() == ["0.01", "10", *["-"] * 6, "hidden", "+0"]
+
+
+def test_differences_of_several_outputs():
+    a, b = (
+        Report([DtReport(0.01, {"x": share, "y": 0.5}, {"hidden": layer()}, n_steps=10)], 3) for share in (0.75, 0.5)
+    )
+    assert (a - b)[0.01].accuracy == {"x": 0.25, "y": 0.0}
+    assert "x +25.00, y +0.00" in (a - b).table()
+
+
+def test_reports_with_nothing_in_common_are_an_error_that_names_what_they_have():
+    with pytest.raises(ValueError, match=r"\[\(0.01, 10\)\], the other \[\(0.1, 10\)\]"):
+        full(0.01).compare(full(0.1))
+    with pytest.raises(ValueError, match="in common"):
+        full(n_steps=10) - full(n_steps=20)
+    with pytest.raises(TypeError, match="Report; got dict"):
+        full().compare({})
+    with pytest.raises(TypeError, match="unsupported"):
+        full() - 1

@@ -1,0 +1,326 @@
+"""What the inspector finds at one dt, as objects and as what fits a JSON file."""
+
+from dataclasses import asdict, dataclass, field, fields, replace
+
+import numpy as np
+from keras import ops
+
+from keras_snn.energy.devices import DEVICES, device
+from keras_snn.files import replacing
+from keras_snn.inspector import plots
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Firing rates in Hz over all samples and units: a rate is one unit's spikes in one sample over its duration."""
+
+    min: float
+    mean: float
+    max: float
+
+
+@dataclass(frozen=True, eq=False)
+class LayerReport:
+    """The spikes of one layer (of one call of it, where a layer is called several times) at one dt.
+
+    Attributes:
+        rate: ``Rate``, Hz.
+        per_unit: Array of the units' mean rates, Hz, in the shape of one step.
+        histogram: Dict from "<0", "0", "1", ... ">=10" to the number of (sample, step, unit) triples with so many
+            spikes.
+        silent: Share of the units without a spike in all the data.
+        saturated: Share of the units with a spike at every step of all the data.
+        n_steps: Number of time steps.
+        dt: Time step in seconds, the layer's own where none was asked for.
+    """
+
+    rate: Rate
+    per_unit: np.ndarray
+    histogram: dict
+    silent: float
+    saturated: float
+    n_steps: int
+    dt: float | None = None
+
+    @property
+    def temporal_sparsity(self):
+        """Share of the (sample, step, unit) triples without a spike."""
+        return self.histogram["0"] / max(1, sum(self.histogram.values()))
+
+    def quantiles(self, q=(0.05, 0.25, 0.5, 0.75, 0.95)):
+        """Return the quantiles ``q`` of the units' mean rates: a dict to Hz."""
+        return dict(zip(q, np.quantile(self.per_unit, q).tolist(), strict=True))
+
+    def to_dict(self):
+        """Return what fits a JSON file; ``per_unit`` to six digits."""
+        per_unit = _numbers(self.per_unit)
+        quantiles = replace(self, per_unit=np.array(per_unit)).quantiles()  # of what a reader of the file has
+        return {
+            "dt": self.dt,
+            "rate_hz": asdict(self.rate),
+            "rate_quantiles_hz": {f"{q:g}": rate for q, rate in quantiles.items()},
+            "rate_per_unit_hz": per_unit,
+            "spikes_per_step": self.histogram,
+            "temporal_sparsity": self.temporal_sparsity,
+            "silent": self.silent,
+            "saturated": self.saturated,
+            "n_steps": self.n_steps,
+        }
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return the object of which ``to_dict`` gave ``values``."""
+        return cls(
+            rate=Rate(**values["rate_hz"]),
+            per_unit=np.array(values["rate_per_unit_hz"], "float64"),
+            histogram=dict(values["spikes_per_step"]),
+            **{name: values[name] for name in ("silent", "saturated", "n_steps", "dt")},
+        )
+
+
+@dataclass(frozen=True)
+class Synapses:
+    """What the synapses of one call of a layer do in one inference, on average over the samples.
+
+    Attributes:
+        spikes: Number of spikes that come in over all steps; averages of spikes, as pooling makes them, count by their
+            size. None for a layer that no spikes reach.
+        operations: Number of synaptic operations: each spike times its fan-out. None for a layer that no spikes reach.
+        connections: Number of multiply-accumulates of the layer in the plain network.
+    """
+
+    spikes: float | None
+    operations: float | None
+    connections: int
+
+
+@dataclass(frozen=True, eq=False)
+class Latency:
+    """What an output says when given the first k steps only.
+
+    Attributes:
+        steps: Array of the numbers of steps k.
+        accuracy: Array, the share of right answers after each k; None without labels.
+        confidence: Array, the mean of the largest probability after each k.
+        early_exit: Dict from a threshold to the pair (accuracy or None, mean number of steps used) of an inference that
+            stops as soon as the largest probability reaches the threshold.
+    """
+
+    steps: np.ndarray
+    accuracy: np.ndarray | None
+    confidence: np.ndarray
+    early_exit: dict
+
+    def to_dict(self):
+        """Return what fits a JSON file."""
+        return {
+            "steps": self.steps.tolist(),
+            "accuracy": None if self.accuracy is None else self.accuracy.tolist(),
+            "confidence": self.confidence.tolist(),
+            "early_exit": [
+                {"threshold": threshold, "accuracy": accuracy, "mean_steps": steps}
+                for threshold, (accuracy, steps) in self.early_exit.items()
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return the object of which ``to_dict`` gave ``values``."""
+        return cls(
+            steps=np.array(values["steps"]),
+            accuracy=None if values["accuracy"] is None else np.array(values["accuracy"]),
+            confidence=np.array(values["confidence"]),
+            early_exit={of["threshold"]: (of["accuracy"], of["mean_steps"]) for of in values["early_exit"]},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """The first few samples, kept whole for plots.
+
+    Attributes:
+        x: Their inputs.
+        y: Their labels, or None.
+        counts: Dict from layer name to an array ``(sample, time, units)`` of spikes in each step.
+        steps: Array of the numbers of steps k at which the model was asked.
+        outputs: Array ``(sample, len(steps), classes)``: the output when given the first k steps only; a dict of them
+            for several outputs. None for a model that is no classifier, or that takes one number of steps only.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None
+    counts: dict
+    steps: np.ndarray
+    outputs: np.ndarray | None
+
+    def to_dict(self):
+        """Return what fits a JSON file: lists, and beside them the dtype; numbers to six digits."""
+        return {of.name: _listed(getattr(self, of.name)) for of in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return the object of which ``to_dict`` gave ``values``."""
+        return cls(**{of.name: _arrays(values[of.name]) for of in fields(cls)})
+
+
+@dataclass(frozen=True, eq=False)
+class DtReport:
+    """The findings at one dt and one number of steps.
+
+    Attributes:
+        dt: Time step in seconds; None for every layer's own.
+        accuracy: Share of right answers, None without labels; a dict of them for several outputs.
+        layers: Dict from layer name to ``LayerReport``.
+        examples: ``Examples``, or None.
+        n_steps: Number of time steps.
+        latency: ``Latency``, None for a model that is no classifier or takes one number of steps only; a dict of them
+            for several outputs.
+        metrics: Dict from a metric's name to its value.
+        synapses: Dict from the name of a layer with synapses to ``Synapses``.
+        notes: What could not be found out, and why: a tuple of sentences.
+    """
+
+    dt: float | None
+    accuracy: float | None
+    layers: dict
+    examples: Examples | None = field(default=None, repr=False)
+    n_steps: int | None = None
+    latency: Latency | dict | None = None
+    metrics: dict = field(default_factory=dict)
+    synapses: dict = field(default_factory=dict)
+    notes: tuple = ()
+
+    def to_dict(self):
+        """Return what fits a JSON file."""
+        several = isinstance(self.latency, dict)
+        latency = {
+            name: one.to_dict() for name, one in (self.latency if several else {"": self.latency}).items() if one
+        }
+        return {
+            "dt": self.dt,
+            "n_steps": self.n_steps,
+            "accuracy": self.accuracy,
+            "metrics": self.metrics,
+            "layers": {name: layer.to_dict() for name, layer in self.layers.items()},
+            "synapses": {name: asdict(of) for name, of in self.synapses.items()},
+            "energy_j": {name: self.energy(name) for name in DEVICES} if self.synapses else {},
+            "latency": latency if several else latency.get(""),
+            "notes": list(self.notes),
+            "examples": None if self.examples is None else self.examples.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return the object of which ``to_dict`` gave ``values``."""
+        latency = values["latency"]
+        if latency is not None and isinstance(latency.get("steps"), list):
+            latency = Latency.from_dict(latency)
+        elif latency is not None:
+            latency = {name: Latency.from_dict(of_output) for name, of_output in latency.items()}
+        return cls(
+            layers={name: LayerReport.from_dict(layer) for name, layer in values["layers"].items()},
+            examples=None if values["examples"] is None else Examples.from_dict(values["examples"]),
+            latency=latency,
+            synapses={name: Synapses(**of) for name, of in values["synapses"].items()},
+            notes=tuple(values["notes"]),
+            **{name: values[name] for name in ("dt", "n_steps", "accuracy", "metrics")},
+        )
+
+    @property
+    def synaptic_operations(self):
+        """Number of synaptic operations of one inference, in the layers that spikes reach."""
+        return sum(of.operations for of in self.synapses.values() if of.operations is not None)
+
+    @property
+    def plain_operations(self):
+        """Number of multiply-accumulates of the same layers in the plain network."""
+        return sum(of.connections for of in self.synapses.values() if of.operations is not None)
+
+    def energy(self, name):
+        """Return the estimated energy of one inference in J on a device of ``keras_snn.energy.DEVICES``.
+
+        A spiking device pays for synaptic operations, for the update of every spiking neuron at every step, and once
+        for the multiply-accumulates of layers that no spikes reach. Any other runs the plain network.
+        """
+        on = device(name)
+        neurons = sum(layer.per_unit.size * (layer.n_steps if on.spiking else 1) for layer in self.layers.values())
+        spiking = [
+            of.operations if on.spiking else of.connections
+            for of in self.synapses.values()
+            if of.operations is not None
+        ]
+        still = [of.connections for of in self.synapses.values() if of.operations is None]
+        return on.energy_per_synop * (sum(spiking) + sum(still)) + on.energy_per_neuron * neurons
+
+    def plot(self, path=None, *, class_names=None):
+        """Draw the examples: input, spikes of each unit at each step, output over time. Return the figure."""
+        return finish(plots.examples(self, class_names=class_names), path)
+
+
+class Results:
+    """A sequence of results, each of one dt and one number of steps, that are looked up by them."""
+
+    def __init__(self, results):
+        self.results = list(results)
+
+    def __iter__(self):
+        return iter(self.results)
+
+    def __len__(self):
+        return len(self.results)
+
+    def __getitem__(self, key):
+        dt, n_steps = key if isinstance(key, tuple) else (key, None)
+        for result in self.results:
+            if n_steps in (None, result.n_steps) and same_dt(result.dt, dt):
+                return result
+        raise KeyError(f"no result for (dt, n_steps) = {dt, n_steps}; there are {self.settings()}")
+
+    def settings(self):
+        """Return the list of the pairs (dt, n_steps)."""
+        return [(result.dt, result.n_steps) for result in self.results]
+
+
+def same_dt(a, b):
+    """Tell whether two dt are the same but for the rounding of float32; None is one's own."""
+    return a == b or (None not in (a, b) and bool(np.isclose(a, b, rtol=1e-6, atol=0)))
+
+
+def finish(figure, path):
+    """Write a figure to ``path``, whole or not at all, unless that is None; return the figure."""
+    if path is not None:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150)
+    return figure
+
+
+def _listed(nest):
+    """Return a nest of arrays as one of dicts and lists, with a dict of dtype and values for each array."""
+    if nest is None:
+        return None
+    if isinstance(nest, dict):
+        return {str(name): _listed(part) for name, part in nest.items()}
+    if isinstance(nest, (list, tuple)):
+        return [_listed(part) for part in nest]
+    array = ops.convert_to_numpy(nest)
+    return {"dtype": "str" if array.dtype.kind == "U" else array.dtype.name, "values": _numbers(array)}
+
+
+def _arrays(listed):
+    if listed is None:
+        return None
+    if isinstance(listed, list):
+        return [_arrays(part) for part in listed]
+    if isinstance(listed.get("dtype"), str):
+        return np.array(listed["values"], listed["dtype"])
+    return {name: _arrays(part) for name, part in listed.items()}
+
+
+def _numbers(array):
+    """Return an array as nested lists: whole numbers as integers, other floats to six digits."""
+    if array.dtype.kind != "f":
+        return array.tolist()
+    array = array.astype("float64")
+    if np.all(np.abs(array) < 2**53) and np.all(array == np.rint(array)):
+        return array.astype("int64").tolist()
+    return np.array([float(f"{value:.6g}") for value in array.ravel().tolist()]).reshape(array.shape).tolist()

@@ -1,0 +1,93 @@
+"""The tables of a report: rows of strings, as text and as HTML."""
+
+import html
+
+#: The devices of the energy table: these run the spikes, those the plain network.
+SPIKING, PLAIN = ("loihi", "spinnaker2"), ("cpu", "gpu")
+
+ENERGY_NOTE = (
+    "For one inference, estimated. Synaptic operations, and multiply-accumulates (MACs) of the plain network: in the "
+    "layers that spikes reach. Energy: of all layers, without memory, transport and idle power."
+)
+
+
+def rates(results):
+    """Return a row for each dt and layer, below a header."""
+    rows = [("dt (s)", "steps", "accuracy", "layer", "rate min", "mean", "max (Hz)", "silent", "saturated")]
+    for result in results:
+        of_result = (or_dash(result.n_steps), _accuracy(result.accuracy))
+        for name, layer in result.layers.items():
+            first = f"{result.dt:g}" if result.dt is not None else f"own {or_dash(layer.dt)}"
+            three_rates = (f"{rate:.4g}" for rate in (layer.rate.min, layer.rate.mean, layer.rate.max))
+            shown = (first, *of_result) if name == next(iter(result.layers)) or result.dt is None else ("",) * 3
+            rows.append((*shown, name, *three_rates, percent(layer.silent), percent(layer.saturated)))
+    return rows
+
+
+def energies(results):
+    """Return a row for each dt and number of steps, below a header."""
+    on = (*(f"{name} (µJ)" for name in SPIKING), *(f"plain {name} (µJ)" for name in PLAIN))
+    rows = [("dt (s)", "steps", "synaptic ops", "plain MACs", "ratio", *on)]
+    for result in results:
+        joules = [result.energy(name) if result.synapses else None for name in (*SPIKING, *PLAIN)]
+        synops, plain = result.synaptic_operations, result.plain_operations
+        operations = (synops, plain, synops / plain) if plain else (None, None, None)
+        microjoules = [None if joule is None else 1e6 * joule for joule in joules]
+        rows.append((dt_label(result.dt), or_dash(result.n_steps), *map(amount, (*operations, *microjoules))))
+    return rows
+
+
+def as_text(rows):
+    """Return the lines of a table, every cell at the right of its column."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+
+
+def as_html(rows, caption, notes=()):
+    """Return a table, and the notes below it, as HTML."""
+    head, *body = [[html.escape(cell) for cell in row] for row in rows]
+    lines = ["<table>", f"<caption>{html.escape(caption)}</caption>"]
+    lines.append("<thead><tr>" + "".join(f'<th scope="col">{cell}</th>' for cell in head) + "</tr></thead>")
+    lines += ["<tbody>", *("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body)]
+    lines += ["</tbody>", "</table>", *(f"<p>{html.escape(note)}</p>" for note in notes)]
+    return "\n".join(lines)
+
+
+def notes(results):
+    """Return what the results could not find out, each note once."""
+    return list(dict.fromkeys(note for result in results for note in result.notes))
+
+
+def title(result):
+    """Return the dt and the number of steps in words."""
+    dt = "each layer's own dt" if result.dt is None else f"dt = {result.dt:g} s"
+    return dt if result.n_steps is None else f"{dt}, {result.n_steps} {'step' if result.n_steps == 1 else 'steps'}"
+
+
+def dt_label(dt):
+    """Return a dt in seconds as it stands in tables and at axes."""
+    return "own" if dt is None else f"{dt:g}"
+
+
+def or_dash(value):
+    """Return a number, or "-" for None."""
+    return "-" if value is None else f"{value:g}"
+
+
+def amount(value, sign=""):
+    """Return a number with three digits at least; "-" for None."""
+    if value is None:
+        return "-"
+    return f"{value:{sign},.0f}" if abs(value) >= 100 else f"{value:{sign}.3g}"
+
+
+def percent(share):
+    """Return a share in per cent, or "-" for None."""
+    return "-" if share is None else f"{100 * share:.2f}%"
+
+
+def _accuracy(accuracy):
+    if isinstance(accuracy, dict):
+        return ", ".join(f"{name} {percent(share)}" for name, share in accuracy.items())
+    return percent(accuracy)

@@ -1,0 +1,127 @@
+"""The search for dt, on models whose accuracy at each dt is known."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_snn
+from keras_snn import find_dt, inspect, layers
+
+N = 40
+
+
+def network(aware=False):
+    """Return a model that says the class of the largest input once its rates are fine enough, and images for it."""
+    spiking = layers.SpikingActivation("relu", spiking_aware_training=aware, name="s")
+    model = keras.Sequential([keras.Input((4,)), layers.Repeat(10), spiking, layers.TemporalAveragePooling()])
+    rng = np.random.default_rng(0)
+    x = rng.uniform(1, 60, size=(N, 4)).astype("float32")
+    return model, x, x.argmax(axis=1)
+
+
+def accuracies(model, x, y, dts):
+    return [inspect(model, x, y, dt=dt, examples=0)[dt].accuracy for dt in dts]
+
+
+def test_dt_goes_up_until_the_target_is_reached(capsys):
+    model, x, y = network()
+    known = accuracies(model, x, y, [0.001, 0.01, 0.1, 1.0])
+    assert known[0] < known[1] < known[2]  # a task for a search
+    search = find_dt(model, x, y, target=known[1])
+    assert [(one.dt, one.accuracy, one.reached) for one in search.tries] == [
+        (0.001, known[0], False),
+        (0.01, known[1], True),
+    ]
+    assert search.dt == 0.01
+    assert search.model is model
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split() == ["0.001", f"{100 * known[0]:.2f}%", "no"]
+    assert printed[1].split()[-2:] == ["<-", "chosen"]
+    assert search.table().splitlines()[-1] == f"target: {100 * known[1]:.2f}%"
+
+
+def test_the_tolerance_counts():
+    model, x, y = network()
+    known = accuracies(model, x, y, [0.001, 0.01])
+    search = find_dt(model, x, y, target=known[1], tolerance=known[1] - known[0], verbose=False)
+    assert (search.dt, len(search.tries)) == (0.001, 1)
+
+
+def test_a_target_that_is_never_reached():
+    model, x, _ = network()
+    wrong = np.zeros(N, int)
+    search = find_dt(model, x, wrong, target=1.0, verbose=False)
+    assert search.dt is None
+    assert search.model is None
+    assert [one.dt for one in search.tries] == pytest.approx([0.001, 0.01, 0.1, 1.0], rel=1e-12)
+
+
+@pytest.mark.parametrize(("factor", "stop", "n_tries"), [(10, 0.5, 3), (2, 0.008, 4), (3, 0.001, 1)])
+def test_the_dt_that_are_tried(factor, stop, n_tries):
+    model, x, _ = network()
+    search = find_dt(model, x, np.zeros(N, int), target=1.0, factor=factor, stop=stop, verbose=False)
+    expected = [0.001 * factor**k for k in range(n_tries)]
+    assert [one.dt for one in search.tries] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_plain_model_is_a_target():
+    model, x, y = network()
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
+    for labels in (y, np.eye(4)[y]):
+        assert find_dt(model, x, labels, target=plain, tolerance=1.0, verbose=False).target == 0.0
+        assert find_dt(model, x, labels, target=plain, stop=0.001, verbose=False).target == 1.0
+
+
+def test_bisection_narrows_the_interval():
+    model, x, y = network()
+    target = accuracies(model, x, y, [0.1])[0]
+    rough = find_dt(model, x, y, target=target, verbose=False)
+    fine = find_dt(model, x, y, target=target, bisect=3, verbose=False)
+    assert fine.tries[: len(rough.tries)] == rough.tries
+    low, high = rough.tries[-2].dt, rough.dt
+    for one in fine.tries[len(rough.tries) :]:
+        assert one.dt == pytest.approx(np.sqrt(low * high), rel=1e-12)
+        low, high = (low, one.dt) if one.reached else (one.dt, high)
+    assert fine.dt == high == min(one.dt for one in fine.tries if one.reached)
+
+
+def test_fit_is_called_for_every_dt():
+    models = {}
+
+    def fit(dt):
+        models[dt] = network(aware=True)[0]
+        return models[dt]
+
+    _, x, y = network()
+    search = find_dt(None, x, y, target=accuracies(network()[0], x, y, [0.01])[0], fit=fit, verbose=False)
+    assert list(models) == [0.001, 0.01] == [one.dt for one in search.tries]
+    assert search.model is models[0.01]
+
+
+def test_a_model_that_wants_training_is_pointed_out():
+    model, x, y = network(aware=True)
+    with pytest.warns(UserWarning, match="depend on dt.*give fit="):
+        find_dt(model, x, y, target=0.0, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        (r"`target` has to be an accuracy in \[0, 1\].*got 90", {"target": 90}),
+        ("`target`.*got nan", {"target": float("nan")}),
+        ("`factor`.*got 1", {"factor": 1}),
+        ("`tolerance`.*got -0.1", {"tolerance": -0.1}),
+        ("`stop` has to be `start` at least, 0.001 s; got 0.0001", {"stop": 0.0001}),
+        ("positive, finite", {"start": 0}),
+    ],
+)
+def test_bad_arguments_are_errors_that_say_so(message, arguments):
+    model, x, y = network()
+    with pytest.raises(ValueError, match=message):
+        find_dt(model, x, y, **{"target": 0.5, "verbose": False, **arguments})
+
+
+def test_the_model_keeps_its_dt():
+    model, x, y = network()
+    find_dt(model, x, y, target=1.0, verbose=False)
+    assert model.get_layer("s").dt == keras_snn.default.dt
