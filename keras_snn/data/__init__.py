@@ -1,5 +1,6 @@
 """Data sets as NumPy arrays."""
 
 from keras_snn.data.datasets import class_names, load
+from keras_snn.data.transforms import load_amat, random_background, rotate, turn
 
-__all__ = ["class_names", "load"]
+__all__ = ["class_names", "load", "load_amat", "random_background", "rotate", "turn"]
