@@ -5,6 +5,8 @@ import importlib
 #: The names that `keras-snn run` takes, with what each does.
 EXPERIMENTS = {
     "fashion-mnist": "Plain and spiking networks on Fashion-MNIST, swept over dt",
+    "ann-vs-snn-mnist": "A plain network and its spiking twin on clean, turned and noisy digits",
+    "clothing": "Raise dt until a spiking network on Fashion-MNIST is as good as the plain one",
 }
 
 

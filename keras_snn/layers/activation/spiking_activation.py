@@ -25,7 +25,8 @@ class SpikingActivationCell(SpikingCell):
         super().__init__(size, dt=dt, always_use_inference=spiking_aware_training, **kwargs)
         self.activation = keras.activations.get(activation)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator() if seed is None else None
+        # Named, so that a state_dict on PyTorch does not depend on what was made before.
+        self.seed_generator = keras.random.SeedGenerator(name="seed_generator") if seed is None else None
         self.spiking_aware_training = spiking_aware_training
 
     def call_sequence(self, inputs, states, training):

@@ -1,0 +1,97 @@
+"""The results beside the published ones, as a table and as pictures."""
+
+from keras_snn.experiments.ann_vs_snn_mnist.published import PUBLISHED
+from keras_snn.experiments.common import hertz, percent, text_table
+from keras_snn.files import replacing
+
+TITLES = {"clean": "clean", "rotated": "rotated", "background-random": "random background"}
+COLOURS = {"ann": "0.3", "snn": "C0", "aware": "C1"}
+CROSS = {"markersize": 9, "markeredgewidth": 2, "zorder": 3}
+
+
+def table(results):
+    """Return the text table of ``results``, the dict that ``run`` returns."""
+    header = ["network", "dt (s)", "train acc.", "published"]
+    for title in TITLES.values():
+        header += [title, "published"]
+    rows = []
+    for name, part in results["parts"].items():
+        theirs = PUBLISHED[name]
+        first = [name, percent(part["train_accuracy"]), percent(theirs["train_accuracy"])]
+        for dt in part["test"]["clean"]:
+            row = [first[0], dt, *first[1:]]
+            for test in TITLES:
+                published = theirs["test"][test].get(dt, {"accuracy": None})
+                row += [percent(of["accuracy"]) for of in (part["test"][test][dt], published)]
+            rates = [part["test"][test][dt]["rate_hz"] for test in TITLES]
+            rows.append([*row, "-" if name == "ann" else hertz([mean for _, mean, _ in rates])])
+            first = ["", "", ""]
+    config = results["config"]
+    digits = "the first 6,000 digits" if config["data"] == "sample" else "all 60,000 training digits"
+    return "\n".join(
+        [
+            f"MNIST, {digits}, {config['epochs']} epochs, seed {config['seed']}; test accuracies of three sets in per "
+            "cent, and mean firing rates on them",
+            *text_table([*header, "rates (Hz)"], rows),
+        ]
+    )
+
+
+def draw(results, folder):
+    """Write ``accuracy.png``: test accuracy against dt on every set, beside the published figures."""
+    from matplotlib.figure import Figure
+
+    parts = results["parts"]
+    dts = next((list(part["test"]["clean"]) for name, part in parts.items() if name != "ann"), [])
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
+    for axis, (test, title) in zip(axes, TITLES.items(), strict=True):
+        for name, part in parts.items():
+            colour = COLOURS[name]
+            accuracy = {dt: 100 * ours["accuracy"] for dt, ours in part["test"][test].items()}
+            if name == "ann":
+                axis.axhline(accuracy["-"], color=colour, linestyle="--", label=name)
+            else:
+                axis.plot(range(len(dts)), list(accuracy.values()), "o-", color=colour, label=name)
+            for dt, theirs in PUBLISHED[name]["test"][test].items():
+                if dt == "-":
+                    axis.axhline(100 * theirs["accuracy"], color=colour, linestyle=":", label=f"{name}, published")
+                else:
+                    axis.plot(dts.index(dt), 100 * theirs["accuracy"], "x", color=colour, **CROSS)
+        axis.set_xticks(range(len(dts)), dts)
+        axis.set(title=title, xlabel="dt (s)", ylim=(0, 102))
+        axis.spines[["top", "right"]].set_visible(False)
+    if "snn" in parts:
+        axes[0].plot([], [], "x", color=COLOURS["snn"], label="snn, published", **CROSS)
+    axes[0].set_ylabel("test accuracy (%)")
+    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+    with replacing(folder / "accuracy.png") as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def draw_confusion(results, folder):
+    """Write ``confusion.png``: on every set the confusion of the plain and the spiking network, at two dt."""
+    from matplotlib.figure import Figure
+
+    wanted = (("ann", "-"), ("snn", "0.01"), ("snn", "1"))
+    chosen = [(name, dt) for name, dt in wanted if name in results["parts"]]
+    if not chosen:
+        return
+    figure = Figure(figsize=(9, 3 * len(chosen)), layout="constrained")
+    axes = figure.subplots(len(chosen), len(TITLES), squeeze=False)
+    for row, (name, dt) in zip(axes, chosen, strict=True):
+        for axis, (test, title) in zip(row, TITLES.items(), strict=True):
+            of_test = results["parts"][name]["test"][test][dt]
+            shares = [[100 * n / max(1, sum(counts)) for n in counts] for counts in of_test["confusion"]]
+            image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+            at_dt = "" if dt == "-" else f", dt {dt} s"
+            axis.set_title(f"{name}{at_dt}, {title}: {100 * of_test['accuracy']:.1f} %", fontsize=8)
+            axis.set_xticks(range(10))
+            axis.set_yticks(range(10))
+            axis.tick_params(length=0, labelsize=8)
+        row[0].set_ylabel("digit")
+    for axis in axes[-1]:
+        axis.set_xlabel("answer")
+    figure.colorbar(image, ax=axes, label="share of the digit's images (%)", shrink=0.6, pad=0.02)
+    with replacing(folder / "confusion.png") as temporary:
+        figure.savefig(temporary, dpi=150)

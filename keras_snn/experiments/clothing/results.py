@@ -1,0 +1,61 @@
+"""The results beside the published ones, as a table and as a picture."""
+
+from keras_snn.experiments.clothing.published import PUBLISHED
+from keras_snn.experiments.common import hertz, percent, text_table
+from keras_snn.files import replacing
+
+SETS = ("train", "validation", "test")
+
+
+def table(results):
+    """Return the text table of ``results``, the dict that ``run`` returns."""
+    rows = []
+    for name, part in results["parts"].items():
+        shown = name
+        for dt, ours in part["dt"].items():
+            theirs = PUBLISHED[name]["dt"][dt]
+            chosen = part.get("chosen_dt") is not None and f"{part['chosen_dt']:g}" == dt
+            accuracies = [percent(ours["accuracy"][of]) for of in SETS]
+            rates = [hertz(of["rate_hz"]) for of in (ours, theirs)]
+            rows.append([shown, dt + " *" * chosen, *accuracies, percent(theirs["accuracy"]), *rates])
+            shown = ""
+    config = results["config"]
+    images = "the embedded sample" if config["data"] == "sample" else "60,000 training images"
+    header = ["network", "dt (s)", *SETS, "published", "mean/max (Hz)", "published"]
+    return "\n".join(
+        [
+            f"Fashion-MNIST, {images}, of which one in {config['held_back']} is held back for validation, "
+            f"{config['epochs']} epochs, seed {config['seed']}; accuracies in per cent",
+            *text_table(header, rows),
+            _choice(results["parts"].get("spiking", {}).get("chosen_dt")),
+            "The published accuracies were printed as test accuracies, and are those of training images.",
+        ]
+    )
+
+
+def _choice(dt):
+    if dt is None:
+        return "At no dt was the spiking network as good as the plain one on the validation images."
+    return "*: the first dt at which the spiking network is as good as the plain one on the validation images."
+
+
+def draw(results, folder):
+    """Write ``accuracy.png``: accuracy against dt on training, validation and test images, and the published one."""
+    from matplotlib.figure import Figure
+
+    parts = results["parts"]
+    dts = list(parts["spiking"]["dt"])
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    for colour, of in zip(("C0", "C1", "C2"), SETS, strict=True):
+        spiking = [100 * ours["accuracy"][of] for ours in parts["spiking"]["dt"].values()]
+        axis.plot(range(len(dts)), spiking, "o-", color=colour, label=f"spiking, {of}")
+        axis.axhline(100 * parts["plain"]["dt"]["-"]["accuracy"][of], color=colour, ls="--", label=f"plain, {of}")
+    theirs = [100 * PUBLISHED["spiking"]["dt"][dt]["accuracy"] for dt in dts]
+    axis.plot(range(len(dts)), theirs, "x", color="0.3", markersize=9, markeredgewidth=2, label="spiking, published")
+    axis.set_xticks(range(len(dts)), dts)
+    axis.set(xlabel="dt (s)", ylabel="accuracy (%)", ylim=(0, 102))
+    axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right")
+    axis.spines[["top", "right"]].set_visible(False)
+    with replacing(folder / "accuracy.png") as temporary:
+        figure.savefig(temporary, dpi=150)

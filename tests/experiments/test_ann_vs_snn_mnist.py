@@ -1,0 +1,127 @@
+"""The study on three sets of digits, on a set of a few synthetic images."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_snn.experiments import ann_vs_snn_mnist, get
+from keras_snn.experiments.ann_vs_snn_mnist import PUBLISHED, experiment, run, table
+
+SETS = ("clean", "rotated", "background-random")
+
+
+def tiny():
+    """Return images in which the rows 2 k and 2 k + 1 are bright for class k."""
+    y = np.arange(60) % 10
+    x = np.random.default_rng(0).uniform(0, 0.2, size=(60, 28, 28)).astype("float32")
+    for image, k in zip(x, y, strict=True):
+        image[2 * k : 2 * k + 2] = 1
+    return (x[20:], y[20:]), (x[:20], y[:20])
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Train and test all networks, for one epoch."""
+    out = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment.data, "load", lambda name: tiny())
+        return run(epochs=1, out=out, verbose=False), out
+
+
+def test_every_network_is_asked_on_every_set(results):
+    found, out = results
+    assert found["finished"]
+    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(found))
+    assert list(found["parts"]) == ["ann", "snn", "aware"]
+    for name, part in found["parts"].items():
+        assert tuple(part["test"]) == SETS
+        for of_set in part["test"].values():
+            assert list(of_set) == (["-"] if name == "ann" else ["0.001", "0.01", "0.1", "1"])
+            for ours in of_set.values():
+                matrix = np.array(ours["confusion"])
+                assert matrix.shape == (10, 10)
+                assert matrix.sum(axis=1).tolist() == [2] * 10  # the classes of the 20 test images
+                assert ours["accuracy"] == pytest.approx(np.trace(matrix) / 20, abs=1e-6)
+    for name in ("accuracy.png", "confusion.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_saved_network_gives_its_figures_on_the_sets_by_seed(results):
+    found, out = results
+    x, y = tiny()[1]
+    model = keras.models.load_model(out / "ann.keras")
+    for name, change in {**experiment.VARIATIONS, "clean": lambda x, _: x}.items():
+        answers = model.predict(change(x, 0), verbose=0).argmax(axis=1)
+        confusion = np.zeros((10, 10), int)
+        np.add.at(confusion, (y, answers), 1)
+        assert found["parts"]["ann"]["test"][name]["-"]["confusion"] == confusion.tolist()
+
+
+def test_the_spiking_network_is_not_the_plain_one_under_another_name(results):
+    parts = results[0]["parts"]
+    for name in SETS:
+        rates = [parts["snn"]["test"][name][dt]["rate_hz"] for dt in ("0.001", "1")]
+        assert all(least <= mean <= most and most > 0 for least, mean, most in rates)
+
+
+def test_the_table_has_ours_beside_the_published(results):
+    lines = table(results[0]).splitlines()
+    assert lines[2].split()[:2] == ["network", "dt"]
+    rows = [line.split() for line in lines[4:-1]]
+    assert len(rows) == 1 + 4 + 4
+    assert rows[0][0] == "ann" and "97.79" in rows[0] and "34.28" in rows[0] and "18.77" in rows[0]
+    assert rows[1][0] == "snn" and {"99.52", "18.70", "9.96"} <= set(rows[1])
+    assert "34.28" not in " ".join(map(str, rows[1:]))  # which was the plain network's
+
+
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(experiment.data, "load", lambda name: tiny())
+    run(epochs=1, out=tmp_path, only=["ann"], verbose=False)
+    path = tmp_path / "results.json"
+    stopped = {**json.loads(path.read_text()), "finished": False}
+    path.write_text(json.dumps(stopped))
+    monkeypatch.setattr(experiment, "_run_one", lambda name, *_, **__: {**stopped["parts"]["ann"], "made": name})
+    monkeypatch.setattr(experiment, "draw", lambda *_: None)
+    monkeypatch.setattr(experiment, "draw_confusion", lambda *_: None)
+    monkeypatch.setattr(experiment, "table", lambda _: "")
+    found = run(epochs=1, out=tmp_path)
+    assert {name: part.get("made") for name, part in found["parts"].items()} == {
+        "ann": None,
+        "snn": "snn",
+        "aware": "aware",
+    }
+    assert "ann are done" in capsys.readouterr().out
+
+
+def test_files_of_the_published_sets(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment.data, "load", lambda name: tiny())
+    x, y = tiny()[1]
+    lines = [" ".join(f"{v:g}" for v in (*image.T.ravel(), label)) for image, label in zip(x[:4], y[:4], strict=True)]
+    (tmp_path / "rot.amat").write_text("\n".join(lines) + "\n")
+    found = run(epochs=1, out=tmp_path / "out", only=["ann"], amat={"rotated": tmp_path / "rot.amat"}, verbose=False)
+    assert np.sum(found["parts"]["ann"]["test"]["rotated"]["-"]["confusion"]) == 4
+    assert found["config"]["amat"] == {"rotated": str(tmp_path / "rot.amat")}
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("`preset`", {"preset": "slow"}),
+        ("`epochs`", {"epochs": 0}),
+        ("`only`", {"only": ["cnn"]}),
+        ("`amat`", {"amat": {"turned": "a"}}),
+        ("`data_name`", {"data_name": "nowhere"}),
+    ],
+)
+def test_bad_input_is_an_error_before_the_training(tmp_path, message, arguments):
+    with pytest.raises(ValueError, match=message):
+        run(out=tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_finds_it():
+    assert get("ann-vs-snn-mnist") is ann_vs_snn_mnist
+    assert {"run", "table", "PRESETS"} <= set(ann_vs_snn_mnist.__all__)
+    assert set(PUBLISHED) == set(experiment.NETWORKS)

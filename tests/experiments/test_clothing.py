@@ -1,0 +1,224 @@
+"""The search for dt on clothes, on a set of a few synthetic images; and its networks as PyTorch modules."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_snn import data, inspect, layers
+from keras_snn.experiments import clothing, get
+from keras_snn.experiments.clothing import experiment, run, table
+
+
+def tiny():
+    """Return images in which the rows 2 k and 2 k + 1 are bright for class k."""
+    y = np.arange(80) % 10
+    x = np.random.default_rng(0).uniform(0, 0.2, size=(80, 28, 28)).astype("float32")
+    for image, k in zip(x, y, strict=True):
+        image[2 * k : 2 * k + 2] = 1
+    return (x[20:], y[20:]), (x[:20], y[:20])
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Train both networks for a few epochs, and search."""
+    out = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment.data, "load", lambda name: tiny())
+        return run(epochs=3, out=out, verbose=False), out
+
+
+def test_train_validation_and_test_stand_side_by_side(results):
+    found, out = results
+    assert found["finished"]
+    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(found))
+    (x, y), test = tiny()
+    sets = {"train": (x[10:], y[10:]), "validation": (x[:10], y[:10]), "test": test}
+    model = keras.models.load_model(out / "spiking.keras")
+    for dt, ours in found["parts"]["spiking"]["dt"].items():
+        for of, (images, labels) in sets.items():
+            (result,) = inspect(model, images, labels, dt=float(dt), examples=0)
+            assert ours["accuracy"][of] == result.accuracy
+    plain = keras.models.load_model(out / "plain.keras")
+    for of, (images, labels) in sets.items():
+        right = np.mean(plain.predict(images, verbose=0).argmax(axis=1) == labels)
+        assert found["parts"]["plain"]["dt"]["-"]["accuracy"][of] == pytest.approx(right, abs=1e-6)
+    assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_dt_is_chosen_on_the_images_held_back(results):
+    parts = results[0]["parts"]
+    target = parts["plain"]["dt"]["-"]["accuracy"]["validation"]
+    spiking = parts["spiking"]
+    for one in spiking["tries"]:
+        assert one["reached"] == (one["accuracy"] >= target)
+        assert one["accuracy"] == spiking["dt"][f"{one['dt']:g}"]["accuracy"]["validation"]
+    reached = [one["dt"] for one in spiking["tries"] if one["reached"]]
+    assert spiking["chosen_dt"] == (reached[0] if reached else None)
+
+
+def test_the_table_has_ours_beside_the_published(results):
+    lines = table(results[0]).splitlines()
+    rows = [line.split() for line in lines if line.startswith(("plain", "spiking", " "))]
+    assert len(rows) == 5
+    assert "90.60" in rows[0]
+    assert [
+        published
+        for row, published in zip(rows[1:], ("17.85", "64.42", "90.32", "92.68"), strict=True)
+        if published not in row
+    ] == []
+    assert "those of training images" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [("`preset`", {"preset": "slow"}), ("`epochs`", {"epochs": 0}), ("`data_name`", {"data_name": "nowhere"})],
+)
+def test_bad_input_is_an_error_before_the_training(tmp_path, message, arguments):
+    with pytest.raises(ValueError, match=message):
+        run(out=tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_finds_it():
+    assert get("clothing") is clothing
+
+
+# As PyTorch modules
+
+
+def torch_network(dt=0.1, seed=0):
+    """Return the spiking network as a torch.nn.Sequential, built: an optimizer finds all parameters."""
+    import torch
+
+    net = torch.nn.Sequential(
+        torch.nn.Flatten(),
+        keras.layers.Dense(64, name="dense"),
+        layers.Repeat(5, name="repeat"),
+        layers.SpikingActivation("relu", dt=dt, seed=seed, name="spikes"),
+        layers.TemporalAveragePooling(name="mean"),
+        keras.layers.Dense(10, name="classes"),
+    )
+    net(torch.zeros(2, 28, 28))
+    return net
+
+
+def sample(n=1000):
+    import torch
+
+    (x, y), _ = data.load("fashion_mnist_sample")
+    return torch.from_numpy(x[:n]), torch.from_numpy(y[:n].astype("int64"))
+
+
+def fit(net, x, y, *, epochs, penalty=None):
+    """Train in a plain loop; ``penalty`` is a function of the rates in Hz."""
+    import torch
+
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    net.train()
+    for _ in range(epochs):
+        for i in range(0, len(x), 32):
+            optimizer.zero_grad()
+            rates = net[:5](x[i : i + 32])
+            loss = torch.nn.functional.cross_entropy(net[5:](rates), y[i : i + 32])
+            if penalty is not None:
+                loss = loss + penalty(rates)
+            loss.backward()
+            optimizer.step()
+    net.eval()
+
+
+def accuracy(net, x, y):
+    import torch
+
+    with torch.no_grad():
+        return float((net(x).argmax(1) == y).float().mean())
+
+
+torch_only = pytest.mark.torch("torch.nn.Sequential holds our layers on PyTorch alone")
+
+
+@torch_only
+def test_a_torch_module_learns_as_keras_does():
+    import torch
+
+    torch.manual_seed(0)
+    keras.utils.set_random_seed(0)
+    x, y = sample()
+    net = torch_network()
+    assert len(list(net.parameters())) == 4
+    fit(net, x, y, epochs=5)
+    ours = accuracy(net, x, y)
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(64),
+            layers.Repeat(5),
+            layers.SpikingActivation("relu", dt=0.1, seed=0),
+            layers.TemporalAveragePooling(),
+            keras.layers.Dense(10),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+    model.fit(x.numpy(), y.numpy(), epochs=5, batch_size=32, verbose=0)
+    theirs = model.evaluate(x.numpy(), y.numpy(), verbose=0)[1]
+    assert ours > 0.7  # chance is 0.1
+    # Other orders of the batches: five runs of either had a standard deviation of a point; six of them.
+    assert abs(ours - theirs) < 0.06
+
+
+@torch_only
+def test_the_mode_of_the_module_counts():
+    import torch
+
+    net = torch.nn.Sequential(
+        keras.layers.Dense(4),
+        layers.Repeat(6),
+        layers.SpikingActivation("relu", dt=0.1, seed=0, spiking_aware_training=False),
+    )
+    x = torch.rand(3, 5)
+    net.train()
+    plain = net(x)
+    assert torch.equal(plain[:, 0], plain[:, 5])
+    net.eval()
+    spikes = net(x).detach() * 0.1
+    np.testing.assert_allclose(spikes, spikes.round(), atol=1e-5)  # counts, up to the rounding of 1 / 0.1
+
+
+@torch_only
+def test_a_penalty_by_hand_moves_the_rates():
+    import torch
+
+    torch.manual_seed(0)
+    keras.utils.set_random_seed(0)
+    x, y = sample(500)
+    means = {}
+    for name, penalty in {"none": None, "at 20 Hz": lambda r: 1e-3 * ((r - 20) ** 2).sum(1).mean()}.items():
+        net = torch_network()
+        fit(net, x, y, epochs=20, penalty=penalty)
+        with torch.no_grad():
+            means[name] = float(net[:5](x).mean())
+    assert means["none"] < 5
+    assert 15 < means["at 20 Hz"] < 22  # the classes pull too, and 20 epochs of 500 images are few
+
+
+@torch_only
+@pytest.mark.parametrize("seed", [0, None])
+def test_a_state_dict_goes_to_another_module(tmp_path, seed):
+    import torch
+
+    first, second = torch_network(seed=seed), torch_network(seed=seed)
+    torch.save(first.state_dict(), tmp_path / "net.pt")
+    second.load_state_dict(torch.load(tmp_path / "net.pt"))
+    x = torch.rand(3, 28, 28)
+    first.eval(), second.eval()
+    torch.testing.assert_close(second(x), first(x), rtol=0, atol=0)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert ops.is_tensor(first(x))
