@@ -1,4 +1,4 @@
-"""What the experiments share: their arguments, their data, a timed training, and tables."""
+"""What the experiments share: their arguments, data, networks, a timed training, and tables."""
 
 import os
 import time
@@ -6,7 +6,7 @@ import time
 import keras
 import numpy as np
 
-from keras_snn import data
+from keras_snn import data, layers
 
 
 def configuration(experiment, presets, *, preset, data_name, seed, epochs):
@@ -50,6 +50,23 @@ def load(name, data_name, sample):
     if not os.path.isdir(data_name):
         raise ValueError(f"`data_name` has to be 'sample', 'full' or a folder that exists; got {data_name!r}.")
     return data.load(name, source="tfds", data_dir=data_name)
+
+
+def network(name, hidden):
+    """Return Flatten, Dense 128, the layers ``hidden`` and Dense 10, compiled as all these publications have it."""
+    model = keras.Sequential(
+        [keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(128), *hidden, keras.layers.Dense(10)],
+        name=name,
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
+    return model
+
+
+def spiking(n_steps, **options):
+    """Return the hidden layers that show their input for some steps to spiking units and average the rates."""
+    spikes = layers.SpikingActivation("relu", name="hidden", **options)
+    return [layers.Repeat(n_steps), spikes, layers.TemporalAveragePooling()]
 
 
 def train(model, x, y, config, *, verbose):

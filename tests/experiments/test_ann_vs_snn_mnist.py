@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from reference.images import bars
 
 from keras_snn.experiments import ann_vs_snn_mnist, get
 from keras_snn.experiments.ann_vs_snn_mnist import PUBLISHED, experiment, run, table
@@ -13,12 +14,7 @@ SETS = ("clean", "rotated", "background-random")
 
 
 def tiny():
-    """Return images in which the rows 2 k and 2 k + 1 are bright for class k."""
-    y = np.arange(60) % 10
-    x = np.random.default_rng(0).uniform(0, 0.2, size=(60, 28, 28)).astype("float32")
-    for image, k in zip(x, y, strict=True):
-        image[2 * k : 2 * k + 2] = 1
-    return (x[20:], y[20:]), (x[:20], y[:20])
+    return bars(40, 20)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from reference.images import bars
 
 from keras_snn import data, inspect, layers
 from keras_snn.experiments import clothing, get
@@ -13,12 +14,7 @@ from keras_snn.experiments.clothing import experiment, run, table
 
 
 def tiny():
-    """Return images in which the rows 2 k and 2 k + 1 are bright for class k."""
-    y = np.arange(80) % 10
-    x = np.random.default_rng(0).uniform(0, 0.2, size=(80, 28, 28)).astype("float32")
-    for image, k in zip(x, y, strict=True):
-        image[2 * k : 2 * k + 2] = 1
-    return (x[20:], y[20:]), (x[:20], y[:20])
+    return bars(60, 20)
 
 
 @pytest.fixture(scope="module")

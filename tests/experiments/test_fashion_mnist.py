@@ -4,8 +4,8 @@ import json
 import math
 
 import keras
-import numpy as np
 import pytest
+from reference.images import bars
 
 from keras_snn.experiments import fashion_mnist
 from keras_snn.experiments.fashion_mnist import PUBLISHED, build, experiment, run, table
@@ -16,12 +16,7 @@ RUN = ("ann", "spiking", "regularized", "filtered")  # "aware" is "regularized" 
 
 
 def tiny():
-    """Return images in which the rows 2 k and 2 k + 1 are bright for class k."""
-    y = np.arange(60) % 10
-    x = np.random.default_rng(0).uniform(0, 0.2, size=(60, 28, 28)).astype("float32")
-    for image, k in zip(x, y, strict=True):
-        image[2 * k : 2 * k + 2] = 1
-    return (x[N_TEST:], y[N_TEST:]), (x[:N_TEST], y[:N_TEST])
+    return bars(60 - N_TEST, N_TEST)
 
 
 @pytest.fixture(scope="module")

@@ -607,6 +607,16 @@ def test_outputs_that_are_no_classes():
             inspect(model, x, np.zeros(N), dt=0.25, batch_size=10, examples=0)
 
 
+def test_ten_billion_spikes_lose_none():
+    model = keras.Sequential([keras.Input((50,)), layers.Repeat(20), layers.SpikingActivation("relu", name="s")])
+    x = np.random.default_rng(0).integers(99_000, 101_000, size=(100, 50)).astype("float32")
+    layer = inspect(model, x, dt=1.0, batch_size=40, examples=0)[1.0].layers["s"]
+    # Whole rates, at a dt of one second, make as many spikes in every step.
+    assert 20 * x.sum(dtype="float64") > 9e9
+    np.testing.assert_array_equal(layer.per_unit * 100, x.sum(axis=0, dtype="float64"))
+    assert (layer.rate.min, layer.rate.max) == (x.min(), x.max())
+
+
 def test_half_precision_counts_every_spike():
     # 1 / 0.003 Hz is 334 in bfloat16: 300 spikes would add up to 300.6.
     keras.config.set_dtype_policy("mixed_bfloat16")

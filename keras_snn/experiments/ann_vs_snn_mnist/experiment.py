@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_snn import data, layers
+from keras_snn import data
 from keras_snn.experiments import common
 from keras_snn.experiments.ann_vs_snn_mnist.results import draw, draw_confusion, table
 from keras_snn.experiments.record import Record
@@ -27,24 +27,10 @@ def build(name):
     """Return the network ``name``, one of "ann", "snn" and "aware", compiled."""
     hidden = {
         "ann": [keras.layers.Activation("relu")],
-        "snn": [
-            layers.Repeat(N_STEPS),
-            layers.SpikingActivation("relu", spiking_aware_training=False, name="hidden"),
-            layers.TemporalAveragePooling(),
-        ],
-        "aware": [
-            layers.Repeat(N_STEPS),
-            layers.SpikingActivation("relu", dt=0.01, name="hidden"),
-            layers.TemporalAveragePooling(),
-        ],
+        "snn": common.spiking(N_STEPS, spiking_aware_training=False),
+        "aware": common.spiking(N_STEPS, dt=0.01),
     }
-    model = keras.Sequential(
-        [keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(128), *hidden[name], keras.layers.Dense(10)],
-        name=name,
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
-    return model
+    return common.network(name, hidden[name])
 
 
 def run(

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_snn import data, layers
+from keras_snn import data
 from keras_snn.experiments import common
 from keras_snn.experiments.clothing.results import draw, table
 from keras_snn.experiments.record import Record
@@ -24,21 +24,9 @@ PRESETS = {
 
 def build(name):
     """Return the network ``name``, "plain" or "spiking", compiled."""
-    hidden = {
-        "plain": [keras.layers.Activation("relu")],
-        "spiking": [
-            layers.Repeat(N_STEPS),
-            layers.SpikingActivation("relu", spiking_aware_training=False, name="hidden"),
-            layers.TemporalAveragePooling(),
-        ],
-    }
-    model = keras.Sequential(
-        [keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(128), *hidden[name], keras.layers.Dense(10)],
-        name=name,
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
-    return model
+    if name == "plain":
+        return common.network(name, [keras.layers.Activation("relu")])
+    return common.network(name, common.spiking(N_STEPS, spiking_aware_training=False))
 
 
 def run(*, preset="quick", data_name=None, seed=0, out="runs/clothing", epochs=None, verbose=True):

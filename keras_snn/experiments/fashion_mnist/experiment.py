@@ -1,12 +1,9 @@
 """The five networks, and what is done with each."""
 
-import os
-import time
-
 import keras
-import numpy as np
 
 from keras_snn import data, layers, regularizers
+from keras_snn.experiments import common
 from keras_snn.experiments.fashion_mnist.published import PUBLISHED
 from keras_snn.experiments.fashion_mnist.results import draw, table
 from keras_snn.experiments.record import Record
@@ -27,47 +24,17 @@ def build(name):
     The publication shows the image at each of 10 time steps, to a `Dense` that multiplies it ten times by the same
     matrix. Here the product is repeated instead of the image: the same network, in a tenth of the work.
     """
-    spiking = {
+    towards_target = regularizers.L2(l2=1e-4, target=(10, 20))
+    filtered = common.spiking(N_STEPS, dt=0.01)
+    filtered[-1] = layers.Lowpass(0.1, dt=0.01, return_sequences=False)
+    hidden = {
         "ann": [keras.layers.Activation("relu")],
-        "spiking": [
-            layers.Repeat(N_STEPS),
-            layers.SpikingActivation("relu", dt=0.001, spiking_aware_training=False, name="hidden"),
-            layers.TemporalAveragePooling(),
-        ],
-        "aware": [
-            layers.Repeat(N_STEPS),
-            layers.SpikingActivation("relu", dt=0.01, name="hidden"),
-            layers.TemporalAveragePooling(),
-        ],
-        "regularized": [
-            layers.Repeat(N_STEPS),
-            layers.SpikingActivation(
-                "relu", dt=0.01, activity_regularizer=regularizers.L2(l2=1e-4, target=(10, 20)), name="hidden"
-            ),
-            layers.TemporalAveragePooling(),
-        ],
-        "filtered": [
-            layers.Repeat(N_STEPS),
-            layers.SpikingActivation("relu", dt=0.01, name="hidden"),
-            layers.Lowpass(0.1, dt=0.01, return_sequences=False),
-        ],
+        "spiking": common.spiking(N_STEPS, dt=0.001, spiking_aware_training=False),
+        "aware": common.spiking(N_STEPS, dt=0.01),
+        "regularized": common.spiking(N_STEPS, dt=0.01, activity_regularizer=towards_target),
+        "filtered": filtered,
     }
-    model = keras.Sequential(
-        [
-            keras.Input((28, 28)),
-            keras.layers.Flatten(),
-            keras.layers.Dense(128),
-            *spiking[name],
-            keras.layers.Dense(10),
-        ],
-        name=name,
-    )
-    model.compile(
-        optimizer="adam",
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    return model
+    return common.network(name, hidden[name])
 
 
 def run(*, preset="quick", data_name=None, seed=0, out="runs/fashion-mnist", epochs=None, only=None, verbose=True):
@@ -92,20 +59,18 @@ def run(*, preset="quick", data_name=None, seed=0, out="runs/fashion-mnist", epo
         ValueError: For an unknown preset, data set or network.
         OSError: If ``out`` cannot be written; raised before the training.
     """
-    _check("preset", preset, PRESETS)
-    config = {"experiment": "fashion-mnist", "preset": preset, "seed": seed, "n_steps": N_STEPS, **PRESETS[preset]}
-    if data_name is not None:
-        config["data"] = data_name
-    if epochs is not None:
-        config["epochs"] = epochs
-    if not isinstance(config["epochs"], int) or config["epochs"] < 1:
-        raise ValueError(f"`epochs` has to be an integer of at least 1; got {epochs!r}.")
+    config = common.configuration(
+        "fashion-mnist", PRESETS, preset=preset, data_name=data_name, seed=seed, epochs=epochs
+    )
+    config["n_steps"] = N_STEPS
     names = list(PUBLISHED if only is None else only)
     for name in names:
-        _check("only", name, PUBLISHED)
+        common.check("only", name, PUBLISHED)
     say = print if verbose else (lambda *_: None)
 
-    train, test = _load(config["data"])  # first: where it fails, results from before stay
+    train, test = common.load(
+        "fashion_mnist", config["data"], _sample
+    )  # first: where it fails, results from before stay
     record = Record(out, config)
     if record.parts:
         say(f"Going on after an interrupted run: {', '.join(record.parts)} are done.")
@@ -119,33 +84,14 @@ def run(*, preset="quick", data_name=None, seed=0, out="runs/fashion-mnist", epo
     return record.data
 
 
-def _load(name):
-    if name == "sample":
-        return data.load("fashion_mnist_sample")
-    if name == "full":
-        return data.load("fashion_mnist")
-    if not os.path.isdir(name):
-        raise ValueError(f"`data_name` has to be 'sample', 'full' or a folder that exists; got {name!r}.")
-    return data.load("fashion_mnist", source="tfds", data_dir=name)
+def _sample():
+    return data.load("fashion_mnist_sample")
 
 
 def _run_one(name, train, test, config, *, folder, verbose):
     keras.utils.set_random_seed(config["seed"])
     model = build(name)
-    watch = _Watch()
-    history = model.fit(
-        *train,
-        epochs=config["epochs"],
-        batch_size=config["batch_size"],
-        callbacks=[watch],
-        verbose=2 if verbose else 0,
-    )
-    part = {
-        "train_accuracy": history.history["accuracy"][-1],
-        "loss": history.history["loss"][-1],
-        "seconds_per_epoch": float(np.median(watch.seconds)),
-        "test": {},
-    }
+    part = {**common.train(model, *train, config, verbose=verbose), "test": {}}
     if name == "ann":
         _, accuracy = model.evaluate(*test, batch_size=256, verbose=0)
         part["test"]["-"] = {"accuracy": accuracy, "rate_hz": None}
@@ -161,22 +107,3 @@ def _run_one(name, train, test, config, *, folder, verbose):
             result.plot(folder / f"{name}_dt{result.dt:g}.png", class_names=data.class_names("fashion_mnist"))
     model.save(folder / f"{name}.keras")
     return part
-
-
-class _Watch(keras.callbacks.Callback):
-    """The wall time of every epoch."""
-
-    def __init__(self):
-        super().__init__()
-        self.seconds = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.begin = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append(time.perf_counter() - self.begin)
-
-
-def _check(argument, value, known):
-    if value not in known:
-        raise ValueError(f"`{argument}` has to be one of {', '.join(map(repr, known))}; got {value!r}.")

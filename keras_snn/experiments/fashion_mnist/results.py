@@ -1,24 +1,30 @@
 """The results beside the published ones, as a table and as a picture."""
 
+from keras_snn.experiments.common import hertz, percent, text_table
 from keras_snn.experiments.fashion_mnist.published import PUBLISHED
 from keras_snn.files import replacing
 
 
 def table(results):
     """Return the text table of ``results``, the dict that ``run`` returns."""
-    lines = [
-        ("network", "dt (s)", "train acc.", "published", "test acc.", "published", "min/mean/max (Hz)", "published")
-    ]
+    header = (
+        "network",
+        "dt (s)",
+        "train acc.",
+        "published",
+        "test acc.",
+        "published",
+        "min/mean/max (Hz)",
+        "published",
+    )
+    lines = []
     for name, part in results["parts"].items():
-        shown, train = name, (_percent(part["train_accuracy"]), _percent(PUBLISHED[name]["train_accuracy"]))
+        shown, train = name, (percent(part["train_accuracy"]), percent(PUBLISHED[name]["train_accuracy"]))
         for dt, ours in part["test"].items():
             theirs = PUBLISHED[name]["test"][dt]
-            accuracies = (_percent(ours["accuracy"]), _percent(theirs["accuracy"]))
-            lines.append((shown, dt, *train, *accuracies, _rates(ours["rate_hz"]), _rates(theirs["rate_hz"])))
+            accuracies = (percent(ours["accuracy"]), percent(theirs["accuracy"]))
+            lines.append((shown, dt, *train, *accuracies, hertz(ours["rate_hz"]), hertz(theirs["rate_hz"])))
             shown, train = "", ("", "")
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = "  ".join("=" * width for width in widths)
-    rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     config = results["config"]
     images = "the embedded sample" if config["data"] == "sample" else "all 60,000 training images"
     seconds = ", ".join(f"{name} {part['seconds_per_epoch']:.2f}" for name, part in results["parts"].items())
@@ -26,11 +32,7 @@ def table(results):
         [
             f"Fashion-MNIST, {images}, {config['epochs']} epochs, seed {config['seed']}; "
             "published: all images, 10 epochs",
-            rule,
-            rows[0],
-            rule,
-            *(row.rstrip() or row for row in rows[1:]),
-            rule,
+            *text_table(header, lines),
             f"Seconds an epoch (median): {seconds}",
         ]
     )
@@ -66,11 +68,3 @@ def draw(results, folder):
         axis.spines[["top", "right"]].set_visible(False)
     with replacing(folder / "accuracy.png") as temporary:
         figure.savefig(temporary, dpi=150)
-
-
-def _percent(share):
-    return f"{100 * share:.2f}"
-
-
-def _rates(rates):
-    return "-" if rates is None else " / ".join(f"{rate:.3g}" for rate in rates)
