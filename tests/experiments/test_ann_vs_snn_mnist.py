@@ -55,6 +55,16 @@ def test_a_saved_network_gives_its_figures_on_the_sets_by_seed(results):
         assert found["parts"]["ann"]["test"][name]["-"]["confusion"] == confusion.tolist()
 
 
+def test_the_plain_network_with_the_same_weights(results):
+    found, out = results
+    x, y = tiny()[1]
+    model = keras.models.load_model(out / "snn.keras")
+    first, last = model.layers[1], model.layers[-1]
+    hidden = keras.ops.relu(first(x.reshape(len(x), -1)))
+    right = keras.ops.convert_to_numpy(last(hidden)).argmax(axis=1) == y
+    assert found["parts"]["snn"]["plain_with_these_weights"]["clean"] == pytest.approx(right.mean(), abs=1e-6)
+
+
 def test_the_spiking_network_is_not_the_plain_one_under_another_name(results):
     parts = results[0]["parts"]
     for name in SETS:
@@ -65,8 +75,9 @@ def test_the_spiking_network_is_not_the_plain_one_under_another_name(results):
 def test_the_table_has_ours_beside_the_published(results):
     lines = table(results[0]).splitlines()
     assert lines[2].split()[:2] == ["network", "dt"]
-    rows = [line.split() for line in lines[4:-1]]
-    assert len(rows) == 1 + 4 + 4
+    rows = [line.split() for line in lines[4:-2]]
+    assert len(rows) == 1 + 5 + 5
+    assert rows[5][0] == rows[10][0] == "plain*"
     assert rows[0][0] == "ann" and "97.79" in rows[0] and "34.28" in rows[0] and "18.77" in rows[0]
     assert rows[1][0] == "snn" and {"99.52", "18.70", "9.96"} <= set(rows[1])
     assert "34.28" not in " ".join(map(str, rows[1:]))  # which was the plain network's

@@ -66,6 +66,25 @@ def test_the_table_has_ours_beside_the_published(results):
         if published not in row
     ] == []
     assert "those of training images" in lines[-1]
+    assert "91.19" in lines[-1]
+
+
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, results):
+    found, _ = results
+    (tmp_path / "results.json").write_text(
+        json.dumps({**found, "finished": False, "parts": {"plain": found["parts"]["plain"]}})
+    )
+    made = []
+
+    def run_one(name, *_, **__):
+        made.append(name)
+        return found["parts"][name]
+
+    monkeypatch.setattr(experiment.data, "load", lambda name: tiny())
+    monkeypatch.setattr(experiment, "_run_one", run_one)
+    again = run(epochs=3, out=tmp_path, verbose=False)
+    assert made == ["spiking"]
+    assert again["parts"] == found["parts"]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +189,16 @@ def test_a_torch_module_learns_as_keras_does():
 
 
 @torch_only
+def test_an_optimizer_needs_a_built_network():
+    import torch
+
+    net = torch.nn.Sequential(keras.layers.Dense(4), layers.Repeat(2), layers.SpikingActivation("relu"))
+    assert list(net.parameters()) == []
+    net(torch.zeros(1, 3))
+    assert sorted(tuple(p.shape) for p in net.parameters() if p.requires_grad) == [(3, 4), (4,)]
+
+
+@torch_only
 def test_the_mode_of_the_module_counts():
     import torch
 
@@ -210,6 +239,12 @@ def test_a_state_dict_goes_to_another_module(tmp_path, seed):
     import torch
 
     first, second = torch_network(seed=seed), torch_network(seed=seed)
+    names = {name for name in first.state_dict() if "seed_generator" not in name}
+    assert names == {
+        f"{place}._torch_params.{layer}/{weight}"
+        for place, layer in ((1, "dense"), (5, "classes"))
+        for weight in ("kernel", "bias")
+    }
     torch.save(first.state_dict(), tmp_path / "net.pt")
     second.load_state_dict(torch.load(tmp_path / "net.pt"))
     x = torch.rand(3, 28, 28)

@@ -108,6 +108,12 @@ def _run_one(name, train, tests, config, *, folder, verbose):
     model = build(name)
     part = common.train(model, *train, config, verbose=verbose)
     part["test"] = {test: _ask(model, x, y, config["seed"]) for test, (x, y) in tests.items()}
+    # Two trainings part by their rounding: what spikes alone change is seen with the same weights.
+    plain = build("ann")
+    plain.set_weights([ops.convert_to_numpy(w) for w in model.trainable_variables])
+    part["plain_with_these_weights"] = {
+        test: plain.evaluate(x, y, batch_size=256, verbose=0)[1] for test, (x, y) in tests.items()
+    }
     model.save(folder / f"{name}.keras")
     return part
 

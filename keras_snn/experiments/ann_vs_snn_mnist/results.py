@@ -26,6 +26,9 @@ def table(results):
             rates = [part["test"][test][dt]["rate_hz"] for test in TITLES]
             rows.append([*row, "-" if name == "ann" else hertz([mean for _, mean, _ in rates])])
             first = ["", "", ""]
+        if name != "ann":
+            plain = [percent(part["plain_with_these_weights"][test]) for test in TITLES]
+            rows.append(["", "plain*", "", "", *(cell for accuracy in plain for cell in (accuracy, "-")), "-"])
     config = results["config"]
     digits = "the first 6,000 digits" if config["data"] == "sample" else "all 60,000 training digits"
     return "\n".join(
@@ -33,6 +36,7 @@ def table(results):
             f"MNIST, {digits}, {config['epochs']} epochs, seed {config['seed']}; test accuracies of three sets in per "
             "cent, and mean firing rates on them",
             *text_table([*header, "rates (Hz)"], rows),
+            "*: the plain network with the weights of the spiking one.",
         ]
     )
 
