@@ -90,7 +90,7 @@ class _Walk:
         """Return the flat (outputs, final state); append to ``states`` the state before each step."""
         params, state, xs = tree.pack_sequence_as(self.inputs, list(flat))
         joined, self.rewinds = None, None
-        before = _generators(flat)
+        before = None if states is None else _generators(flat)  # for the backward pass alone
         for t in self.times:
             if states is not None:
                 states.append(state)
@@ -99,7 +99,7 @@ class _Walk:
             x = tree.map_structure(lambda x: x[:, t], xs)  # noqa: B023
             if joined is None:
                 state, outputs = self._first_step(params, state, x)
-                if not all(map(torch.equal, before, _generators(flat))):
+                if before is not None and not all(map(torch.equal, before.values(), _generators(flat).values())):
                     self.rewinds = [before]  # a step that draws, as a cell with Dropout: it has to draw the same again
                 n = len(self.times)
                 joined = [y.new_empty((y.shape[0], n, *y.shape[1:])) for y in tree.flatten(outputs)]
@@ -134,7 +134,7 @@ class _Walk:
             state = states[i * n_state : (i + 1) * n_state]
             inputs = [leaf.detach() for leaf in (*params, *state, *(x[:, t] for x in xs))]
             if self.rewinds:
-                _rewind(flat, self.rewinds[i])
+                _rewind(self.rewinds[i])
             with torch.enable_grad():
                 for k in sources:
                     inputs[k].requires_grad_()
@@ -158,21 +158,22 @@ class _Walk:
                     d_inputs[k][:, t] = grad
         d_inputs[n_params : n_params + n_state] = d_state
         if now:
-            _rewind(flat, now)
+            _rewind(now)
         return [d if need else None for d, need in zip(d_inputs, needed, strict=True)]
 
 
 def _generators(flat):
-    """Return the states of the generators that PyTorch draws from where no other is given."""
-    devices = {leaf.device for leaf in flat if leaf.is_cuda}
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in sorted(devices, key=str))]
+    """Return the states of the generators that PyTorch draws from where no other is given, by device."""
+    cuda = {leaf.device: torch.cuda.get_rng_state(leaf.device) for leaf in flat if leaf.is_cuda}
+    return {None: torch.get_rng_state(), **cuda}
 
 
-def _rewind(flat, states):
-    devices = {leaf.device for leaf in flat if leaf.is_cuda}
-    torch.set_rng_state(states[0])
-    for device, state in zip(sorted(devices, key=str), states[1:], strict=True):
-        torch.cuda.set_rng_state(state, device)
+def _rewind(states):
+    for device, state in states.items():
+        if device is None:
+            torch.set_rng_state(state)
+        else:
+            torch.cuda.set_rng_state(state, device)
 
 
 def _structure(nest):
