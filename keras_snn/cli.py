@@ -5,7 +5,6 @@ import math
 import os
 import pathlib
 import sys
-import tempfile
 import zipfile
 
 _IMAGE_SETS = ("fashion_mnist", "mnist", "cifar10", "digits", "sample")
@@ -92,13 +91,14 @@ def _run(experiments, options):
 
 
 def _inspect(options):
-    from keras_snn.files import write_text
+    from keras_snn.files import check_writable, write_text
 
     path = pathlib.Path(options.model)
     out = pathlib.Path(options.out or os.path.join("runs", f"{path.stem}-report"))
     files = [out / name for name in ("report.json", "report.html", "sweep.png")]
     model = _model(path)
-    _check_folder(out, files)
+    for file in files:  # an error now, not after minutes
+        check_writable(file)
     x, y, class_names = _data(options)
     _check_shape(model, x, options.data)
     try:
@@ -122,14 +122,6 @@ def _model(path):
         return keras.models.load_model(path, compile=False)
     except (TypeError, KeyError, zipfile.BadZipFile) as error:  # what Keras raises for a class it does not know
         raise ValueError(f"{str(path)!r} cannot be loaded as a Keras model: {error}") from error
-
-
-def _check_folder(out, files):
-    for file in files:
-        if file.is_dir():
-            raise IsADirectoryError(f"{str(file)!r} is a folder; the report needs a file of that name.")
-    out.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=out).close()  # an error now, not after minutes
 
 
 def _data(options):

@@ -27,6 +27,25 @@ def replacing(path):
         raise
 
 
+def check_writable(path):
+    """Make the folder of the file ``path``, and raise an error now if the file could not be written later.
+
+    Raises:
+        OSError: If the folder cannot be made or written, or ``path`` is a folder itself.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder; a file of that name is to be written.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=path.parent).close()
+
+
+def save_figure(figure, path):
+    """Write a figure of Matplotlib to ``path``, whole or not at all."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
 def write_text(path, text):
     """Write ``text`` to ``path``, whole or not at all."""
     with replacing(path) as temporary:

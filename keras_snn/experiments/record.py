@@ -4,13 +4,12 @@ import json
 import pathlib
 import platform
 import sys
-import tempfile
 
 import keras
 import numpy as np
 
 from keras_snn._version import __version__
-from keras_snn.files import write_text
+from keras_snn.files import check_writable, write_text
 
 
 class Record:
@@ -38,10 +37,7 @@ class Record:
         if self.resumed:
             self.data = before
         # What another run left stays until this one has something to put in its place.
-        if self.path.is_dir():
-            raise IsADirectoryError(f"{str(self.path)!r} is a folder; the results need a file of that name.")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=self.folder).close()  # an error now, not after the first part
+        check_writable(self.path)  # an error now, not after the first part
 
     @property
     def parts(self):

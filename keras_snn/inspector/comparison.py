@@ -67,8 +67,9 @@ class Comparison(Results):
 
     def _rows(self):
         devices = (*tables.SPIKING, *tables.PLAIN)
-        on = (*(f"{name} (µJ)" for name in tables.SPIKING), *(f"plain {name} (µJ)" for name in tables.PLAIN))
-        rows = [("dt (s)", "steps", "accuracy (points)", "synaptic ops", *on, "layer", "mean rate (Hz)")]
+        rows = [
+            ("dt (s)", "steps", "accuracy (points)", "synaptic ops", *tables.DEVICE_COLUMNS, "layer", "mean rate (Hz)")
+        ]
         for of in self:
             microjoules = [1e6 * of.energy[name] if of.energy else None for name in devices]
             first = (tables.dt_label(of.dt), tables.or_dash(of.n_steps), _points(of.accuracy))

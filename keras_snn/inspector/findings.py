@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_snn.energy.devices import DEVICES, device
-from keras_snn.files import replacing
+from keras_snn.files import save_figure
 from keras_snn.inspector import plots
 
 
@@ -289,8 +289,7 @@ def same_dt(a, b):
 def finish(figure, path):
     """Write a figure to ``path``, whole or not at all, unless that is None; return the figure."""
     if path is not None:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=150)
+        save_figure(figure, path)
     return figure
 
 

@@ -4,6 +4,7 @@ import html
 
 #: The devices of the energy table: these run the spikes, those the plain network.
 SPIKING, PLAIN = ("loihi", "spinnaker2"), ("cpu", "gpu")
+DEVICE_COLUMNS = (*(f"{name} (µJ)" for name in SPIKING), *(f"plain {name} (µJ)" for name in PLAIN))
 
 ENERGY_NOTE = (
     "For one inference, estimated. Synaptic operations, and multiply-accumulates (MACs) of the plain network: in the "
@@ -26,8 +27,7 @@ def rates(results):
 
 def energies(results):
     """Return a row for each dt and number of steps, below a header."""
-    on = (*(f"{name} (µJ)" for name in SPIKING), *(f"plain {name} (µJ)" for name in PLAIN))
-    rows = [("dt (s)", "steps", "synaptic ops", "plain MACs", "ratio", *on)]
+    rows = [("dt (s)", "steps", "synaptic ops", "plain MACs", "ratio", *DEVICE_COLUMNS)]
     for result in results:
         joules = [result.energy(name) if result.synapses else None for name in (*SPIKING, *PLAIN)]
         synops, plain = result.synaptic_operations, result.plain_operations

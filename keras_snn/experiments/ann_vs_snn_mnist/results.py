@@ -2,7 +2,7 @@
 
 from keras_snn.experiments.ann_vs_snn_mnist.published import PUBLISHED
 from keras_snn.experiments.common import hertz, percent, text_table
-from keras_snn.files import replacing
+from keras_snn.files import save_figure
 
 TITLES = {"clean": "clean", "rotated": "rotated", "background-random": "random background"}
 COLOURS = {"ann": "0.3", "snn": "C0", "aware": "C1"}
@@ -69,8 +69,7 @@ def draw(results, folder):
         axes[0].plot([], [], "x", color=COLOURS["snn"], label="snn, published", **CROSS)
     axes[0].set_ylabel("test accuracy (%)")
     axes[0].legend(frameon=False, fontsize=8, loc="lower right")
-    with replacing(folder / "accuracy.png") as temporary:
-        figure.savefig(temporary, dpi=150)
+    save_figure(figure, folder / "accuracy.png")
 
 
 def draw_confusion(results, folder):
@@ -97,5 +96,4 @@ def draw_confusion(results, folder):
     for axis in axes[-1]:
         axis.set_xlabel("answer")
     figure.colorbar(image, ax=axes, label="share of the digit's images (%)", shrink=0.6, pad=0.02)
-    with replacing(folder / "confusion.png") as temporary:
-        figure.savefig(temporary, dpi=150)
+    save_figure(figure, folder / "confusion.png")

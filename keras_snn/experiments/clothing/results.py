@@ -2,7 +2,7 @@
 
 from keras_snn.experiments.clothing.published import PUBLISHED
 from keras_snn.experiments.common import hertz, percent, text_table
-from keras_snn.files import replacing
+from keras_snn.files import save_figure
 
 SETS = ("train", "validation", "test")
 
@@ -58,5 +58,4 @@ def draw(results, folder):
     axis.set(xlabel="dt (s)", ylabel="accuracy (%)", ylim=(0, 102))
     axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right")
     axis.spines[["top", "right"]].set_visible(False)
-    with replacing(folder / "accuracy.png") as temporary:
-        figure.savefig(temporary, dpi=150)
+    save_figure(figure, folder / "accuracy.png")

@@ -2,7 +2,7 @@
 
 from keras_snn.experiments.common import hertz, percent, text_table
 from keras_snn.experiments.fashion_mnist.published import PUBLISHED
-from keras_snn.files import replacing
+from keras_snn.files import save_figure
 
 
 def table(results):
@@ -66,5 +66,4 @@ def draw(results, folder):
     bottom.set_xticks(range(len(rows)), labels, fontsize=8)
     for axis in (top, bottom):
         axis.spines[["top", "right"]].set_visible(False)
-    with replacing(folder / "accuracy.png") as temporary:
-        figure.savefig(temporary, dpi=150)
+    save_figure(figure, folder / "accuracy.png")
