@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_snn import data, layers
+from keras_snn.experiments.record import Record
 
 
 def configuration(experiment, presets, *, preset, data_name, seed, epochs):
@@ -85,6 +86,31 @@ def train(model, x, y, config, *, verbose):
         "loss": history.history["loss"][-1],
         "seconds_per_epoch": float(np.median(watch.seconds)),
     }
+
+
+def run_parts(out, config, names, n_images, run_one, say):
+    """Make the parts that a run before has not finished, save each as soon as it is done, and return the ``Record``.
+
+    Args:
+        out: Path of the folder for the results.
+        config: Dict of what decides the figures.
+        names: Names of the parts, which are networks.
+        n_images: Integer, number of training images, to be told.
+        run_one: Callable ``(name, record)`` that returns the figures of a network.
+        say: Callable that shows a line of text.
+
+    Raises:
+        OSError: If ``out`` cannot be written.
+    """
+    record = Record(out, config)
+    if record.parts:
+        say(f"Going on after an interrupted run: {', '.join(record.parts)} are done.")
+    for name in names:
+        if name not in record.parts:
+            say(f"\n{name}: {config['epochs']} epochs of {n_images:,} images")
+            record.add(name, run_one(name, record))
+    record.finish()
+    return record
 
 
 def percent(share):

@@ -6,7 +6,6 @@ from keras import ops
 from keras_snn import data
 from keras_snn.experiments import common
 from keras_snn.experiments.ann_vs_snn_mnist.results import draw, draw_confusion, table
-from keras_snn.experiments.record import Record
 from keras_snn.inspector import inspect
 
 N_STEPS = 10
@@ -84,14 +83,11 @@ def run(
     for name, change in VARIATIONS.items():
         path = config["amat"].get(name)
         tests[name] = data.load_amat(path) if path else (change(clean[0], seed), clean[1])
-    record = Record(out, config)
-    if record.parts:
-        say(f"Going on after an interrupted run: {', '.join(record.parts)} are done.")
-    for name in names:
-        if name not in record.parts:
-            say(f"\n{name}: {config['epochs']} epochs of {len(x):,} images")
-            record.add(name, _run_one(name, (x, y), tests, config, folder=record.folder, verbose=verbose))
-    record.finish()
+
+    def run_one(name, record):
+        return _run_one(name, (x, y), tests, config, folder=record.folder, verbose=verbose)
+
+    record = common.run_parts(out, config, names, len(x), run_one, say)
     draw(record.data, record.folder)
     draw_confusion(record.data, record.folder)
     say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, accuracy.png, confusion.png, networks.")

@@ -5,7 +5,6 @@ import keras
 from keras_snn import data
 from keras_snn.experiments import common
 from keras_snn.experiments.clothing.results import draw, table
-from keras_snn.experiments.record import Record
 from keras_snn.inspector import find_dt, inspect
 
 N_STEPS = 10
@@ -58,14 +57,11 @@ def run(*, preset="quick", data_name=None, seed=0, out="runs/clothing", epochs=N
     n_held_back = len(x) // HELD_BACK
     train, validation = (x[n_held_back:], y[n_held_back:]), (x[:n_held_back], y[:n_held_back])
     sets = {"train": train, "validation": validation, "test": test}
-    record = Record(out, config)
-    if record.parts:
-        say(f"Going on after an interrupted run: {', '.join(record.parts)} is done.")
-    for name in NETWORKS:
-        if name not in record.parts:
-            say(f"\n{name}: {config['epochs']} epochs of {len(train[0]):,} images")
-            record.add(name, _run_one(name, sets, config, record, verbose=verbose))
-    record.finish()
+
+    def run_one(name, record):
+        return _run_one(name, sets, config, record, verbose=verbose)
+
+    record = common.run_parts(out, config, NETWORKS, len(train[0]), run_one, say)
     draw(record.data, record.folder)
     say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, accuracy.png and the networks.")
     return record.data

@@ -6,7 +6,6 @@ from keras_snn import data, layers, regularizers
 from keras_snn.experiments import common
 from keras_snn.experiments.fashion_mnist.published import PUBLISHED
 from keras_snn.experiments.fashion_mnist.results import draw, table
-from keras_snn.experiments.record import Record
 from keras_snn.inspector import inspect
 
 N_STEPS = 10
@@ -71,14 +70,11 @@ def run(*, preset="quick", data_name=None, seed=0, out="runs/fashion-mnist", epo
     train, test = common.load(
         "fashion_mnist", config["data"], _sample
     )  # first: where it fails, results from before stay
-    record = Record(out, config)
-    if record.parts:
-        say(f"Going on after an interrupted run: {', '.join(record.parts)} are done.")
-    for name in names:
-        if name not in record.parts:
-            say(f"\n{name}: {config['epochs']} epochs of {len(train[0]):,} images")
-            record.add(name, _run_one(name, train, test, config, folder=record.folder, verbose=verbose))
-    record.finish()
+
+    def run_one(name, record):
+        return _run_one(name, train, test, config, folder=record.folder, verbose=verbose)
+
+    record = common.run_parts(out, config, names, len(train[0]), run_one, say)
     draw(record.data, record.folder)
     say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, one picture a network and dt.")
     return record.data
