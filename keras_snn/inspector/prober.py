@@ -40,7 +40,7 @@ class Prober(keras.Model):
         self.outputs = outputs
         self.dt = None if own_dt else keras.Variable(1.0, dtype="float32", trainable=False, name="dt")
         # In a namespace, where Keras does not take them for its own.
-        self.seen = SimpleNamespace(layers={}, one_pass=False, folded=(), why_not=None, synapses={})
+        self.seen = SimpleNamespace(layers={}, one_pass=False, folded=(), why_not=None, synapses={}, shorter={})
 
     def call(self, inputs):
         statistics, events, dt = {}, {}, None
@@ -162,19 +162,22 @@ class Prober(keras.Model):
     def _find_synapses(self, x, index):
         """List the calls of layers with synapses, and tell those that spikes reach: there spikes change the inputs."""
         seen, sums = self.seen, ({}, {})
-        for value, of_value in enumerate(sums):
+        for n_spikes, of_inputs in enumerate(sums):
 
-            def record(layer, spikes, value=value):
-                return ops.full_like(spikes, value / number(layer.dt))
+            def record(layer, spikes, n_spikes=n_spikes):
+                return ops.full_like(spikes, n_spikes / number(layer.dt))
 
-            def watch(name, layer, x, outputs, of_value=of_value):
+            def watch(name, layer, x, outputs, of_inputs=of_inputs):
                 x, shape = tree.flatten(x)[0], tuple(tree.flatten(outputs)[0].shape)
-                n_connections, fan = connections(layer, tuple(x.shape), shape), None
-                if n_connections is not None and (fan := fan_out(layer, tuple(x.shape))) is not None:
-                    of_value[name] = ops.convert_to_numpy(ops.sum(ops.abs(ops.cast(x, "float32"))))
+                if of_inputs is sums[0] and (fan := fan_out(layer, tuple(x.shape))) is not None:
                     seen.synapses[name] = SimpleNamespace(
-                        fan_out=fan, connections=n_connections, rows=x.shape[0], shape=tuple(x.shape)
+                        fan_out=fan,
+                        connections=connections(layer, tuple(x.shape), shape),
+                        rows=x.shape[0],
+                        shape=tuple(x.shape),
                     )
+                if name in seen.synapses:
+                    of_inputs[name] = ops.convert_to_numpy(ops.sum(ops.abs(ops.cast(x, "float32"))))
 
             with probe.calls(self.inspected, watch):
                 self.run(x, index, record=record)
@@ -191,7 +194,7 @@ class Prober(keras.Model):
         """Return the classifiers' outputs, when given the first ``n_steps`` steps only, of a few samples."""
         x, n_steps = self.cut(x, n_steps)
         outputs = named(self.inspected, self.run(x, index, n_steps=n_steps)[0])
-        return {n: ops.convert_to_numpy(_over_time(outputs[n], self.seen.kinds[n])) for n in self.seen.classifiers}
+        return {name: answer[:, 0] for name, answer in self._answers(outputs).items()}
 
     def cut(self, x, n_steps):
         """Return what makes a run of ``n_steps`` steps: the pair (x, n_steps)."""
@@ -200,6 +203,16 @@ class Prober(keras.Model):
         if not self.seen.time_in_x:
             raise ValueError("the time axis comes neither with `x` nor from a layer of keras_snn")
         return tree.map_structure(lambda array: array[:, :n_steps], x), None
+
+    def shorter(self, k):
+        """Return a ``Prober`` that answers as this one does, after k steps and without counting spikes."""
+        if k not in self.seen.shorter:
+            n_steps = k if self.seen.makes_time else None
+            made = Prober(self.inspected, n_steps=n_steps, own_dt=self.dt is None, seed=self.seed, counts=False)
+            made.seen.kinds, made.seen.classifiers = self.seen.kinds, self.seen.classifiers
+            made.compile(jit_compile="auto")
+            self.seen.shorter[k] = made
+        return self.seen.shorter[k]
 
     def _answers(self, outputs):
         return {n: ops.convert_to_numpy(self.after_first_steps(n, outputs[n])) for n in self.seen.classifiers}
@@ -215,8 +228,10 @@ class Prober(keras.Model):
         outputs, _ = self.run(x, index, record=record, first_steps=self.seen.one_pass)
         answers = self._answers(named(self.inspected, outputs))
         if not self.seen.one_pass and len(self.seen.steps) > 1:
-            runs = [self.after(x, index, int(k)) for k in self.seen.steps]
-            answers = {name: np.stack([run[name] for run in runs], axis=1) for name in self.seen.classifiers}
+            runs = [self.after(x, index, int(k)) for k in self.seen.steps[:-1]]
+            answers = {
+                name: np.stack([*(run[name] for run in runs), whole[:, 0]], axis=1) for name, whole in answers.items()
+            }
         return counts, answers if len(self.seen.steps) > 1 or self.seen.n_steps == 1 else {}
 
     def on(self, x, start, stop, *, first=0):
@@ -239,20 +254,6 @@ def prober(model, x, *, dt, n_steps, seed, outputs=False):
         if dt is not None:
             made.dt.assign(dt)
         made.look(x)
-        made.compile(jit_compile="auto")
-        kept[key] = made
-    return kept[key]
-
-
-def shorter_prober(of, k):
-    """Return a ``Prober`` that answers as ``of`` does, after k steps and without counting spikes."""
-    model = of.inspected
-    kept = _kept(model, _settings(model, own_dt=of.dt is None))
-    key = (id(of), k)
-    if key not in kept:
-        n_steps = k if of.seen.makes_time else None
-        made = Prober(model, n_steps=n_steps, own_dt=of.dt is None, seed=of.seed, counts=False)
-        made.seen.kinds, made.seen.classifiers = of.seen.kinds, of.seen.classifiers
         made.compile(jit_compile="auto")
         kept[key] = made
     return kept[key]
@@ -314,10 +315,6 @@ def _kind(outputs):
     if len(outputs.shape) not in (2, 3) or outputs.shape[-1] < 2:
         return "other"
     return "classes" if len(outputs.shape) == 2 else "sequence"
-
-
-def _over_time(outputs, kind):
-    return ops.mean(outputs, axis=1) if kind == "sequence" else outputs
 
 
 def _expect_batch(n_samples):

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_snn import probe
 from keras_snn.inspector import inputs as data
-from keras_snn.inspector.prober import number, prober, shorter_prober
+from keras_snn.inspector.prober import number, prober
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report, Synapses
 from keras_snn.layers.base.time_step import check_dt
 from keras_snn.ops.statistics import MOST_SPIKES
@@ -81,10 +81,8 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     for steps in many_steps:
         cut = x
         with probe.left_as_it_was(model):
-            probing = prober(model, few(x), n_steps=None, **arguments)
-            if steps is not None and probing.seen.makes_time:
-                probing = prober(model, few(x), n_steps=steps, **arguments)
-            elif steps is not None:
+            probing = prober(model, few(x), n_steps=steps, **arguments)
+            if steps is not None and not probing.seen.makes_time:
                 cut = _cut(probing, x, steps)
                 probing = prober(model, few(cut), n_steps=None, **arguments)
         right = _classes(labels, probing.seen, bool(metrics))
@@ -151,7 +149,7 @@ class _Sweep:
             return answers
         runs = []
         for k in seen.steps[:-1].tolist():
-            shorter = shorter_prober(self.prober, k)
+            shorter = self.prober.shorter(k)
             if dt is not None:
                 shorter.dt.assign(dt)
             x = self.prober.cut(data.rows(self.x, start, stop), k)[0]
