@@ -22,7 +22,10 @@ def sweep(report):
                 left.plot(places, shares, "o-", label=_joined(output, run))
         if len(left.lines) == 1:
             for place, share in zip(places, shares, strict=True):
-                left.annotate(f"{share:.1f}", (place, share), textcoords="offset points", xytext=(0, 6), ha="center")
+                label = left.annotate(
+                    f"{share:.1f}", (place, share), textcoords="offset points", xytext=(0, 9), ha="center"
+                )
+                label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # in front of the curve
         else:
             left.legend(frameon=False, fontsize=8)
         left.margins(0.12, 0.2)

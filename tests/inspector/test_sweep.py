@@ -397,6 +397,22 @@ def test_one_pass_is_taken_where_it_is_right_and_only_there():
         assert_latency(latency, model, x, y, 1.0, steps=(3,))
 
 
+def test_the_end_of_time_by_a_pooling_of_keras():
+    spiking = layers.SpikingActivation("relu", name="s")
+    pooling = keras.layers.GlobalAveragePooling1D()
+    model = with_exact_weights(
+        keras.Sequential([keras.Input((4,)), layers.Repeat(T), spiking, pooling, keras.layers.Dense(3)])
+    )
+    x, y = integers(N, 4), np.arange(N) % 3
+    result = inspect(model, x, y, dt=1.0, batch_size=10, examples=2)[1.0]
+    assert not passes(model)  # which does not know of first steps: shorter runs are made
+    assert_latency(result.latency, model, x, y, 1.0, steps=(3,))
+    with probe.scope(dt=1.0, sample_index=ops.arange(N)):
+        said = ops.convert_to_numpy(model(x))
+    np.testing.assert_array_equal(result.examples.outputs[:, -1], said[:2])
+    assert result.accuracy == np.mean(said.argmax(axis=1) == y)
+
+
 def test_the_last_step_is_what_the_model_says(small):
     model, x, _ = small
     y = np.arange(N) % 3
