@@ -8,12 +8,14 @@ except ImportError as error:
         "pip install keras_snn[tensorflow], keras_snn[jax] or keras_snn[torch], and name it in KERAS_BACKEND."
     ) from error
 
-from keras_snn import activations, callbacks, constraints, data, energy, layers, ops, probe, regularizers
+from keras_snn import activations, callbacks, constraints, data, energy, layers, ops, probe, regularizers, surrogates
 from keras_snn._version import __version__
 from keras_snn.config import default
 from keras_snn.energy import ModelEnergy
 from keras_snn.inspector import find_dt, inspect
 from keras_snn.layers import (
+    KLIF,
+    LIF,
     Alpha,
     AlphaCell,
     Lowpass,
@@ -27,6 +29,8 @@ from keras_snn.layers import (
 )
 
 __all__ = [
+    "KLIF",
+    "LIF",
     "Alpha",
     "AlphaCell",
     "Lowpass",
@@ -51,4 +55,5 @@ __all__ = [
     "regularizers",
     "reset_states",
     "set_dt",
+    "surrogates",
 ]

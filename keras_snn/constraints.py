@@ -44,3 +44,54 @@ class Mean(keras.constraints.Constraint):
 
     def get_config(self):
         return {"axis": list(self.axis) if isinstance(self.axis, tuple) else self.axis}
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class Clip(keras.constraints.Constraint):
+    """Keep every entry between two bounds, after each update by the optimizer; the gradient at a bound is left alone.
+
+    Args:
+        min_value: Number, the lower bound, or None.
+        max_value: Number, the upper bound, or None.
+
+    Raises:
+        ValueError: If both are None, or the lower bound is above the upper one.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_snn.constraints import Clip
+        >>> np.array(Clip(0.5, 5.0)(np.array([0.1, 2.0, 9.0], dtype="float32"))).tolist()
+        [0.5, 2.0, 5.0]
+    """
+
+    def __init__(self, min_value=None, max_value=None):
+        if min_value is None and max_value is None:
+            raise ValueError("`min_value` and `max_value` are both None: give at least one bound.")
+        if None not in (min_value, max_value) and min_value > max_value:
+            raise ValueError(f"`min_value` must not be above `max_value`; got {min_value!r} and {max_value!r}.")
+        self.min_value = min_value
+        self.max_value = max_value
+
+    def __call__(self, w):
+        w = ops.convert_to_tensor(w)
+        if self.min_value is not None:
+            w = ops.maximum(w, ops.cast(self.min_value, w.dtype))
+        if self.max_value is not None:
+            w = ops.minimum(w, ops.cast(self.max_value, w.dtype))
+        return w
+
+    def holds(self, value):
+        """Tell whether the number ``value`` keeps the bounds."""
+        return (self.min_value is None or value >= self.min_value) and (
+            self.max_value is None or value <= self.max_value
+        )
+
+    def __str__(self):
+        if self.max_value is None:
+            return f"at least {self.min_value:g}"
+        if self.min_value is None:
+            return f"at most {self.max_value:g}"
+        return f"between {self.min_value:g} and {self.max_value:g}"
+
+    def get_config(self):
+        return {"min_value": self.min_value, "max_value": self.max_value}

@@ -81,16 +81,26 @@ def draws_by_index():
     return current() is not None and current().sample_index is not None
 
 
-def record(layer, spikes):
+def record(layer, spikes, unit=None):
     """Hand the spikes ``(batch, time, ...)`` of ``layer`` to the open scope, if it wants them.
+
+    Args:
+        layer: The layer.
+        spikes: Tensor ``(batch, time, ...)``.
+        unit: Number or scalar tensor, seconds, for spikes of height 1: the scope gets them in Hz, 1 / unit high. None:
+            they are in Hz.
 
     Returns:
         The spikes, or what the scope puts in their place.
     """
     if current() is None or current().record is None:
         return spikes
-    instead = current().record(layer, spikes)
-    return spikes if instead is None else instead
+    if unit is None:
+        instead = current().record(layer, spikes)
+        return spikes if instead is None else instead
+    unit = ops.cast(unit, spikes.dtype)
+    instead = current().record(layer, spikes / unit)
+    return spikes if instead is None else instead * unit
 
 
 @contextlib.contextmanager

@@ -1,25 +1,46 @@
 """Spiking layers, and the layers that make, carry and end the time axis."""
 
 from keras_snn.layers.activation import SpikingActivation, SpikingActivationCell
-from keras_snn.layers.base import RNN, KerasSpikingCell, KerasSpikingLayer, SpikingCell, SpikingLayer
+from keras_snn.layers.base import RNN, KerasSpikingCell, KerasSpikingLayer, SpikingCell, SpikingLayer, SpikingNeuron
 from keras_snn.layers.filters import Alpha, AlphaCell, Lowpass, LowpassCell
+from keras_snn.layers.neurons import (
+    ALIF,
+    IF,
+    KLIF,
+    LIF,
+    PLIF,
+    Izhikevich,
+    LeakyIntegrator,
+    RecurrentLIF,
+    Synaptic,
+)
 from keras_snn.layers.time import LastStep, Repeat, TemporalAveragePooling, TimeFold
 from keras_snn.layers.whole_model import reset_states, set_dt
 
 __all__ = [
+    "ALIF",
+    "IF",
+    "KLIF",
+    "LIF",
+    "PLIF",
     "RNN",
     "Alpha",
     "AlphaCell",
+    "Izhikevich",
     "KerasSpikingCell",
     "KerasSpikingLayer",
     "LastStep",
+    "LeakyIntegrator",
     "Lowpass",
     "LowpassCell",
+    "RecurrentLIF",
     "Repeat",
     "SpikingActivation",
     "SpikingActivationCell",
     "SpikingCell",
     "SpikingLayer",
+    "SpikingNeuron",
+    "Synaptic",
     "TemporalAveragePooling",
     "TimeFold",
     "reset_states",

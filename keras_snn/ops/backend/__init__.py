@@ -16,5 +16,6 @@ _backend = importlib.import_module(f"{__name__}.{keras.config.backend()}")
 compiled = _backend.compiled
 scan = _backend.scan
 straight_through = _backend.straight_through
+with_derivative = _backend.with_derivative
 
-__all__ = ["compiled", "scan", "straight_through"]
+__all__ = ["compiled", "scan", "straight_through", "with_derivative"]

@@ -65,6 +65,16 @@ def straight_through(value, like):
     return through(value, like)
 
 
+def with_derivative(value, x, derivative):
+    """Return ``value``; its gradient goes to ``x``, times ``derivative(x)``."""
+
+    @tf.custom_gradient
+    def through(value, x):
+        return tf.identity(value), lambda upstream: (None, upstream * derivative(x))
+
+    return through(value, x)
+
+
 def compiled(function):
     """Return ``function`` of tensors, compiled: many small operations become one."""
     return tf.function(function, jit_compile=True, autograph=False)

@@ -26,6 +26,11 @@ def straight_through(value, like):
     return _StraightThrough.apply(value, like)
 
 
+def with_derivative(value, x, derivative):
+    """Return ``value``; its gradient goes to ``x``, times ``derivative(x)``."""
+    return _WithDerivative.apply(value, x, derivative)
+
+
 def compiled(function):
     """Return ``function``: PyTorch's compiler needs more than a Python interpreter, which is all that we ask for."""
     return function
@@ -40,6 +45,19 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         return None, upstream.to(ctx.dtype)
+
+
+class _WithDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value, x, derivative):
+        ctx.save_for_backward(x)
+        ctx.derivative = derivative
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, upstream):
+        (x,) = ctx.saved_tensors
+        return None, upstream * ctx.derivative(x), None
 
 
 class _Scan(torch.autograd.Function):

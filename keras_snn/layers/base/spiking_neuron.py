@@ -1,0 +1,221 @@
+"""The base of neurons: one step of equations, and what they have in common."""
+
+import inspect
+import math
+import numbers
+
+import keras
+from keras import ops
+
+from keras_snn import probe, surrogates
+from keras_snn.layers.base.sequence_layer import SequenceLayer
+from keras_snn.ops.neurons import RESETS, Neuron, refractory
+from keras_snn.ops.scan import scan
+from keras_snn.ops.spiking import voltage_dtype
+
+PER = ("layer", "channel", "unit")
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class SpikingNeuron(SequenceLayer):
+    """A layer of neurons; the class to subclass. Give it ``step``, and the names of its ``parameters``.
+
+    ``step(p, state, x) -> (state, spikes)`` is a static method that closes over nothing: one time step, for a tuple of
+    states and an input ``(batch, ...)``. ``p`` has the parameters as attributes. ``p.fire(h)`` compares the membrane h
+    to ``p.threshold``, and returns what the reset leaves of it, and the spikes with their surrogate gradient;
+    ``p.fire(h, threshold)``, ``p.spike(h - threshold)`` and ``p.after_spike(h, spikes, threshold)`` are there for more.
+    The spikes are 1 where ``h > threshold``, strictly, and 0 elsewhere. The gradient is that of the whole sequence.
+    An input that is not finite leaves its own neuron without spikes from that step on, and its gradients are NaN.
+
+    Args:
+        threshold: Number, or an initializer. Default 1.
+        reset: "zero" (a spike sets the membrane to ``v_reset``), "subtract" (takes the threshold off it), or None.
+        v_reset: Number, the membrane's value at rest and after a reset to zero, and its initial value. Default 0.
+        surrogate: What stands in for the derivative of a spike: a name or an instance of ``keras_snn.surrogates``, or
+            any function of the membrane above the threshold that gives spikes with a gradient of their own (a
+            registered one, if the model is to be saved). Default "atan", of slope 2.
+        detach_reset: Boolean. True: no gradient flows through the spike that resets. Default False.
+        learn: Sequence of names of parameters that are trained. Default none.
+        per: What shares one value of a parameter that is trained or comes from an initializer: the "layer", each
+            "channel" (an entry of the last axis), or nothing ("unit").
+        **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``time_major=False``,
+            ``unroll=False``, as in ``SpikingLayer``; ``dt=None``, the length of a time step in seconds, by which tools
+            such as ``keras_snn.inspect`` tell rates in Hz; and those of any Keras layer.
+
+    Call arguments:
+        inputs: Tensor ``(batch, time, ...)`` with at least one axis after time.
+        initial_state: Tensor or list of tensors ``(batch, ...)``; default: ``v_reset`` for the membrane, 0 for others.
+
+    Input shape: ``(batch, time, ...)``. Output shape: the same, or ``(batch, ...)`` with ``return_sequences=False``;
+    with ``return_state=True`` a list of that and the states.
+
+    Raises:
+        ValueError: For a missing or empty time axis, an unknown name, or a number that makes no sense.
+        TypeError: If ``step`` is not a static method, or a parameter neither a number nor an initializer.
+
+    Example:
+
+    ```python
+    class Quadratic(keras_snn.layers.SpikingNeuron):
+        parameters = ("a", "critical", "threshold")
+
+        def __init__(self, a=0.2, critical=0.5, **kwargs):
+            super().__init__(**kwargs)
+            self.a, self.critical = a, critical
+
+        @staticmethod
+        def step(p, state, x):
+            (v,) = state
+            v, spikes = p.fire(v + p.a * v * (v - p.critical) + x)
+            return (v,), spikes
+    ```
+    """
+
+    #: Names of the parameters: each is an argument and an attribute, and can be trained.
+    parameters = ("threshold",)
+    #: Names of the states, in the order in which ``step`` has them. "v", the membrane, begins at ``v_reset``.
+    state_names = ("v",)
+    #: Where a parameter has to stay: the constraint of its weight, by name, and what a number is checked against.
+    bounds = {}  # noqa: RUF012
+    #: Names of further arguments that ``step`` finds in ``p``; their values are hashable.
+    options = ("v_reset",)
+    #: Number of steps after a spike for which the states stay as they are, and no spike comes.
+    refractory = 0
+
+    def __init__(
+        self,
+        *,
+        threshold=1.0,
+        reset="zero",
+        v_reset=0.0,
+        surrogate="atan",
+        detach_reset=False,
+        learn=(),
+        per="layer",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._given = {}
+        if not isinstance(inspect.getattr_static(self, "step"), staticmethod):
+            raise TypeError(f"`step` of {type(self).__name__} has to be a static method: @staticmethod above its def.")
+        if reset not in RESETS:
+            raise ValueError(f"`reset` has to be one of {RESETS}; got {reset!r}.")
+        if per not in PER:
+            raise ValueError(f"`per` has to be one of {PER}; got {per!r}.")
+        learn = (learn,) if isinstance(learn, str) else tuple(learn)
+        if unknown := set(learn) - set(self.parameters):
+            raise ValueError(f"`learn` has to name parameters of {self.parameters}; got {sorted(unknown)}.")
+        self.threshold = threshold
+        self.reset = reset
+        self.v_reset = number("v_reset", v_reset)
+        self.surrogate = surrogates.get(surrogate)
+        self.detach_reset = detach_reset
+        self.learn = learn
+        self.per = per
+
+    @staticmethod
+    def step(p, state, x):
+        """Do one step; return ``(state, spikes)``."""
+        raise NotImplementedError("A SpikingNeuron needs a static method `step(p, state, x) -> (state, spikes)`.")
+
+    def __setattr__(self, name, value):
+        if name in type(self).parameters and not isinstance(value, keras.Variable):
+            if isinstance(getattr(self, name, None), keras.Variable):
+                raise AttributeError(f"`{name}` of {self.name!r} is a weight: use {name}.assign(...).")
+            value = self._given[name] = self._parameter(name, value)
+        super().__setattr__(name, value)
+
+    def _parameter(self, name, value):
+        """Return the parameter ``value`` as a float or as an initializer, or raise an error."""
+        if isinstance(value, (dict, str)) or callable(value):
+            return keras.initializers.get(value)
+        value = number(name, value)
+        bound = self.bounds.get(name)
+        if bound is not None and not bound.holds(value):
+            raise ValueError(f"`{name}` has to be {bound}; got {value:g}.")
+        return value
+
+    def build_parts(self, shape):
+        self._units = self.known_units(shape)
+        for name, value in self._given.items():
+            built = isinstance(getattr(self, name), keras.Variable)
+            if built or (name not in self.learn and not callable(value)):
+                continue
+            weight = self.add_weight(
+                name=name,
+                shape=self._parameter_shape(shape[2:]),
+                initializer=value if callable(value) else keras.initializers.Constant(value),
+                constraint=self.bounds.get(name),
+                dtype=voltage_dtype(self.variable_dtype),
+                trainable=name in self.learn,
+            )
+            setattr(self, name, weight)
+
+    def _parameter_shape(self, units):
+        if self.per == "layer":
+            return ()
+        return units if self.per == "unit" else units[-1:]
+
+    def equation_values(self, p):
+        """Return the dict of what ``step`` finds in its ``p``, from a dict of the layer's parameters.
+
+        Override it where the equations are written in other terms than the arguments.
+        """
+        return p
+
+    def run(self, inputs, states, training):
+        wide = states[0].dtype
+        values = {name: getattr(self, name) for name in (*self.parameters, *self.options)}
+        values = self.equation_values({name: _tensor_if_variable(value) for name, value in values.items()})
+        params = {name: value for name, value in values.items() if ops.is_tensor(value)}
+        constants = tuple((name, value) for name, value in values.items() if name not in params)
+        step = refractory(self.step) if self.refractory else self.step
+        step = Neuron(step, constants, self.surrogate, self.reset, self.detach_reset)
+        # Of the shape of a batch, where it can be: then its gradient is summed over it once, and not in every step.
+        params = {name: self.spread(name, value, states) for name, value in params.items()}
+        outputs, states = scan(step, tuple(states), ops.cast(inputs, wide), params, unroll=self.unroll)
+        return outputs, list(states)
+
+    def spread(self, name, value, states):
+        """Return a parameter as the engine gets it: one value for each unit of the batch."""
+        return ops.broadcast_to(value, ops.shape(states[0]))
+
+    def step_shapes(self, shape):
+        units = tuple(shape[2:])
+        return units, [units] * (len(self.state_names) + bool(self.refractory))
+
+    def initial_state(self, batch_size):
+        shape, dtype = (batch_size, *self._units), voltage_dtype(self.compute_dtype)
+        starts = [self.v_reset if name == "v" else 0 for name in self.state_names]
+        states = [ops.full(shape, start, dtype=dtype) for start in starts]
+        return [*states, ops.zeros(shape, "int32")] if self.refractory else states
+
+    def record(self, outputs):
+        return probe.record(self, outputs, unit=self.dt)
+
+    def get_config(self):
+        config = super().get_config()
+        for name, value in self._given.items():
+            config[name] = keras.initializers.serialize(value) if callable(value) else value
+        config |= {name: getattr(self, name) for name in ("reset", "v_reset", "detach_reset", "per", *self.options)}
+        return {**config, "surrogate": surrogates.serialize(self.surrogate), "learn": list(self.learn)}
+
+
+def _tensor_if_variable(value):
+    return ops.convert_to_tensor(value) if isinstance(value, keras.Variable) else value
+
+
+def check_refractory(steps):
+    """Return the number of steps, or raise an error."""
+    if isinstance(steps, bool) or not isinstance(steps, numbers.Integral) or steps < 0:
+        raise ValueError(f"`refractory` has to be a number of steps, an integer of at least 0; got {steps!r}.")
+    return int(steps)
+
+
+def number(name, value):
+    """Return ``value`` as a float, or raise an error."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"`{name}` has to be a number; got {value!r}.")
+    if not math.isfinite(value):
+        raise ValueError(f"`{name}` has to be a finite number; got {value!r}.")
+    return float(value)

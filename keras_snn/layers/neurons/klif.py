@@ -1,0 +1,95 @@
+"""KLIF: the leaky integrate-and-fire neuron that learns the scale of its membrane."""
+
+import keras
+
+from keras_snn.constraints import Clip
+from keras_snn.layers.base import SpikingNeuron
+from keras_snn.ops import neurons
+
+VARIANTS = ("klif", "klif*")
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class KLIF(SpikingNeuron):
+    """LIF neuron whose membrane is scaled by a learned k and sent through an activation before it fires.
+
+    ======  ================================================================
+    charge  ``h_t = v_{t-1} + (x_t - (v_{t-1} - v_reset)) / tau``
+    scale   ``f_t = activation(k h_t)``
+    fire    ``s_t = 1 if f_t > threshold else 0``
+    reset   ``v_t = f_t (1 - s_t) + v_reset s_t``
+    ======  ================================================================
+
+    ``variant="klif*"`` carries the unscaled membrane: ``v_t = f_t / k (1 - s_t) + v_reset s_t``. With ReLU that is a
+    LIF neuron with a floor at 0, the threshold ``threshold / k`` and a surrogate k times as steep. In the variant
+    "klif" the memory below the threshold is ``k (1 - 1 / tau)`` a step: from ``k = tau / (tau - 1)`` on, a potential
+    grows without any input until it fires.
+
+    One k serves all neurons of the layer and all steps, unless ``per`` says otherwise. It begins at 1, is trained with
+    the weights, and is clipped to ``k_bounds`` after each update. With ``k`` frozen at 1 (``learn=()``) and
+    ``activation=None`` the layer is a LIF.
+
+    Args:
+        tau: Number >= 1, the time constant of the membrane in steps, or an initializer. Default 2.
+        variant: "klif" or "klif*".
+        activation: Name or callable of a Keras activation. The publication tries "relu", "celu" and "leaky_relu" (their
+            slopes are not given there; Keras's defaults are 1 and 0.2). None leaves k h as it is. Default "relu".
+        k: Number, where k begins, or an initializer. Default 1.
+        k_bounds: Pair of numbers, or None for no bounds. Default (0.5, 5).
+        decay_input: As in ``LIF``. Default True.
+        learn: Sequence of names out of "k", "tau", "threshold". Default ("k",).
+        **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
+            ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ..., as in
+            ``SpikingNeuron``.
+
+    Call arguments, shapes and errors: as in ``SpikingNeuron``. The state is v.
+
+    Example:
+
+    ```python
+    layer = keras_snn.layers.KLIF(tau=2.0)
+    layer(keras.ops.ones((2, 8, 16)))
+    layer.k  # the weight, 1.0 before the training
+    ```
+
+    References: Jiang 2022, PhD thesis, University of Canterbury, equations 2.2 to 2.10; Jiang and Zhang 2023,
+    arXiv:2302.09238. The thesis says that k is kept within its bounds, not how: here by a constraint, since clipping in
+    the forward pass would stop the gradient at a bound.
+    """
+
+    parameters = ("tau", "k", "threshold")
+    options = ("v_reset", "decay_input")
+    step = staticmethod(neurons.scaled_leaky)
+
+    def __init__(
+        self,
+        tau=2.0,
+        *,
+        variant="klif",
+        activation="relu",
+        k=1.0,
+        k_bounds=(0.5, 5.0),
+        decay_input=True,
+        learn=("k",),
+        **kwargs,
+    ):
+        super().__init__(learn=learn, **kwargs)
+        if variant not in VARIANTS:
+            raise ValueError(f"`variant` has to be one of {VARIANTS}; got {variant!r}.")
+        self.k_bounds = None if k_bounds is None else tuple(k_bounds)
+        self.bounds = {"tau": Clip(min_value=1.0)}
+        if k_bounds is not None:
+            self.bounds["k"] = Clip(*self.k_bounds)
+        self.tau = tau
+        self.k = k
+        self.variant = variant
+        self.activation = keras.activations.get(activation)
+        self.decay_input = decay_input
+
+    def equation_values(self, p):
+        p["leak"] = 1 / p.pop("tau")
+        return {**p, "activation": self.activation, "unscale": self.variant == "klif*"}
+
+    def get_config(self):
+        activation = keras.activations.serialize(self.activation)
+        return {**super().get_config(), "variant": self.variant, "activation": activation, "k_bounds": self.k_bounds}

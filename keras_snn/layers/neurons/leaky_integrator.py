@@ -1,0 +1,54 @@
+"""LeakyIntegrator: a membrane that does not fire, to read a network out."""
+
+import keras
+
+from keras_snn.constraints import Clip
+from keras_snn.layers.base import SpikingNeuron
+from keras_snn.ops import neurons
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class LeakyIntegrator(SpikingNeuron):
+    """Leaky membrane without spikes, as the readout of a network: its outputs are the membrane.
+
+    ``v_t = v_{t-1} + (x_t - (v_{t-1} - v_reset)) / tau``; with ``decay_input=False`` the input is not divided by tau.
+
+    Args:
+        tau: Number >= 1, the time constant in steps, or an initializer. Default 2.
+        decay_input: Boolean. Default True.
+        v_reset: Number, the membrane at rest and at the beginning. Default 0.
+        learn: Sequence of names of parameters that are trained: "tau" (kept at 1 or above), or none, the default.
+        per: As in ``SpikingNeuron``.
+        **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ..., as in ``SpikingNeuron``.
+
+    Call arguments, shapes and errors: as in ``SpikingNeuron``. The state is v.
+
+    Example:
+
+    ```python
+    keras_snn.layers.LeakyIntegrator(tau=10.0, return_sequences=False)(keras.ops.ones((1, 20, 3)))  # 1 - 0.9^20
+    ```
+
+    References: Bellec et al. 2020, Nature Communications 11, 3625, equation 12, for leaky readouts.
+    """
+
+    emits_spikes = False
+    parameters = ("tau",)
+    options = ("v_reset", "decay_input")
+    bounds = {"tau": Clip(min_value=1.0)}  # noqa: RUF012
+    step = staticmethod(neurons.leaky_integrator)
+
+    def __init__(self, tau=2.0, *, decay_input=True, v_reset=0.0, learn=(), per="layer", **kwargs):
+        super().__init__(v_reset=v_reset, learn=learn, per=per, **kwargs)
+        self.tau = tau
+        self.decay_input = decay_input
+
+    def equation_values(self, p):
+        p["leak"] = 1 / p.pop("tau")
+        return p
+
+    def get_config(self):
+        config = super().get_config()
+        for name in ("reset", "surrogate", "detach_reset"):
+            del config[name]
+        return config

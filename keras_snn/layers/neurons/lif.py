@@ -1,0 +1,64 @@
+"""LIF: the leaky integrate-and-fire neuron."""
+
+import keras
+
+from keras_snn.constraints import Clip
+from keras_snn.layers.base import SpikingNeuron
+from keras_snn.layers.base.spiking_neuron import check_refractory
+from keras_snn.ops import neurons
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class LIF(SpikingNeuron):
+    """Leaky integrate-and-fire neuron.
+
+    ======  ======================================================================
+    charge  ``h_t = v_{t-1} + (x_t - (v_{t-1} - v_reset)) / tau``
+    fire    ``s_t = 1 if h_t > threshold else 0``
+    reset   ``v_t = h_t (1 - s_t) + v_reset s_t``, or ``h_t - threshold s_t``
+    ======  ======================================================================
+
+    With ``decay_input=False`` the input is not divided: ``h_t = v_{t-1} - (v_{t-1} - v_reset) / tau + x_t``. It is
+    Euler's method for ``tau v' = -(v - v_reset) + x`` with a step of 1.
+
+    Args:
+        tau: Number >= 1, the time constant of the membrane in steps, or an initializer. Default 2.
+        decay_input: Boolean. Default True.
+        refractory: Integer >= 0, the number of steps after a spike for which the neuron neither integrates nor fires.
+        **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
+            ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
+            as in ``SpikingNeuron``. ``learn`` may name "tau" (kept at 1 or above) and "threshold".
+
+    Call arguments, shapes and errors: as in ``SpikingNeuron``. The state is v, and with ``refractory`` also the number
+    of steps still to wait.
+
+    Example:
+
+    ```python
+    model = keras.Sequential([
+        keras.layers.Dense(128),
+        keras_snn.layers.Repeat(8),
+        keras_snn.layers.LIF(tau=2.0),
+        keras.layers.Dense(100),
+        keras_snn.layers.LIF(tau=2.0),
+        keras_snn.layers.VotingPooling(10),
+    ])
+    ```
+
+    References: Fang et al. 2021, ICCV, arXiv:2007.05785, equations 2 to 5; Jiang and Zhang 2023, arXiv:2302.09238.
+    """
+
+    parameters = ("tau", "threshold")
+    options = ("v_reset", "decay_input", "refractory")
+    bounds = {"tau": Clip(min_value=1.0)}  # noqa: RUF012
+    step = staticmethod(neurons.leaky)
+
+    def __init__(self, tau=2.0, *, decay_input=True, refractory=0, **kwargs):
+        super().__init__(**kwargs)
+        self.tau = tau
+        self.decay_input = decay_input
+        self.refractory = check_refractory(refractory)
+
+    def equation_values(self, p):
+        p["leak"] = 1 / p.pop("tau")
+        return p

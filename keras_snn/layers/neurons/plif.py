@@ -1,0 +1,62 @@
+"""PLIF: the leaky integrate-and-fire neuron that learns its time constant."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_snn.layers.base import SpikingNeuron
+from keras_snn.layers.base.spiking_neuron import check_refractory, number
+from keras_snn.ops import neurons
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class PLIF(SpikingNeuron):
+    """Parametric LIF neuron: as ``LIF`` with ``1 / tau = sigmoid(w)``, and w learned.
+
+    Every w gives a tau above 1, so that the training needs no constraint.
+
+    Args:
+        tau: Number > 1, where tau begins, in steps: ``w = -log(tau - 1)``. Default 2.
+        decay_input: As in ``LIF``. Default True.
+        refractory: As in ``LIF``. Default 0.
+        **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
+            ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
+            as in ``SpikingNeuron``. ``learn`` may name "threshold"; w is learned without it.
+
+    Call arguments, shapes and errors: as in ``SpikingNeuron``. The weight is ``w``, one a layer or as ``per`` says; the
+    states are those of ``LIF``.
+
+    Example:
+
+    ```python
+    layer = keras_snn.layers.PLIF(tau=2.0)
+    layer(keras.ops.ones((2, 8, 16)))
+    1 / keras.ops.sigmoid(layer.weights[0])  # tau
+    ```
+
+    References: Fang et al. 2021, ICCV, arXiv:2007.05785, equations 6 to 8.
+    """
+
+    parameters = ("w", "threshold")
+    options = ("v_reset", "decay_input", "refractory")
+    step = staticmethod(neurons.leaky)
+
+    def __init__(self, tau=2.0, *, decay_input=True, refractory=0, learn=(), **kwargs):
+        learn = (learn,) if isinstance(learn, str) else learn
+        super().__init__(learn=("w", *learn), **kwargs)
+        self.tau = number("tau", tau)
+        if self.tau <= 1:
+            raise ValueError(f"`tau` has to be above 1; got {tau!r}. A neuron without memory is a LIF with tau=1.")
+        self.w = -math.log(self.tau - 1)
+        self.decay_input = decay_input
+        self.refractory = check_refractory(refractory)
+
+    def equation_values(self, p):
+        p["leak"] = ops.sigmoid(p.pop("w"))
+        return p
+
+    def get_config(self):
+        config = super().get_config()
+        del config["w"]
+        return {**config, "tau": self.tau, "learn": [name for name in self.learn if name != "w"]}

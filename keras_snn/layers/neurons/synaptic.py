@@ -1,0 +1,53 @@
+"""Synaptic: the leaky integrate-and-fire neuron that is fed by a synaptic current."""
+
+import keras
+
+from keras_snn.constraints import Clip
+from keras_snn.layers.base import SpikingNeuron
+from keras_snn.ops import neurons
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class Synaptic(SpikingNeuron):
+    """Current-based LIF neuron: the input flows into a synaptic current, and the current into the membrane.
+
+    =======  ================================================================
+    current  ``i_t = (1 - 1 / tau_synapse) i_{t-1} + x_t``
+    charge   ``h_t = v_{t-1} - (v_{t-1} - v_reset) / tau + i_t``
+    fire     ``s_t = 1 if h_t > threshold else 0``
+    reset    ``v_t = h_t (1 - s_t) + v_reset s_t``, or ``h_t - threshold s_t``
+    =======  ================================================================
+
+    Args:
+        tau: Number >= 1, the time constant of the membrane in steps, or an initializer. Default 2.
+        tau_synapse: Number >= 1, the time constant of the current in steps, or an initializer. Default 2.
+        **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
+            ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
+            as in ``SpikingNeuron``. ``learn`` may name "tau", "tau_synapse" (both kept at 1 or above) and "threshold".
+
+    Call arguments, shapes and errors: as in ``SpikingNeuron``. The states are i and v.
+
+    Example:
+
+    ```python
+    keras_snn.layers.Synaptic(tau=10.0, tau_synapse=5.0)(keras.ops.ones((1, 20, 3)))
+    ```
+
+    References: Zenke and Ganguli 2018, Neural Computation 30, arXiv:1705.11146; Eshraghian et al. 2023, Proc. IEEE 111,
+    arXiv:2109.12894 (whose decays are alpha = 1 - 1 / tau_synapse and beta = 1 - 1 / tau).
+    """
+
+    parameters = ("tau", "tau_synapse", "threshold")
+    state_names = ("i", "v")
+    bounds = {"tau": Clip(min_value=1.0), "tau_synapse": Clip(min_value=1.0)}  # noqa: RUF012
+    step = staticmethod(neurons.synaptic)
+
+    def __init__(self, tau=2.0, *, tau_synapse=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.tau = tau
+        self.tau_synapse = tau_synapse
+
+    def equation_values(self, p):
+        p["leak"] = 1 / p.pop("tau")
+        p["synapse_leak"] = 1 / p.pop("tau_synapse")
+        return p

@@ -1,0 +1,192 @@
+"""The equations of spiking neurons: each a pure step from the state before to the state after, and the spikes.
+
+A step has the form ``step(p, state, x) -> (state, spikes)``. ``p`` holds the parameters by their names in the
+equations, and fires: ``p.fire(h)`` gives what is left of the membrane h after the spikes, and the spikes. ``Neuron``
+makes of it what ``scan`` runs over time.
+
+Time is counted in steps, apart from Izhikevich's model. ``leak`` is 1 / tau.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from keras_snn.ops.backend import straight_through
+
+RESETS = ("zero", "subtract", None)
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """A step with its constants, as a value: two equal ones are one function to ``scan``, which compiles it once.
+
+    Attributes:
+        step: Function ``(p, state, x) -> (state, spikes)``, closed over nothing.
+        constants: Tuple of pairs (name, hashable value).
+        spike: Function from the membrane above the threshold to spikes, with a surrogate gradient.
+        reset: "zero" (to ``v_reset``), "subtract" (the threshold), or None.
+        detach_reset: Boolean, whether the spike that resets the membrane carries no gradient.
+    """
+
+    step: Callable
+    constants: tuple = ()
+    spike: Callable | None = None
+    reset: str | None = "zero"
+    detach_reset: bool = False
+
+    def __call__(self, params, state, x):
+        return self.step(Parameters(self, params), state, x)
+
+
+class Parameters:
+    """What a step knows beside its state: every parameter as an attribute, and how to fire.
+
+    Args:
+        neuron: ``Neuron``.
+        params: Dict of tensors, the parameters that are not constants.
+    """
+
+    def __init__(self, neuron, params):
+        vars(self).update(neuron.constants)
+        vars(self).update(params)
+        self._neuron = neuron
+
+    def fire(self, h, threshold=None):
+        """Return what is carried on of the membrane ``h``, and the spikes: 1 where h > threshold, else 0.
+
+        Args:
+            h: Tensor ``(batch, ...)``.
+            threshold: Number or tensor. Default: the parameter ``threshold``.
+        """
+        threshold = self.threshold if threshold is None else threshold
+        spikes = self.spike(h - threshold)
+        return self.after_spike(h, spikes, threshold), spikes
+
+    def spike(self, x):
+        """Return 1 where ``x > 0``, else 0, with the surrogate gradient."""
+        return self._neuron.spike(x)
+
+    def after_spike(self, h, spikes, threshold):
+        """Return ``h (1 - s) + v_reset s``, ``h - threshold s``, or ``h``, as ``reset`` says."""
+        if self._neuron.reset is None:
+            return h
+        if self._neuron.detach_reset:
+            spikes = ops.stop_gradient(spikes)
+        if self._neuron.reset == "subtract":
+            return h - threshold * spikes
+        kept = h * (1 - spikes)
+        return kept if _is_zero(self.v_reset) else kept + self.v_reset * spikes
+
+
+def integrate(p, state, x):
+    """``h = v + x``."""
+    (v,) = state
+    v, spikes = p.fire(v + x)
+    return (v,), spikes
+
+
+def leaky(p, state, x):
+    """``h = v + leak (x - (v - v_reset))``, or ``h = v - leak (v - v_reset) + x`` where the input does not decay."""
+    (v,) = state
+    v, spikes = p.fire(charge(p, v, x))
+    return (v,), spikes
+
+
+def scaled_leaky(p, state, x):
+    """As ``leaky``, and ``f = activation(k h)`` fires and is carried on, or ``f / k`` where ``unscale`` says so."""
+    (v,) = state
+    f = p.activation(rounded(p.k * charge(p, v, x)))
+    spikes = p.spike(f - p.threshold)
+    scale = p.k if p.unscale else 1
+    return (p.after_spike(f / scale, spikes, p.threshold / scale),), spikes
+
+
+def adaptive_leaky(p, state, x):
+    """As ``leaky``, with the threshold ``threshold + beta a``; ``a <- a - adaptation_leak a + s``."""
+    v, a = state
+    v, spikes = p.fire(charge(p, v, x), p.threshold + rounded(p.beta * a))
+    return (v, a - rounded(p.adaptation_leak * a) + spikes), spikes
+
+
+def synaptic(p, state, x):
+    """``i <- i - synapse_leak i + x``, and then as ``leaky`` with the input i, which does not decay by the membrane."""
+    i, v = state
+    i = i - rounded(p.synapse_leak * i) + x
+    v, spikes = p.fire(v - rounded(p.leak * (v - p.v_reset)) + i)
+    return (i, v), spikes
+
+
+def leaky_integrator(p, state, x):
+    """As ``leaky``, without spikes: the membrane is what comes out."""
+    (v,) = state
+    v = charge(p, v, x)
+    return (v,), v
+
+
+def izhikevich(p, state, x):
+    """``v' = 0.04 v^2 + 5 v + 140 - u + x``, ``u' = a (b v - u)``; a spike sets v to c and adds d to u.
+
+    Euler's method, the membrane in two halves of a step as in the publication. ``dt`` is in seconds, v in mV, and both
+    derivatives are by the millisecond.
+    """
+    v, u = state
+    half = 500 * p.dt
+    for _ in range(2):
+        v = v + half * ((0.04 * v + 5) * v + 140 - u + x)
+    u = u + 2 * half * p.a * (p.b * v - u)
+    v, spikes = p.fire(v)
+    return (v, u + p.d * spikes), spikes
+
+
+def recurrent_leaky(p, state, x):
+    """As ``leaky``, with the spikes of the step before times ``recurrent_kernel`` added to the input."""
+    v, before = state
+    v, spikes = p.fire(charge(p, v, x + ops.matmul(before, p.recurrent_kernel)))
+    return (v, spikes), spikes
+
+
+@functools.cache  # one object for one step: the engine tells them apart by it
+def refractory(step):
+    """Return ``step`` with one more state, last: the number of steps for which nothing moves after a spike."""
+
+    @functools.wraps(step)
+    def held(p, state, x):
+        *before, wait = state
+        after, spikes = step(p, tuple(before), x)
+        free = wait == 0
+        spikes = ops.where(free, spikes, ops.zeros_like(spikes))
+        after = tuple(ops.where(free, new, old) for new, old in zip(after, before, strict=True))
+        wait = ops.where(spikes > 0, p.refractory, ops.maximum(wait - 1, 0))
+        return (*after, ops.cast(wait, "int32")), spikes
+
+    return held
+
+
+def charge(p, v, x):
+    """Return the membrane before firing: the leak and the input."""
+    if p.decay_input:
+        return v + rounded(p.leak * (x - _above(v, p.v_reset)))
+    return v - rounded(p.leak * _above(v, p.v_reset)) + x
+
+
+def rounded(product):
+    """Return ``product``, which is then added to something as it is in float32.
+
+    XLA fuses a multiplication and an addition into one operation that rounds once, which makes or spares a spike now
+    and then that other backends do not. The maximum, of which no number falls short, stands between the two.
+    """
+    if keras.config.backend() == "torch":
+        return product
+    lowest = {"float32": -3.4028234663852886e38, "float64": -1.7976931348623157e308}
+    return straight_through(ops.maximum(product, lowest[keras.backend.standardize_dtype(product.dtype)]), product)
+
+
+def _above(v, v_reset):
+    return v if _is_zero(v_reset) else v - v_reset
+
+
+def _is_zero(value):
+    return isinstance(value, float) and value == 0
