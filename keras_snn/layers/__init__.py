@@ -2,7 +2,9 @@
 
 from keras_snn.layers.activation import SpikingActivation, SpikingActivationCell
 from keras_snn.layers.base import RNN, KerasSpikingCell, KerasSpikingLayer, SpikingCell, SpikingLayer
+from keras_snn.layers.encoding import Delta, Interval, Latency, Phase, Poisson, Population, RankOrder
 from keras_snn.layers.filters import Alpha, AlphaCell, Lowpass, LowpassCell
+from keras_snn.layers.pooling import FirstSpikeTime, VotingPooling
 from keras_snn.layers.time import LastStep, Repeat, TemporalAveragePooling, TimeFold
 from keras_snn.layers.whole_model import reset_states, set_dt
 
@@ -10,11 +12,19 @@ __all__ = [
     "RNN",
     "Alpha",
     "AlphaCell",
+    "Delta",
+    "FirstSpikeTime",
+    "Interval",
     "KerasSpikingCell",
     "KerasSpikingLayer",
     "LastStep",
+    "Latency",
     "Lowpass",
     "LowpassCell",
+    "Phase",
+    "Poisson",
+    "Population",
+    "RankOrder",
     "Repeat",
     "SpikingActivation",
     "SpikingActivationCell",
@@ -22,6 +32,7 @@ __all__ = [
     "SpikingLayer",
     "TemporalAveragePooling",
     "TimeFold",
+    "VotingPooling",
     "reset_states",
     "set_dt",
 ]

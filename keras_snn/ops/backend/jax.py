@@ -30,6 +30,11 @@ def _straight_through_jvp(primals, tangents):
     return value, tangents[1].astype(value.dtype)
 
 
+def is_known(x):
+    """Tell whether the value of the tensor ``x`` can be read now."""
+    return not isinstance(x, jax.core.Tracer)
+
+
 def compiled(function):
     """Return ``function`` of tensors, compiled: many small operations become one."""
     return jax.jit(function)

@@ -26,6 +26,11 @@ def straight_through(value, like):
     return _StraightThrough.apply(value, like)
 
 
+def is_known(x):
+    """Tell whether the value of the tensor ``x`` can be read now."""
+    return not (x.is_meta or torch.compiler.is_compiling())
+
+
 def compiled(function):
     """Return ``function``: PyTorch's compiler needs more than a Python interpreter, which is all that we ask for."""
     return function
