@@ -60,6 +60,8 @@ class Poisson(StillEncoder):
         super().__init__(n_steps, clip=clip, **kwargs)
         if not 0 < scale <= 1:
             raise ValueError(f"`scale` has to be in (0, 1], the probability of a spike at x = 1; got {scale!r}.")
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+            raise ValueError(f"`seed` has to be an int or None; got {seed!r}.")
         self.scale = scale
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(name="seed_generator") if seed is None else None
