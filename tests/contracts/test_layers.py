@@ -252,6 +252,12 @@ def _imported_modules_are_no_garbage():
     gc.unfreeze()
 
 
+@pytest.fixture(autouse=True)
+def _the_same_inputs_in_any_selection():
+    """A test must not depend on how many numbers the tests before it have drawn."""
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
 @pytest.fixture
 def policy(request):
     """Set a dtype policy for one test."""

@@ -57,13 +57,10 @@ def test_the_first_steps_of_these_are_what_a_shorter_run_gives(name):
 def test_a_known_value_outside_the_range_is_refused(make, bad):
     x = X.copy()
     x[1, 2, 3] = bad
-    with pytest.raises(
-        ValueError, match=r"`inputs` of \w+ '\w+' have to be in \[0.0, 1.0\]; they range from .*clip=True"
-    ):
+    with pytest.raises(ValueError, match=r"`inputs` of \w+ '\w+' have to be in \[0.0, 1.0\]; .* clip=True"):
         make()(x)
     if np.isfinite(bad):
-        least, most = min(x.min(), bad), max(x.max(), bad)
-        with pytest.raises(ValueError, match=f"range from {float(least):.6}.* to {float(most):.6}"):
+        with pytest.raises(ValueError, match=f"they range from {float(x.min())} to {float(x.max())}"):
             make()(x)
     make()(X)
 
