@@ -48,7 +48,7 @@ class StillEncoder(keras.layers.Layer):
         return ops.cast(ops.where(codable, spikes, float("nan")), self.compute_dtype)
 
     def _check_range(self, x, codable):
-        every = ops.all(codable)
+        every, x = ops.all(codable), ops.stop_gradient(x)  # JAX does not read what it differentiates by
         if is_known(every) and not every:
             raise ValueError(
                 f"`inputs` of {type(self).__name__} {self.name!r} have to be in [{self.low}, {self.high}]; they range "

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from reference.autodiff import MODES, to_numpy, wrap
+from reference.autodiff import MODES, gradients, to_numpy, wrap
 
 from keras_snn import probe
 from keras_snn.layers import Interval, Latency, Phase, Poisson, Population, RankOrder
@@ -63,6 +63,12 @@ def test_a_known_value_outside_the_range_is_refused(make, bad):
         with pytest.raises(ValueError, match=f"they range from {float(x.min())} to {float(x.max())}"):
             make()(x)
     make()(X)
+
+
+def test_an_eager_gradient_does_not_hide_the_range():
+    layer = Poisson(6, seed=0)
+    with pytest.raises(ValueError, match=r"they range from 0\.0 to 2\.0"):
+        gradients("eager", lambda x: ops.sum(layer(x)), np.array([[0.0, 2.0]], "float32"))
 
 
 @each
