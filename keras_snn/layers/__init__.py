@@ -2,6 +2,7 @@
 
 from keras_snn.layers.activation import SpikingActivation, SpikingActivationCell
 from keras_snn.layers.base import RNN, KerasSpikingCell, KerasSpikingLayer, SpikingCell, SpikingLayer, SpikingNeuron
+from keras_snn.layers.encoding import Delta, Interval, Latency, Phase, Poisson, Population, RankOrder
 from keras_snn.layers.filters import Alpha, AlphaCell, Lowpass, LowpassCell
 from keras_snn.layers.neurons import (
     ALIF,
@@ -14,6 +15,7 @@ from keras_snn.layers.neurons import (
     RecurrentLIF,
     Synaptic,
 )
+from keras_snn.layers.pooling import FirstSpikeTime, VotingPooling
 from keras_snn.layers.time import LastStep, Repeat, TemporalAveragePooling, TimeFold
 from keras_snn.layers.whole_model import reset_states, set_dt
 
@@ -26,13 +28,21 @@ __all__ = [
     "RNN",
     "Alpha",
     "AlphaCell",
+    "Delta",
+    "FirstSpikeTime",
+    "Interval",
     "Izhikevich",
     "KerasSpikingCell",
     "KerasSpikingLayer",
     "LastStep",
+    "Latency",
     "LeakyIntegrator",
     "Lowpass",
     "LowpassCell",
+    "Phase",
+    "Poisson",
+    "Population",
+    "RankOrder",
     "RecurrentLIF",
     "Repeat",
     "SpikingActivation",
@@ -43,6 +53,7 @@ __all__ = [
     "Synaptic",
     "TemporalAveragePooling",
     "TimeFold",
+    "VotingPooling",
     "reset_states",
     "set_dt",
 ]

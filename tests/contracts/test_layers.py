@@ -20,10 +20,18 @@ from keras_snn.layers import (
     PLIF,
     RNN,
     Alpha,
+    Delta,
+    FirstSpikeTime,
+    Interval,
     Izhikevich,
     LastStep,
+    Latency,
     LeakyIntegrator,
     Lowpass,
+    Phase,
+    Poisson,
+    Population,
+    RankOrder,
     RecurrentLIF,
     Repeat,
     SpikingActivation,
@@ -33,6 +41,7 @@ from keras_snn.layers import (
     Synaptic,
     TemporalAveragePooling,
     TimeFold,
+    VotingPooling,
 )
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 
@@ -113,6 +122,8 @@ class Row:
     keeps_time: bool = True  # the outputs have one
     own_training: bool = False  # training is not inference
     elementwise: bool = True  # each unit by itself
+    has_gradient: bool = True  # by its inputs
+    before: str | None = None  # the activation of what stands before it in a model
     rounds_state: bool = False  # what it hands on is not, bit by bit, what it goes on with
     spikes: str | None = None  # "exact" rates in half precision, or "rounded" ones
     uses_dt: bool = True  # what comes out depends on dt
@@ -138,6 +149,10 @@ def cell_row(make, **kwargs):
 def neuron_row(make, *, fields=(), **options):
     defaults = {"zero_state": True, "spikes": "exact", "scale": 1.0, "uses_dt": False, "positive": True}
     return cell_row(lambda _, **o: make(**{**options, **o}), **{**defaults, **dict(fields)})
+
+
+def code_row(make, **kwargs):
+    return Row(make, **{"scale": 1.0, "has_time": False, "has_gradient": False, "before": "sigmoid", **kwargs})
 
 
 ROWS = {
@@ -200,6 +215,17 @@ ROWS = {
     ),
     "TemporalAveragePooling": Row(lambda _: TemporalAveragePooling(), keeps_time=False),
     "LastStep": Row(lambda _: LastStep(), keeps_time=False),
+    "Poisson": code_row(lambda _: Poisson(TIME, seed=0, clip=True), has_gradient=True),
+    "Latency": code_row(lambda _: Latency(TIME, clip=True)),
+    "Latency-log": code_row(lambda _: Latency(TIME, code="log", clip=True), variant=True),
+    "Phase": code_row(lambda _: Phase(TIME, bits=3, clip=True)),
+    "Population": code_row(lambda _: Population(TIME, 5, low=-0.5, high=0.75, clip=True)),
+    "RankOrder": code_row(lambda _: RankOrder(TIME, clip=True)),
+    "Interval": code_row(lambda _: Interval(TIME, shortest=2, clip=True)),
+    "Delta": code_row(lambda _: Delta(0.25), has_time=True, before=None),
+    "VotingPooling": Row(lambda _: VotingPooling(3), keeps_time=False, elementwise=False),
+    # Where nothing is zero, every first spike is at step 0, and there is nothing to learn.
+    "FirstSpikeTime": Row(lambda _: FirstSpikeTime(), keeps_time=False, has_gradient=False, before="relu"),
 }
 CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SequenceLayer)}
 MAIN = {name: row for name, row in ROWS.items() if not row.variant}
@@ -259,11 +285,13 @@ def fresh_states(layer):
 
 
 def model_around(row, layer, time=TIME, batch=None):
-    """Return a model with weights before the layer and after it."""
+    """Return a model with weights before the layer, which are trained if a gradient reaches them, and after it."""
     shape = (time, *UNITS) if row.has_time else UNITS
     inputs = keras.Input(shape, batch_size=batch)
     positive = keras.initializers.RandomUniform(0, 1)  # for spikes wherever the inputs are positive
-    x = layer(keras.layers.Dense(3, kernel_initializer=positive, name="before")(inputs))
+    options = {"kernel_initializer": positive} if row.positive else {}
+    x = keras.layers.Dense(3, row.before, name="before", trainable=row.has_gradient, **options)(inputs)
+    x = layer(x)
     if row.keeps_time:
         x = TemporalAveragePooling()(x)
     return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(x)))
@@ -276,6 +304,12 @@ def _imported_modules_are_no_garbage():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _the_same_inputs_in_any_selection():
+    """A test must not depend on how many numbers the tests before it have drawn."""
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ if keras.config.backend() not in _EXTRAS:
 _backend = importlib.import_module(f"{__name__}.{keras.config.backend()}")
 
 compiled = _backend.compiled
+is_known = _backend.is_known
 scan = _backend.scan
 straight_through = _backend.straight_through
 with_derivative = _backend.with_derivative
 
-__all__ = ["compiled", "scan", "straight_through", "with_derivative"]
+__all__ = ["compiled", "is_known", "scan", "straight_through", "with_derivative"]

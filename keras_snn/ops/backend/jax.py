@@ -43,6 +43,11 @@ def _with_derivative_jvp(derivative, primals, tangents):
     return value, tangents[1] * derivative(x)
 
 
+def is_known(x):
+    """Tell whether the value of the tensor ``x`` can be read now."""
+    return not isinstance(x, jax.core.Tracer)
+
+
 def compiled(function):
     """Return ``function`` of tensors, compiled: many small operations become one."""
     return jax.jit(function)

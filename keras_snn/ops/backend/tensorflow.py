@@ -75,6 +75,12 @@ def with_derivative(value, x, derivative):
     return through(value, x)
 
 
+def is_known(x):
+    """Tell whether the value of the tensor ``x`` can be read now."""
+    del x
+    return tf.executing_eagerly()
+
+
 def compiled(function):
     """Return ``function`` of tensors, compiled: many small operations become one."""
     return tf.function(function, jit_compile=True, autograph=False)

@@ -31,6 +31,11 @@ def with_derivative(value, x, derivative):
     return _WithDerivative.apply(value, x, derivative)
 
 
+def is_known(x):
+    """Tell whether the value of the tensor ``x`` can be read now."""
+    return not (x.is_meta or torch.compiler.is_compiling())
+
+
 def compiled(function):
     """Return ``function``: PyTorch's compiler needs more than a Python interpreter, which is all that we ask for."""
     return function

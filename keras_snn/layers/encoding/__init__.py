@@ -1,0 +1,11 @@
+"""Layers that make spikes of values."""
+
+from keras_snn.layers.encoding.delta import Delta
+from keras_snn.layers.encoding.interval import Interval
+from keras_snn.layers.encoding.latency import Latency
+from keras_snn.layers.encoding.phase import Phase
+from keras_snn.layers.encoding.poisson import Poisson
+from keras_snn.layers.encoding.population import Population
+from keras_snn.layers.encoding.rank_order import RankOrder
+
+__all__ = ["Delta", "Interval", "Latency", "Phase", "Poisson", "Population", "RankOrder"]

@@ -1,0 +1,106 @@
+"""Delta: a signal as the spikes of its changes."""
+
+import keras
+from keras import ops
+
+from keras_snn.layers.time.time_fold import check_time_axis
+from keras_snn.ops import decoding, encoding
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class Delta(keras.layers.Layer):
+    r"""Send on delta: a spike each time that the signal has moved by a threshold.
+
+    With the reference r, which starts at the first value of the signal, :math:`r_0 = x_0`:
+
+    .. math::
+        s_t &= +1 \text{ if } x_t - r_t \ge \theta, \quad -1 \text{ if } x_t - r_t \le -\theta, \quad 0 \text{ else} \\
+        r_{t+1} &= r_t + \theta s_t
+
+    There is one spike a step at most: a signal that moves by more than :math:`\theta` in a step is lost until the
+    reference has caught up with it (slew-rate limit). The first step never has a spike. There is no gradient.
+
+    A value that is not finite makes the spikes of its own unit NaN from that step on.
+
+    Args:
+        threshold: float > 0, in the unit of the signal.
+        off_spikes: bool. True (the default): falls are sent, as -1. False: they move the reference, but are not sent,
+            and the spikes are 0 or 1.
+        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+
+    Call arguments:
+        inputs: a tensor, time on axis 1.
+        mask: bool tensor (batch, time), passed on.
+
+    Input shape:
+        ``(batch, time, ...)`` with at least one axis after time; batch and time may be unknown.
+
+    Output shape:
+        ``(batch, time, ...)``, -1, 0 or 1.
+
+    Raises:
+        ValueError: if ``threshold`` is not positive; if the input has no time axis, or an empty one.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_snn.layers import Delta
+        >>> signal = np.array([0.5, 0.5, 0.7, 1.1, 1.0, 0.5]).reshape(1, 6, 1)
+        >>> layer = Delta(0.25)
+        >>> spikes = layer(signal)
+        >>> np.array(spikes)[0, :, 0].astype(int).tolist()
+        [0, 0, 0, 1, 1, -1]
+        >>> np.array(layer.decode(spikes, signal[:, 0]))[0, :, 0].tolist()
+        [0.5, 0.5, 0.5, 0.75, 1.0, 0.75]
+
+    References:
+        Miskowicz (2006), Send-on-delta concept: an event-based data reporting strategy. Sensors 6, 49-63,
+        doi:10.3390/s6010049.
+    """
+
+    def __init__(self, threshold, *, off_spikes=True, **kwargs):
+        # Half precision would round the signal to another.
+        super().__init__(autocast=False, **kwargs)
+        if not 0 < threshold < float("inf"):
+            raise ValueError(f"`threshold` has to be positive and finite; got {threshold!r}.")
+        self.threshold = threshold
+        self.off_spikes = off_spikes
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self._check_shape(input_shape)
+
+    def call(self, inputs):
+        self._check_shape(inputs.shape)
+        signal = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
+        spikes = encoding.delta(signal, self.threshold)
+        if not self.off_spikes:
+            spikes = ops.where(spikes == -1, 0, spikes)
+        return ops.cast(spikes, self.compute_dtype)
+
+    def decode(self, spikes, initial):
+        """Return the signal ``(batch, time, ...)``: ``initial + threshold`` times the sum of the spikes so far.
+
+        With the first value of the signal as ``initial (batch, ...)`` this is the reference after each step, less than
+        one threshold away from a signal that never moved by more than one in a step.
+
+        Raises:
+            ValueError: without ``off_spikes``, as what has fallen is not known then.
+        """
+        if not self.off_spikes:
+            raise ValueError("`decode` needs the falls of the signal too; make the layer with off_spikes=True.")
+        return decoding.delta(spikes, initial, self.threshold)
+
+    def _check_shape(self, shape):
+        check_time_axis(self, shape)
+        if len(shape) < 3:
+            raise ValueError(
+                f"Delta {self.name!r} takes inputs of shape (batch, time, ...) with at least one axis after time, "
+                f"received {tuple(shape)}. A single signal has the shape (batch, time, 1)."
+            )
+
+    def compute_output_shape(self, input_shape):
+        self._check_shape(input_shape)
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "threshold": self.threshold, "off_spikes": self.off_spikes}

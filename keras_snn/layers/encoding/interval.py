@@ -1,0 +1,78 @@
+"""Interval: values as the time between spikes."""
+
+import keras
+
+from keras_snn.layers.encoding.still_encoder import StillEncoder, check_int
+from keras_snn.ops import decoding, encoding
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class Interval(StillEncoder):
+    r"""Inter-spike interval code: regular spikes, the closer to each other the larger the value.
+
+    The interval between two spikes, in steps, is
+
+    .. math:: i = \text{shortest} + \mathrm{round}\big((\text{longest} - \text{shortest})(1 - x)\big)
+
+    and the spikes are at the steps :math:`i - 1, 2 i - 1, 3 i - 1, ...`: the first one when one interval is over. There
+    is no gradient.
+
+    Inside ``keras_snn.probe.scope(n_steps=k)`` there are k steps, which are the first k of a longer run.
+
+    Args:
+        n_steps: int > 1, the number of time steps T.
+        shortest: int > 0, the interval for x = 1, in steps. Default 1, a spike at every step.
+        longest: int from ``shortest + 1`` to ``n_steps``, the interval for x = 0. Default: ``n_steps``, one spike at
+            the last step.
+        clip: bool. What is done with values outside [0, 1]. True: they are clipped to it, and NaN gives NaN instead of
+            spikes. False (the default): they raise an error where values are known, and give NaN instead of spikes
+            inside compiled code.
+        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+
+    Call arguments:
+        inputs: a tensor with values in [0, 1].
+
+    Input shape:
+        ``(batch, ...)``
+
+    Output shape:
+        ``(batch, n_steps, ...)``, 0 or 1.
+
+    Raises:
+        ValueError: for arguments outside the ranges above; for values outside [0, 1] as described under ``clip``.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_snn.layers import Interval
+        >>> layer = Interval(6, shortest=2, longest=4)
+        >>> spikes = layer(np.array([[1.0, 0.5, 0.0]], dtype="float32"))
+        >>> np.array(spikes)[0].T.astype(int).tolist()  # a row for each unit
+        [[0, 1, 0, 1, 0, 1], [0, 0, 1, 0, 0, 1], [0, 0, 0, 1, 0, 0]]
+        >>> np.array(layer.decode(spikes)).tolist()
+        [[1.0, 0.5, 0.0]]
+    """
+
+    def __init__(self, n_steps, *, shortest=1, longest=None, clip=False, **kwargs):
+        super().__init__(n_steps, clip=clip, **kwargs)
+        self.shortest = check_int("shortest", shortest, 1, "the interval for x = 1, in steps")
+        longest = n_steps if longest is None else longest
+        self.longest = check_int("longest", longest, shortest + 1, "the interval for x = 0, longer than `shortest`")
+        if longest > n_steps:
+            raise ValueError(
+                f"`longest` has to be `n_steps` at most, or small values would have no spike; got longest={longest} "
+                f"and n_steps={n_steps}."
+            )
+
+    def encode(self, x, n_steps):
+        return encoding.interval(x, n_steps, self.shortest, self.longest)
+
+    def decode(self, spikes):
+        """Return the values of the spikes ``(batch, time, ...)``, by their mean interval.
+
+        It is x up to ``0.5 / (longest - shortest)``. One spike alone gives the value of the time before it, and a unit
+        without a spike 0.
+        """
+        return decoding.interval(spikes, self.shortest, self.longest)
+
+    def get_config(self):
+        return {**super().get_config(), "shortest": self.shortest, "longest": self.longest}

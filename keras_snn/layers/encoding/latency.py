@@ -1,0 +1,71 @@
+"""Latency: values as the time of one spike."""
+
+import keras
+
+from keras_snn.layers.encoding.still_encoder import StillEncoder
+from keras_snn.ops import decoding, encoding
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class Latency(StillEncoder):
+    r"""Time-to-first-spike code: one spike a unit, the sooner the larger the value.
+
+    The spike is at the step
+
+    .. math::
+        t = \mathrm{round}\big((T - 1)(1 - x)\big) \quad \text{or} \quad
+        t = \mathrm{round}\big((T - 1) - \ln(a x + 1)\big), \quad a = e^{T - 1} - 1
+
+    for the codes "linear" and "log": at step 0 for x = 1, at the last one for x = 0. The logarithmic code gives the
+    small values most of the steps. There is no gradient.
+
+    Inside ``keras_snn.probe.scope(n_steps=k)`` the values are coded in k steps.
+
+    Args:
+        n_steps: int > 0, the number of time steps T. One step alone can hold no value.
+        code: "linear" (the default) or "log".
+        clip: bool. What is done with values outside [0, 1]. True: they are clipped to it, and NaN gives NaN instead of
+            spikes. False (the default): they raise an error where values are known, and give NaN instead of spikes
+            inside compiled code.
+        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+
+    Call arguments:
+        inputs: a tensor with values in [0, 1].
+
+    Input shape:
+        ``(batch, ...)``
+
+    Output shape:
+        ``(batch, n_steps, ...)``, 0 or 1.
+
+    Raises:
+        ValueError: for arguments other than those above; for values outside [0, 1] as described under ``clip``.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_snn.layers import Latency
+        >>> spikes = Latency(5)(np.array([[1.0, 0.5, 0.0]], dtype="float32"))
+        >>> np.array(spikes)[0].T.astype(int).tolist()  # a row for each unit
+        [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 1]]
+        >>> np.array(Latency(5).decode(spikes)).tolist()
+        [[1.0, 0.5, 0.0]]
+    """
+
+    def __init__(self, n_steps, *, code="linear", clip=False, **kwargs):
+        super().__init__(n_steps, clip=clip, **kwargs)
+        encoding.check_latency_code(code)
+        self.code = code
+
+    def encode(self, x, n_steps):
+        return encoding.latency(x, n_steps, self.code)
+
+    def decode(self, spikes):
+        """Return the values of the spikes ``(batch, time, ...)``, by the first spike of each unit.
+
+        It is x up to ``0.5 / (T - 1)`` for the linear code; up to ``0.65 (x + 1 / (exp(T - 1) - 1))`` for the
+        logarithmic one, whose values lie about a factor of e apart. A unit without a spike gives 0.
+        """
+        return decoding.latency(spikes, self.code)
+
+    def get_config(self):
+        return {**super().get_config(), "code": self.code}

@@ -1,0 +1,87 @@
+"""Poisson: values as the rates of random spikes."""
+
+import keras
+from keras import ops
+
+from keras_snn import probe
+from keras_snn.layers.encoding.still_encoder import StillEncoder
+from keras_snn.ops import decoding, encoding
+from keras_snn.ops.random import uniform_by_index
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class Poisson(StillEncoder):
+    r"""Rate code: at every step a spike with a probability that is proportional to the value.
+
+    .. math:: P(s_t = 1) = \text{scale} \cdot x, \quad t = 0, ..., T - 1
+
+    independently of all other steps, units and examples: a Bernoulli process, the Poisson process of discrete time.
+
+    The gradient of every spike by x is ``scale``, that of its expectation (straight-through). Values that were clipped
+    have none.
+
+    Inside ``keras_snn.probe.scope(n_steps=k)`` there are k steps, which are the first k of a longer run.
+
+    Args:
+        n_steps: int > 0, the number of time steps T.
+        scale: float in (0, 1], the probability of a spike at x = 1. Default 1.0.
+        seed: int that fixes the spikes, the same ones in every call and on every backend, for each place in the batch,
+            whatever stands at the others; None (the default) draws new ones in every call. Inside
+            ``keras_snn.probe.scope(sample_index=...)`` the spikes go by the place in the data instead.
+        clip: bool. What is done with values outside [0, 1]. True: they are clipped to it, and NaN gives NaN instead of
+            spikes. False (the default): they raise an error where values are known, and give NaN instead of spikes
+            inside compiled code.
+        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+
+    Call arguments:
+        inputs: a tensor with values in [0, 1].
+
+    Input shape:
+        ``(batch, ...)``
+
+    Output shape:
+        ``(batch, n_steps, ...)``, 0 or 1.
+
+    Raises:
+        ValueError: for arguments outside the ranges above; for values outside [0, 1] as described under ``clip``.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_snn.layers import Poisson
+        >>> layer = Poisson(1000, seed=0)
+        >>> spikes = layer(np.array([[0.0, 0.25, 1.0]], dtype="float32"))
+        >>> tuple(spikes.shape)
+        (1, 1000, 3)
+        >>> [round(float(value), 1) for value in layer.decode(spikes)[0]]
+        [0.0, 0.2, 1.0]
+    """
+
+    def __init__(self, n_steps, *, scale=1.0, seed=None, clip=False, **kwargs):
+        super().__init__(n_steps, clip=clip, **kwargs)
+        if not 0 < scale <= 1:
+            raise ValueError(f"`scale` has to be in (0, 1], the probability of a spike at x = 1; got {scale!r}.")
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+            raise ValueError(f"`seed` has to be an int or None; got {seed!r}.")
+        self.scale = scale
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(name="seed_generator") if seed is None else None
+
+    def encode(self, x, n_steps):
+        # Steps before units: the first of them are then the same, however many follow.
+        shape = (n_steps, *ops.shape(x)[1:])
+        if probe.draws_by_index():
+            uniform = probe.initial_uniform(shape, x.dtype)
+        else:
+            seed = self.seed_generator.next() if self.seed is None else self.seed
+            uniform = uniform_by_index(ops.arange(ops.shape(x)[0], dtype="int32"), shape, seed)
+        return encoding.poisson(x, uniform, self.scale)
+
+    def decode(self, spikes):
+        """Return the values of the spikes ``(batch, time, ...)``: their rate divided by ``scale``.
+
+        It is x on average over seeds, with the standard deviation ``sqrt(x (1 / scale - x) / T)``.
+        """
+        return decoding.rate(spikes, self.scale)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale, "seed": self.seed}

@@ -1,0 +1,63 @@
+"""What the encoders of still values have in common: the number of steps, and what lies outside the range."""
+
+import keras
+from keras import ops
+
+from keras_snn import probe
+from keras_snn.ops.backend import is_known
+
+
+def check_int(name, value, least, meaning):
+    """Return ``value`` if it is an int of at least ``least``, else raise ValueError."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"`{name}` has to be an int, at least {least}: {meaning}. Got {value!r}.")
+    return value
+
+
+class StillEncoder(keras.layers.Layer):
+    """Plumbing of the layers that make spikes ``(batch, n_steps, ...)`` of values ``(batch, ...)``.
+
+    Subclasses override ``encode(x, n_steps)``, which gets values in range, in float32 or wider.
+    """
+
+    low, high = 0.0, 1.0
+
+    def __init__(self, n_steps, *, clip=False, **kwargs):
+        # Half precision would round the values to others.
+        super().__init__(autocast=False, **kwargs)
+        self.n_steps = check_int("n_steps", n_steps, 1, "the number of time steps")
+        self.clip = clip
+        self.input_spec = keras.layers.InputSpec(min_ndim=1)
+
+    def encode(self, x, n_steps):
+        """Return the spikes ``(batch, n_steps, ...)`` of the values ``x (batch, ...)``."""
+        raise NotImplementedError(f"{type(self).__name__} has to override `encode(x, n_steps)`.")
+
+    def call(self, inputs):
+        x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
+        if self.clip:
+            codable = ops.logical_not(ops.isnan(x))
+            x = ops.clip(x, self.low, self.high)
+        else:
+            codable = ops.logical_and(x >= self.low, x <= self.high)
+            self._check_range(x, codable)
+        spikes = self.encode(ops.where(codable, x, self.low), probe.n_steps(self.n_steps))
+        codable = ops.expand_dims(codable, 1)
+        if len(spikes.shape) > len(codable.shape):
+            codable = ops.expand_dims(codable, -1)
+        return ops.cast(ops.where(codable, spikes, float("nan")), self.compute_dtype)
+
+    def _check_range(self, x, codable):
+        every, x = ops.all(codable), ops.stop_gradient(x)  # JAX does not read what it differentiates by
+        if is_known(every) and not every:
+            raise ValueError(
+                f"`inputs` of {type(self).__name__} {self.name!r} have to be in [{self.low}, {self.high}]; they range "
+                f"from {float(ops.min(x))} to {float(ops.max(x))}. Scale them, or make the layer with clip=True."
+            )
+
+    def compute_output_shape(self, input_shape):
+        batch, *units = input_shape
+        return (batch, probe.n_steps(self.n_steps), *units)
+
+    def get_config(self):
+        return {**super().get_config(), "n_steps": self.n_steps, "clip": self.clip}

@@ -1,0 +1,6 @@
+"""Layers that make values of spikes."""
+
+from keras_snn.layers.pooling.first_spike_time import FirstSpikeTime
+from keras_snn.layers.pooling.voting_pooling import VotingPooling
+
+__all__ = ["FirstSpikeTime", "VotingPooling"]

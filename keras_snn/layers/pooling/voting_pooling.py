@@ -1,0 +1,75 @@
+"""VotingPooling: the end of the time axis, by the votes of several units a class."""
+
+import keras
+
+from keras_snn.layers.encoding.still_encoder import check_int
+from keras_snn.layers.time import TemporalAveragePooling
+from keras_snn.ops import decoding
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class VotingPooling(TemporalAveragePooling):
+    r"""Average over time, and over the units that vote for the same class.
+
+    .. math:: y_c = \frac{1}{n T} \sum_t \sum_{k = 0}^{n - 1} x_{t, c n + k}
+
+    with n votes a class, those of contiguous units of the last axis. Of 0/1 spikes this makes class scores in [0, 1].
+    Masks, float32 sums, and the first steps that tools ask for: all as in `TemporalAveragePooling`.
+
+    Args:
+        n_votes: int > 0, the units a class, n. Default 10.
+        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+
+    Call arguments:
+        inputs: a tensor, time on axis 1.
+        mask: bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
+
+    Input shape:
+        ``(batch, time, ..., classes * n_votes)``; batch and time may be unknown.
+
+    Output shape:
+        ``(batch, ..., classes)``
+
+    Raises:
+        ValueError: if ``n_votes`` is not a positive int, or does not divide the units; if the input has no time axis,
+            or an empty one, or no axis after it.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_snn.layers import VotingPooling
+        >>> spikes = np.array([[[1, 1, 0, 0], [1, 0, 0, 0]]], dtype="float32")  # two steps, two votes for two classes
+        >>> np.array(VotingPooling(2)(spikes)).tolist()
+        [[0.75, 0.0]]
+
+    References:
+        Fang, Yu, Chen, Masquelier, Huang and Tian (2021), Incorporating learnable membrane time constant to enhance
+        learning of spiking neural networks. ICCV, arXiv:2007.05785.
+    """
+
+    def __init__(self, n_votes=10, **kwargs):
+        super().__init__(**kwargs)
+        self.n_votes = check_int("n_votes", n_votes, 1, "the units that vote for one class")
+
+    def build(self, input_shape):
+        self.compute_output_shape(input_shape)
+
+    def call(self, inputs, mask=None):
+        self.compute_output_shape(inputs.shape)
+        return super().call(decoding.vote(inputs, self.n_votes), mask=mask)
+
+    def compute_output_shape(self, input_shape):
+        batch, *axes = super().compute_output_shape(input_shape)
+        if not axes:
+            raise ValueError(
+                f"VotingPooling {self.name!r} takes inputs of shape (batch, time, ..., classes * n_votes), received "
+                f"{tuple(input_shape)}: there is no axis after time."
+            )
+        if axes[-1] is None or axes[-1] % self.n_votes:
+            raise ValueError(
+                f"VotingPooling {self.name!r} needs `n_votes` = {self.n_votes} units a class on the last axis, "
+                f"received {axes[-1]} units. Make the layer before it a multiple of {self.n_votes} wide."
+            )
+        return (batch, *axes[:-1], axes[-1] // self.n_votes)
+
+    def get_config(self):
+        return {**super().get_config(), "n_votes": self.n_votes}

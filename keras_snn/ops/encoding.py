@@ -1,0 +1,184 @@
+"""Codes: values as spike trains. Every function returns 0/1 spikes in the dtype of its input, time on axis 1."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from keras_snn.ops.backend import straight_through
+from keras_snn.ops.scan import scan
+
+LATENCY_CODES = ("linear", "log")
+
+
+def poisson(x, uniform, scale):
+    """Spike at each step with probability ``scale x``, independently.
+
+    The gradient of the spikes by x is ``scale``, that of their expectation.
+
+    Args:
+        x: Tensor ``(batch, ...)`` with values in [0, 1].
+        uniform: Tensor ``(batch, time, ...)``, numbers drawn from U[0, 1).
+        scale: Number in (0, 1], the probability of a spike at x = 1.
+    """
+    probability = ops.broadcast_to(ops.expand_dims(scale * x, 1), ops.shape(uniform))
+    return straight_through(ops.cast(uniform < probability, x.dtype), probability)
+
+
+def latency(x, n_steps, code):
+    """Spike once, the sooner the larger the value: at step 0 for x = 1, at the last step T - 1 for x = 0.
+
+    The step is ``round((T - 1) (1 - x))`` for the code "linear". For "log" it is ``round((T - 1) - ln(a x + 1))`` with
+    ``a = exp(T - 1) - 1``, written as ``-ln(x + (1 - x) exp(1 - T))``, which does not overflow.
+
+    Args:
+        x: Tensor ``(batch, ...)`` with values in [0, 1].
+        n_steps: Integer T.
+        code: "linear" or "log".
+    """
+    check_latency_code(code)
+    if code == "linear":
+        times = (n_steps - 1) * (1 - x)
+    else:
+        # Where the exponential underflows, x = 0 has an infinite time.
+        times = ops.minimum(-ops.log(x + (1 - x) * math.exp(1 - n_steps)), n_steps - 1)
+    return _spikes_at(ops.round(times), n_steps, x.dtype)
+
+
+def check_latency_code(code):
+    """Raise ValueError for a code that there is not."""
+    if code not in LATENCY_CODES:
+        raise ValueError(f"`code` has to be one of {LATENCY_CODES}; got {code!r}.")
+
+
+def phase(x, n_steps, bits):
+    """Spike where a bit of the value is 1, the most significant bit first, in each period of ``bits`` steps.
+
+    The spike at step t is bit ``k = t mod bits`` of ``min(x, 1 - 2^-bits) = 0.b_0 b_1 b_2 ...`` in base two, and stands
+    for ``2^-(1 + k)``.
+
+    Args:
+        x: Tensor ``(batch, ...)`` with values in [0, 1].
+        n_steps: Integer, a multiple of ``bits``.
+        bits: Integer in [1, 24].
+    """
+    check_periods(n_steps, bits)
+    powers = along_time(2.0 ** (1 + np.arange(n_steps) % bits), x, x.dtype)
+    return ops.mod(ops.floor(ops.expand_dims(ops.minimum(x, 1 - 2.0**-bits), 1) * powers), 2)
+
+
+def check_periods(n_steps, bits):
+    """Raise ValueError unless ``n_steps`` steps are whole periods of ``bits`` steps."""
+    if n_steps % bits:
+        raise ValueError(
+            f"`n_steps` has to be a multiple of `bits`, the steps of one period; got n_steps={n_steps} and bits={bits}."
+        )
+
+
+def receptive_fields(n_neurons, low, high, beta):
+    """Return the centres ``(n_neurons,)`` and the width of the Gaussian fields that cover [low, high].
+
+    Centre i = 1, ..., m lies at ``low + (2 i - 3) / 2 (high - low) / (m - 2)``; all have the width
+    ``(high - low) / (beta (m - 2))``.
+    """
+    spacing = (high - low) / (n_neurons - 2)
+    return low + (2 * np.arange(1, n_neurons + 1) - 3) / 2 * spacing, spacing / beta
+
+
+def population(x, n_steps, n_neurons, low, high, beta, cutoff):
+    """Spike with each of ``n_neurons`` neurons a value, the sooner the nearer the value is to the neuron's centre.
+
+    The activation ``g = exp(-(x - centre)^2 / (2 width^2))`` of a neuron becomes one spike at step
+    ``round((T - 1) (1 - g))``, or none if g is below ``cutoff``.
+
+    Args:
+        x: Tensor ``(batch, ...)`` with values in [low, high].
+        n_steps: Integer T.
+        n_neurons: Integer m > 2.
+        low: Number, the least value.
+        high: Number, the largest value.
+        beta: Number, how many widths of a field lie between two centres.
+        cutoff: Number in [0, 1).
+
+    Returns:
+        Tensor ``(batch, time, ..., n_neurons)``.
+    """
+    centres, width = receptive_fields(n_neurons, low, high, beta)
+    distance = (ops.expand_dims(x, -1) - ops.cast(centres, x.dtype)) / width
+    activation = ops.exp(-ops.square(distance) / 2)
+    times = ops.round((n_steps - 1) * (1 - activation))
+    return _spikes_at(ops.where(activation < cutoff, n_steps, times), n_steps, x.dtype)
+
+
+def rank_order(x, n_steps):
+    """Spike once, the units of a sample in the descending order of their values.
+
+    The unit of rank r = 0, ..., N - 1 spikes at step ``floor(r T / N)``; of two equal values, the one of the lower
+    index comes first.
+
+    Args:
+        x: Tensor ``(batch, ...)``, N units a sample.
+        n_steps: Integer T.
+    """
+    n_units = math.prod(ops.shape(x)[1:])
+    order = ops.argsort(-ops.reshape(x, (-1, n_units)), axis=1)
+    ranks = ops.argsort(order, axis=1)
+    times = ops.floor_divide(ranks * n_steps, n_units)  # N T are the spikes of one sample: they fit an int32
+    return _spikes_at(ops.reshape(times, ops.shape(x)), n_steps, x.dtype)
+
+
+def interval(x, n_steps, shortest, longest):
+    """Spike regularly, with an interval that goes linearly from ``longest`` at x = 0 to ``shortest`` at x = 1.
+
+    With the interval ``i = shortest + round((longest - shortest) (1 - x))`` the spikes are at the steps i - 1, 2 i - 1,
+    3 i - 1, ...: the first one comes when one interval is over.
+
+    Args:
+        x: Tensor ``(batch, ...)`` with values in [0, 1].
+        n_steps: Integer, number of steps.
+        shortest: Integer > 0, steps.
+        longest: Integer, steps.
+    """
+    intervals = ops.cast(shortest + ops.round((longest - shortest) * (1 - x)), "int32")
+    passed = along_time(np.arange(1, n_steps + 1), x, "int32")
+    return ops.cast(ops.equal(ops.mod(passed, ops.expand_dims(intervals, 1)), 0), x.dtype)
+
+
+def delta(signal, threshold):
+    """Send on delta: a spike of +1 or -1 each time the signal has gone up or down by ``threshold``.
+
+    With the reference ``r`` that starts at the first value of the signal::
+
+        s_t = +1 if x_t - r >= threshold, -1 if x_t - r <= -threshold, else 0
+        r  <- r + threshold s_t
+
+    The reference is kept as a whole number of thresholds, so that it does not drift. A value that is not finite makes
+    the spikes of its own unit NaN from that step on. There is no gradient.
+
+    Args:
+        signal: Tensor ``(batch, time, ...)``.
+        threshold: Number > 0.
+    """
+    # By the reciprocal, as XLA would do it, and before the loop: the same rounding on every backend.
+    thresholds = (signal - signal[:, :1]) * (1 / threshold)
+    return scan(_delta_step, ops.zeros_like(signal[:, 0]), thresholds, gradient=False)[0]
+
+
+def _delta_step(params, reference, x):
+    del params
+    difference = x - reference
+    up, down = difference >= 1, difference <= -1
+    spikes = ops.cast(up, x.dtype) - ops.cast(down, x.dtype)
+    spikes = ops.where(ops.isfinite(difference), spikes, float("nan"))
+    return reference + spikes, spikes
+
+
+def _spikes_at(times, n_steps, dtype):
+    """Return one spike a unit, at its step of ``times (batch, ...)``; none where that is not in [0, n_steps)."""
+    steps = along_time(np.arange(n_steps), times, "int32")
+    return ops.cast(ops.equal(ops.expand_dims(ops.cast(times, "int32"), 1), steps), dtype)
+
+
+def along_time(values, x, dtype):
+    """Return what is the same for all samples and units of ``x (batch, ...)``: ``(1, time, 1, ...)``."""
+    return ops.reshape(ops.convert_to_tensor(values, dtype), (1, -1, *[1] * (len(x.shape) - 1)))

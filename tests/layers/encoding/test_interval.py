@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from reference import codes
+from reference.autodiff import to_numpy
+
+from keras_snn import probe
+from keras_snn.layers import Interval
+
+X = np.random.default_rng(0).uniform(size=(2, 3, 2)).astype("float32")
+
+
+def test_equals_the_loop():
+    np.testing.assert_array_equal(to_numpy(Interval(20, shortest=2, longest=9)(X)), codes.interval(X, 20, 2, 9))
+
+
+def test_the_default_goes_from_every_step_to_the_last_one():
+    layer = Interval(12)
+    np.testing.assert_array_equal(to_numpy(layer(X)), codes.interval(X, 12, 1, 12))
+    assert (layer.shortest, layer.longest) == (1, 12)
+
+
+def test_decode():
+    layer = Interval(20, shortest=2, longest=9)
+    # Half an interval, and a few roundings of float32.
+    np.testing.assert_allclose(to_numpy(layer.decode(layer(X))), X, atol=0.5 / 7 + 1e-6)
+
+
+def test_decode_of_too_few_steps_gives_zero():
+    layer = Interval(12)
+    with probe.scope(n_steps=2):
+        spikes = layer(np.array([[1.0, 0.0]], "float32"))
+    assert to_numpy(layer.decode(spikes)).tolist() == [[1, 0]]
+
+
+def test_bad_arguments_are_refused():
+    for shortest in [0, 1.5]:
+        with pytest.raises(ValueError, match="`shortest` has to be an int, at least 1"):
+            Interval(9, shortest=shortest)
+    for shortest, longest in [(3, 3), (3, 2), (1, 4.0)]:
+        with pytest.raises(ValueError, match=f"`longest` has to be an int, at least {shortest + 1}"):
+            Interval(9, shortest=shortest, longest=longest)
+    with pytest.raises(ValueError, match="`longest` has to be `n_steps` at most.*longest=10 and n_steps=9"):
+        Interval(9, longest=10)
+    with pytest.raises(ValueError, match="`longest` has to be an int, at least 2"):
+        Interval(1)

@@ -1,0 +1,114 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference import loops
+from reference.autodiff import MODES, gradients, to_numpy
+
+from keras_snn import probe
+from keras_snn.layers import Poisson
+
+X = np.random.default_rng(0).uniform(size=(5, 4)).astype("float32")
+
+
+def spikes_of(index, seed, scale=1.0, n_steps=20):
+    """Return the spikes of the rows of X, drawn as sample ``index``."""
+    uniform = loops.uniform_by_index(index, (n_steps, 4), seed)
+    return (uniform < np.float32(scale) * X[:, None]).astype("float32")
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_equals_the_hash_of_numpy(scale):
+    """On every backend, for the loop knows none of them."""
+    spikes = to_numpy(Poisson(20, seed=7, scale=scale)(X))
+    np.testing.assert_array_equal(spikes, spikes_of(range(5), 7, scale))
+
+
+def test_a_fixed_seed_gives_the_same_spikes_in_every_call():
+    layer = Poisson(20, seed=7)
+    np.testing.assert_array_equal(to_numpy(layer(X)), to_numpy(layer(X)))
+    assert np.any(to_numpy(Poisson(20, seed=8)(X)) != to_numpy(layer(X)))
+    assert layer.weights == []
+
+
+def test_without_a_seed_each_call_draws_anew():
+    layer = Poisson(20)
+    first, second = to_numpy(layer(X)), to_numpy(layer(X))
+    assert np.any(first != second)
+    assert len(layer.non_trainable_variables) == 1
+    keras.utils.set_random_seed(0)
+    np.testing.assert_array_equal(to_numpy(Poisson(20)(X)), first)
+
+
+def test_a_sample_does_not_see_the_batch_around_it():
+    layer = Poisson(20, seed=7)
+    whole = to_numpy(layer(X))
+    np.testing.assert_array_equal(to_numpy(layer(X[:2])), whole[:2])
+    other = X.copy()
+    other[1:] = 0.5
+    np.testing.assert_array_equal(to_numpy(layer(other))[0], whole[0])
+
+
+def test_in_a_scope_spikes_go_by_the_place_in_the_data():
+    layer = Poisson(20)  # its own seed plays no part
+    index = np.array([3, 1, 0, 4, 2], "int32")
+
+    def call(x, index):
+        with probe.scope(sample_index=ops.convert_to_tensor(index), seed=2):
+            return to_numpy(layer(x))
+
+    whole = call(X, index)
+    np.testing.assert_array_equal(whole, spikes_of(index, 2 * 1009 + 1))
+    np.testing.assert_array_equal(whole, call(X, index))
+    for start, stop in [(0, 2), (2, 3), (3, 5)]:
+        np.testing.assert_array_equal(call(X[start:stop], index[start:stop]), whole[start:stop])
+
+
+def test_two_layers_draw_apart():
+    first, second = Poisson(20), Poisson(20)
+    assert np.any(to_numpy(first(X)) != to_numpy(second(X)))
+    with probe.scope(sample_index=ops.arange(5, dtype="int32")):
+        assert np.any(to_numpy(first(X)) != to_numpy(second(X)))
+
+
+def test_decode_is_the_value_on_average():
+    x = np.tile(np.linspace(0, 1, 6, dtype="float32"), (100, 1))
+    for scale in (1.0, 0.25):
+        layer = Poisson(400, scale=scale, seed=1)
+        values = to_numpy(layer.decode(layer(x))).astype("float64")
+        deviation = np.sqrt(np.maximum(x * (1 / scale - x) / 400, 1e-12))
+        # Of 600 values of each scale, one is beyond 5 deviations once in 3,000 seeds.
+        assert np.all(np.abs(values - x) <= 5 * deviation)
+        # Their spread is that of the docstring: the variance of 100 is beyond 1 +- 0.6 in one of 11 cases once in
+        # 3,000 seeds (chi-squared: 4.2 deviations).
+        spread = (values.std(axis=0) / deviation[0])[1 : 5 if scale == 1 else 6]
+        assert np.all(np.abs(spread**2 - 1) < 0.6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_gradient_is_the_scale_at_every_step(mode):
+    layer = Poisson(20, scale=0.25, seed=0, clip=True)
+    x = np.array([[0.1, 0.9, -0.1, 1.1]], "float32")
+    (d,) = gradients(mode, lambda x: ops.sum(layer(x)), x)
+    np.testing.assert_allclose(d, [[5, 5, 0, 0]], rtol=1e-6)  # float32 sums of twenty
+
+
+def test_a_network_before_it_learns_through_the_spikes():
+    """The mean square error of the rate is least where the rate is the target."""
+    dense = keras.layers.Dense(1, "sigmoid")
+    rate = keras.layers.GlobalAveragePooling1D()
+    model = keras.Sequential([keras.Input((1,)), dense, Poisson(50), rate])
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    x = np.ones((64, 1), "float32")
+    model.fit(x, np.full((64, 1), 0.8, "float32"), epochs=40, verbose=0)
+    # The rate of 64 x 50 draws has the deviation 0.007; the rest of the tolerance is the noise of the training.
+    assert abs(float(to_numpy(dense(x[:1])).item()) - 0.8) < 0.05
+
+
+def test_bad_arguments_are_refused():
+    for scale in [0, -0.5, 1.5, np.nan]:
+        with pytest.raises(ValueError, match=r"`scale` has to be in \(0, 1\]"):
+            Poisson(5, scale=scale)
+    for seed in [1.5, "0", True]:
+        with pytest.raises(ValueError, match="`seed` has to be an int or None"):
+            Poisson(5, seed=seed)

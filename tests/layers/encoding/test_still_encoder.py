@@ -1,0 +1,161 @@
+"""What holds for all encoders of still values: steps, range, dtypes, saving."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference.autodiff import MODES, gradients, to_numpy, wrap
+
+from keras_snn import probe
+from keras_snn.layers import Interval, Latency, Phase, Poisson, Population, RankOrder
+from keras_snn.layers.encoding.still_encoder import StillEncoder
+
+MAKE = {
+    "Poisson": lambda n=6, **options: Poisson(n, seed=0, **options),
+    "Latency": lambda n=6, **options: Latency(n, **options),
+    "Latency-log": lambda n=6, **options: Latency(n, code="log", **options),
+    "Phase": lambda n=6, **options: Phase(n, bits=3, **options),
+    "Population": lambda n=6, **options: Population(n, 5, **options),
+    "RankOrder": lambda n=6, **options: RankOrder(n, **options),
+    "Interval": lambda n=6, **options: Interval(n, **options),
+}
+each = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
+RNG = np.random.default_rng(0)
+X = RNG.uniform(size=(2, 3, 4)).astype("float32")
+
+
+@each
+def test_spikes_are_zeros_and_ones_over_the_steps(make):
+    spikes = to_numpy(make()(X))
+    assert spikes.shape[:4] == (2, 6, 3, 4)
+    assert spikes.dtype == "float32"
+    assert set(np.unique(spikes)) == {0, 1}
+
+
+@each
+def test_a_scope_overrides_the_number_of_steps(make):
+    layer = make()
+    inputs = keras.Input((3, 4))
+    model = keras.Model(inputs, layer(inputs))
+    with probe.scope(n_steps=3) as scope:
+        assert layer(X).shape[1] == model(X).shape[1] == layer.compute_output_shape((None, 3, 4))[1] == 3
+        assert scope.makes_time
+    assert layer(X).shape[1] == model(X).shape[1] == 6
+    assert layer.get_config()["n_steps"] == 6
+
+
+@pytest.mark.parametrize("name", ["Poisson", "Phase", "Interval"])
+def test_the_first_steps_of_these_are_what_a_shorter_run_gives(name):
+    layer = MAKE[name](9)
+    whole = to_numpy(layer(X))
+    with probe.scope(n_steps=3):
+        np.testing.assert_array_equal(to_numpy(layer(X)), whole[:, :3])
+
+
+@each
+@pytest.mark.parametrize("bad", [-0.01, 1.01, np.nan, np.inf])
+def test_a_known_value_outside_the_range_is_refused(make, bad):
+    x = X.copy()
+    x[1, 2, 3] = bad
+    with pytest.raises(ValueError, match=r"`inputs` of \w+ '\w+' have to be in \[0.0, 1.0\]; .* clip=True"):
+        make()(x)
+    if np.isfinite(bad):
+        with pytest.raises(ValueError, match=f"they range from {float(x.min())} to {float(x.max())}"):
+            make()(x)
+    make()(X)
+
+
+def test_an_eager_gradient_does_not_hide_the_range():
+    layer = Poisson(6, seed=0)
+    with pytest.raises(ValueError, match=r"they range from 0\.0 to 2\.0"):
+        gradients("eager", lambda x: ops.sum(layer(x)), np.array([[0.0, 2.0]], "float32"))
+
+
+@each
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "eager"])
+def test_an_unknown_value_outside_the_range_makes_its_unit_nan(make, mode):
+    x = X.copy()
+    bad = [(0, 0, 1), (0, 2, 3), (1, 1, 0), (1, 2, 2)]
+    for place, value in zip(bad, [-0.01, 1.01, np.nan, -np.inf], strict=True):
+        x[place] = value
+    layer = make()
+    spikes = to_numpy(wrap(mode, layer)(ops.convert_to_tensor(x)))
+    of_units = np.moveaxis(spikes, 1, -1)
+    of_units = of_units.reshape(2, 3, 4, -1)
+    expected = np.zeros((2, 3, 4), bool)
+    expected[tuple(np.transpose(bad))] = True
+    np.testing.assert_array_equal(np.isnan(of_units).any(axis=-1), expected)
+    np.testing.assert_array_equal(np.isnan(of_units).all(axis=-1), expected)
+    if not isinstance(layer, RankOrder):  # where the rank of the others changes
+        np.testing.assert_array_equal(of_units[~expected], to_units(layer(X))[~expected])
+
+
+def to_units(spikes):
+    return np.moveaxis(to_numpy(spikes), 1, -1).reshape(2, 3, 4, -1)
+
+
+@each
+@pytest.mark.parametrize("mode", MODES)
+def test_clip(make, mode):
+    x = X.copy()
+    x[0, 0], x[1, 0] = [-0.5, 2.0, -np.inf, np.inf], [0, 0, 1, 1]
+    layer = make(clip=True)
+    spikes = to_numpy(wrap(mode, layer)(ops.convert_to_tensor(x)))
+    np.testing.assert_array_equal(spikes, to_numpy(make()(np.clip(x, 0, 1))))
+    x[1, 2, 3] = np.nan
+    spikes = to_units(wrap(mode, layer)(ops.convert_to_tensor(x)))
+    assert np.isnan(spikes[1, 2, 3]).all()
+    assert np.isnan(spikes).sum() == spikes.shape[-1]
+
+
+@each
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool", "float64"])
+def test_other_dtypes_of_the_inputs(make, dtype):
+    x = RNG.integers(0, 2, size=(2, 3)).astype(dtype)
+    spikes = make()(ops.convert_to_tensor(x))
+    assert keras.backend.standardize_dtype(spikes.dtype) == "float32"
+    np.testing.assert_array_equal(to_numpy(spikes), to_numpy(make()(x.astype("float32"))))
+
+
+@each
+def test_half_precision_does_not_round_the_values(make):
+    x = np.linspace(0, 1, 1001, dtype="float32")[None]
+    half = make(200 * 3, dtype="mixed_float16")(x)
+    assert keras.backend.standardize_dtype(half.dtype) == "float16"
+    np.testing.assert_array_equal(to_numpy(half).astype("float32"), to_numpy(make(200 * 3)(x)))
+
+
+@each
+def test_save_and_load(make, tmp_path):
+    model = keras.Sequential([keras.Input((3, 4)), make(clip=True)])
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(restored.layers[0]) is type(model.layers[0])
+    assert restored.layers[0].get_config() == model.layers[0].get_config()
+    np.testing.assert_array_equal(to_numpy(restored(2 * X)), to_numpy(model(2 * X)))
+
+
+@each
+def test_decode_gives_the_shape_of_the_values_back(make):
+    layer = make()
+    assert tuple(layer.decode(layer(X)).shape) == X.shape
+    assert tuple(layer.decode(layer(X[:, 0, 0])).shape) == (2,)
+
+
+@each
+def test_an_empty_batch(make):
+    assert make()(X[:0]).shape[:2] == (0, 6)
+
+
+@each
+def test_bad_arguments_are_refused(make):
+    for n_steps in [0, -1, 2.5, "3", None, True]:
+        with pytest.raises(ValueError, match="`n_steps` has to be an int, at least 1"):
+            make(n_steps)
+    with pytest.raises(ValueError, match="min_ndim=1"):
+        make()(np.float32(0.5) * np.ones(()))
+
+
+def test_a_subclass_has_to_encode():
+    with pytest.raises(NotImplementedError, match=r"Mine has to override `encode\(x, n_steps\)`"):
+        type("Mine", (StillEncoder,), {})(3)(X)

@@ -1,0 +1,71 @@
+import keras
+import numpy as np
+import pytest
+from reference.autodiff import to_numpy
+
+from keras_snn import probe
+from keras_snn.layers import FirstSpikeTime, Latency
+
+RNG = np.random.default_rng(0)
+X = (RNG.uniform(size=(2, 7, 3, 4)) < 0.15).astype("float32")
+
+
+def first(x):
+    """Return the first steps, one unit at a time."""
+    times = np.full((len(x), *x.shape[2:]), x.shape[1])
+    for place in np.argwhere(x)[::-1]:
+        times[(place[0], *place[2:])] = min(place[1], times[(place[0], *place[2:])])
+    return times
+
+
+def test_equals_the_loop():
+    times = to_numpy(FirstSpikeTime()(X))
+    np.testing.assert_array_equal(times, first(X))
+    assert times.dtype == "float32"
+    assert set(np.unique(times)) >= {0, 7}
+
+
+def test_the_height_of_spikes_does_not_matter():
+    np.testing.assert_array_equal(to_numpy(FirstSpikeTime()(-0.001 * X)), first(X))
+
+
+def test_it_undoes_a_latency_code():
+    x = RNG.uniform(size=(2, 5)).astype("float32")
+    times = to_numpy(FirstSpikeTime()(Latency(50)(x)))
+    np.testing.assert_array_equal(times, np.round(49 * (1 - x)))
+
+
+def test_masked_steps_have_no_spikes():
+    mask = RNG.uniform(size=(2, 7)) < 0.6
+    x = X.copy()
+    x[~mask] = np.nan
+    y = to_numpy(FirstSpikeTime()(x, mask=mask))
+    np.testing.assert_array_equal(y, first(X * mask[:, :, None, None]))
+    assert np.any(y != first(X))
+    assert FirstSpikeTime().compute_mask(X, mask) is None
+
+
+def test_nan_is_no_spike_and_no_silence():
+    x = X.copy()
+    x[1, 6, 2, 3] = np.nan
+    y = to_numpy(FirstSpikeTime()(x))
+    assert np.argwhere(np.isnan(y)).tolist() == [[1, 2, 3]]
+
+
+def test_the_first_steps_of_a_scope():
+    layer = FirstSpikeTime()
+    with probe.scope(first_steps=True):
+        y = to_numpy(layer(X)).reshape(2, 7, 3, 4)
+    for k in range(1, 8):
+        np.testing.assert_array_equal(y[:, k - 1], first(X[:, :k]))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32"])
+def test_integers(dtype):
+    np.testing.assert_array_equal(to_numpy(FirstSpikeTime()(X.astype(dtype))), first(X))
+
+
+def test_half_precision():
+    y = FirstSpikeTime(dtype="mixed_float16")(X)
+    assert keras.backend.standardize_dtype(y.dtype) == "float16"
+    np.testing.assert_array_equal(to_numpy(y), first(X))

@@ -1,0 +1,330 @@
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+from reference import codes, loops
+from reference.autodiff import MODES, gradients, run, to_numpy, wrap
+
+from keras_snn.ops import encoding
+from keras_snn.ops.backend import is_known
+from keras_snn.ops.random import uniform_by_index
+
+modes = pytest.mark.parametrize("mode", MODES)
+
+
+def grid(parts):
+    """Return all multiples of 1 / parts in [0, 1], in a mixed order, as ``(2, ...)``."""
+    values = np.random.default_rng(0).permutation(np.arange(parts + 1) / parts).astype("float32")
+    return values[: len(values) // 6 * 6].reshape(2, 3, -1)
+
+
+# Latency
+
+
+@modes
+@pytest.mark.parametrize("n_steps", [1, 2, 6, 17])
+@pytest.mark.parametrize("code", encoding.LATENCY_CODES)
+def test_latency_equals_the_loop(mode, code, n_steps):
+    x = grid(509)  # no multiple of 1 / 509 is halfway between two steps
+    spikes = run(mode, lambda x: encoding.latency(x, n_steps, code), x)
+    assert spikes.dtype == "float32"
+    np.testing.assert_array_equal(spikes, codes.latency(x, n_steps, code))
+    np.testing.assert_array_equal(spikes.sum(axis=1), 1)
+
+
+@modes
+@pytest.mark.parametrize("n_steps", [2, 5, 100, 1000, 5000])
+def test_latency_at_the_ends(mode, n_steps):
+    """exp(T - 1) is beyond float32 from T = 90 on, and exp(1 - T) below it from T = 105 on."""
+    x = np.array([[1.0, 0.0]], "float32")
+    for code in encoding.LATENCY_CODES:
+        spikes = run(mode, lambda x: encoding.latency(x, n_steps, code), x)
+        assert spikes[0, :, 0].nonzero()[0].tolist() == [0]
+        assert spikes[0, :, 1].nonzero()[0].tolist() == [n_steps - 1]
+
+
+@modes
+def test_latency_by_hand(mode):
+    x = np.array([[1.0, 0.75, 0.5, 0.25, 0.0]], "float32")
+    linear = run(mode, lambda x: encoding.latency(x, 9, "linear"), x)
+    assert linear[0].argmax(axis=0).tolist() == [0, 2, 4, 6, 8]
+    # Halfway between two steps, the even one: 0.5, 1.5, 2.5 become 0, 2, 2.
+    halves = run(mode, lambda x: encoding.latency(x, 5, "linear"), np.array([[7 / 8, 5 / 8, 3 / 8]], "float32"))
+    assert halves[0].argmax(axis=0).tolist() == [0, 2, 2]
+    # -ln(x + (1 - x) e^-8) = 0, 0.288, 0.693, 1.385, 8
+    log = run(mode, lambda x: encoding.latency(x, 9, "log"), x)
+    assert log[0].argmax(axis=0).tolist() == [0, 0, 1, 1, 8]
+
+
+def test_latency_of_many_steps_is_that_of_the_logarithm():
+    x = np.array([[1e-3, 1e-10, 1e-30]], "float32")
+    times = to_numpy(encoding.latency(x, 1000, "log"))[0].argmax(axis=0)
+    assert times.tolist() == [round(-math.log(float(value))) for value in x[0]]
+
+
+def test_an_unknown_latency_code_is_refused():
+    with pytest.raises(ValueError, match=r"`code` has to be one of \('linear', 'log'\); got 'exp'"):
+        encoding.latency(np.zeros((1, 1), "float32"), 4, "exp")
+
+
+# Phase
+
+
+@modes
+@pytest.mark.parametrize("bits, n_steps", [(1, 1), (1, 3), (3, 6), (8, 8), (8, 24)])
+def test_phase_equals_the_loop(mode, bits, n_steps):
+    x = grid(511)
+    spikes = run(mode, lambda x: encoding.phase(x, n_steps, bits), x)
+    np.testing.assert_array_equal(spikes, codes.phase(x, n_steps, bits))
+
+
+def test_phase_of_the_table_of_the_paper():
+    """Kim et al. 2018, table 1: values of 8 bits and their spikes."""
+    x = np.array([[192 / 256, 1 / 256, 128 / 256, 255 / 256, 1.0, 0.0]], "float32")
+    spikes = to_numpy(encoding.phase(x, 8, 8))[0].T.astype(int)
+    expected = ["11000000", "00000001", "10000000", "11111111", "11111111", "00000000"]
+    assert ["".join(map(str, train)) for train in spikes] == expected
+
+
+def test_phase_of_pixels_is_their_own_digits():
+    pixels = np.arange(256)
+    spikes = to_numpy(encoding.phase(pixels.astype("float32")[None] / 255, 8, 8))[0].astype(int)
+    np.testing.assert_array_equal(2 ** np.arange(7, -1, -1) @ spikes, pixels)
+
+
+def test_phase_has_all_24_bits_of_float32():
+    number = 0b101000000000000000000011
+    spikes = to_numpy(encoding.phase(np.array([[number / 2**24]], "float32"), 24, 24))
+    assert "".join(str(int(spike)) for spike in spikes.ravel()) == f"{number:024b}"
+
+
+def test_phase_of_part_of_a_period_is_refused():
+    with pytest.raises(ValueError, match=r"multiple of `bits`.*n_steps=10 and bits=8"):
+        encoding.phase(np.zeros((1, 1), "float32"), 10, 8)
+
+
+# Interval
+
+
+@modes
+@pytest.mark.parametrize("shortest, longest, n_steps", [(1, 2, 2), (1, 12, 12), (3, 7, 20)])
+def test_interval_equals_the_loop(mode, shortest, longest, n_steps):
+    x = grid(509)
+    spikes = run(mode, lambda x: encoding.interval(x, n_steps, shortest, longest), x)
+    np.testing.assert_array_equal(spikes, codes.interval(x, n_steps, shortest, longest))
+    assert spikes.sum(axis=1).min() >= 1
+
+
+def test_interval_by_hand():
+    x = np.array([[1.0, 0.5, 0.0]], "float32")
+    spikes = to_numpy(encoding.interval(x, 10, 1, 5))[0].T
+    assert [train.nonzero()[0].tolist() for train in spikes] == [list(range(10)), [2, 5, 8], [4, 9]]
+
+
+# Population
+
+
+def test_receptive_fields_by_hand():
+    """Bohte et al. 2002: with m = 6 on [0, 1], centres a quarter apart, the first half of that below the range."""
+    centres, width = encoding.receptive_fields(6, 0.0, 1.0, 1.5)
+    assert centres.tolist() == [-0.125, 0.125, 0.375, 0.625, 0.875, 1.125]
+    assert width == 0.25 / 1.5
+    centres, width = encoding.receptive_fields(4, -2.0, 6.0, 2.0)
+    assert centres.tolist() == [-4.0, 0.0, 4.0, 8.0]
+    assert width == 2.0
+
+
+@modes
+@pytest.mark.parametrize("n_steps, m, beta, cutoff", [(1, 3, 1.5, 0.1), (10, 6, 1.5, 0.1), (31, 5, 1.0, 0.0)])
+def test_population_equals_the_loop(mode, n_steps, m, beta, cutoff):
+    x = grid(509) * 3 - 1
+    spikes = run(mode, lambda x: encoding.population(x, n_steps, m, -1.0, 2.0, beta, cutoff), x)
+    assert spikes.shape == (2, n_steps, *x.shape[1:], m)
+    np.testing.assert_array_equal(spikes, codes.population(x, n_steps, m, -1.0, 2.0, beta, cutoff))
+
+
+def test_population_by_hand():
+    # At the centre of neuron 2: its neighbours are 1.5 widths away, exp(-1.125) = 0.325, the next exp(-4.5) = 0.011.
+    spikes = to_numpy(encoding.population(np.array([[0.125]], "float32"), 11, 6, 0.0, 1.0, 1.5, 0.1))
+    assert np.argwhere(spikes[0, :, 0]).tolist() == [[0, 1], [7, 0], [7, 2]]
+    all_spike = to_numpy(encoding.population(np.array([[0.125]], "float32"), 11, 6, 0.0, 1.0, 1.5, 0.0))
+    assert all_spike[0, :, 0].argmax(axis=0).tolist() == [7, 0, 7, 10, 10, 10]
+
+
+# Rank order
+
+
+@modes
+@pytest.mark.parametrize("n_steps", [1, 4, 7, 40])
+@pytest.mark.parametrize("shape", [(3, 7), (2, 3, 4), (5,)], ids=str)
+def test_rank_order_equals_the_loop(mode, shape, n_steps):
+    x = np.random.default_rng(1).integers(0, 4, size=shape).astype("float32") / 4  # many ties
+    spikes = run(mode, lambda x: encoding.rank_order(x, n_steps), x)
+    np.testing.assert_array_equal(spikes, codes.rank_order(x, n_steps))
+    np.testing.assert_array_equal(spikes.sum(axis=1), 1)
+
+
+@modes
+def test_ties_go_by_index(mode):
+    """Over more units than a sort compares at once."""
+    x = np.zeros((2, 3000), "float32")
+    x[:, 2999] = 1
+    times = run(mode, lambda x: encoding.rank_order(x, 3000), x).argmax(axis=1)
+    np.testing.assert_array_equal(times, np.tile([*range(1, 3000), 0], (2, 1)))
+
+
+# Poisson
+
+
+@modes
+def test_poisson_spikes_where_the_number_is_below_the_probability(mode):
+    x = np.array([[0.0, 0.5, 1.0]], "float32")
+    uniform = np.array([[[0.0, 0.24, 0.4], [0.0, 0.25, 0.6], [0.5, 0.0, 0.499]]], "float32")
+    spikes = run(mode, lambda x, u: encoding.poisson(x, u, 0.5), x, uniform)
+    assert spikes.tolist() == [[[0, 1, 1], [0, 0, 0], [0, 1, 1]]]
+
+
+@modes
+def test_poisson_always_and_never_spikes_at_the_ends(mode):
+    x = np.tile(np.array([0.0, 1.0], "float32"), (50, 1))
+    spikes = run(
+        mode, lambda x: encoding.poisson(x, uniform_by_index(ops.arange(50, dtype="int32"), (200, 2), 0), 1.0), x
+    )
+    np.testing.assert_array_equal(spikes, np.broadcast_to(x[:, None], spikes.shape))
+
+
+@modes
+def test_the_gradient_of_poisson_is_that_of_the_expectation(mode):
+    x = np.array([[0.1, 0.6], [0.3, 0.0]], "float32")
+    rng = np.random.default_rng(0)
+    uniform, upstream = (rng.uniform(size=(2, 5, 2)).astype("float32") for _ in range(2))
+    _, d_uniform, d_x = gradients(mode, lambda w, u, x: ops.sum(w * encoding.poisson(x, u, 0.25)), upstream, uniform, x)
+    np.testing.assert_allclose(d_x, 0.25 * upstream.sum(axis=1), rtol=1e-6)  # float32 sums of five
+    np.testing.assert_array_equal(d_uniform, 0)
+
+
+def spikes_of_rates(rates, n_steps, seed):
+    uniform = loops.uniform_by_index(np.arange(len(rates)), (n_steps, *rates.shape[1:]), seed)
+    spikes = to_numpy(encoding.poisson(ops.convert_to_tensor(rates), ops.convert_to_tensor(uniform), 1.0))
+    return spikes.astype("float64")
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.3, 0.5, 0.9])
+def test_poisson_has_the_rate_asked_for(rate):
+    spikes = spikes_of_rates(np.full((40, 30), rate, "float32"), 100, seed=3)
+    deviation = np.sqrt(rate * (1 - rate))
+    # The mean of n = 120,000 draws is about normal: beyond 4 deviations once in 16,000 seeds, for each rate.
+    assert abs(spikes.mean() - rate) < 4 * deviation / np.sqrt(spikes.size)
+    # By step, by sample and by unit: of these 170 means, one is beyond 4.6 deviations once in 1,400 seeds.
+    for axis in range(3):
+        means = spikes.mean(axis=tuple({0, 1, 2} - {axis}))
+        assert np.abs(means - rate).max() < 4.6 * deviation / np.sqrt(spikes.size / len(means))
+    # The counts vary as binomial ones do. The variance of 1,200 of them has the relative deviation sqrt(2 / 1200), and
+    # 1.11 times that at the rate 0.02: beyond this once in 3,000 seeds, for each rate.
+    variance = spikes.sum(axis=1).var() / (100 * deviation**2)
+    assert abs(variance - 1) < 4 * np.sqrt(2 / 1200)
+
+
+def test_poisson_is_independent_over_steps_units_and_samples():
+    rate = 0.3
+    z = (spikes_of_rates(np.full((40, 30), rate, "float32"), 100, seed=4) - rate) / np.sqrt(rate * (1 - rate))
+    for lag in [(0, 1, 0), (0, 2, 0), (0, 50, 0), (0, 0, 1), (1, 0, 0), (0, 1, 1), (0, -1, 1), (1, 1, 0)]:
+        other = np.roll(z, lag, axis=(0, 1, 2))
+        # A correlation of n independent pairs is about normal with the deviation 1 / sqrt(n): of these 8, one is
+        # above 4 once in 2,000 seeds.
+        assert abs(np.mean(z * other)) * np.sqrt(z.size) < 4, lag
+    # Of a pair of neighbouring steps, both spike with the probability rate^2: one of the four cases is beyond 4
+    # deviations once in 4,000 seeds.
+    now, after = z[:, :-1] > 0, z[:, 1:] > 0
+    for a in (True, False):
+        for b in (True, False):
+            p = (rate if a else 1 - rate) * (rate if b else 1 - rate)
+            found = np.mean((now == a) & (after == b))
+            # Pairs that share a step are not independent: their sum varies 1 + 2 * 0.7 / 1.7 times as much at most.
+            assert abs(found - p) < 4 * np.sqrt(1.83 * p * (1 - p) / now.size)
+
+
+# Delta
+
+
+@modes
+@pytest.mark.parametrize("threshold", [0.1, 0.25, 3.0])
+def test_delta_equals_the_loop(mode, threshold):
+    rng = np.random.default_rng(2)
+    signal = np.cumsum(rng.normal(size=(2, 60, 3, 2)), axis=1) * threshold * 0.7
+    spikes = run(mode, lambda x: encoding.delta(x, threshold), signal.astype("float32"))
+    np.testing.assert_array_equal(spikes, codes.delta(signal, threshold)[0])
+    assert set(np.unique(spikes)) == {-1, 0, 1}
+
+
+@modes
+def test_delta_by_hand(mode):
+    signal = np.array([1.0, 1.25, 1.125, 0.875, 3.0, 3.0, 3.0, 2.0], "float32").reshape(1, 8, 1)
+    # The reference: 1, 1.25, 1.25, 1, 1.25, 1.5, 1.75, 2
+    spikes = run(mode, lambda x: encoding.delta(x, 0.25), signal)
+    assert spikes.ravel().tolist() == [0, 1, 0, -1, 1, 1, 1, 1]
+
+
+@modes
+def test_delta_does_not_drift(mode):
+    """A sum of 0.1 over 20,000 steps in float32 would be off by several thresholds."""
+    signal = np.tile(np.array([0.0, 0.06, 0.12, 0.06], "float32"), 5000).reshape(1, -1, 1) + np.float32(50.0)
+    spikes = run(mode, lambda x: encoding.delta(x, 0.1), signal)
+    assert spikes.ravel()[:8].tolist() == [0, 0, 1, 0, -1, 0, 1, 0]
+    np.testing.assert_array_equal(spikes.ravel()[4:], np.tile([-1, 0, 1, 0], 4999))
+
+
+@modes
+def test_what_is_not_finite_makes_its_own_unit_nan(mode):
+    signal = np.zeros((1, 4, 3), "float32")
+    signal[0, 1, 0], signal[0, 2, 1] = np.nan, np.inf
+    spikes = run(mode, lambda x: encoding.delta(x, 1.0), signal)
+    np.testing.assert_array_equal(spikes[0].T, [[0, np.nan, np.nan, np.nan], [0, 0, np.nan, np.nan], [0, 0, 0, 0]])
+
+
+# All
+
+
+CODES = {
+    "linear": lambda x: encoding.latency(x, 4, "linear"),
+    "log": lambda x: encoding.latency(x, 4, "log"),
+    "phase": lambda x: encoding.phase(x, 4, 2),
+    "population": lambda x: encoding.population(x, 4, 3, 0.0, 1.0, 1.5, 0.1),
+    "rank_order": lambda x: encoding.rank_order(x, 4),
+    "interval": lambda x: encoding.interval(x, 4, 1, 4),
+    "delta": lambda x: encoding.delta(x, 0.1),
+}
+
+
+@pytest.mark.parametrize("code", CODES.values(), ids=CODES.keys())
+def test_spike_times_have_no_gradient(code):
+    x = np.array([[0.1, 0.6], [0.3, 0.0]], "float32")
+    np.testing.assert_array_equal(gradients(MODES[-1], lambda x: ops.sum(code(x) + ops.sum(x)), x)[0], _n(code, x))
+
+
+def _n(code, x):
+    """Return the number of spikes that each add the sum of x to the loss."""
+    return np.prod(code(ops.convert_to_tensor(x)).shape)
+
+
+def test_whether_a_value_is_known():
+    assert is_known(ops.ones(2))
+    seen = []
+
+    def look(x):
+        seen.append(is_known(x))
+        return x
+
+    for mode in set(MODES) - {"eager"}:
+        to_numpy(wrap(mode, look)(ops.ones(2)))
+        assert not any(seen) and seen
+    ops.convert_to_numpy(look(ops.ones(2)))
+    assert seen[-1]
+
+
+@pytest.mark.torch("only PyTorch has tensors of a shape and no values")
+def test_a_meta_tensor_is_not_known():
+    import torch
+
+    assert not is_known(torch.ones(2, device="meta"))
