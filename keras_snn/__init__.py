@@ -8,7 +8,19 @@ except ImportError as error:
         "pip install keras_snn[tensorflow], keras_snn[jax] or keras_snn[torch], and name it in KERAS_BACKEND."
     ) from error
 
-from keras_snn import activations, callbacks, constraints, data, energy, layers, ops, probe, regularizers, surrogates
+from keras_snn import (
+    activations,
+    callbacks,
+    constraints,
+    data,
+    energy,
+    layers,
+    models,
+    ops,
+    probe,
+    regularizers,
+    surrogates,
+)
 from keras_snn._version import __version__
 from keras_snn.config import default
 from keras_snn.energy import ModelEnergy
@@ -50,6 +62,7 @@ __all__ = [
     "find_dt",
     "inspect",
     "layers",
+    "models",
     "ops",
     "probe",
     "regularizers",

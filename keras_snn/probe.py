@@ -81,26 +81,16 @@ def draws_by_index():
     return current() is not None and current().sample_index is not None
 
 
-def record(layer, spikes, unit=None):
+def record(layer, spikes):
     """Hand the spikes ``(batch, time, ...)`` of ``layer`` to the open scope, if it wants them.
-
-    Args:
-        layer: The layer.
-        spikes: Tensor ``(batch, time, ...)``.
-        unit: Number or scalar tensor, seconds, for spikes of height 1: the scope gets them in Hz, 1 / unit high. None:
-            they are in Hz.
 
     Returns:
         The spikes, or what the scope puts in their place.
     """
     if current() is None or current().record is None:
         return spikes
-    if unit is None:
-        instead = current().record(layer, spikes)
-        return spikes if instead is None else instead
-    unit = ops.cast(unit, spikes.dtype)
-    instead = current().record(layer, spikes / unit)
-    return spikes if instead is None else instead * unit
+    instead = current().record(layer, spikes)
+    return spikes if instead is None else instead
 
 
 @contextlib.contextmanager
@@ -138,6 +128,7 @@ def _leaves(layer, found):
     parts = list(layer._flatten_layers(include_self=False, recursive=False))
     ours_or_keras = type(layer).__module__.partition(".")[0] in ("keras", "keras_snn")
     wraps = isinstance(layer, (keras.Model, keras.layers.Wrapper)) or not ours_or_keras
+    wraps = wraps or getattr(layer, "is_composite", False)
     if parts and wraps:
         for part in parts:
             _leaves(part, found)

@@ -12,6 +12,7 @@ from keras_snn import probe
 from keras_snn.config import default
 from keras_snn.energy.connections import connections, is_linear
 from keras_snn.energy.devices import DEVICES, Device, device
+from keras_snn.layers.base.sequence_layer import SequenceLayer
 
 _COLUMNS = ("name", "output_shape", "params", "connections", "neurons", "energy cpu")
 _SPIKING_WARNING = "Energy on the spiking device {!r} is that of a spiking network; these layers do not spike: {}."
@@ -114,7 +115,7 @@ class ModelEnergy:
             if known in cls.layer_stats:
                 return cls.layer_stats[known](node)
         n_outputs = math.prod(node.output_shapes[0][1:])
-        if isinstance(node.layer, ours.SpikingLayer):
+        if isinstance(node.layer, SequenceLayer):
             spiking = node.layer.emits_spikes
             return {"neurons": math.prod(node.input_shapes[0][2:]) * spiking, "spiking": spiking}
         if isinstance(node.layer, _ACTIVATIONS):
@@ -247,10 +248,14 @@ def _run(model, x, record, n_steps=None):
 
 def _rates(model, data):
     """Return the mean of |inputs| of every call of a layer."""
-    totals = {}
+    totals, in_hertz = {}, None
 
     def record(name, layer, inputs, outputs):
+        nonlocal in_hertz
         x = tree.flatten(inputs)[0]
+        x = x if in_hertz is None else in_hertz(x)
+        if isinstance(layer, SequenceLayer) and layer.emits_spikes:
+            in_hertz = layer.in_hertz  # what comes after it, are its spikes
         total, n = totals.get(name, (0.0, 0))
         size = math.prod(x.shape)
         mean = float(ops.convert_to_numpy(ops.mean(ops.abs(ops.cast(x, "float32")))))
@@ -289,7 +294,15 @@ _NOTHING = (
     keras.layers.GlobalAveragePooling3D,
     keras.layers.InputLayer,
     keras.layers.Reshape,
+    ours.Delta,
+    ours.FirstSpikeTime,
+    ours.Interval,
+    ours.LastStep,
+    ours.Latency,
+    ours.Phase,
+    ours.Poisson,
+    ours.Population,
+    ours.RankOrder,
     ours.Repeat,
     ours.TemporalAveragePooling,
-    ours.LastStep,
 )

@@ -43,14 +43,14 @@ class Prober(keras.Model):
         self.seen = SimpleNamespace(layers={}, one_pass=False, folded=(), why_not=None, synapses={}, shorter={})
 
     def call(self, inputs):
-        statistics, events, dt = {}, {}, None
+        statistics, events, unit = {}, {}, None
 
         def record(layer, spikes):
-            nonlocal dt
-            dt = ops.cast(ops.convert_to_tensor(layer.dt), "float32")
+            nonlocal unit
+            unit = ops.cast(ops.convert_to_tensor(layer.spike_unit), "float32")
             name = probe.unique(layer.name, statistics)
             self.seen.layers[name] = (layer, tuple(spikes.shape[2:]))
-            statistics[name] = summarise(spikes, layer.dt)
+            statistics[name] = summarise(layer.in_hertz(spikes), layer.dt)
 
         def watch(name, layer, x, outputs):
             of_layer = self.seen.synapses.get(name)
@@ -58,7 +58,7 @@ class Prober(keras.Model):
                 if of_layer.after_time and self.seen.one_pass:
                     x = ops.reshape(x, (-1, len(self.seen.steps), *x.shape[1:]))[:, -1]
                 x = ops.reshape(x, (-1, *of_layer.fan_out.shape))
-                events[name] = ops.sum(ops.abs(ops.cast(x, "float32")) * dt, axis=0, keepdims=True)
+                events[name] = ops.sum(ops.abs(ops.cast(x, "float32")) * unit, axis=0, keepdims=True)
 
         record = record if self.counts else None
         with probe.calls(self.inspected, watch) if self.counts else contextlib.nullcontext():
@@ -165,7 +165,7 @@ class Prober(keras.Model):
         for n_spikes, of_inputs in enumerate(sums):
 
             def record(layer, spikes, n_spikes=n_spikes):
-                return ops.full_like(spikes, n_spikes / number(layer.dt))
+                return ops.full_like(spikes, n_spikes / number(layer.spike_unit))
 
             def watch(name, layer, x, outputs, of_inputs=of_inputs):
                 x, shape = tree.flatten(x)[0], tuple(tree.flatten(outputs)[0].shape)
@@ -223,7 +223,8 @@ class Prober(keras.Model):
 
         def record(layer, spikes):
             spikes = ops.convert_to_numpy(spikes).astype("float64")
-            counts[probe.unique(layer.name, counts)] = np.rint(spikes.reshape(*spikes.shape[:2], -1) * number(layer.dt))
+            spikes = spikes.reshape(*spikes.shape[:2], -1) * number(layer.spike_unit)
+            counts[probe.unique(layer.name, counts)] = np.rint(spikes)
 
         outputs, _ = self.run(x, index, record=record, first_steps=self.seen.one_pass)
         answers = self._answers(named(self.inspected, outputs))

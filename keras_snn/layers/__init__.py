@@ -2,7 +2,16 @@
 
 from keras_snn.layers.activation import SpikingActivation, SpikingActivationCell
 from keras_snn.layers.base import RNN, KerasSpikingCell, KerasSpikingLayer, SpikingCell, SpikingLayer, SpikingNeuron
-from keras_snn.layers.encoding import Delta, Interval, Latency, Phase, Poisson, Population, RankOrder
+from keras_snn.layers.encoding import (
+    Delta,
+    Interval,
+    Latency,
+    ParallelConvEncoder,
+    Phase,
+    Poisson,
+    Population,
+    RankOrder,
+)
 from keras_snn.layers.filters import Alpha, AlphaCell, Lowpass, LowpassCell
 from keras_snn.layers.neurons import (
     ALIF,
@@ -39,6 +48,7 @@ __all__ = [
     "LeakyIntegrator",
     "Lowpass",
     "LowpassCell",
+    "ParallelConvEncoder",
     "Phase",
     "Poisson",
     "Population",

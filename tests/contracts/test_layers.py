@@ -28,6 +28,7 @@ from keras_snn.layers import (
     Latency,
     LeakyIntegrator,
     Lowpass,
+    ParallelConvEncoder,
     Phase,
     Poisson,
     Population,
@@ -215,6 +216,9 @@ ROWS = {
     ),
     "TemporalAveragePooling": Row(lambda _: TemporalAveragePooling(), keeps_time=False),
     "LastStep": Row(lambda _: LastStep(), keeps_time=False),
+    "ParallelConvEncoder": Row(
+        lambda _: ParallelConvEncoder(2), has_time=False, elementwise=False, scale=1.0, own_training=True
+    ),
     "Poisson": code_row(lambda _: Poisson(TIME, seed=0, clip=True), has_gradient=True),
     "Latency": code_row(lambda _: Latency(TIME, clip=True)),
     "Latency-log": code_row(lambda _: Latency(TIME, code="log", clip=True), variant=True),

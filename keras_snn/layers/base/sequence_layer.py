@@ -53,9 +53,14 @@ class SequenceLayer(HasTimeStep):
         """Return the list of the states before the first step."""
         raise NotImplementedError
 
-    def record(self, outputs):
-        """Hand the outputs to an open ``probe.scope``; return them, or what it puts in their place."""
-        return probe.record(self, outputs)
+    @property
+    def spike_unit(self):
+        """What the outputs are multiplied by to get numbers of spikes: dt, as they are in Hz."""
+        return self.dt
+
+    def in_hertz(self, outputs):
+        """Return the outputs as rates in Hz."""
+        return outputs
 
     def build(self, input_shape):
         shape = self._check_shape(input_shape)
@@ -101,7 +106,7 @@ class SequenceLayer(HasTimeStep):
             for variable, value in zip(self.states, states, strict=True):
                 variable.assign(value)
         if self.emits_spikes:
-            outputs = self.record(outputs)
+            outputs = probe.record(self, outputs)
         if self.return_sequences:
             outputs = self._swap_if_time_major(outputs)
         else:

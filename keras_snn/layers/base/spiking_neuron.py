@@ -7,7 +7,7 @@ import numbers
 import keras
 from keras import ops
 
-from keras_snn import probe, surrogates
+from keras_snn import surrogates
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.ops.neurons import RESETS, Neuron, refractory
 from keras_snn.ops.scan import scan
@@ -190,8 +190,13 @@ class SpikingNeuron(SequenceLayer):
         states = [ops.full(shape, start, dtype=dtype) for start in starts]
         return [*states, ops.zeros(shape, "int32")] if self.refractory else states
 
-    def record(self, outputs):
-        return probe.record(self, outputs, unit=self.dt)
+    @property
+    def spike_unit(self):
+        """What the outputs are multiplied by to get numbers of spikes: nothing, as they are 0 or 1."""
+        return 1.0
+
+    def in_hertz(self, outputs):
+        return outputs / ops.cast(self.dt, outputs.dtype)
 
     def get_config(self):
         config = super().get_config()

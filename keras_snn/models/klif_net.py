@@ -1,0 +1,98 @@
+"""The networks in which KLIF was published."""
+
+from dataclasses import dataclass
+
+import keras
+
+from keras_snn import layers
+from keras_snn.models.spiking_layers import check_width, conv, dropout, make_neuron, scaled
+
+POOL = "pool"
+
+
+@dataclass(frozen=True)
+class Net:
+    """One network: what it is shown, and what it is made of."""
+
+    shape: tuple  # of an image, or of the events of one step
+    n_steps: int
+    blocks: tuple  # channels of a convolution, or POOL; the first one encodes
+    hidden: int
+    events: bool = False
+    n_classes: int = 10
+    branches: int = 3
+
+
+NETS = {
+    "mnist": Net((28, 28, 1), 8, (128, POOL, 128, POOL), 2048),
+    "fashion_mnist": Net((28, 28, 1), 8, (128, POOL, 128, POOL), 2048),
+    "cifar10": Net((32, 32, 3), 10, (256, 256, 256, POOL, 256, 256, 256, POOL), 2048),
+    "nmnist": Net((34, 34, 2), 10, (128, POOL, 128, POOL), 2048, events=True),
+    "cifar10_dvs": Net((128, 128, 2), 15, (128, POOL, *(128, POOL) * 3), 512, events=True, branches=1),
+    "dvs_gesture": Net((128, 128, 2), 12, (128, POOL, *(128, POOL) * 4), 512, events=True, n_classes=11),
+}
+
+#: Neurons in the last layer that vote for one class.
+N_VOTES = 10
+
+
+def klif_net(dataset, neuron="klif", *, width=1.0, n_steps=None, dropout_rate=0.5, branches=None):
+    """Build the network for a data set: an encoding layer, convolutions, two dense layers, and a vote.
+
+    Still images go in as they are: the sum of the encoder's branches is computed once, and is the constant current of
+    every step. The last layer has ten neurons a class, and the score of a class is the rate at which they fire, in
+    [0, 1]; it is trained with the mean squared error against one-hot labels.
+
+    Args:
+        dataset: "mnist", "fashion_mnist", "cifar10" (images), "nmnist", "cifar10_dvs" or "dvs_gesture" (events, counted
+            in ``n_steps`` frames).
+        neuron: "klif", "klif*", "only k", "only relu", "lif", "plif", or a function that makes a layer, such as
+            ``lambda: keras_snn.layers.LIF(tau=4.0)``.
+        width: Number > 0, which all numbers of channels and of hidden units are multiplied with. Default 1.
+        n_steps: Integer. Default: the publication's, 8 to 15.
+        dropout_rate: Number in [0, 1), before both dense layers: one mask for all steps of a sample. Default 0.5.
+        branches: Integer, of the encoding layer. Default: the publication's, 3 (1 for "cifar10_dvs").
+
+    Returns:
+        ``keras.Model`` from images ``(batch, height, width, channels)``, or event frames ``(batch, n_steps, height,
+        width, channels)``, to scores ``(batch, classes)``; not compiled.
+
+    Raises:
+        ValueError: For an unknown data set or neuron, or a ``width`` that is not positive.
+
+    Example:
+
+    ```python
+    model = keras_snn.models.klif_net("fashion_mnist", width=0.125, n_steps=4)
+    model.compile("adam", "mse", metrics=["categorical_accuracy"])
+    ```
+
+    References: Jiang 2022, PhD thesis, University of Canterbury, chapter 2 and appendix A (of which the code, where
+    table 2.1 says otherwise); Fang et al. 2021, ICCV, arXiv:2007.05785, for the architecture. In the appendix the batch
+    normalization takes its statistics step by step, here over all steps together.
+    """
+    if dataset not in NETS:
+        raise ValueError(f"`dataset` has to be one of {', '.join(map(repr, NETS))}; got {dataset!r}.")
+    check_width(width)
+    net = NETS[dataset]
+    n_steps = n_steps or net.n_steps
+    filters = scaled(net.blocks[0], width)
+    encoder = layers.ParallelConvEncoder(filters, branches=branches or net.branches, name="encoder")
+    if net.events:
+        x = inputs = keras.Input((n_steps, *net.shape))
+        x = layers.TimeFold(encoder)(x)
+    else:
+        x = inputs = keras.Input(net.shape)
+        x = layers.Repeat(n_steps)(encoder(x))
+    x = make_neuron(neuron)(x)
+    for block in net.blocks[1:]:
+        if block == POOL:
+            x = layers.TimeFold(keras.layers.MaxPooling2D(2, data_format="channels_last"))(x)
+        else:
+            x = make_neuron(neuron)(conv(x, scaled(block, width)))
+    x = layers.TimeFold(keras.layers.Flatten(data_format="channels_last"))(x)
+    for units in (scaled(net.hidden, width), N_VOTES * net.n_classes):
+        x = keras.layers.Dense(units, use_bias=False)(dropout(x, dropout_rate))
+        x = make_neuron(neuron)(x)
+    scores = layers.VotingPooling(N_VOTES, name="votes")(x)
+    return keras.Model(inputs, scores, name=f"klif_net_{dataset}")
