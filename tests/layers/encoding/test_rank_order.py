@@ -27,3 +27,15 @@ def test_decode_has_the_order_of_the_values():
     values = to_numpy(layer.decode(layer(X)))
     np.testing.assert_array_equal(values.reshape(2, 6).argsort(axis=1), X.reshape(2, 6).argsort(axis=1))
     np.testing.assert_allclose(np.sort(values.reshape(2, 6))[0], np.arange(1, 7) / 6, rtol=1e-6)  # float32 sixths
+
+
+def test_nan_is_ranked_as_zero():
+    x, zero = X.copy(), X.copy()
+    x[1, 2, 0], zero[1, 2, 0] = np.nan, 0
+    spikes, expected = to_numpy(RankOrder(6, clip=True)(x)), to_numpy(RankOrder(6)(zero))
+    expected[1, :, 2, 0] = np.nan
+    np.testing.assert_array_equal(spikes, expected)
+    x[1, 0, 1], zero[1, 0, 1] = np.nan, 0  # and does not break the order of the others
+    spikes, expected = to_numpy(RankOrder(6, clip=True)(x)), to_numpy(RankOrder(6)(zero))
+    expected[1, :, [2, 0], [0, 1]] = np.nan
+    np.testing.assert_array_equal(spikes, expected)
