@@ -46,6 +46,7 @@ def _parser():
         help="the embedded sample, the whole set (from KERAS_HOME, or downloaded), or the whole set from a folder of "
         "tensorflow_datasets (default: the preset's)",
     )
+    run.add_argument("--dataset", metavar="NAME", help="of an experiment with several sets, such as klif")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--epochs", type=int, help="default: the preset's")
     run.add_argument("--out", metavar="DIR", help="folder for the results (default: runs/NAME-PRESET)")
@@ -81,10 +82,15 @@ def _parser():
 
 
 def _run(experiments, options):
-    out = options.out or os.path.join("runs", f"{options.name}-{options.preset}")
+    name = "-".join(filter(None, (options.name, options.dataset, options.preset)))
+    out = options.out or os.path.join("runs", name)
+    experiment = experiments.get(options.name)
+    if options.dataset is not None and not hasattr(experiment, "DATASETS"):
+        raise ValueError(f"`--dataset` is not for {options.name!r}, which has one data set.")
+    chosen = {} if options.dataset is None else {"dataset": options.dataset}
     try:
-        experiments.get(options.name).run(
-            preset=options.preset, data_name=options.data, seed=options.seed, epochs=options.epochs, out=out
+        experiment.run(
+            preset=options.preset, data_name=options.data, seed=options.seed, epochs=options.epochs, out=out, **chosen
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"What was finished is in {out}; the same command goes on from there.") from None

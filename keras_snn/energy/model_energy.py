@@ -287,6 +287,7 @@ _ACTIVATIONS = (
 )
 _NOTHING = (
     keras.layers.Add,
+    keras.layers.BatchNormalization,  # at inference a part of the layer before it
     keras.layers.Dropout,
     keras.layers.Flatten,
     keras.layers.GlobalAveragePooling1D,

@@ -7,6 +7,7 @@ EXPERIMENTS = {
     "fashion-mnist": "Plain and spiking networks on Fashion-MNIST, swept over dt",
     "ann-vs-snn-mnist": "A plain network and its spiking twin on clean, turned and noisy digits",
     "clothing": "Raise dt until a spiking network on Fashion-MNIST is as good as the plain one",
+    "klif": "LIF neurons that learn the scale of their membrane, against LIF, over several seeds",
 }
 
 

@@ -1,0 +1,215 @@
+"""The same network with each kind of neuron, over several seeds."""
+
+import json
+import os
+import time
+
+import keras
+import numpy as np
+
+from keras_snn import data, layers
+from keras_snn.experiments import common
+from keras_snn.experiments.klif.results import draw, table
+from keras_snn.files import write_text
+from keras_snn.inspector import inspect
+from keras_snn.models import klif_net
+from keras_snn.models.klif_net import NETS
+
+NEURONS = ("lif", "only relu", "only k", "klif", "klif*")
+DATASETS = ("fashion_mnist", "mnist", "cifar10", "nmnist")
+_SPLITS = ("train", "test")
+
+#: "quick" takes a net of an eighth of the width, few images, and some minutes a neuron on two cores; "full" is the
+#: publication's own setting, for a GPU.
+PRESETS = {
+    "quick": {
+        "data": "sample",
+        "epochs": 4,
+        "batch_size": 50,
+        "learning_rate": 1e-3,
+        "width": 0.125,
+        "n_steps": 4,
+        "n_seeds": 3,
+        "n_train": 8000,
+        "n_test": 1000,
+    },
+    "full": {
+        "data": "full",
+        "epochs": 100,
+        "batch_size": 50,
+        "learning_rate": 1e-4,
+        "width": 1.0,
+        "n_steps": None,
+        "n_seeds": 1,
+        "n_train": None,
+        "n_test": None,
+    },
+}
+
+#: What the quick preset takes less of, where the network is larger.
+_QUICK = {"cifar10": {"width": 0.0625, "n_train": 4000}}
+
+
+def run(
+    *,
+    preset="quick",
+    dataset="fashion_mnist",
+    data_name=None,
+    seed=0,
+    out="runs/klif",
+    epochs=None,
+    only=None,
+    n_seeds=None,
+    verbose=True,
+):
+    """Train the network with each neuron and seed, write ``results.json`` and pictures to ``out``, print the table.
+
+    Every training is saved when it is done, and begun ones go on from their last epoch: a run that was interrupted goes
+    on where it stopped.
+
+    Args:
+        preset: "quick" or "full".
+        dataset: "fashion_mnist", "mnist", "cifar10" or "nmnist".
+        data_name: "full" (through ``keras.datasets``), "sample" (embedded; of Fashion-MNIST alone), or a path: a
+            ``tensorflow_datasets`` folder, a file for ``data.load_jpeg`` (CIFAR-10) or for ``data.load_events``
+            (N-MNIST, which needs one). Default: the preset's, and "full" for other sets than Fashion-MNIST.
+        seed: Integer, the first of ``n_seeds`` seeds, for weights, order of the images and dropout.
+        out: Path of the folder for the results.
+        epochs: Integer. Default: the preset's; "full" takes 200 for CIFAR-10.
+        only: Sequence of names out of ``NEURONS``. Default: all.
+        n_seeds: Integer. Default: the preset's.
+        verbose: Boolean, show progress.
+
+    Returns:
+        The dict that was written to ``results.json``.
+
+    Raises:
+        ValueError: For an unknown preset, data set or neuron.
+        OSError: If ``out`` cannot be written; raised before the training.
+    """
+    common.check("preset", preset, PRESETS)
+    common.check("dataset", dataset, DATASETS)
+    if epochs is None and preset == "full" and dataset == "cifar10":
+        epochs = 200
+    if data_name is None and dataset != "fashion_mnist":
+        data_name = "full"
+    config = common.configuration("klif", PRESETS, preset=preset, data_name=data_name, seed=seed, epochs=epochs)
+    config["dataset"] = dataset
+    if preset == "quick":
+        config |= _QUICK.get(dataset, {})
+    config["n_steps"] = config["n_steps"] or NETS[dataset].n_steps
+    config["n_seeds"] = n_seeds or config["n_seeds"]
+    neurons = list(NEURONS if only is None else only)
+    for name in neurons:
+        common.check("only", name, NEURONS)
+    say = print if verbose else (lambda *_: None)
+    sets = _load(config)
+    names = [f"{name}, seed {seed + i}" for i in range(config["n_seeds"]) for name in neurons]
+
+    def run_one(name, record):
+        return _run_one(name, sets, config, folder=record.folder, verbose=verbose)
+
+    record = common.run_parts(out, config, names, len(sets["train"][0]), run_one, say)
+    draw(record.data, record.folder)
+    say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, accuracy.png, k.png and spikes.png.")
+    return record.data
+
+
+def _load(config):
+    """Return the dict of the pairs (images or frames, labels) of "train" and "test"."""
+    dataset, data_name = config["dataset"], config["data"]
+    if dataset == "nmnist":
+        pairs = [_frames(data_name, split, config["n_steps"]) for split in _SPLITS]
+    elif os.path.isfile(data_name):
+        pairs = data.load_jpeg(data_name)
+    elif data_name == "sample" and dataset != "fashion_mnist":
+        raise ValueError(f"`data_name` 'sample' is of Fashion-MNIST; for {dataset!r} give 'full' or a path.")
+    else:
+        pairs = common.load(dataset, data_name, lambda: data.load("fashion_mnist_sample"))
+    sets = {}
+    for split, (x, y) in zip(_SPLITS, pairs, strict=True):
+        n = config[f"n_{split}"]
+        x = x if x.shape[-1] in (2, 3) else x[..., None]
+        sets[split] = (x[:n], y[:n])
+    return sets
+
+
+def _frames(path, split, n_steps):
+    if not os.path.isfile(path):
+        raise ValueError(f"`data_name` has to be a file of events for 'nmnist'; got {path!r}.")
+    recordings, labels = data.load_events(path, split)
+    return data.event_frames(recordings, n_steps, NETS["nmnist"].shape[:2]), labels
+
+
+def _run_one(name, sets, config, *, folder, verbose):
+    neuron, _, seed = name.rpartition(", seed ")
+    keras.utils.set_random_seed(int(seed))
+    model = klif_net(config["dataset"], neuron, width=config["width"], n_steps=config["n_steps"])
+    (x, y), (x_test, y_test) = sets["train"], sets["test"]
+    model.compile(keras.optimizers.Adam(_cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
+    place = folder / "begun" / name.replace("*", "-star").replace(", ", "-").replace(" ", "-")
+    watch = _Watch(place.with_suffix(".json"))
+    model.fit(
+        x,
+        keras.utils.to_categorical(y, 10),
+        batch_size=config["batch_size"],
+        epochs=config["epochs"],
+        validation_data=(x_test, keras.utils.to_categorical(y_test, 10)),
+        callbacks=[watch, keras.callbacks.BackupAndRestore(place)],
+        verbose=2 if verbose else 0,
+    )
+    report = inspect(model, x_test, y_test, examples=0)
+    (result,) = report
+    rates = [layer.rate.mean * layer.dt for layer in result.layers.values()]
+    watch.path.unlink()
+    return {**watch.columns(), "spikes_per_step": rates}
+
+
+def _cosine(config, n_images):
+    """Return the learning rate: a cosine down to zero, and again every 100 epochs where there are more."""
+    steps = int(np.ceil(n_images / config["batch_size"])) * min(100, config["epochs"])
+    return keras.optimizers.schedules.CosineDecayRestarts(config["learning_rate"], steps, t_mul=1.0, m_mul=1.0)
+
+
+class _Watch(keras.callbacks.Callback):
+    """What is told of every epoch, kept in a file: a training that goes on has what came before.
+
+    Args:
+        path: Path of the file.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+        self.epochs = {}
+
+    def columns(self):
+        """Return the dict of lists over the epochs; that of k has the values before the training too."""
+        epochs = [self.epochs[str(i)] for i in range(len(self.epochs) - 1)]
+        names = ("accuracy", "train_accuracy", "seconds")
+        columns = {name: [epoch[name] for epoch in epochs] for name in names}
+        return {**columns, "k": [self.epochs["begin"]["k"], *(epoch["k"] for epoch in epochs)]}
+
+    def on_train_begin(self, logs=None):
+        if self.path.exists():
+            self.epochs = json.loads(self.path.read_text(encoding="utf-8"))
+        else:
+            self.epochs = {"begin": {"k": self._k()}}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs[str(epoch)] = {
+            "accuracy": logs["val_categorical_accuracy"],
+            "train_accuracy": logs["categorical_accuracy"],
+            "seconds": time.perf_counter() - self.start,
+            "k": self._k(),
+        }
+        write_text(self.path, json.dumps(self.epochs))
+
+    def _k(self):
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        learned = [layer.k for layer in self.model.layers if isinstance(layer, layers.KLIF) and "k" in layer.learn]
+        return [float(keras.ops.convert_to_numpy(k)) for k in learned]

@@ -1,0 +1,103 @@
+"""The results beside the published ones, as a table and as pictures."""
+
+import numpy as np
+
+from keras_snn.experiments.common import percent, text_table
+from keras_snn.experiments.klif.published import PUBLISHED, VGG16
+from keras_snn.files import save_figure
+
+
+def by_neuron(results):
+    """Return the dict of the lists of parts by neuron, over the seeds."""
+    parts = {}
+    for name, part in results["parts"].items():
+        parts.setdefault(name.rpartition(", seed ")[0], []).append(part)
+    return parts
+
+
+def table(results):
+    """Return the text table of ``results``, the dict that ``run`` returns."""
+    config = results["config"]
+    published = PUBLISHED[config["dataset"]]
+    header = ("neuron", "seeds", "after epoch 1", "at the end", "published", "spikes a step", "k at the end")
+    lines = [
+        (
+            neuron,
+            str(len(parts)),
+            _spread([part["accuracy"][0] for part in parts]),
+            _spread([part["accuracy"][-1] for part in parts]),
+            percent(published.get(neuron)),
+            " / ".join(f"{rate:.3f}" for rate in _mean(parts, "spikes_per_step")),
+            " / ".join(f"{k:.2f}" for k in np.mean([part["k"][-1] for part in parts], axis=0)) or "-",
+        )
+        for neuron, parts in by_neuron(results).items()
+    ]
+    images = f"{config['n_train']:,} images at most" if config["n_train"] else "all images"
+    order = ", ".join(f"{name} {percent(share)}" for name, share in VGG16.items())
+    return "\n".join(
+        [
+            f"{config['dataset']} ({images}), width {config['width']:g}, T = {config['n_steps']}, {config['epochs']} "
+            f"epochs, seeds from {config['seed']}; test accuracy in %, mean ± standard deviation over the seeds",
+            "published: width 1, all images, the best of 100 epochs (CIFAR-10: 200), one training each",
+            *text_table(header, lines),
+            "Spikes a step and k are means by layer, from the encoder to the votes. Where a gap is smaller than the",
+            f"deviation, nothing follows from it. Published for VGG-16 on CIFAR-10, not run here: {order}.",
+        ]
+    )
+
+
+def draw(results, folder):
+    """Write ``accuracy.png``, ``k.png`` and ``spikes.png``."""
+    from matplotlib.figure import Figure
+
+    parts = by_neuron(results)
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    for neuron, runs in parts.items():
+        accuracy = 100 * np.array([part["accuracy"] for part in runs])
+        epochs = np.arange(1, accuracy.shape[1] + 1)
+        mean, deviation = accuracy.mean(axis=0), accuracy.std(axis=0, ddof=min(1, len(runs) - 1))
+        axis.errorbar(epochs, mean, deviation, marker="o", capsize=3, label=neuron)
+    axis.set(xlabel="epoch", ylabel="test accuracy (%)")
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    _finish(axis, figure, folder / "accuracy.png")
+
+    learned = {neuron: runs for neuron, runs in parts.items() if runs[0]["k"][0]}
+    if learned:
+        figure = Figure(figsize=(7, 3.2), layout="constrained")
+        axes = figure.subplots(1, len(learned), sharey=True, squeeze=False)[0]
+        for axis, (neuron, runs) in zip(axes, learned.items(), strict=True):
+            k = np.mean([part["k"] for part in runs], axis=0)
+            for number, values in enumerate(k.T, start=1):
+                axis.plot(values, marker="o", label=f"layer {number}")
+            axis.axhline(1, color="0.8", zorder=0)
+            axis.set(title=neuron, xlabel="epoch")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        axes[0].set_ylabel("k")
+        _finish(axes[-1], figure, folder / "k.png")
+
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axis = figure.subplots()
+    for place, (neuron, runs) in enumerate(parts.items()):
+        rates = _mean(runs, "spikes_per_step")
+        axis.bar(np.arange(1, len(rates) + 1) + 0.16 * (place - (len(parts) - 1) / 2), rates, 0.15, label=neuron)
+    axis.set(xlabel="layer, from the encoder to the votes", ylabel="spikes a neuron and step")
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    _finish(axis, figure, folder / "spikes.png")
+
+
+def _finish(axis, figure, path):
+    axis.legend(frameon=False, fontsize=8)
+    for each in figure.axes:
+        each.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
+def _spread(shares):
+    if len(shares) == 1:
+        return percent(shares[0])
+    return f"{percent(np.mean(shares))} ± {100 * np.std(shares, ddof=1):.2f}"
+
+
+def _mean(parts, name):
+    return np.mean([part[name] for part in parts], axis=0)
