@@ -10,10 +10,26 @@ import numpy as np
 from keras import layers
 from worker import serve
 
-from keras_snn.layers import Alpha, Lowpass, Repeat, SpikingActivation, TemporalAveragePooling
+from keras_snn.layers import (
+    ALIF,
+    IF,
+    KLIF,
+    LIF,
+    PLIF,
+    Alpha,
+    Lowpass,
+    Repeat,
+    SpikingActivation,
+    Synaptic,
+    TemporalAveragePooling,
+    TimeFold,
+)
 
 N_STEPS = 10
-LAYERS = {"relu": layers.ReLU, "SpikingActivation": SpikingActivation, "Lowpass": Lowpass, "Alpha": Alpha}
+LAYERS = {
+    "relu": layers.ReLU,
+    **{cls.__name__: cls for cls in (SpikingActivation, Lowpass, Alpha, IF, LIF, PLIF, KLIF, ALIF, Synaptic)},
+}
 
 
 def layer(name, shape, mode, **options):
@@ -71,6 +87,70 @@ def _torch_step(module, x, upstream, mode):
 
 
 _STEPS = {"tensorflow": _tensorflow_step, "jax": _jax_step, "torch": _torch_step}
+
+
+def plain_scan(shape):
+    """The equations of LIF as one writes them with `lax.scan`, time on axis 0, and JAX's own gradient."""
+    import jax
+    import jax.numpy as jnp
+
+    @jax.custom_jvp
+    def spike(x):
+        return (x > 0).astype(x.dtype)
+
+    @spike.defjvp
+    def _spike_jvp(primals, tangents):
+        (x,), (t,) = primals, tangents
+        return spike(x), t / (1 + (math.pi * x) ** 2)
+
+    def step(v, x):
+        h = v + (x - v) / 2
+        s = spike(h - 1)
+        return h * (1 - s), s
+
+    def run(x):
+        return jax.lax.scan(step, jnp.zeros(x.shape[1:]), x)[1]
+
+    @jax.jit
+    def both(x, upstream):
+        y, pull_back = jax.vjp(run, x)
+        return y, pull_back(upstream)
+
+    batch, time, units = shape
+    x, upstream = (jax.random.normal(jax.random.key(seed), (time, batch, units)) for seed in (0, 1))
+    jax.block_until_ready(both(x, upstream))
+    return lambda: jax.block_until_ready(both(x, upstream))
+
+
+def traffic(shape):
+    """Six tensors of this shape through the memory once: three copies of one to another."""
+    x = np.ones(shape, "float32")
+    y = np.ones_like(x)
+
+    def run():
+        for _ in range(3):
+            np.copyto(y, x)
+
+    return run
+
+
+def net(n_images):
+    """An epoch of the net of three spiking convolutions that `peer_torch.py` has too."""
+    x = inputs = keras.Input((28, 28, 1))
+    for i, channels in enumerate((32, 32, 32)):
+        parts = [layers.Conv2D(channels, 3, padding="same", use_bias=False), layers.BatchNormalization()]
+        for part in parts if i == 0 else map(TimeFold, parts):
+            x = part(x)
+        x = Repeat(4)(x) if i == 0 else x
+        x = TimeFold(layers.MaxPooling2D(2))(LIF()(x))
+    x = layers.Dense(10)(TimeFold(layers.Flatten())(x))
+    model = keras.Model(inputs, TemporalAveragePooling()(x))
+    model.compile(keras.optimizers.Adam(1e-3), "mse")
+    rng = np.random.default_rng(0)
+    images = rng.random((n_images, 28, 28, 1), dtype="float32")
+    labels = keras.utils.to_categorical(rng.integers(10, size=n_images), 10)
+    model.fit(images[:64], labels[:64], batch_size=32, verbose=0)
+    return lambda: model.fit(images, labels, batch_size=32, verbose=0)
 
 
 def build(network, *, tiled=False):
@@ -157,14 +237,14 @@ def inspect_memory(few, many, dt):
     return peaks
 
 
-def engine_memory(shape, mode):
+def engine_memory(shape, mode, name="Lowpass", **options):
     """Growth of the peak memory in MB by a forward and a backward walk, and the size of the tensors that they need.
 
     These are five: inputs, states, outputs, and the gradients of outputs and of inputs.
     """
-    layer("Lowpass", [shape[0], 10, *shape[2:]], mode, tau_initializer=0.1)
+    layer(name, [shape[0], 10, *shape[2:]], mode, **options)
     before = peak_memory()
-    layer("Lowpass", shape, mode, tau_initializer=0.1)
+    layer(name, shape, mode, **options)
     return {"growth": peak_memory() - before, "tensors": 5 * 4 * math.prod(shape) / 2**20}
 
 
@@ -182,6 +262,14 @@ def versions():
 
 if __name__ == "__main__":
     serve(
-        {"layer": layer, "epoch": epoch, "evaluate": evaluate, "inspect": inspect},
+        {
+            "layer": layer,
+            "plain_scan": plain_scan,
+            "traffic": traffic,
+            "net": net,
+            "epoch": epoch,
+            "evaluate": evaluate,
+            "inspect": inspect,
+        },
         {"inspect_memory": inspect_memory, "engine_memory": engine_memory, "versions": versions},
     )

@@ -1,6 +1,7 @@
-"""Measure the speed and memory of keras_snn, side by side with KerasSpiking; see README.rst.
+"""Measure the speed and memory of keras_snn, side by side with other libraries; see README.rst.
 
-python benchmarks/run.py [--peer PYTHON] [--rounds N] [--only ROW ...] [--out FILE]
+python benchmarks/run.py [--peer PYTHON] [--torch-peer PYTHON] [--spyx PYTHON] [--rounds N] [--only ROW ...]
+    [--out FILE]
 """
 
 import argparse
@@ -9,130 +10,15 @@ import json
 import os
 import pathlib
 import platform
-import statistics
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
-from worker import Worker
+import neurons
+from bench import Bench, Figure, compare, label, times_as_much, times_faster
 
 SHAPES = ((32, 1000, 128), (32, 100, 1024))  # (batch, time, units)
 MODES = ("xla", "graph")
 NETWORKS = ("spiking", "aware", "filtered")
-
-
-@dataclass
-class Figure:
-    """One line of the table: a ratio, the bound it has to keep, and what it was made of, one value a round."""
-
-    row: str
-    what: str
-    ratio: float | None = None
-    means: str = ""
-    low: float | None = None
-    high: float | None = None
-    bound: str = ""
-    kept: bool | None = None
-    note: str = ""
-    unit: str = "ms"
-    measured: list = field(default_factory=list)
-    reference: list = field(default_factory=list)
-
-    def cells(self):
-        """Return the line of the table."""
-        if self.ratio is None:
-            return (self.row, "-", "", self.bound, "", "", "", f"{self.what}: {self.note}")
-        verdict = {None: "", True: "yes", False: "NO"}[self.kept]
-        values = (f"{statistics.median(v):.4g} {self.unit}" for v in (self.measured, self.reference))
-        span = f"{self.low:.2f} to {self.high:.2f}" if len(self.measured) > 1 else ""
-        return (self.row, f"{self.ratio:.2f}x {self.means}", span, self.bound, verdict, *values, self.what)
-
-
-def times_faster(row, what, measured, reference, at_least=None):
-    """Return the figure: how many times as long the reference takes."""
-    ratios = [b / a for a, b in zip(measured, reference, strict=True)]
-    return _figure(row, what, "faster", ratios, measured, reference, at_least, ">=")
-
-
-def times_as_much(row, what, measured, reference, at_most=None, *, scale=1, unit="ms"):
-    """Return the figure: how many times the reference we take; ``scale`` converts the reference's amount of work."""
-    ratios = [a / b * scale for a, b in zip(measured, reference, strict=True)]
-    means = "as long" if unit == "ms" else "as much"
-    return _figure(row, what, means, ratios, measured, reference, at_most, "<=", unit)
-
-
-def _figure(row, what, means, ratios, measured, reference, bound, sign, unit="ms"):
-    ratio = statistics.median(ratios)
-    kept = None if bound is None else (ratio >= bound if sign == ">=" else ratio <= bound)
-    return Figure(
-        row=row,
-        what=what,
-        ratio=ratio,
-        means=means,
-        low=min(ratios),
-        high=max(ratios),
-        bound="" if bound is None else f"{sign} {bound:g}x",
-        kept=kept,
-        unit=unit,
-        measured=measured,
-        reference=reference,
-    )
-
-
-class Bench:
-    """The two interpreters, and the number of rounds."""
-
-    def __init__(self, peer, rounds):
-        self.peer_python = peer
-        self.rounds = rounds
-
-    def ours(self, backend="tensorflow"):
-        return Worker(sys.executable, "ours.py", KERAS_BACKEND=backend)
-
-    def peer(self):
-        return Worker(self.peer_python, "peer_keras_spiking.py") if self.peer_python else _NoPeer()
-
-    def interleave(self, requests):
-        """Time every request once a round, in an order that each round turns by one.
-
-        Args:
-            requests: Dict from a key to (worker, request).
-
-        Returns:
-            Dict from key to the list of milliseconds, or to the message of the error.
-        """
-        times = {key: [] for key in requests}
-        keys = list(requests)
-        for r in range(self.rounds):
-            for key in keys[r % len(keys) :] + keys[: r % len(keys)]:
-                worker, request = requests[key]
-                if isinstance(times[key], str):
-                    continue
-                print(f"\r\033[Kround {r + 1} of {self.rounds}: {key}", end="", file=sys.stderr, flush=True)
-                try:
-                    times[key].append(worker.ask(**request))
-                except RuntimeError as error:
-                    times[key] = str(error)
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
-        return times
-
-
-class _NoPeer:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def ask(self, *_, **__):
-        raise RuntimeError("skipped, as --peer is not given")
-
-
-def compare(make, row, what, measured, reference, *args, **kwargs):
-    """Return ``make``'s figure, or one that says which of the two sides failed and why."""
-    for side in (measured, reference):
-        if isinstance(side, str):
-            return Figure(row, what, note=side)
-    return make(row, what, measured, reference, *args, **kwargs)
 
 
 def fastest_mode(peer, **request):
@@ -144,14 +30,9 @@ def fastest_mode(peer, **request):
     return min(times, key=times.get, default="graph")
 
 
-def label(shape):
-    """Return 32x1000x128."""
-    return "x".join(map(str, shape))
-
-
 def activation(bench):
     """SpikingActivation forward and backward, against KerasSpiking's and against relu in the same mode."""
-    with bench.ours() as ours, bench.peer() as peer:
+    with bench.ours() as ours, bench.peer("keras_spiking") as peer:
         for shape in SHAPES:
             spiking = {"case": "layer", "name": "SpikingActivation", "activation": "relu", "shape": shape}
             theirs = fastest_mode(peer, **spiking)
@@ -171,7 +52,7 @@ def activation(bench):
 def filters(bench):
     """Lowpass and Alpha, gradients to inputs and time constants, by both methods, against KerasSpiking's."""
     ways = [(method, mode) for method in ("sequential", "parallel") for mode in MODES]
-    with bench.ours() as ours, bench.peer() as peer:
+    with bench.ours() as ours, bench.peer("keras_spiking") as peer:
         for name in ("Lowpass", "Alpha"):
             for shape in SHAPES:
                 request = {"case": "layer", "name": name, "shape": shape, "tau_initializer": 0.1}
@@ -197,7 +78,7 @@ def epochs(bench, n_images=20_000):
 
 def tiled(bench, n_images=5_000):
     """An epoch of the same networks over images that are repeated before the Dense, against KerasSpiking's."""
-    with bench.ours() as ours, bench.peer() as peer:
+    with bench.ours() as ours, bench.peer("keras_spiking") as peer:
         for name in NETWORKS:
             request = {"network": name, "n_images": n_images}
             times = bench.interleave(
@@ -258,7 +139,7 @@ def memory(bench, shape=(32, 20_000, 128)):
         what = f"Lowpass {label(shape)}, {mode}, peak memory; five tensors of that size"
         with bench.ours() as ours:
             try:
-                answer = ours.ask("engine_memory", shape=shape, mode=mode)
+                answer = ours.ask("engine_memory", shape=shape, mode=mode, tau_initializer=0.1)
             except RuntimeError as error:
                 yield Figure("memory", what, note=str(error))
             else:
@@ -281,7 +162,7 @@ def backends(bench):
                 yield compare(times_as_much, "backends", what, times["SpikingActivation"], times["relu"])
 
 
-ROWS = {f.__name__: f for f in (activation, filters, epochs, tiled, inspect, length, memory, backends)}
+ROWS = {f.__name__: f for f in (activation, filters, epochs, tiled, inspect, length, memory, backends)} | neurons.ROWS
 
 
 def table(figures):
@@ -297,8 +178,9 @@ def environment(bench):
     """Describe what the figures hold for."""
     with bench.ours() as ours:
         about = {"ours": ours.ask("versions")}
-    with bench.peer() as peer:
-        about["peer"] = peer.ask("versions") if bench.peer_python else None
+    for name, python in bench.pythons.items():
+        with bench.peer(name) as peer:
+            about[name] = peer.ask("versions") if python else None
     return {
         **about,
         "python": platform.python_version(),
@@ -327,6 +209,8 @@ def main():
     """Run the rows, print the table, write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", metavar="PYTHON", help="interpreter of an environment with KerasSpiking")
+    parser.add_argument("--torch-peer", metavar="PYTHON", help="interpreter with SpikingJelly and snnTorch")
+    parser.add_argument("--spyx", metavar="PYTHON", help="interpreter of an environment with Spyx")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of every figure; default 5")
     parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--out", type=pathlib.Path, help="default: results.json beside this script; none with --only")
@@ -335,7 +219,8 @@ def main():
     if out is None and not arguments.only:
         out = pathlib.Path(__file__).with_name("results.json")
 
-    bench = Bench(arguments.peer, arguments.rounds)
+    pythons = {"keras_spiking": arguments.peer, "torch": arguments.torch_peer, "spyx": arguments.spyx}
+    bench = Bench(pythons, arguments.rounds)
     about = environment(bench)
     figures = []
     try:

@@ -18,7 +18,7 @@ PER = ("layer", "channel", "unit")
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class SpikingNeuron(SequenceLayer):
-    """A layer of neurons; the class to subclass. Give it ``step``, and the names of its ``parameters``.
+    """A layer of neurons; the class to subclass. Give it ``step``, and the names of its ``parameter_names``.
 
     ``step(p, state, x) -> (state, spikes)`` is a static method that closes over nothing: one time step, for a tuple of
     states and an input ``(batch, ...)``. ``p`` has the parameters as attributes. ``p.fire(h)`` compares the membrane h
@@ -57,7 +57,7 @@ class SpikingNeuron(SequenceLayer):
 
     ```python
     class Quadratic(keras_snn.layers.SpikingNeuron):
-        parameters = ("a", "critical", "threshold")
+        parameter_names = ("a", "critical", "threshold")
 
         def __init__(self, a=0.2, critical=0.5, **kwargs):
             super().__init__(**kwargs)
@@ -72,7 +72,7 @@ class SpikingNeuron(SequenceLayer):
     """
 
     #: Names of the parameters: each is an argument and an attribute, and can be trained.
-    parameters = ("threshold",)
+    parameter_names = ("threshold",)
     #: Names of the states, in the order in which ``step`` has them. "v", the membrane, begins at ``v_reset``.
     state_names = ("v",)
     #: Where a parameter has to stay: the constraint of its weight, by name, and what a number is checked against.
@@ -103,8 +103,8 @@ class SpikingNeuron(SequenceLayer):
         if per not in PER:
             raise ValueError(f"`per` has to be one of {PER}; got {per!r}.")
         learn = (learn,) if isinstance(learn, str) else tuple(learn)
-        if unknown := set(learn) - set(self.parameters):
-            raise ValueError(f"`learn` has to name parameters of {self.parameters}; got {sorted(unknown)}.")
+        if unknown := set(learn) - set(self.parameter_names):
+            raise ValueError(f"`learn` has to name parameters of {self.parameter_names}; got {sorted(unknown)}.")
         self.threshold = threshold
         self.reset = reset
         self.v_reset = number("v_reset", v_reset)
@@ -119,7 +119,7 @@ class SpikingNeuron(SequenceLayer):
         raise NotImplementedError("A SpikingNeuron needs a static method `step(p, state, x) -> (state, spikes)`.")
 
     def __setattr__(self, name, value):
-        if name in type(self).parameters and not isinstance(value, keras.Variable):
+        if name in type(self).parameter_names and not isinstance(value, keras.Variable):
             if isinstance(getattr(self, name, None), keras.Variable):
                 raise AttributeError(f"`{name}` of {self.name!r} is a weight: use {name}.assign(...).")
             value = self._given[name] = self._parameter(name, value)
@@ -165,7 +165,7 @@ class SpikingNeuron(SequenceLayer):
 
     def run(self, inputs, states, training):
         wide = states[0].dtype
-        values = {name: getattr(self, name) for name in (*self.parameters, *self.options)}
+        values = {name: getattr(self, name) for name in (*self.parameter_names, *self.options)}
         values = self.equation_values({name: _tensor_if_variable(value) for name, value in values.items()})
         params = {name: value for name, value in values.items() if ops.is_tensor(value)}
         constants = tuple((name, value) for name, value in values.items() if name not in params)

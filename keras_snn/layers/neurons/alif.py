@@ -41,7 +41,7 @@ class ALIF(SpikingNeuron):
     and their spikes take the threshold off).
     """
 
-    parameters = ("tau", "tau_adaptation", "beta", "threshold")
+    parameter_names = ("tau", "tau_adaptation", "beta", "threshold")
     state_names = ("v", "a")
     options = ("v_reset", "decay_input")
     bounds = {"tau": Clip(min_value=1.0), "tau_adaptation": Clip(min_value=1.0)}  # noqa: RUF012

@@ -45,7 +45,7 @@ class Izhikevich(SpikingNeuron):
     References: Izhikevich 2003, IEEE Trans. Neural Networks 14, 1569-1572, equations 1 to 3.
     """
 
-    parameters = ("a", "b", "d", "threshold")
+    parameter_names = ("a", "b", "d", "threshold")
     state_names = ("v", "u")
     options = ("v_reset",)
     step = staticmethod(neurons.izhikevich)

@@ -57,7 +57,7 @@ class KLIF(SpikingNeuron):
     the forward pass would stop the gradient at a bound.
     """
 
-    parameters = ("tau", "k", "threshold")
+    parameter_names = ("tau", "k", "threshold")
     options = ("v_reset", "decay_input")
     step = staticmethod(neurons.scaled_leaky)
 

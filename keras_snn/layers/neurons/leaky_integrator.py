@@ -33,7 +33,7 @@ class LeakyIntegrator(SpikingNeuron):
     """
 
     emits_spikes = False
-    parameters = ("tau",)
+    parameter_names = ("tau",)
     options = ("v_reset", "decay_input")
     bounds = {"tau": Clip(min_value=1.0)}  # noqa: RUF012
     step = staticmethod(neurons.leaky_integrator)

@@ -48,7 +48,7 @@ class LIF(SpikingNeuron):
     References: Fang et al. 2021, ICCV, arXiv:2007.05785, equations 2 to 5; Jiang and Zhang 2023, arXiv:2302.09238.
     """
 
-    parameters = ("tau", "threshold")
+    parameter_names = ("tau", "threshold")
     options = ("v_reset", "decay_input", "refractory")
     bounds = {"tau": Clip(min_value=1.0)}  # noqa: RUF012
     step = staticmethod(neurons.leaky)

@@ -38,7 +38,7 @@ class PLIF(SpikingNeuron):
     References: Fang et al. 2021, ICCV, arXiv:2007.05785, equations 6 to 8.
     """
 
-    parameters = ("w", "threshold")
+    parameter_names = ("w", "threshold")
     options = ("v_reset", "decay_input", "refractory")
     step = staticmethod(neurons.leaky)
 

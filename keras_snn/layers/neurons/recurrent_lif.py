@@ -43,7 +43,7 @@ class RecurrentLIF(SpikingNeuron):
     References: Bellec et al. 2018, NeurIPS, arXiv:1803.09574.
     """
 
-    parameters = ("tau", "threshold")
+    parameter_names = ("tau", "threshold")
     state_names = ("v", "spikes")
     options = ("v_reset", "decay_input")
     bounds = {"tau": Clip(min_value=1.0)}  # noqa: RUF012

@@ -37,7 +37,7 @@ class Synaptic(SpikingNeuron):
     arXiv:2109.12894 (whose decays are alpha = 1 - 1 / tau_synapse and beta = 1 - 1 / tau).
     """
 
-    parameters = ("tau", "tau_synapse", "threshold")
+    parameter_names = ("tau", "tau_synapse", "threshold")
     state_names = ("i", "v")
     bounds = {"tau": Clip(min_value=1.0), "tau_synapse": Clip(min_value=1.0)}  # noqa: RUF012
     step = staticmethod(neurons.synaptic)

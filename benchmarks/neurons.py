@@ -1,0 +1,102 @@
+"""The rows about neurons: against SpikingJelly, snnTorch, Spyx, a plain `lax.scan`, and the memory's own speed."""
+
+import statistics
+
+from bench import Figure, compare, label, times_as_much, times_faster
+
+SHAPES = ((32, 8, 25088), (32, 100, 1024), (32, 500, 256))  # (batch, time, units)
+OTHERS = {"KLIF": {}, "PLIF": {}, "Synaptic": {}, "ALIF": {}}
+
+
+def neurons(bench):
+    """The LIF layer, forward and backward, on every backend against the other libraries; SHAPES differ in T."""
+    ratios = {}
+    with (
+        bench.ours() as tf,
+        bench.ours("jax") as jax,
+        bench.ours("torch") as torch,
+        bench.peer("torch") as peer,
+        bench.peer("spyx") as spyx,
+    ):
+        for shape in SHAPES:
+            lif = {"case": "layer", "name": "LIF", "shape": shape}
+            times = bench.interleave(
+                {
+                    "tf": (tf, {**lif, "mode": "xla"}),
+                    "tf graph": (tf, {**lif, "mode": "graph"}),
+                    "traffic": (tf, {"case": "traffic", "shape": shape}),
+                    "jax": (jax, {**lif, "mode": "jit"}),
+                    "lax.scan": (jax, {"case": "plain_scan", "shape": shape}),
+                    "torch": (torch, {**lif, "mode": "eager"}),
+                    "SpikingJelly": (peer, {"case": "layer", "library": "spikingjelly", "shape": shape}),
+                    "snnTorch": (peer, {"case": "layer", "library": "snntorch", "shape": shape}),
+                    "Spyx": (spyx, {"case": "layer", "shape": shape}),
+                }
+            )
+            for ours, theirs, bound in (
+                ("tf", "SpikingJelly", 2.5),
+                ("tf", "snnTorch", 5),
+                ("tf graph", "SpikingJelly", None),
+                ("jax", "lax.scan", 1),
+                ("jax", "Spyx", 0.9),
+            ):
+                what = f"LIF layer {label(shape)}, {ours}; {theirs}"
+                figure = compare(times_faster, "neurons", what, times[ours], times[theirs], bound)
+                ratios.setdefault((ours, theirs), []).append(figure.ratio)
+                yield figure
+            for ours, theirs, bound in (("torch", "SpikingJelly", 1.3), ("tf", "traffic", 3)):
+                what = f"LIF layer {label(shape)}, {ours}; {theirs}"
+                yield compare(times_as_much, "neurons", what, times[ours], times[theirs], bound)
+    bounds = {("tf", "SpikingJelly"): 4, ("tf", "snnTorch"): 10, ("jax", "lax.scan"): 1.5, ("jax", "Spyx"): 1}
+    for (ours, theirs), bound in bounds.items():
+        what = f"LIF layer, {ours}, geometric mean of the shapes; {theirs}"
+        found = ratios[ours, theirs]
+        if None in found:
+            yield Figure("neurons", what, note="not all shapes were measured")
+        else:
+            yield times_faster("neurons", what, [1.0], [statistics.geometric_mean(found)], bound)
+
+
+def kinds(bench):
+    """KLIF, PLIF, Synaptic and ALIF against LIF, all of them with XLA on TensorFlow."""
+    with bench.ours() as ours:
+        for shape in SHAPES:
+            request = {"case": "layer", "shape": shape, "mode": "xla"}
+            times = bench.interleave({name: (ours, {**request, "name": name}) for name in ("LIF", *OTHERS)})
+            for name in OTHERS:
+                what = f"{name} {label(shape)}, xla; LIF"
+                yield compare(times_as_much, "kinds", what, times[name], times["LIF"], 1.5)
+
+
+def neuron_memory(bench, shape=(32, 1000, 1024)):
+    """What a forward and backward walk of a LIF adds to the peak memory, against five tensors and SpikingJelly."""
+    growth = {}
+    for name, start, request in (
+        ("keras_snn", bench.ours, {"case": "engine_memory", "name": "LIF", "mode": "xla"}),
+        ("SpikingJelly", lambda: bench.peer("torch"), {"case": "layer_memory", "library": "spikingjelly"}),
+    ):
+        with start() as worker:
+            try:
+                growth[name] = worker.ask(**request, shape=shape)
+            except RuntimeError as error:
+                yield Figure("neuron_memory", name, note=str(error))
+    what = f"LIF {label(shape)}, xla, peak memory"
+    if "keras_snn" in growth:
+        ours = growth["keras_snn"]
+        five = f"{what}; five tensors of that size"
+        yield times_as_much("neuron_memory", five, [ours["growth"]], [ours["tensors"]], 1.3, unit="MB")
+    if len(growth) == 2:
+        theirs = [growth["SpikingJelly"]["growth"]]
+        yield times_as_much("neuron_memory", f"{what}; SpikingJelly", [ours["growth"]], theirs, 1, unit="MB")
+
+
+def training(bench, n_images=1280):
+    """Training steps of a net of three spiking convolutions at T = 4, batches of 32, against SpikingJelly's."""
+    with bench.ours() as ours, bench.peer("torch") as peer:
+        request = {"case": "net", "n_images": n_images}
+        times = bench.interleave({"ours": (ours, request), "SpikingJelly": (peer, request)})
+        what = f"an epoch of {n_images:,} images, three spiking convolutions, fit; SpikingJelly"
+        yield compare(times_faster, "training", what, times["ours"], times["SpikingJelly"], 1.5)
+
+
+ROWS = {f.__name__: f for f in (neurons, kinds, neuron_memory, training)}

@@ -1,0 +1,118 @@
+"""The side of SpikingJelly and snnTorch, through their public interfaces alone; started by run.py."""
+
+import importlib.metadata
+import math
+import resource
+
+import snntorch
+import torch
+from spikingjelly.activation_based import functional, neuron, surrogate
+from torch import nn
+from worker import serve
+
+
+def layer(library, shape):
+    """A LIF with tau = 2, hard reset and arctan surrogate: outputs, and the gradient of the inputs.
+
+    Time is on axis 0, as both libraries have it.
+    """
+    batch, time, units = shape
+    x, upstream = torch.randn(1, batch, units).repeat(time, 1, 1), torch.randn(1, batch, units).repeat(time, 1, 1)
+    x.requires_grad_()
+    run = {"spikingjelly": _spikingjelly, "snntorch": _snntorch}[library]()
+
+    def step():
+        x.grad = None
+        run(x).backward(upstream)
+
+    step()
+    return step
+
+
+def _spikingjelly():
+    lif = neuron.LIFNode(tau=2.0, surrogate_function=surrogate.ATan(alpha=2.0), step_mode="m")
+
+    def run(x):
+        functional.reset_net(lif)
+        return lif(x)
+
+    return run
+
+
+def _snntorch():
+    gradient = snntorch.surrogate.atan(alpha=2.0)
+    lif = snntorch.Leaky(beta=0.5, spike_grad=gradient, reset_mechanism="zero", reset_delay=False)
+
+    def run(x):
+        membrane, spikes = lif.init_leaky(), []
+        for current in x:
+            spike, membrane = lif(current, membrane)
+            spikes.append(spike)
+        return torch.stack(spikes)
+
+    return run
+
+
+class Net(nn.Module):
+    """Three spiking convolutions; the first convolution sees the still image once, as in `ours.py`."""
+
+    def __init__(self):
+        super().__init__()
+        sizes = ((1, 32), (32, 32), (32, 32))
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in sizes)
+        self.normalizations = nn.ModuleList(nn.BatchNorm2d(b) for _, b in sizes)
+        atan = surrogate.ATan(alpha=2.0)
+        self.neurons = nn.ModuleList(neuron.LIFNode(tau=2.0, surrogate_function=atan, step_mode="m") for _ in sizes)
+        self.pool = nn.MaxPool2d(2)
+        self.dense = nn.Linear(32 * 3 * 3, 10)
+
+    def forward(self, x):
+        """Return the scores."""
+        x = self.normalizations[0](self.convolutions[0](x)).repeat(4, 1, 1, 1, 1)
+        for i, lif in enumerate(self.neurons):
+            if i:
+                x = self.normalizations[i](self.convolutions[i](x.flatten(0, 1))).unflatten(0, (4, -1))
+            x = self.pool(lif(x).flatten(0, 1)).unflatten(0, (4, -1))
+        return self.dense(x.flatten(2)).mean(0)
+
+
+def net(n_images):
+    """An epoch of the net."""
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    images = torch.rand(n_images, 1, 28, 28)
+    labels = nn.functional.one_hot(torch.randint(10, (n_images,)), 10).float()
+
+    def run():
+        for start in range(0, n_images, 32):
+            functional.reset_net(model)
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(images[start : start + 32]), labels[start : start + 32])
+            loss.backward()
+            optimizer.step()
+        return float(loss)
+
+    run()
+    return run
+
+
+def layer_memory(library, shape):
+    """Growth of the peak memory in MB, and the size of five tensors of this shape."""
+    layer(library, [shape[0], 10, *shape[2:]])
+    before = peak_memory()
+    layer(library, shape)
+    return {"growth": peak_memory() - before, "tensors": 5 * 4 * math.prod(shape) / 2**20}
+
+
+def peak_memory():
+    """Return the largest resident size of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def versions():
+    """Name what runs here."""
+    return {name: importlib.metadata.version(name) for name in ("spikingjelly", "snntorch", "torch")}
+
+
+if __name__ == "__main__":
+    serve({"layer": layer, "net": net}, {"versions": versions, "layer_memory": layer_memory})
