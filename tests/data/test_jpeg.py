@@ -1,0 +1,38 @@
+import io
+
+import numpy as np
+import pytest
+
+from keras_snn.data import load_jpeg
+
+Image = pytest.importorskip("PIL.Image", reason="Pillow is an optional package")
+
+
+def stored(images):
+    """Return the bytes of the images behind each other, where each begins, and what a reader makes of them."""
+    files, decoded = [], []
+    for image in images:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG")
+        files.append(buffer.getvalue())
+        decoded.append(np.asarray(Image.open(buffer)))
+    offset = np.cumsum([0, *map(len, files)])
+    return np.frombuffer(b"".join(files), "uint8"), offset, np.stack(decoded)
+
+
+def test_images_and_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays, expected = {}, {}
+    for split, n in (("train", 5), ("test", 2)):
+        jpeg, offset, expected[split] = stored(rng.integers(0, 256, size=(n, 8, 8, 3), dtype="uint8"))
+        arrays |= {f"jpeg_{split}": jpeg, f"offset_{split}": offset, f"y_{split}": np.arange(n, dtype="uint8")}
+    np.savez(tmp_path / "images.npz", **arrays)
+    for (x, y), split in zip(load_jpeg(tmp_path / "images.npz"), ("train", "test"), strict=True):
+        np.testing.assert_array_equal(x, (expected[split] / 255).astype("float32"))
+        assert x.dtype == np.float32
+        assert y.tolist() == list(range(len(x)))
+        assert y.dtype == np.int64
+    del arrays["y_test"]
+    np.savez(tmp_path / "part.npz", **arrays)
+    with pytest.raises(ValueError, match="no file of JPEG images"):
+        load_jpeg(tmp_path / "part.npz")

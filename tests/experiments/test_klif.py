@@ -1,0 +1,163 @@
+"""KLIF against LIF, with a thin net on a set of a few synthetic images."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from reference.images import bars
+
+from keras_snn import cli, data
+from keras_snn.experiments import get, klif
+from keras_snn.experiments.klif import experiment, run, table
+
+TINY = {"width": 0.02, "n_steps": 2, "batch_size": 20, "n_train": 60, "n_test": 20}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tiny():
+    """Make the quick preset one of seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment.common, "load", lambda *_: bars(70, 30))
+        patch.setitem(experiment.PRESETS, "quick", {**experiment.PRESETS["quick"], **TINY})
+        yield
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    out = tmp_path_factory.mktemp("results")
+    return run(epochs=2, only=["lif", "klif"], n_seeds=2, seed=3, out=out, verbose=False), out
+
+
+def test_every_neuron_and_seed_is_there(results):
+    found, out = results
+    assert found["finished"]
+    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(found))
+    assert list(found["parts"]) == ["lif, seed 3", "klif, seed 3", "lif, seed 4", "klif, seed 4"]
+    for name, part in found["parts"].items():
+        assert len(part["accuracy"]) == len(part["train_accuracy"]) == len(part["seconds"]) == 2
+        # twenty test images
+        np.testing.assert_allclose(
+            np.array(part["accuracy"]) * 20, np.round(np.array(part["accuracy"]) * 20), atol=1e-4
+        )
+        assert len(part["spikes_per_step"]) == 4
+        assert all(0 <= rate <= 1 for rate in part["spikes_per_step"])
+        assert max(part["spikes_per_step"]) > 0
+        if name.startswith("klif"):
+            assert part["k"][0] == [1.0] * 4
+            assert np.shape(part["k"]) == (3, 4)
+            assert part["k"][2] != part["k"][0]
+        else:
+            assert part["k"] == [[]] * 3
+    assert not list((out / "begun").glob("*.json"))
+    for picture in ("accuracy", "k", "spikes"):
+        assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_gives_means_and_deviations(results):
+    found, _ = results
+    lines = table(found).splitlines()
+    rows = {line.split()[0]: line.split() for line in lines if line.startswith(("lif ", "klif "))}
+    for name, published in (("lif", "94.28"), ("klif", "94.35")):
+        last = 100 * np.array([found["parts"][f"{name}, seed {seed}"]["accuracy"][-1] for seed in (3, 4)])
+        assert rows[name][5:9] == [f"{last.mean():.2f}", "±", f"{last.std(ddof=1):.2f}", published]
+        assert rows[name][1] == "2"
+    assert "not run here" in lines[-1]
+    assert "nothing follows" in lines[-2]
+
+
+def test_one_seed_has_no_deviation(results):
+    found, _ = results
+    one = {**found, "parts": {name: part for name, part in found["parts"].items() if name.endswith("3")}}
+    assert not any("±" in line for line in table(one).splitlines()[1:])
+
+
+def test_the_same_seed_gives_the_same(results, tmp_path):
+    again = run(epochs=2, only=["klif"], n_seeds=1, seed=3, out=tmp_path, verbose=False)
+    (part,) = again["parts"].values()
+    before = results[0]["parts"]["klif, seed 3"]
+    # Sums over a batch run in two threads, in an order that may change.
+    np.testing.assert_allclose(part["k"], before["k"], rtol=1e-3)
+
+
+def test_an_interrupted_training_goes_on_from_its_last_epoch(tmp_path, monkeypatch):
+    begin = experiment._Watch.on_epoch_begin
+    begun = []
+
+    def interrupt(self, epoch, logs=None):
+        begun.append(epoch)
+        if begun == [0, 1]:
+            raise KeyboardInterrupt
+        begin(self, epoch, logs)
+
+    monkeypatch.setattr(experiment._Watch, "on_epoch_begin", interrupt)
+    options = {"epochs": 3, "only": ["klif*"], "n_seeds": 1, "out": tmp_path, "verbose": False}
+    with pytest.raises(KeyboardInterrupt):
+        run(**options)
+    (kept,) = (tmp_path / "begun").glob("*.json")
+    first = json.loads(kept.read_text())["0"]
+    (part,) = run(**options)["parts"].values()
+    assert begun == [0, 1, 1, 2]
+    assert len(part["accuracy"]) == 3
+    assert part["accuracy"][0] == first["accuracy"]
+    assert part["k"][:2] == [[1.0] * 4, first["k"]]
+
+
+def test_the_learning_rate_is_a_cosine_with_restarts():
+    rate = experiment._cosine({"batch_size": 10, "epochs": 200, "learning_rate": 1e-4}, 95)
+    at = [float(keras.ops.convert_to_numpy(rate(step))) for step in (0, 500, 999, 1000, 1500)]
+    np.testing.assert_allclose(
+        at, [1e-4, 5e-5, 1e-4 * (1 - np.cos(np.pi / 1000)) / 2, 1e-4, 5e-5], rtol=1e-3, atol=1e-10
+    )
+    short = experiment._cosine({"batch_size": 10, "epochs": 2, "learning_rate": 1e-4}, 95)
+    np.testing.assert_allclose(float(keras.ops.convert_to_numpy(short(10))), 5e-5, rtol=1e-4)
+
+
+def test_frames_of_events(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, n in (("train", 6), ("test", 4)):
+        arrays |= {f"{name}_{split}": rng.integers(0, 34, size=n * 50).astype("uint8") for name in ("x", "y")}
+        arrays[f"p_{split}"] = rng.integers(0, 2, size=n * 50).astype("uint8")
+        arrays[f"t_{split}"] = np.tile(np.arange(50), n).astype("uint32")
+        arrays[f"offset_{split}"] = 50 * np.arange(n + 1)
+        arrays[f"label_{split}"] = np.arange(n)
+    np.savez(tmp_path / "events.npz", **arrays)
+    options = {"dataset": "nmnist", "epochs": 1, "n_seeds": 1, "only": ["lif"], "verbose": False}
+    found = run(data_name=str(tmp_path / "events.npz"), out=tmp_path, **options)
+    assert found["config"]["dataset"] == "nmnist"
+    assert len(found["parts"]["lif, seed 0"]["accuracy"]) == 1
+    with pytest.raises(ValueError, match="file of events for 'nmnist'; got 'full'"):
+        run(out=tmp_path, **options)
+
+
+def test_cifar_takes_a_file_of_jpegs(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).uniform(size=(8, 32, 32, 3)).astype("float32"), np.arange(8)
+    monkeypatch.setattr(data, "load_jpeg", lambda path: (images, images))
+    (tmp_path / "cifar.npz").write_bytes(b"")
+    options = {"epochs": 1, "n_seeds": 1, "only": ["lif"], "verbose": False}
+    found = run(dataset="cifar10", data_name=str(tmp_path / "cifar.npz"), out=tmp_path, **options)
+    assert found["config"]["width"] == 0.0625
+    with pytest.raises(ValueError, match="'sample' is of Fashion-MNIST; for 'cifar10'"):
+        run(dataset="cifar10", data_name="sample", out=tmp_path, **options)
+
+
+def test_bad_arguments(tmp_path):
+    for options, message in (
+        ({"dataset": "svhn"}, "`dataset` has to be one of 'fashion_mnist'"),
+        ({"only": ["gru"]}, "`only` has to be one of 'lif'"),
+        ({"preset": "slow"}, "`preset` has to be one of 'quick', 'full'"),
+        ({"epochs": 0}, "`epochs` has to be an integer of at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(out=tmp_path, verbose=False, **options)
+    assert get("klif") is klif
+
+
+def test_the_command_line_names_the_data_set(monkeypatch, capsys):
+    asked = {}
+    monkeypatch.setattr(klif, "run", lambda **options: asked.update(options))
+    assert cli.main(["run", "klif", "--dataset", "nmnist", "--data", "events.npz"]) == 0
+    assert (asked["dataset"], asked["data_name"], asked["out"]) == ("nmnist", "events.npz", "runs/klif-nmnist-quick")
+    assert cli.main(["run", "clothing", "--dataset", "mnist"]) == 1
+    assert "`--dataset` is not for 'clothing'" in capsys.readouterr().err
