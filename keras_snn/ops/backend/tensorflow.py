@@ -140,7 +140,9 @@ class _Loops:
                         raise_captured(f"{tensor.dtype.name} {tensor.shape}" for tensor in captured)
                     return result
 
-                self.functions[key] = tf.function(run, jit_compile=compiled, autograph=False, reduce_retracing=relaxed)
+                # A partial, as TensorFlow warns of many traces by the code of a function, which all of these share.
+                own = functools.partial(run)
+                self.functions[key] = tf.function(own, jit_compile=compiled, autograph=False, reduce_retracing=relaxed)
             return self.functions[key]
 
 
