@@ -36,7 +36,7 @@ def leaky(
     unscale=False,
     dtype="float32",
 ):
-    """IF (leak 0, no decay of the input), LIF, PLIF and KLIF: return their traces h, f, s and v, ``(batch, time, ...)``.
+    """IF (leak 0, no decay of the input), LIF, PLIF and KLIF: return their traces ``(batch, time, ...)`` h, f, s, v.
 
     ``unscale`` makes KLIF* of KLIF, and ``held`` tells where a neuron did nothing, after a spike.
     """
@@ -75,7 +75,7 @@ def leaky_gradients(
     unscale=False,
     refractory=0,
 ):
-    """Return the gradients of ``leaky`` in float64: by x ``(batch, time, ...)``, and by leak, threshold and k ``(...)``.
+    """Return the gradients of ``leaky`` in float64: by x ``(batch, time, ...)``, by leak, threshold and k ``(...)``.
 
     Args:
         d_s: What comes back to the spikes, ``(batch, time, ...)``.
