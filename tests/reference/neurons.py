@@ -166,15 +166,15 @@ def recurrent(x, kernel, *, leak, threshold=1, decay_input=True, how="zero", v_r
 
 
 def izhikevich(x, *, a=0.02, b=0.2, c=-65.0, d=8.0, threshold=30.0, ms=1.0):
-    """Return spikes and the membrane before its reset, in float64, for ``x (time,)`` and steps of ``ms``."""
+    """Return spikes, v and u after each step, in float64, for ``x (time,)`` and steps of ``ms``."""
     v, u = c, b * c
-    spikes, membrane = np.zeros(len(x)), np.zeros(len(x))
+    trace = SimpleNamespace(s=np.zeros(len(x)), v=np.zeros(len(x)), u=np.zeros(len(x)))
     for t, current in enumerate(np.asarray(x, "float64")):
         v += ms / 2 * (0.04 * v**2 + 5 * v + 140 - u + current)
         v += ms / 2 * (0.04 * v**2 + 5 * v + 140 - u + current)
         u += ms * a * (b * v - u)
-        membrane[t] = v
         if v > threshold:
-            spikes[t] = 1
+            trace.s[t] = 1
             v, u = c, u + d
-    return spikes, membrane
+        trace.v[t], trace.u[t] = v, u
+    return trace
