@@ -47,7 +47,7 @@ class Surrogate:
         return cls(**config)
 
     def __eq__(self, other):
-        return type(self) is type(other) and self.slope == other.slope
+        return type(self) is type(other) and vars(self) == vars(other)
 
     def __hash__(self):
         return hash((type(self), self.slope))
@@ -226,7 +226,7 @@ def get(surrogate):
         return keras.saving.deserialize_keras_object(surrogate)
     if isinstance(surrogate, str):
         raise ValueError(f"`surrogate` has to be one of {sorted(NAMES)}, a Surrogate or a function; got {surrogate!r}.")
-    if not callable(surrogate):
+    if not callable(surrogate) or isinstance(surrogate, type):
         raise TypeError(f"`surrogate` has to be a name, a Surrogate or a function; got {surrogate!r}.")
     return surrogate
 

@@ -37,6 +37,11 @@ class Neuron:
     reset: str | None = "zero"
     detach_reset: bool = False
 
+    @property
+    def __wrapped__(self):
+        """The step, for the engine's check of what it closes over."""
+        return self.step
+
     def __call__(self, params, state, x):
         return self.step(Parameters(self, params), state, x)
 
@@ -96,12 +101,13 @@ def leaky(p, state, x):
 
 
 def scaled_leaky(p, state, x):
-    """As ``leaky``, and ``f = activation(k h)`` fires and is carried on, or ``f / k`` where ``unscale`` says so."""
+    """As ``leaky``, and ``f = activation(k h)`` fires and is carried on, or ``f per_k`` where that is not None."""
     (v,) = state
     f = p.activation(rounded(p.k * charge(p, v, x)))
     spikes = p.spike(f - p.threshold)
-    scale = p.k if p.unscale else 1
-    return (p.after_spike(f / scale, spikes, p.threshold / scale),), spikes
+    if p.per_k is None:
+        return (p.after_spike(f, spikes, p.threshold),), spikes
+    return (p.after_spike(rounded(f * p.per_k), spikes, p.threshold * p.per_k),), spikes
 
 
 def adaptive_leaky(p, state, x):

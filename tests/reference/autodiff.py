@@ -98,3 +98,22 @@ def _gradients(loss, sources):
     if not value.requires_grad:
         return [torch.zeros_like(source) for source in sources], results
     return torch.autograd.grad(value, sources, allow_unused=True, materialize_grads=True), results
+
+
+def layer_gradients(mode, layer, x, *upstream):
+    """Return the outputs of a built layer, and the gradients of their sum, weighted by ``upstream``.
+
+    Returns:
+        The list of outputs; the gradient by ``x``; and a dict of those by the trainable weights, by name.
+    """
+    weights = [to_numpy(v.value) for v in layer.trainable_variables]
+    others = [to_numpy(v.value) for v in layer.non_trainable_variables]
+
+    def loss(x, *weights):
+        outputs, _ = layer.stateless_call(weights, [ops.convert_to_tensor(v) for v in others], x)
+        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        pairs = zip(outputs, upstream, strict=False)
+        return sum(ops.sum(ops.multiply(y, ops.convert_to_tensor(u))) for y, u in pairs), outputs
+
+    results, (d_x, *d_weights) = _run(mode, loss, (x, *weights))
+    return results, d_x, {v.name: d for v, d in zip(layer.trainable_variables, d_weights, strict=True)}

@@ -25,7 +25,7 @@ class SpikingNeuron(SequenceLayer):
     to ``p.threshold``, and returns what the reset leaves of it, and the spikes with their surrogate gradient;
     ``p.fire(h, threshold)``, ``p.spike(h - threshold)`` and ``p.after_spike(h, spikes, threshold)`` are there for more.
     The spikes are 1 where ``h > threshold``, strictly, and 0 elsewhere. The gradient is that of the whole sequence.
-    An input that is not finite leaves its own neuron without spikes from that step on, and its gradients are NaN.
+    After an input that is not finite its own neuron gives no more spikes, and its gradients are NaN; no other sees it.
 
     Args:
         threshold: Number, or an initializer. Default 1.
@@ -169,7 +169,9 @@ class SpikingNeuron(SequenceLayer):
         values = self.equation_values({name: _tensor_if_variable(value) for name, value in values.items()})
         params = {name: value for name, value in values.items() if ops.is_tensor(value)}
         constants = tuple((name, value) for name, value in values.items() if name not in params)
-        step = refractory(self.step) if self.refractory else self.step
+        step = self.step
+        if self.refractory:
+            step, constants = refractory(step), (*constants, ("refractory", self.refractory))
         step = Neuron(step, constants, self.surrogate, self.reset, self.detach_reset)
         # Of the shape of a batch, where it can be: then its gradient is summed over it once, and not in every step.
         params = {name: self.spread(name, value, states) for name, value in params.items()}

@@ -52,7 +52,7 @@ class Izhikevich(SpikingNeuron):
 
     def __init__(self, a=0.02, b=0.2, c=-65.0, d=8.0, *, threshold=30.0, surrogate=None, **kwargs):
         surrogate = ATan(0.1) if surrogate is None else surrogate
-        super().__init__(threshold=threshold, v_reset=number("c", c), surrogate=surrogate, **kwargs)
+        super().__init__(threshold=threshold, reset="zero", v_reset=number("c", c), surrogate=surrogate, **kwargs)
         self.a, self.b, self.c, self.d = a, b, number("c", c), d
 
     def equation_values(self, p):

@@ -88,7 +88,8 @@ class KLIF(SpikingNeuron):
 
     def equation_values(self, p):
         p["leak"] = 1 / p.pop("tau")
-        return {**p, "activation": self.activation, "unscale": self.variant == "klif*"}
+        # Divided once: XLA makes a product with 1 / k of a division by a number k, which rounds otherwise.
+        return {**p, "activation": self.activation, "per_k": 1 / p["k"] if self.variant == "klif*" else None}
 
     def get_config(self):
         activation = keras.activations.serialize(self.activation)

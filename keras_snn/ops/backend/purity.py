@@ -68,6 +68,8 @@ def none_if_empty(x):
 
 
 def _check_closure(step):
+    if hasattr(step, "__wrapped__"):
+        _check_closure(step.__wrapped__)
     if not inspect.isfunction(step):
         return
     around = inspect.getclosurevars(step)

@@ -1,0 +1,270 @@
+"""A user's neuron: fifteen lines that train, are saved and can be questioned."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference.autodiff import STEP_BY_STEP, layer_gradients
+
+import keras_snn
+from keras_snn import ModelEnergy, probe
+from keras_snn.constraints import Clip
+from keras_snn.layers import IF, LIF, Repeat, SpikingNeuron, TemporalAveragePooling
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(0, 1, (6, 12, 4)).astype("float32")
+
+
+def to_numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+@keras.saving.register_keras_serializable(package="test_spiking_neuron")
+class Quadratic(SpikingNeuron):
+    """The example of the docstring."""
+
+    parameters = ("a", "critical", "threshold")
+
+    def __init__(self, a=0.2, critical=0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.a, self.critical = a, critical
+
+    @staticmethod
+    def step(p, state, x):
+        (v,) = state
+        v, spikes = p.fire(v + p.a * v * (v - p.critical) + x)
+        return (v,), spikes
+
+
+def quadratic(x, a=0.2, critical=0.5, threshold=1.0):
+    v, rows = np.zeros_like(x[:, 0]), []
+    for t in range(x.shape[1]):
+        h = v + a * v * (v - critical) + x[:, t]
+        rows.append(h > threshold)
+        v = np.where(rows[-1], 0, h)
+    return np.stack(rows, axis=1)
+
+
+def model_with(layer):
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(5), layer, keras.layers.Flatten(), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input(X.shape[1:]), *layers])
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    return model
+
+
+# A user's neuron
+
+
+def test_it_computes_its_step():
+    for options in ({}, {"a": 0.7, "critical": -0.25}, {"threshold": 0.6}):
+        np.testing.assert_array_equal(to_numpy(Quadratic(**options)(X)), quadratic(X.astype("float64"), **options))
+
+
+def test_it_trains_and_is_saved(tmp_path):
+    layer = Quadratic(learn=("a", "threshold"), per="unit")
+    model = model_with(layer)
+    before = [to_numpy(v).copy() for v in model.trainable_variables]
+    assert {w.name: tuple(w.shape) for w in layer.trainable_weights} == {"a": (5,), "threshold": (5,)}
+    y = np.ones((6, 1), "float32")
+    losses = model.fit(X, y, epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        assert np.any(to_numpy(variable) != old), variable.path
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(restored.layers[1]) is Quadratic
+    assert restored.layers[1].get_config() == layer.get_config()
+    np.testing.assert_array_equal(restored.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_a_parameter_of_ones_own_has_a_gradient():
+    class Shifted(SpikingNeuron):
+        """A "spike" that is the membrane itself: d/d shift of v_t = sum of x + t shift is t."""
+
+        parameters = ("shift", "threshold")
+
+        def __init__(self, shift=0.0, **kwargs):
+            super().__init__(surrogate=lambda x: x, reset=None, **kwargs)
+            self.shift = shift
+
+        @staticmethod
+        def step(p, state, x):
+            (v,) = state
+            v, out = p.fire(v + x + p.shift)
+            return (v,), out
+
+    layer = Shifted(learn=("shift", "threshold"))
+    layer.build(X.shape)
+    _, d_x, d_weights = layer_gradients(STEP_BY_STEP, layer, X, np.ones_like(X))
+    assert d_weights["shift"] == 6 * 4 * sum(range(1, 13))
+    assert d_weights["threshold"] == -X.size
+    np.testing.assert_array_equal(d_x[0, :, 0], range(12, 0, -1))
+
+
+def test_its_bounds_are_checked_and_kept():
+    class Bounded(Quadratic):
+        bounds = {"a": Clip(0.0, 0.5)}  # noqa: RUF012
+
+    with pytest.raises(ValueError, match="`a` has to be between 0 and 0.5; got 0.75"):
+        Bounded(a=0.75)
+    layer = Bounded(learn="a")
+    layer.build(X.shape)
+    optimizer = keras.optimizers.SGD(1.0)
+    optimizer.build([layer.a])
+    for grad, expected in ((-9.0, 0.5), (9.0, 0.0)):
+        optimizer.apply([ops.convert_to_tensor(grad)], [layer.a])
+        assert to_numpy(layer.a) == expected
+
+
+def test_it_may_wait_after_a_spike():
+    class Waiting(Quadratic):
+        refractory = 2
+
+    spikes = to_numpy(Waiting()(np.full((1, 7, 1), 2.0, "float32"))).ravel()
+    np.testing.assert_array_equal(spikes, [1, 0, 0, 1, 0, 0, 1])
+    with probe.scope():
+        assert len(Waiting(return_state=True)(X)) == 3
+
+
+def test_several_states():
+    class Slow(SpikingNeuron):
+        """Two states, of which v begins at v_reset."""
+
+        state_names = ("count", "v")
+
+        @staticmethod
+        def step(p, state, x):
+            count, v = state
+            v, spikes = p.fire(v + x)
+            return (count + spikes, v), spikes
+
+    spikes, count, v = Slow(v_reset=-0.5, return_state=True)(np.full((1, 8, 1), 0.75, "float32"))
+    np.testing.assert_array_equal(to_numpy(spikes).ravel(), [0, 0, 1, 0, 0, 1, 0, 0])
+    assert (to_numpy(count).item(), to_numpy(v).item()) == (2, 1.0)
+
+
+def test_a_step_that_is_no_static_method_is_refused():
+    class Method(SpikingNeuron):
+        def step(self, p, state, x):
+            return state, x
+
+    with pytest.raises(TypeError, match="`step` of Method has to be a static method: @staticmethod above its def"):
+        Method()
+
+
+def test_a_missing_step_is_an_error():
+    with pytest.raises(NotImplementedError, match="needs a static method `step"):
+        SpikingNeuron()(X)
+
+
+# Questions to a model of LIF neurons, whose time step is known to tools alone
+
+N, T, DT = 24, 8, 0.004
+
+
+@pytest.fixture(scope="module")
+def trained():
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 3, N)
+    x = (rng.normal(0, 0.3, (N, 6)) + np.eye(3, 6)[y] * 2).astype("float32")
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            Repeat(T),
+            keras.layers.Dense(10),
+            LIF(dt=DT, name="first"),
+            keras.layers.Dense(8, name="between"),
+            IF(dt=DT, threshold=0.5, name="second"),
+            keras.layers.Dense(3, name="last"),
+            TemporalAveragePooling(),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.02), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(x, y, epochs=15, batch_size=8, verbose=0)
+    inner = keras.Model(model.inputs[0], [model.get_layer(name).output for name in ("first", "second")])
+    counts = dict(zip(("first", "second"), map(to_numpy, inner(x, training=False)), strict=True))
+    return model, x, y, counts
+
+
+def test_a_report_counts_spikes_in_hz(trained):
+    model, x, y, counts = trained
+    before = to_numpy(model(x, training=False))
+    result = keras_snn.inspect(model, x, y, batch_size=10, examples=3).results[0]
+    np.testing.assert_array_equal(to_numpy(model(x, training=False)), before)
+    assert result.accuracy == np.mean(before.argmax(axis=1) == y) > 0.8
+    for name, spikes in counts.items():
+        assert set(np.unique(spikes)) == {0, 1}
+        of_layer, rates = result.layers[name], spikes.sum(axis=1) / (T * DT)
+        # rel: dt in float32
+        assert of_layer.rate.mean == pytest.approx(rates.mean(), rel=1e-5)
+        assert of_layer.rate.max == pytest.approx(rates.max(), rel=1e-5)
+        np.testing.assert_allclose(of_layer.per_unit, rates.mean(axis=0), rtol=1e-5)
+        assert of_layer.histogram["0"] == (spikes == 0).sum()
+        assert of_layer.histogram["1"] == (spikes == 1).sum()
+        assert of_layer.silent == (spikes == 0).all(axis=(0, 1)).mean()
+        assert of_layer.saturated == (spikes == 1).all(axis=(0, 1)).mean()
+
+
+def test_synaptic_operations_are_spikes_times_connections(trained):
+    model, x, y, counts = trained
+    result = keras_snn.inspect(model, x, y, batch_size=10, examples=0).results[0]
+    for name, source, fan_out in (("between", "first", 8), ("last", "second", 3)):
+        per_sample = counts[source].sum() / N * fan_out
+        assert result.synapses[name].operations == pytest.approx(per_sample, rel=1e-5)  # dt in float32
+
+
+def test_latency_is_that_of_a_model_with_fewer_steps(trained):
+    model, x, y, _ = trained
+    latency = keras_snn.inspect(model, x, y, batch_size=10, examples=0).results[0].latency
+    assert latency.steps.tolist() == list(range(1, T + 1))
+    for k in (1, 3, T):
+        with probe.scope(n_steps=k):
+            answers = to_numpy(model(x, training=False))
+        assert latency.accuracy[k - 1] == np.mean(answers.argmax(axis=1) == y)
+
+
+def test_the_report_of_another_dt_has_the_same_spikes(trained):
+    model, x, y, counts = trained
+    report = keras_snn.inspect(model, x, y, dt=[0.001, 0.02], batch_size=12, examples=0)
+    for dt in (0.001, 0.02):
+        rates = counts["first"].sum(axis=1) / (T * dt)
+        assert report[dt].layers["first"].rate.mean == pytest.approx(rates.mean(), rel=1e-5)  # as above
+    assert report[0.001].accuracy == report[0.02].accuracy
+
+
+def test_the_report_is_saved(trained, tmp_path):
+    model, x, y, _ = trained
+    report = keras_snn.inspect(model, x, y, batch_size=10, examples=2)
+    report.save(tmp_path / "report.json")
+    report.save(tmp_path / "report.html")
+    again = keras_snn.inspector.Report.load(tmp_path / "report.json")
+    assert again.table() == report.table()
+    assert "second" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_energy_of_a_model(trained):
+    model, x, _, counts = trained
+    energy = ModelEnergy(model, x)
+    assert energy.rows["first"]["spiking"] and energy.rows["second"]["spiking"]
+    assert (energy.rows["first"]["neurons"], energy.rows["second"]["neurons"]) == (10, 8)
+    rate = counts["first"].mean() / DT
+    assert energy.rows["between"]["rate"] == pytest.approx(rate, rel=1e-5)  # dt in float32
+    synops = 27.1e-12 * 10 * 8 * rate * DT * T
+    assert energy.layer_energy("between", "loihi", T, dt=DT)[0] == pytest.approx(synops, rel=1e-5)
+
+
+@pytest.mark.parametrize("dt", [0.001, 1 / 3, 1 / 49])
+def test_outputs_inside_a_scope_are_those_outside_bit_for_bit(dt):
+    layer, seen = LIF(dt=dt), []
+    x = 3 * X
+    outside = to_numpy(layer(x))
+    with probe.scope(record=lambda layer, spikes: seen.append(to_numpy(spikes))):
+        np.testing.assert_array_equal(to_numpy(layer(x)), outside)
+    np.testing.assert_allclose(seen[0], outside / dt, rtol=1e-6)  # float32
+    with probe.scope(record=lambda layer, spikes: 2 * spikes):
+        np.testing.assert_allclose(to_numpy(layer(x)), 2 * outside, rtol=1e-6)
+    with probe.scope(dt=dt / 2, record=lambda layer, spikes: seen.append(to_numpy(spikes))):
+        np.testing.assert_array_equal(to_numpy(layer(x)), outside)
+    np.testing.assert_allclose(seen[1], 2 * seen[0], rtol=1e-6)

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_snn.layers import ALIF, LIF
+
+
+def spikes_and_states(layer, x):
+    layer.return_state = True
+    return [ops.convert_to_numpy(part) for part in layer(x)]
+
+
+def test_each_spike_raises_the_threshold_by_beta():
+    """tau = 1 has no memory: h is the input, and s = 1 where it is above 1 + beta a."""
+    x = np.array([1.25, 1.25, 1.75, 1.75, 2.25, 1.25], "float32")[None, :, None]
+    # The threshold falls back at once with tau_adaptation = 1 (a is s of the step before), and hardly ever with 2^20.
+    spikes, _, a = spikes_and_states(ALIF(1.0, beta=0.5, tau_adaptation=2.0**20), x)
+    # thresholds 1, 1.5, 1.5, 2, 2, 2.5, less a millionth
+    np.testing.assert_array_equal(spikes.ravel(), [1, 0, 1, 0, 1, 0])
+    assert a.item() == pytest.approx(3, abs=1e-5)  # three spikes, less five millionths
+    spikes, _, a = spikes_and_states(ALIF(1.0, beta=0.5, tau_adaptation=1.0), x)
+    # thresholds 1, 1.5, 1, 1.5, 1.5, 1.5
+    np.testing.assert_array_equal(spikes.ravel(), [1, 0, 1, 1, 1, 0])
+    assert a.item() == 0
+
+
+def test_at_the_raised_threshold_there_is_no_spike():
+    x = np.array([2.0, 1.5, 1.5], "float32")[None, :, None]
+    spikes = ops.convert_to_numpy(ALIF(1.0, beta=0.5, tau_adaptation=1.0)(x)).ravel()
+    np.testing.assert_array_equal(spikes, [1, 0, 1])
+
+
+def test_a_reset_by_subtraction_takes_the_raised_threshold():
+    x = np.array([2.0, 2.0], "float32")[None, :, None]
+    layer = ALIF(2.0, beta=0.25, tau_adaptation=1.0, decay_input=False, reset="subtract")
+    spikes, v, _ = spikes_and_states(layer, x)
+    np.testing.assert_array_equal(spikes.ravel(), [1, 1])
+    assert v.item() == 0.5 + 2 - 1.25  # 2 - 1 = 1 halves, and 1.25 is taken off
+
+
+def test_it_fires_ever_less():
+    x = np.ones((1, 400, 1), "float32")
+    spikes = ops.convert_to_numpy(ALIF(20.0, beta=0.5, decay_input=False)(x)).ravel()
+    first, last = spikes[:50].sum(), spikes[-50:].sum()
+    assert first > 1.5 * last > 0
+    plain = ops.convert_to_numpy(LIF(20.0, decay_input=False)(x)).ravel()
+    assert np.array_equal(plain[:50], plain[50:100])
+
+
+def test_without_beta_it_is_a_lif_bit_for_bit():
+    x = np.random.default_rng(0).normal(0.6, 2, (4, 30, 5)).astype("float32")
+    np.testing.assert_array_equal(ops.convert_to_numpy(ALIF(3.0, beta=0.0)(x)), ops.convert_to_numpy(LIF(3.0)(x)))
+
+
+def test_what_can_be_learned():
+    layer = ALIF(learn=("tau", "tau_adaptation", "beta", "threshold"))
+    layer.build((None, 4, 3))
+    values = {w.name: float(ops.convert_to_numpy(w)) for w in layer.trainable_weights}
+    assert values == pytest.approx({"tau": 2, "tau_adaptation": 100, "beta": 0.1, "threshold": 1})  # float32
+    assert layer.beta.constraint is None
+    assert layer.tau.constraint.min_value == layer.tau_adaptation.constraint.min_value == 1
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match="`tau_adaptation` has to be at least 1; got 0.5"):
+        ALIF(tau_adaptation=0.5)
+    with pytest.raises(TypeError, match="`beta` has to be a number"):
+        ALIF(beta=None)

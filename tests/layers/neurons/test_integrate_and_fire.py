@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_snn.layers import IF
+
+X = 0.4 * np.ones((1, 6, 1), "float32")
+
+
+def spikes(layer, x=X):
+    return ops.convert_to_numpy(layer(x))[0, :, 0].tolist()
+
+
+def test_by_hand():
+    assert spikes(IF()) == [0, 0, 1, 0, 0, 1]
+    # What is above the threshold is kept: 0.2, then 0.6, 1.0 (in float32 a little more), and so on.
+    assert spikes(IF(reset="subtract"), 0.375 * np.ones((1, 6, 1), "float32")) == [0, 0, 1, 0, 0, 1]
+    assert spikes(IF(reset=None)) == [0, 0, 1, 1, 1, 1]
+    assert spikes(IF(threshold=0.375)) == [1, 1, 1, 1, 1, 1]
+    assert spikes(IF(v_reset=-0.5)) == [0, 0, 0, 1, 0, 0]
+
+
+def test_the_count_after_reset_by_subtraction_is_the_whole_input():
+    """No charge is lost: the sum of inputs is that of the spikes and what is left."""
+    x = np.random.default_rng(0).integers(0, 8, (3, 50, 4)).astype("float32") / 8
+    counts, v = IF(reset="subtract", return_state=True)(x)
+    counts, v = ops.convert_to_numpy(counts).sum(axis=1), ops.convert_to_numpy(v)
+    np.testing.assert_array_equal(counts + v, x.sum(axis=1))
+    assert v.min() > 0
+    assert v.max() <= 1
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_refractory(steps):
+    x = np.ones((1, 12, 1), "float32")
+    expected = [float(t % (steps + 1) == 0) for t in range(12)]
+    assert spikes(IF(threshold=0.5, refractory=steps), x) == expected
+
+
+def test_there_is_no_tau():
+    with pytest.raises(ValueError, match="Unrecognized keyword arguments"):
+        IF(tau=2.0)

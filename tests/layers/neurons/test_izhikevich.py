@@ -1,0 +1,143 @@
+"""Izhikevich's neuron against a float64 loop of the publication's equations, written apart from the layer's."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference import neurons as loops
+from reference.autodiff import STEP_BY_STEP, layer_gradients
+
+from keras_snn import probe
+from keras_snn.layers import Izhikevich
+
+KINDS = {
+    "regular spiking": {},
+    "fast spiking": {"a": 0.1, "d": 2.0},
+    "chattering": {"c": -50.0, "d": 2.0},
+    "intrinsically bursting": {"c": -55.0, "d": 4.0},
+}
+
+
+def times(spikes):
+    return np.flatnonzero(spikes)
+
+
+each = pytest.mark.parametrize("kind", KINDS)
+steps_of = pytest.mark.parametrize("ms", [1.0, 0.5])
+
+
+@each
+@steps_of
+def test_each_step_is_that_of_a_float64_loop(kind, ms):
+    """From each state that the loop goes through, one step of the layer."""
+    x = np.random.default_rng(0).normal(10, 5, 400).astype("float32")
+    p = {"b": 0.2, "c": -65.0, **KINDS[kind]}
+    trace = loops.izhikevich(x, ms=ms, **p)
+    assert trace.s.sum() > 4
+    before = [
+        np.append(start, row[:-1]).astype("float32")[:, None]
+        for start, row in ((p["c"], trace.v), (p["b"] * p["c"], trace.u))
+    ]
+    spikes, v, u = Izhikevich(**p, dt=ms / 1000, return_state=True)(x[:, None, None], initial_state=before)
+    np.testing.assert_array_equal(ops.convert_to_numpy(spikes).ravel(), trace.s)
+    # Terms of some hundred cancel, each rounded to 1e-5; near a spike, where v is squared twice, hundredfold.
+    np.testing.assert_allclose(ops.convert_to_numpy(v).ravel(), trace.v, rtol=1e-4, atol=5e-3)
+    np.testing.assert_allclose(ops.convert_to_numpy(u).ravel(), trace.u, rtol=1e-4, atol=5e-3)
+
+
+@each
+@steps_of
+def test_first_spikes_are_those_of_a_float64_loop(kind, ms):
+    x = np.full((1, int(500 / ms), 1), 10.0, "float32")
+    expected = times(loops.izhikevich(x.ravel(), ms=ms, **KINDS[kind]).s)
+    spikes = times(ops.convert_to_numpy(Izhikevich(**KINDS[kind], dt=ms / 1000)(x)).ravel())
+    np.testing.assert_array_equal(spikes[:4], expected[:4])
+    # Later the times drift apart: how far the last step before a spike overshoots grows out of the rounding of
+    # those before it, and with it u. The rates do not.
+    assert len(spikes) == pytest.approx(len(expected), rel=0.15)
+
+
+def test_regular_spiking():
+    """I = 10 for a second: two quick spikes, and then about 20 a second at regular intervals."""
+    spikes = times(ops.convert_to_numpy(Izhikevich()(np.full((1, 1000, 1), 10.0, "float32"))).ravel())
+    intervals = np.diff(spikes)
+    assert intervals[0] < 0.7 * intervals[1:].min()
+    assert intervals[2:].std() < 0.15 * intervals[2:].mean()
+    assert 15 < len(spikes) < 30
+
+
+def test_the_two_dt_agree_on_the_rate():
+    counts = []
+    for ms in (1.0, 0.25):
+        x = np.full((1, int(1000 / ms), 1), 10.0, "float32")
+        counts.append(ops.convert_to_numpy(Izhikevich(dt=ms / 1000)(x)).sum())
+    assert counts[0] == pytest.approx(counts[1], rel=0.2)  # Euler's method with a step of 1 ms is a coarse one
+
+
+def test_at_rest_it_stays():
+    """v = -70, u = -14 solves 0.04 v^2 + 5 v + 140 = u, u = 0.2 v."""
+    layer = Izhikevich(return_state=True)
+    rest = [np.full((1, 1), value, "float32") for value in (-70.0, -14.0)]
+    spikes, v, u = layer(np.zeros((1, 100, 1), "float32"), initial_state=rest)
+    assert ops.convert_to_numpy(spikes).sum() == 0
+    # atol: the sum of 196, -350, 140 and 14 is rounded to 1e-5 in float32
+    np.testing.assert_allclose(ops.convert_to_numpy(v), [[-70]], atol=1e-3)
+    np.testing.assert_allclose(ops.convert_to_numpy(u), [[-14]], atol=1e-3)
+
+
+def test_the_first_states_and_a_spike():
+    layer = Izhikevich(b=0.25, c=-60.0, d=6.0, return_state=True)
+    v, u = (ops.convert_to_numpy(s) for s in built(layer).initial_state(2))
+    np.testing.assert_array_equal(v, np.full((2, 3), -60))
+    np.testing.assert_array_equal(u, np.full((2, 3), -15))
+    above = [np.full((1, 3), value, "float32") for value in (29.0, 0.0)]
+    spikes, v, u = (ops.convert_to_numpy(s) for s in layer(np.zeros((1, 1, 3), "float32"), initial_state=above))
+    np.testing.assert_array_equal(spikes, np.ones((1, 1, 3)))
+    np.testing.assert_array_equal(v, np.full((1, 3), -60))
+    assert np.all(u > 6)
+
+
+def built(layer):
+    layer.build((None, 5, 3))
+    return layer
+
+
+def test_the_dt_of_a_scope_is_the_one_it_runs_with():
+    x = np.full((1, 200, 1), 10.0, "float32")
+    layer = Izhikevich(dt=0.0005)
+    expected = ops.convert_to_numpy(Izhikevich(dt=0.001)(x))
+    assert np.any(ops.convert_to_numpy(layer(x)) != expected)
+    for dt in (0.001, ops.convert_to_tensor(0.001)):
+        with probe.scope(dt=dt):
+            spikes = times(ops.convert_to_numpy(layer(x)).ravel())
+        np.testing.assert_array_equal(spikes[:4], times(expected.ravel())[:4])  # a dt that is a tensor rounds otherwise
+
+
+def test_learned_parameters_have_gradients():
+    x = np.random.default_rng(0).normal(10, 3, (2, 30, 3)).astype("float32")
+    layer = Izhikevich(learn=("a", "b", "d", "threshold"), per="channel")
+    layer.build(x.shape)
+    _, d_x, d_weights = layer_gradients(STEP_BY_STEP, layer, x, np.ones_like(x))
+    assert np.abs(d_x).max() > 0
+    assert {name: grad.shape for name, grad in d_weights.items()} == dict.fromkeys(("a", "b", "d", "threshold"), (3,))
+    assert all(np.all(np.isfinite(grad)) and np.abs(grad).max() > 0 for grad in d_weights.values())
+
+
+def test_heterogeneous_neurons():
+    layer = built(Izhikevich(d=keras.initializers.RandomUniform(2, 8, seed=0), per="unit"))
+    d = ops.convert_to_numpy(layer.d)
+    x = np.full((1, 200, 3), 10.0, "float32")
+    spikes = ops.convert_to_numpy(layer(x))
+    for unit in range(3):
+        expected = times(loops.izhikevich(x[0, :, unit], d=float(d[unit])).s)
+        np.testing.assert_array_equal(times(spikes[0, :, unit])[:4], expected[:4])  # as above
+    assert len({tuple(times(spikes[0, :, unit])) for unit in range(3)}) == 3
+
+
+def test_what_it_does_not_take():
+    with pytest.raises(TypeError, match="reset"):
+        Izhikevich(reset="subtract")
+    with pytest.raises(TypeError, match="`c` has to be a number"):
+        Izhikevich(c="zeros")
+    with pytest.raises(ValueError, match="`dt` has to be a positive"):
+        Izhikevich(dt=0.0)

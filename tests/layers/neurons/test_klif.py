@@ -1,0 +1,189 @@
+"""KLIF: the identities that follow from its equations, its bounds, and its ablations."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference.autodiff import STEP_BY_STEP, layer_gradients
+
+from keras_snn.layers import KLIF, LIF
+from keras_snn.ops.neurons import charge
+from keras_snn.surrogates import ATan
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(0.5, 2.0, (8, 20, 6)).astype("float32")
+UPSTREAM = RNG.normal(size=X.shape).astype("float32")
+
+
+def to_numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def spikes_and_gradient(layer):
+    layer.build(X.shape)
+    (spikes,), d_x, d_weights = layer_gradients(STEP_BY_STEP, layer, X, UPSTREAM)
+    return spikes, d_x, d_weights
+
+
+class Floored(LIF):
+    """A LIF whose membrane stops at 0."""
+
+    @staticmethod
+    def step(p, state, x):
+        (v,) = state
+        v, spikes = p.fire(ops.relu(charge(p, v, x)))
+        return (v,), spikes
+
+
+# What follows from the equations
+
+
+@pytest.mark.parametrize("k", [0.6, 1.75, 4.0])
+@pytest.mark.parametrize("detach", [False, True])
+def test_an_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(k, detach):
+    """``S = 1[H > threshold / k]``, and ``k g'(k H - threshold; a) = g'(H - threshold / k; a k)``."""
+    spikes, d_x, _ = spikes_and_gradient(KLIF(3.0, k=k, variant="klif*", detach_reset=detach))
+    floored = Floored(3.0, threshold=1 / k, surrogate=ATan(2.0 * k), detach_reset=detach)
+    expected, expected_d_x, _ = spikes_and_gradient(floored)
+    assert 0.02 < spikes.mean() < 0.95
+    np.testing.assert_array_equal(spikes, expected)
+    # rtol, atol: k and 1 / k are rounded at other places, some times a step, over twenty steps
+    np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-5)
+    assert np.abs(d_x - spikes_and_gradient(LIF(3.0))[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("variant", ["klif", "klif*"])
+@pytest.mark.parametrize("options", [{}, {"reset": "subtract"}, {"v_reset": -0.25}, {"decay_input": False}], ids=str)
+def test_without_scale_and_activation_it_is_a_lif_bit_for_bit(variant, options):
+    spikes, d_x, _ = spikes_and_gradient(KLIF(3.0, activation=None, learn=(), variant=variant, **options))
+    expected, expected_d_x, _ = spikes_and_gradient(LIF(3.0, **options))
+    np.testing.assert_array_equal(spikes, expected)
+    np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-6)  # the compiled gradients round otherwise
+
+
+@pytest.mark.parametrize("k", [2.0, 2.5, 4.0])
+def test_a_large_k_makes_a_neuron_fire_by_itself(k):
+    """The memory is k (1 - 1 / tau) a step: at tau = 2 a potential grows from k = 2 on, without any input."""
+    x = np.zeros((1, 12, 1), "float32")
+    x[0, 0] = 0.375  # h = 0.1875, below the threshold
+    f, expected = k * 0.1875, []
+    for _ in range(12):
+        expected.append(float(f > 1))
+        f = 0.0 if f > 1 else k * f / 2
+    spikes = to_numpy(KLIF(k=k, learn=())(x)).ravel()
+    np.testing.assert_array_equal(spikes, expected)
+    assert spikes.sum() == (0 if k == 2 else 1)
+    assert to_numpy(KLIF(k=k, learn=(), variant="klif*")(x)).sum() == 0
+
+
+def test_the_potential_stays_at_k_2_and_fades_below():
+    x = np.zeros((1, 12, 1), "float32")
+    x[0, 0] = 0.375
+    _, v = KLIF(k=2.0, learn=(), return_state=True)(x)
+    assert to_numpy(v).item() == 0.375
+    _, v = KLIF(k=1.5, learn=(), return_state=True)(x)
+    assert to_numpy(v).item() == pytest.approx(1.5 * 0.1875 * 0.75**11, rel=1e-6)  # float32
+
+
+# The ablations
+
+
+def test_only_k_and_only_relu_can_be_had():
+    only_k = KLIF(3.0, k=1.5, activation=None)
+    only_relu = KLIF(3.0, learn=())
+    klif = KLIF(3.0, k=1.5)
+    spikes = {}
+    for name, layer in {"only k": only_k, "only relu": only_relu, "klif": klif, "lif": LIF(3.0)}.items():
+        spikes[name] = to_numpy(layer(X))
+    assert [w.name for w in only_k.trainable_weights] == ["k"]
+    assert only_relu.weights == []
+    np.testing.assert_array_equal(spikes["only relu"], to_numpy(Floored(3.0)(X)))
+    names = list(spikes)
+    for i, a in enumerate(names):
+        for b in names[:i]:
+            assert np.any(spikes[a] != spikes[b]), (a, b)
+
+
+@pytest.mark.parametrize("activation", ["celu", "leaky_relu", keras.activations.softplus], ids=str)
+def test_other_activations(activation, tmp_path):
+    layer = KLIF(3.0, k=1.5, activation=activation)
+    function = keras.activations.get(activation)
+    v, spikes = np.zeros((8, 6), "float32"), []
+    for t in range(X.shape[1]):
+        h = v + np.float32(1 / 3) * (X[:, t] - v)
+        f = to_numpy(function(ops.convert_to_tensor(np.float32(1.5) * h)))
+        assert np.abs(f - 1).min() > 1e-5  # an activation rounds otherwise where it is compiled: no ties
+        spikes.append(f > 1)
+        v = f * (f <= 1)
+    np.testing.assert_array_equal(to_numpy(layer(X)), np.stack(spikes, axis=1))
+    model = keras.Sequential([keras.Input(X.shape[1:]), layer])
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras").layers[0]
+    assert restored.activation is function
+
+
+# k
+
+
+def test_k_is_one_weight_that_begins_at_1():
+    layer = KLIF()
+    assert layer.k == 1.0
+    layer.build((None, 8, 4, 5))
+    (weight,) = layer.trainable_weights
+    assert layer.k is weight
+    assert tuple(weight.shape) == ()
+    assert to_numpy(weight) == 1
+    with pytest.raises(AttributeError, match="`k` of 'klif' is a weight"):
+        layer.k = 2.0
+    channels = KLIF(per="channel", k=2.0)
+    channels.build((None, 8, 4, 5))
+    np.testing.assert_array_equal(to_numpy(channels.k), np.full(5, 2.0))
+
+
+@pytest.mark.parametrize("bounds", [(0.5, 5.0), (0.75, 1.25), None], ids=str)
+def test_k_stays_within_its_bounds(bounds):
+    low, high = (-9.0, 11.0) if bounds is None else bounds
+    layer = KLIF(k_bounds=bounds)
+    layer.build(X.shape)
+    optimizer = keras.optimizers.SGD(10.0)
+    optimizer.build([layer.k])
+    for grad, expected in ((-1.0, high), (1.0, low if bounds else 1.0), (2.0, low if bounds else -19.0)):
+        optimizer.apply([ops.convert_to_tensor(grad)], [layer.k])
+        assert to_numpy(layer.k) == np.float32(expected)
+
+
+def test_k_is_clipped_in_a_fit_and_its_gradient_lives_on():
+    layer = KLIF()
+    model = keras.Sequential([keras.Input(X.shape[1:]), layer])
+    model.compile(keras.optimizers.SGD(1e3), "mse")
+    model.fit(X, np.ones_like(X), epochs=2, batch_size=8, verbose=0)
+    assert to_numpy(layer.k) in (0.5, 5.0)
+    assert spikes_and_gradient(layer)[2]["k"] != 0
+    model.compile(keras.optimizers.SGD(1e-3), "mse")
+    at_bound = to_numpy(layer.k).copy()
+    model.fit(X, np.full_like(X, 1.0 if at_bound < 1 else 0.0), verbose=0)
+    assert to_numpy(layer.k) != at_bound
+
+
+def test_config_keeps_the_bounds():
+    layer = KLIF(k_bounds=(0.25, 3.0), variant="klif*", learn=("k", "tau"))
+    again = KLIF.from_config(layer.get_config())
+    assert again.k_bounds == (0.25, 3.0)
+    assert again.variant == "klif*"
+    assert again.learn == ("k", "tau")
+    assert KLIF.from_config(KLIF(k_bounds=None).get_config()).k_bounds is None
+
+
+WRONG = [
+    ({"variant": "KLIF"}, r"`variant` has to be one of \('klif', 'klif\*'\); got 'KLIF'"),
+    ({"k": 6.0}, "`k` has to be between 0.5 and 5; got 6"),
+    ({"k": 1.0, "k_bounds": (2.0, 3.0)}, "`k` has to be between 2 and 3; got 1"),
+    ({"k_bounds": (3.0, 2.0)}, "`min_value` must not be above `max_value`"),
+    ({"tau": 0.5}, "`tau` has to be at least 1; got 0.5"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG, ids=str)
+def test_wrong_arguments_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        KLIF(**options)

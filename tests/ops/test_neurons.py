@@ -1,0 +1,305 @@
+"""The equations of neurons: bit for bit those of a float32 loop, and hand values."""
+
+import hashlib
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from reference import neurons as loops
+from reference.autodiff import BACKEND, FEW_MODES, MODES, run, to_numpy, wrap
+
+from keras_snn.layers import ALIF, IF, KLIF, LIF, PLIF, LeakyIntegrator, RecurrentLIF, Synaptic
+from keras_snn.ops.neurons import Neuron, leaky, refractory, rounded
+from keras_snn.surrogates import ATan
+
+modes = pytest.mark.parametrize("mode", MODES)
+few_modes = pytest.mark.parametrize("mode", FEW_MODES)
+
+
+def currents(*shape, seed=0):
+    """Inputs that make some neurons silent, some fire at most steps, and some go far below 0."""
+    return np.random.default_rng(seed).normal(0.6, 1.0, size=shape).astype("float32")
+
+
+X = currents(8, 40, 32)
+
+
+def built(layer, shape):
+    """Return the layer with its weights made, which a compiled call must not do, and its states among its outputs."""
+    layer.return_state = True
+    layer.build(shape)
+    return layer
+
+
+def one_by_one(mode, layer, x):
+    """Return the outputs and each of the states after each step, as a layer gives them that is called for each step."""
+    layer = built(layer, x[:, :1].shape)
+    call = wrap(mode, lambda x, *states: layer(x, initial_state=list(states)))
+    rows = [[None, *map(ops.convert_to_tensor, layer.initial_state(len(x)))]]
+    for t in range(x.shape[1]):
+        rows.append(call(ops.convert_to_tensor(x[:, t : t + 1]), *rows[-1][1:]))
+    columns = zip(*to_numpy([list(row) for row in rows[1:]]), strict=True)
+    return [np.concatenate([np.reshape(row, (len(x), -1)) for row in column], axis=1) for column in columns]
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def leaky_loop(**options):
+    trace = loops.leaky(X, **options)
+    return trace.s, trace.v[:, -1]
+
+
+# Bit for bit: (layer, what a float32 loop makes of the same inputs)
+
+THIRD = np.float32(1 / 3)
+RESETS = [("zero", 0.0), ("zero", -0.3), ("subtract", 0.0), (None, 0.0)]
+EXACT = {
+    f"LIF tau={tau} decay_input={decay} {kind}": (
+        lambda tau=tau, decay=decay, learn=learn: LIF(tau, threshold=1.1, decay_input=decay, learn=learn),
+        lambda tau=tau, decay=decay: leaky_loop(leak=np.float32(1 / tau), threshold=1.1, decay_input=decay),
+    )
+    for tau in (2.0, 3.0)
+    for decay in (True, False)
+    for kind, learn in (("fixed", ()), ("learned", ("tau", "threshold")))
+}
+EXACT |= {
+    f"LIF reset={how} v_reset={v_reset}": (
+        lambda how=how, v_reset=v_reset: LIF(3.0, reset=how, v_reset=v_reset),
+        lambda how=how, v_reset=v_reset: leaky_loop(leak=THIRD, how=how, v_reset=v_reset),
+    )
+    for how, v_reset in RESETS[1:]
+}
+EXACT |= {
+    f"{variant} {kind} reset={how}": (
+        lambda variant=variant, learn=learn, how=how: KLIF(3.0, k=1.75, variant=variant, learn=learn, reset=how),
+        lambda variant=variant, how=how: leaky_loop(
+            leak=THIRD, k=1.75, activation=relu, unscale=variant == "klif*", how=how
+        ),
+    )
+    for variant in ("klif", "klif*")
+    for kind, learn in (("fixed", ()), ("learned", ("k", "threshold")))
+    for how in ("zero", "subtract")
+}
+EXACT |= {
+    "IF": (lambda: IF(v_reset=-0.3), lambda: leaky_loop(leak=0, decay_input=False, v_reset=-0.3)),
+    "LIF refractory": (lambda: LIF(3.0, refractory=2), lambda: leaky_loop(leak=THIRD, refractory=2)),
+    "ALIF": (
+        lambda: ALIF(3.0, tau_adaptation=7.0, beta=0.13, reset="subtract"),
+        lambda: loops.adaptive(X, leak=THIRD, adaptation_leak=1 / 7, beta=0.13, how="subtract"),
+    ),
+    "ALIF learned": (
+        lambda: ALIF(3.0, tau_adaptation=7.0, beta=0.13, learn=("tau", "tau_adaptation", "beta")),
+        lambda: loops.adaptive(X, leak=THIRD, adaptation_leak=np.float32(1) / np.float32(7), beta=0.13),
+    ),
+    "Synaptic": (
+        lambda: Synaptic(3.0, tau_synapse=7.0, v_reset=-0.3),
+        lambda: loops.synaptic(X, leak=THIRD, synapse_leak=1 / 7, v_reset=-0.3),
+    ),
+    "Synaptic learned": (
+        lambda: Synaptic(3.0, tau_synapse=7.0, reset="subtract", learn=("tau", "tau_synapse")),
+        lambda: loops.synaptic(X, leak=THIRD, synapse_leak=np.float32(1) / np.float32(7), how="subtract"),
+    ),
+    "LeakyIntegrator": (
+        lambda: LeakyIntegrator(3.0, v_reset=-0.3),
+        lambda: (loops.integrator(X, leak=THIRD, v_reset=-0.3),),
+    ),
+    "LeakyIntegrator without decay": (
+        lambda: LeakyIntegrator(3.0, decay_input=False, learn="tau"),
+        lambda: (loops.integrator(X, leak=THIRD, decay_input=False),),
+    ),
+}
+
+
+#: Those that are run in every mode; compiling each of the others as well would take minutes.
+TYPICAL = [
+    "LIF tau=3.0 decay_input=True fixed",
+    "LIF tau=3.0 decay_input=False learned",
+    "klif* fixed reset=subtract",
+    "ALIF",
+]
+
+
+@pytest.mark.parametrize(("mode", "name"), [(m, n) for m in MODES for n in EXACT if n in TYPICAL or m == MODES[-1]])
+def test_equals_numpy_bit_for_bit(mode, name):
+    """Spikes and last states: no product is fused with the sum after it, on any backend, compiled or not."""
+    make, expect = EXACT[name]
+    layer = built(make(), X.shape)
+    expected = expect()
+    if "Integrator" not in name:
+        assert 0.02 < expected[0].mean() < 0.95
+    for actual, array in zip(run(mode, layer, X), expected, strict=False):
+        assert actual.dtype == np.float32
+        np.testing.assert_array_equal(actual, array)
+
+
+@modes
+def test_recurrent_spikes_equal_numpy_bit_for_bit(mode):
+    """With a kernel of few bits, whose sums are exact in any order."""
+    kernel = (np.random.default_rng(1).integers(-8, 9, (32, 32)) / 16).astype("float32")
+    layer = RecurrentLIF(3.0, return_state=True)
+    layer.build(X.shape)
+    layer.set_weights([kernel])
+    spikes, v, last = run(mode, layer, X)
+    expected, expected_v = loops.recurrent(X, kernel, leak=THIRD)
+    np.testing.assert_array_equal(spikes, expected)
+    np.testing.assert_array_equal(v, expected_v)
+    np.testing.assert_array_equal(last, expected[:, -1])
+    assert not np.array_equal(expected, loops.leaky(X, leak=THIRD).s)
+
+
+@few_modes
+def test_the_same_spikes_on_every_backend(mode):
+    layer = KLIF(3.0, k=1.75, variant="klif*", learn=(), decay_input=False)
+    spikes = run(mode, layer, currents(8, 100, 32, seed=7)).astype("uint8")
+    # That of the spikes by the NumPy loop.
+    digest = "7c473dfb52205d86d3bc01c8f54043e02d29f9b206b1aab1b64e5cd1f6905598"
+    assert hashlib.sha256(spikes.tobytes()).hexdigest() == digest
+
+
+@modes
+def test_a_rounded_product_is_not_fused(mode):
+    """a b + c with a b = 1 + 2^-11 + 2^-24, which float32 rounds to 1 + 2^-11: fused, 2^-24 would be left."""
+    a, c = np.full((4,), 1 + 2.0**-12, "float32"), np.full((4,), -1 - 2.0**-11, "float32")
+    np.testing.assert_array_equal(run(mode, lambda a, c: rounded(a * a) + c, a, c), np.zeros(4))
+
+
+@few_modes
+def test_rounded_changes_nothing_else(mode):
+    x = np.array([-np.inf, -3e38, -1, -0.0, 0, 1, 3e38, np.inf, np.nan], "float32")
+    result = run(mode, rounded, x)
+    np.testing.assert_array_equal(result[1:], x[1:])
+    assert result[0] == (-np.inf if BACKEND == "torch" else np.finfo("float32").min)
+
+
+# By hand
+
+SPEC = [1.2, 1.2, -1.0, 2.0, 0.9]
+BY_HAND = {  # tau = 2, threshold 1, k = 1.5: the spikes, and the membrane after each step
+    "LIF": (lambda: LIF(), [0, 0, 0, 0, 0], [0.6, 0.9, -0.05, 0.975, 0.9375]),
+    "KLIF": (lambda: KLIF(k=1.5), [0, 1, 0, 1, 0], [0.9, 0, 0, 0, 0.675]),
+    "KLIF*": (lambda: KLIF(k=1.5, variant="klif*"), [0, 1, 0, 1, 0], [0.6, 0, 0, 0, 0.45]),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_values_by_hand(name):
+    make, spikes, membrane = BY_HAND[name]
+    x = np.array(SPEC, "float32")[None, :, None]
+    s, v = one_by_one(MODES[-1], make(), x)
+    np.testing.assert_array_equal(s[0], spikes)
+    # 4e-7: five steps of a few roundings of numbers of about 1, 6e-8 each
+    np.testing.assert_allclose(v[0], membrane, rtol=0, atol=4e-7)
+    np.testing.assert_array_equal(run(MODES[-1], built(make(), x.shape), x)[0][0, :, 0], spikes)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_the_loops_by_hand(name):
+    """What the layers are held against is held against the hand values itself."""
+    k, star = (1.0, False) if name == "LIF" else (1.5, name == "KLIF*")
+    x = np.array(SPEC)[None, :, None]
+    options = {} if name == "LIF" else {"k": k, "activation": relu, "unscale": star}
+    trace = loops.leaky(x, leak=0.5, dtype="float64", **options)
+    np.testing.assert_array_equal(trace.s.ravel(), BY_HAND[name][1])
+    np.testing.assert_allclose(trace.v.ravel(), BY_HAND[name][2], rtol=0, atol=1e-15)
+    if name != "LIF":
+        h = {"KLIF": [0.6, 1.05, -0.5, 1.0, 0.45], "KLIF*": [0.6, 0.9, -0.5, 1.0, 0.45]}[name]
+        np.testing.assert_allclose(trace.h.ravel(), h, rtol=0, atol=1e-15)
+        np.testing.assert_allclose(trace.f.ravel(), 1.5 * relu(np.array(h)), rtol=0, atol=1e-15)
+
+
+AT_THRESHOLD = {  # the input that brings the membrane exactly to the threshold, in numbers of few bits
+    "IF": (lambda: IF(threshold=0.75), 0.75),
+    "LIF": (lambda: LIF(), 2.0),
+    "LIF without decay": (lambda: LIF(decay_input=False), 1.0),
+    "PLIF": (lambda: PLIF(), 2.0),
+    "KLIF": (lambda: KLIF(k=2.0), 1.0),
+    "KLIF*": (lambda: KLIF(k=2.0, variant="klif*"), 1.0),
+    "ALIF": (lambda: ALIF(), 2.0),
+    "Synaptic": (lambda: Synaptic(), 1.0),
+    "RecurrentLIF": (lambda: RecurrentLIF(), 2.0),
+    "LIF from below": (lambda: LIF(v_reset=-0.5, threshold=0.25), 1.5),
+}
+
+
+@pytest.mark.parametrize("name", AT_THRESHOLD)
+def test_at_the_threshold_there_is_no_spike(name):
+    make, x = AT_THRESHOLD[name]
+    x = np.array([x, x * (1 + 2.0**-10), x * (1 - 2.0**-10)], "float32")[:, None, None]
+    np.testing.assert_array_equal(run(MODES[-1], built(make(), x.shape), x)[0].ravel(), [0, 1, 0])
+
+
+RESET_BY_HAND = {  # tau = 2 without decay of the input, x = 2.5, 1, 1.0625
+    "zero": ({}, [1, 0, 1], [0, 1, 0]),
+    "v_reset": ({"v_reset": -0.5}, [1, 0, 1], [-0.5, 0.5, -0.5]),
+    "subtract": ({"reset": "subtract"}, [1, 1, 1], [1.5, 0.75, 0.4375]),
+    "none": ({"reset": None}, [1, 1, 1], [2.5, 2.25, 2.1875]),
+}
+
+
+@pytest.mark.parametrize("name", RESET_BY_HAND)
+def test_resets_by_hand(name):
+    options, spikes, membrane = RESET_BY_HAND[name]
+    x = np.array([2.5, 1.0, 1.0625], "float32")[None, :, None]
+    s, v = one_by_one(MODES[-1], LIF(decay_input=False, **options), x)
+    np.testing.assert_array_equal(s[0], spikes)
+    np.testing.assert_array_equal(v[0], membrane)
+
+
+def test_refractory_by_hand():
+    """After a spike the neuron sees nothing for two steps: it fires at every third, and x = 9 is lost."""
+    x = np.array([0.75, 0.75, 9, 9, 0.75, 0.75, 0.75], "float32")[None, :, None]
+    s, v, wait = one_by_one(MODES[-1], IF(refractory=2), x)
+    np.testing.assert_array_equal(s[0], [0, 1, 0, 0, 0, 1, 0])
+    np.testing.assert_array_equal(v[0], [0.75, 0, 0, 0, 0.75, 0, 0])
+    np.testing.assert_array_equal(wait[0], [0, 2, 1, 0, 0, 2, 1])
+    assert wait.dtype == np.int32
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_silences_its_own_unit(value):
+    mode = MODES[-1]
+    x = 2.5 * np.ones((2, 20, 3), "float32")
+    layer = LIF()
+    expected = run(mode, layer, x)
+    assert expected.mean() == 1
+    x[1, 5, 2] = value
+    spikes = run(mode, layer, x)
+    assert spikes[1, 6:, 2].max() == 0
+    assert spikes[1, 5, 2] == (value == np.inf)
+    spikes[1, 5:, 2] = 1
+    np.testing.assert_array_equal(spikes, expected)
+
+
+# The value that the engine runs
+
+
+def test_equal_neurons_are_one_function():
+    a, b = (Neuron(leaky, (("threshold", 1.0),), ATan(2.0)) for _ in range(2))
+    assert a == b and hash(a) == hash(b)
+    assert a != Neuron(leaky, (("threshold", 2.0),), ATan(2.0))
+    assert a != Neuron(leaky, (("threshold", 1.0),), ATan(3.0))
+    assert refractory(leaky) is refractory(leaky)
+    assert refractory(leaky).__name__ == "leaky"
+
+
+def test_two_layers_do_not_share_their_numbers():
+    x = np.full((1, 3, 1), 1.5, "float32")
+    pairs = [(LIF(2.0), 0), (LIF(1.0), 1), (LIF(2.0, threshold=0.5), 1), (LIF(2.0), 0)]
+    for layer, expected in pairs:
+        assert keras.ops.convert_to_numpy(layer(x))[0, 0, 0] == expected
+
+
+def test_a_step_that_closes_over_a_tensor_is_refused():
+    gain = ops.ones((3,))
+
+    class Leaky(LIF):
+        @staticmethod
+        def step(p, state, x):
+            return leaky(p, state, gain * x)
+
+    for options in ({}, {"refractory": 2}):
+        with pytest.raises(ValueError, match=r"`step` closes over tensors or variables"):
+            Leaky(**options)(np.ones((2, 4, 3), "float32"))

@@ -1,0 +1,180 @@
+"""The neurons as plain NumPy loops over time, and the gradients of some of them, written out by hand.
+
+Arrays are ``(batch, time, ...)``. ``dtype`` is what every operation rounds to: float32 for what the layers do bit for
+bit, float64 for the exact equations. No loop calls another's equations but for ``charge`` and ``reset``.
+"""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+
+
+def charge(v, x, leak, v_reset, decay_input):
+    if decay_input:
+        return v + leak * (x - (v - v_reset))
+    return v - leak * (v - v_reset) + x
+
+
+def reset(h, s, threshold, how, v_reset):
+    if how == "zero":
+        return np.where(s > 0, v_reset, h)
+    return h - threshold * s if how == "subtract" else h
+
+
+def leaky(
+    x,
+    *,
+    leak,
+    threshold=1,
+    decay_input=True,
+    how="zero",
+    v_reset=0,
+    refractory=0,
+    k=1,
+    activation=None,
+    unscale=False,
+    dtype="float32",
+):
+    """IF (leak 0, no decay of the input), LIF, PLIF and KLIF: return their traces ``(batch, time, ...)`` h, f, s, v.
+
+    ``unscale`` makes KLIF* of KLIF, and ``held`` tells where a neuron did nothing, after a spike.
+    """
+    x, leak, threshold, v_reset, k = (np.asarray(a, dtype) for a in (x, leak, threshold, v_reset, k))
+    v = np.full_like(x[:, 0], v_reset)
+    wait = np.zeros(v.shape, int)
+    rows = {name: [] for name in ("h", "f", "s", "v", "held")}
+    for t in range(x.shape[1]):
+        h = charge(v, x[:, t], leak, v_reset, decay_input)
+        f = k * h if activation is None else activation(k * h)
+        held = wait > 0
+        s = ((f > threshold) & ~held).astype(dtype)
+        kept, taken = (f * (1 / k), threshold * (1 / k)) if unscale else (f, threshold)
+        v = np.where(held, v, reset(kept, s, taken, how, v_reset))
+        wait = np.where(s > 0, refractory, np.maximum(wait - 1, 0))
+        for name, row in zip(rows, (h, f, s, v, held), strict=True):
+            rows[name].append(row)
+    return SimpleNamespace(**{name: np.stack(row, axis=1) for name, row in rows.items()})
+
+
+def leaky_gradients(
+    x,
+    d_s,
+    d_v,
+    *,
+    surrogate,
+    leak,
+    threshold=1,
+    decay_input=True,
+    how="zero",
+    v_reset=0,
+    detach_reset=False,
+    k=1,
+    activation=None,
+    slope_of_activation=np.ones_like,
+    unscale=False,
+    refractory=0,
+):
+    """Return the gradients of ``leaky`` in float64: by x ``(batch, time, ...)``, by leak, threshold and k ``(...)``.
+
+    Args:
+        d_s: What comes back to the spikes, ``(batch, time, ...)``.
+        d_v: What comes back to the last membrane, ``(batch, ...)``.
+        surrogate: Function, what stands in for the derivative of a spike.
+        slope_of_activation: Function, the derivative of ``activation``.
+    """
+    x, d_s, v_grad = (np.asarray(a, "float64") for a in (x, d_s, d_v))
+    options = {"leak": leak, "threshold": threshold, "decay_input": decay_input, "how": how, "v_reset": v_reset, "k": k}
+    options |= {"activation": activation, "unscale": unscale, "refractory": refractory}
+    trace = leaky(x, **options, dtype="float64")
+    before = np.concatenate([np.full_like(x[:, :1], v_reset), trace.v[:, :-1]], axis=1)
+    d_x, sums = np.zeros_like(x), {name: np.zeros(x.shape[2:]) for name in ("leak", "threshold", "k")}
+    scale = k if unscale else 1.0
+    for t in reversed(range(x.shape[1])):
+        free = ~trace.held[:, t]
+        h, f, s, v = trace.h[:, t], trace.f[:, t], trace.s[:, t], before[:, t]
+        # v = reset(f / scale, s, threshold / scale)
+        to_kept = v_grad * (1 - s if how == "zero" else 1)
+        to_taken = -v_grad * s if how == "subtract" else 0 * s
+        through_s = {"zero": v_reset - f / scale, "subtract": -threshold / scale, None: 0.0}[how]
+        to_s = d_s[:, t] + (0 if detach_reset else v_grad * through_s)
+        # s = step(f - threshold)
+        to_f = to_s * surrogate(f - threshold) + to_kept / scale
+        to_threshold = -to_s * surrogate(f - threshold) + to_taken / scale
+        # f = activation(k h)
+        to_kh = to_f * slope_of_activation(k * h)
+        to_k = to_kh * h - (to_kept * f + to_taken * threshold) / scale**2 * unscale
+        to_h = to_kh * k
+        # h = charge(v, x)
+        to_leak = to_h * ((x[:, t] if decay_input else 0) - (v - v_reset))
+        d_x[:, t] = np.where(free, to_h * (leak if decay_input else 1), 0)
+        v_grad = np.where(free, to_h * (1 - leak), v_grad)
+        for name, grad in (("leak", to_leak), ("threshold", to_threshold), ("k", to_k)):
+            sums[name] += np.where(free, grad, 0).sum(axis=0)
+    return SimpleNamespace(x=d_x, v=v_grad, **sums)
+
+
+def atan(slope=2.0):
+    """Return the derivative of ``arctan(pi slope x / 2) / pi``."""
+    return lambda x: slope / 2 / (1 + (math.pi / 2 * slope * x) ** 2)
+
+
+def adaptive(x, *, leak, adaptation_leak, beta, threshold=1, decay_input=True, how="zero", v_reset=0, dtype="float32"):
+    """ALIF: return spikes ``(batch, time, ...)``, and the last v and a."""
+    x, leak, slow, beta, threshold, v_reset = (
+        np.asarray(a, dtype) for a in (x, leak, adaptation_leak, beta, threshold, v_reset)
+    )
+    v, a, spikes = np.full_like(x[:, 0], v_reset), np.zeros_like(x[:, 0]), np.empty_like(x)
+    for t in range(x.shape[1]):
+        h, high = charge(v, x[:, t], leak, v_reset, decay_input), threshold + beta * a
+        spikes[:, t] = s = (h > high).astype(dtype)
+        v = reset(h, s, high, how, v_reset)
+        a = a - slow * a + s
+    return spikes, v, a
+
+
+def synaptic(x, *, leak, synapse_leak, threshold=1, how="zero", v_reset=0, dtype="float32"):
+    """Return spikes ``(batch, time, ...)``, and the last i and v."""
+    x, leak, fast, threshold, v_reset = (np.asarray(a, dtype) for a in (x, leak, synapse_leak, threshold, v_reset))
+    i, v, spikes = np.zeros_like(x[:, 0]), np.full_like(x[:, 0], v_reset), np.empty_like(x)
+    for t in range(x.shape[1]):
+        i = i - fast * i + x[:, t]
+        h = v - leak * (v - v_reset) + i
+        spikes[:, t] = s = (h > threshold).astype(dtype)
+        v = reset(h, s, threshold, how, v_reset)
+    return spikes, i, v
+
+
+def integrator(x, *, leak, decay_input=True, v_reset=0, dtype="float32"):
+    """LeakyIntegrator: return the membrane ``(batch, time, ...)``."""
+    x, leak, v_reset = (np.asarray(a, dtype) for a in (x, leak, v_reset))
+    v, rows = np.full_like(x[:, 0], v_reset), np.empty_like(x)
+    for t in range(x.shape[1]):
+        rows[:, t] = v = charge(v, x[:, t], leak, v_reset, decay_input)
+    return rows
+
+
+def recurrent(x, kernel, *, leak, threshold=1, decay_input=True, how="zero", v_reset=0, dtype="float32"):
+    """RecurrentLIF: return spikes ``(batch, time, units)``, and the last v."""
+    x, kernel, leak, threshold, v_reset = (np.asarray(a, dtype) for a in (x, kernel, leak, threshold, v_reset))
+    v, s, spikes = np.full_like(x[:, 0], v_reset), np.zeros_like(x[:, 0]), np.empty_like(x)
+    for t in range(x.shape[1]):
+        h = charge(v, x[:, t] + s @ kernel, leak, v_reset, decay_input)
+        spikes[:, t] = s = (h > threshold).astype(dtype)
+        v = reset(h, s, threshold, how, v_reset)
+    return spikes, v
+
+
+def izhikevich(x, *, a=0.02, b=0.2, c=-65.0, d=8.0, threshold=30.0, ms=1.0):
+    """Return spikes, v and u after each step, in float64, for ``x (time,)`` and steps of ``ms``."""
+    v, u = c, b * c
+    trace = SimpleNamespace(s=np.zeros(len(x)), v=np.zeros(len(x)), u=np.zeros(len(x)))
+    for t, current in enumerate(np.asarray(x, "float64")):
+        v += ms / 2 * (0.04 * v**2 + 5 * v + 140 - u + current)
+        v += ms / 2 * (0.04 * v**2 + 5 * v + 140 - u + current)
+        u += ms * a * (b * v - u)
+        if v > threshold:
+            trace.s[t] = 1
+            v, u = c, u + d
+        trace.v[t], trace.u[t] = v, u
+    return trace
