@@ -47,7 +47,7 @@ PRESETS = {
 }
 
 #: What the quick preset takes less of, where the network is larger.
-_QUICK = {"cifar10": {"width": 0.0625, "n_train": 4000}}
+_QUICK = {"cifar10": {"width": 0.0625, "n_train": 2000}}
 
 
 def run(
