@@ -11,7 +11,7 @@ from keras import ops, tree
 from keras_snn import probe
 from keras_snn.energy import connections, fan_out
 from keras_snn.inspector import inputs as data
-from keras_snn.layers.base import SpikingLayer
+from keras_snn.layers.base import SpikingLayer, SpikingNeuron
 from keras_snn.layers.base.time_step import layers_with_dt
 from keras_snn.ops.statistics import summarise
 
@@ -58,7 +58,8 @@ class Prober(keras.Model):
                 if of_layer.after_time and self.seen.one_pass:
                     x = ops.reshape(x, (-1, len(self.seen.steps), *x.shape[1:]))[:, -1]
                 x = ops.reshape(x, (-1, *of_layer.fan_out.shape))
-                events[name] = ops.sum(ops.abs(ops.cast(x, "float32")) * dt, axis=0, keepdims=True)
+                unit = 1 if of_layer.of_height_1 else dt
+                events[name] = ops.sum(ops.abs(ops.cast(x, "float32")) * unit, axis=0, keepdims=True)
 
         record = record if self.counts else None
         with probe.calls(self.inspected, watch) if self.counts else contextlib.nullcontext():
@@ -160,12 +161,18 @@ class Prober(keras.Model):
         seen.steps = steps if len(steps) <= MOST_RUNS else np.unique(runs)
 
     def _find_synapses(self, x, index):
-        """List the calls of layers with synapses, and tell those that spikes reach: there spikes change the inputs."""
-        seen, sums = self.seen, ({}, {})
-        for n_spikes, of_inputs in enumerate(sums):
+        """List the calls of layers with synapses, and tell those that spikes reach: there spikes change the inputs.
 
-            def record(layer, spikes, n_spikes=n_spikes):
-                return ops.full_like(spikes, n_spikes / number(layer.dt))
+        First no layer fires, then each whose spikes are 1 / dt high, and then each whose spikes are 1 high.
+        """
+        seen, kinds = self.seen, [(), SpikingLayer]
+        if any(isinstance(layer, SpikingNeuron) for layer in layers_with_dt(self.inspected)):
+            kinds.append(SpikingNeuron)
+        sums = [{} for _ in kinds]
+        for kind, of_inputs in zip(kinds, sums, strict=True):
+
+            def record(layer, spikes, kind=kind):
+                return ops.full_like(spikes, isinstance(layer, kind) / number(layer.dt))
 
             def watch(name, layer, x, outputs, of_inputs=of_inputs):
                 x, shape = tree.flatten(x)[0], tuple(tree.flatten(outputs)[0].shape)
@@ -183,7 +190,8 @@ class Prober(keras.Model):
                 self.run(x, index, record=record)
         n_samples = len(index)
         for name, of_layer in seen.synapses.items():
-            of_layer.spiking = bool(sums[0][name] != sums[1][name])
+            of_layer.of_height_1 = bool(sums[0][name] != sums[-1][name]) and len(sums) > 2
+            of_layer.spiking = bool(sums[0][name] != sums[1][name]) or of_layer.of_height_1
             in_batch = of_layer.rows == n_samples * seen.n_steps
             as_axis = len(of_layer.shape) > 2 and of_layer.shape[1] == seen.n_steps and of_layer.rows == n_samples
             of_layer.after_time = of_layer.spiking and not (in_batch or as_axis)  # a pass of first steps knows better
@@ -307,7 +315,7 @@ def probabilities(outputs):
 
 def _goes_on(layer):
     """Tell whether a call of ``layer`` changes the next one; in a scope the stateful layers of this package do not."""
-    return getattr(layer, "stateful", False) and not isinstance(layer, SpikingLayer)
+    return getattr(layer, "stateful", False) and not isinstance(layer, (SpikingLayer, SpikingNeuron))
 
 
 def _kind(outputs):
