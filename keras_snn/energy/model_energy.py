@@ -12,7 +12,6 @@ from keras_snn import probe
 from keras_snn.config import default
 from keras_snn.energy.connections import connections, is_linear
 from keras_snn.energy.devices import DEVICES, Device, device
-from keras_snn.layers.base.sequence_layer import SequenceLayer
 
 _COLUMNS = ("name", "output_shape", "params", "connections", "neurons", "energy cpu")
 _SPIKING_WARNING = "Energy on the spiking device {!r} is that of a spiking network; these layers do not spike: {}."
@@ -115,7 +114,7 @@ class ModelEnergy:
             if known in cls.layer_stats:
                 return cls.layer_stats[known](node)
         n_outputs = math.prod(node.output_shapes[0][1:])
-        if isinstance(node.layer, SequenceLayer):
+        if isinstance(node.layer, (ours.SpikingLayer, ours.SpikingNeuron)):
             spiking = node.layer.emits_spikes
             return {"neurons": math.prod(node.input_shapes[0][2:]) * spiking, "spiking": spiking}
         if isinstance(node.layer, _ACTIVATIONS):
@@ -239,23 +238,19 @@ class _Rows:
         }
 
 
-def _run(model, x, record, n_steps=None):
+def _run(model, x, record, n_steps=None, spikes=None):
     n_samples = len(tree.flatten(x)[0])
     index = np.arange(n_samples, dtype="int32")
-    with probe.scope(n_steps=n_steps, sample_index=index), probe.calls(model, record):
+    with probe.scope(n_steps=n_steps, sample_index=index, record=spikes), probe.calls(model, record):
         model(x, training=False)
 
 
 def _rates(model, data):
-    """Return the mean of |inputs| of every call of a layer."""
-    totals, in_hertz = {}, None
+    """Return the mean of |inputs| of every call of a layer, in Hz where they are spikes of height 1."""
+    totals = {}
 
     def record(name, layer, inputs, outputs):
-        nonlocal in_hertz
         x = tree.flatten(inputs)[0]
-        x = x if in_hertz is None else in_hertz(x)
-        if isinstance(layer, SequenceLayer) and layer.emits_spikes:
-            in_hertz = layer.in_hertz  # what comes after it, are its spikes
         total, n = totals.get(name, (0.0, 0))
         size = math.prod(x.shape)
         mean = float(ops.convert_to_numpy(ops.mean(ops.abs(ops.cast(x, "float32")))))
@@ -264,7 +259,26 @@ def _rates(model, data):
     n_samples = len(tree.flatten(data)[0])
     for start in range(0, n_samples, _BATCH_SIZE):
         _run(model, tree.map_structure(lambda x: np.asarray(x[start : start + _BATCH_SIZE]), data), record)  # noqa: B023
-    return {name: total / n for name, (total, n) in totals.items()}
+    seconds = _seconds_of_a_spike(model, tree.map_structure(lambda x: np.asarray(x[:1]), data))
+    return {name: total / n / seconds.get(name, 1) for name, (total, n) in totals.items()}
+
+
+def _seconds_of_a_spike(model, x):
+    """Return the dt of the neurons, by the names of the calls that their spikes, of height 1, reach."""
+    sums, dts = ({}, {}), []
+    for height, totals in enumerate(sums):
+
+        def all_or_none(layer, spikes, height=height):
+            if not isinstance(layer, ours.SpikingNeuron):
+                return None
+            dts.append(float(ops.convert_to_numpy(layer.dt)))
+            return ops.full_like(spikes, height)
+
+        def record(name, layer, inputs, outputs, totals=totals):
+            totals[name] = float(ops.convert_to_numpy(ops.sum(ops.abs(ops.cast(tree.flatten(inputs)[0], "float32")))))
+
+        _run(model, x, record, spikes=all_or_none)
+    return {name: dts[0] for name in sums[0] if sums[0][name] != sums[1][name]}
 
 
 def _nothing(model):

@@ -122,7 +122,10 @@ class SpikingNeuron(SequenceLayer):
         if name in type(self).parameter_names and not isinstance(value, keras.Variable):
             if isinstance(getattr(self, name, None), keras.Variable):
                 raise AttributeError(f"`{name}` of {self.name!r} is a weight: use {name}.assign(...).")
-            value = self._given[name] = self._parameter(name, value)
+            value = self._parameter(name, value)
+            if self.built and callable(value):
+                raise AttributeError(f"`{name}` of {self.name!r} can be an initializer only before the layer is built.")
+            self._given[name] = value
         super().__setattr__(name, value)
 
     def _parameter(self, name, value):
@@ -137,15 +140,17 @@ class SpikingNeuron(SequenceLayer):
 
     def build_parts(self, shape):
         self._units = self.known_units(shape)
-        for name, value in self._given.items():
+        for name in self.parameter_names:
+            value, bound = self._given[name], self.bounds.get(name)
             built = isinstance(getattr(self, name), keras.Variable)
             if built or (name not in self.learn and not callable(value)):
                 continue
+            initializer = value if callable(value) else keras.initializers.Constant(value)
             weight = self.add_weight(
                 name=name,
                 shape=self._parameter_shape(shape[2:]),
-                initializer=value if callable(value) else keras.initializers.Constant(value),
-                constraint=self.bounds.get(name),
+                initializer=initializer if bound is None else _within(bound, initializer),
+                constraint=bound,
                 dtype=voltage_dtype(self.variable_dtype),
                 trainable=name in self.learn,
             )
@@ -206,6 +211,10 @@ class SpikingNeuron(SequenceLayer):
             config[name] = keras.initializers.serialize(value) if callable(value) else value
         config |= {name: getattr(self, name) for name in ("reset", "v_reset", "detach_reset", "per", *self.options)}
         return {**config, "surrogate": surrogates.serialize(self.surrogate), "learn": list(self.learn)}
+
+
+def _within(bound, initializer):
+    return lambda shape, dtype=None: bound(initializer(shape, dtype))
 
 
 def _tensor_if_variable(value):

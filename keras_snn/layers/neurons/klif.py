@@ -76,6 +76,8 @@ class KLIF(SpikingNeuron):
         super().__init__(learn=learn, **kwargs)
         if variant not in VARIANTS:
             raise ValueError(f"`variant` has to be one of {VARIANTS}; got {variant!r}.")
+        if k_bounds is not None and not (len(k_bounds) == 2 and 0 < k_bounds[0] <= k_bounds[1]):
+            raise ValueError(f"`k_bounds` has to be a pair 0 < lowest <= highest, or None; got {k_bounds!r}.")
         self.k_bounds = None if k_bounds is None else tuple(k_bounds)
         self.bounds = {"tau": Clip(min_value=1.0)}
         if k_bounds is not None:

@@ -39,6 +39,8 @@ class LeakyIntegrator(SpikingNeuron):
     step = staticmethod(neurons.leaky_integrator)
 
     def __init__(self, tau=2.0, *, decay_input=True, v_reset=0.0, learn=(), per="layer", **kwargs):
+        if fires := kwargs.keys() & {"threshold", "reset", "surrogate", "detach_reset"}:
+            raise TypeError(f"A LeakyIntegrator does not fire: it has no {', '.join(sorted(fires))}.")
         super().__init__(v_reset=v_reset, learn=learn, per=per, **kwargs)
         self.tau = tau
         self.decay_input = decay_input

@@ -68,12 +68,12 @@ class RecurrentLIF(SpikingNeuron):
         self.recurrent_kernel = None
 
     def build_parts(self, shape):
-        super().build_parts(shape)
         if len(shape) != 3:
             raise ValueError(
                 f"RecurrentLIF needs inputs (batch, time, units); got shape {tuple(shape)}. Put "
                 "TimeFold(keras.layers.Flatten()) before it."
             )
+        super().build_parts(shape)
         if self.recurrent_kernel is None:
             self.recurrent_kernel = self.add_weight(
                 name="recurrent_kernel",

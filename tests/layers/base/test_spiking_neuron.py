@@ -23,7 +23,7 @@ def to_numpy(x):
 class Quadratic(SpikingNeuron):
     """The example of the docstring."""
 
-    parameters = ("a", "critical", "threshold")
+    parameter_names = ("a", "critical", "threshold")
 
     def __init__(self, a=0.2, critical=0.5, **kwargs):
         super().__init__(**kwargs)
@@ -82,7 +82,7 @@ def test_a_parameter_of_ones_own_has_a_gradient():
     class Shifted(SpikingNeuron):
         """A "spike" that is the membrane itself: d/d shift of v_t = sum of x + t shift is t."""
 
-        parameters = ("shift", "threshold")
+        parameter_names = ("shift", "threshold")
 
         def __init__(self, shift=0.0, **kwargs):
             super().__init__(surrogate=lambda x: x, reset=None, **kwargs)
@@ -255,16 +255,36 @@ def test_energy_of_a_model(trained):
     assert energy.layer_energy("between", "loihi", T, dt=DT)[0] == pytest.approx(synops, rel=1e-5)
 
 
-@pytest.mark.parametrize("dt", [0.001, 1 / 3, 1 / 49])
-def test_outputs_inside_a_scope_are_those_outside_bit_for_bit(dt):
-    layer, seen = LIF(dt=dt), []
-    x = 3 * X
-    outside = to_numpy(layer(x))
-    with probe.scope(record=lambda layer, spikes: seen.append(to_numpy(spikes))):
-        np.testing.assert_array_equal(to_numpy(layer(x)), outside)
-    np.testing.assert_allclose(seen[0], outside / dt, rtol=1e-6)  # float32
+def test_a_scope_gets_the_spikes_and_may_put_others_in_their_place():
+    layer, seen = LIF(dt=0.01), []
+    outside = to_numpy(layer(3 * X))
+    with probe.scope(dt=0.001, record=lambda layer, spikes: seen.append(to_numpy(spikes))):
+        np.testing.assert_array_equal(to_numpy(layer(3 * X)), outside)
+        np.testing.assert_allclose(to_numpy(layer.in_hertz(outside)), 1000 * outside, rtol=1e-6)  # float32
+    np.testing.assert_array_equal(seen[0], outside)
     with probe.scope(record=lambda layer, spikes: 2 * spikes):
-        np.testing.assert_allclose(to_numpy(layer(x)), 2 * outside, rtol=1e-6)
-    with probe.scope(dt=dt / 2, record=lambda layer, spikes: seen.append(to_numpy(spikes))):
-        np.testing.assert_array_equal(to_numpy(layer(x)), outside)
-    np.testing.assert_allclose(seen[1], 2 * seen[0], rtol=1e-6)
+        np.testing.assert_array_equal(to_numpy(layer(3 * X)), 2 * outside)
+    assert layer.spike_unit == 1
+
+
+def test_an_initializer_begins_within_the_bounds():
+    layer = LIF(tau=keras.initializers.RandomUniform(0.0, 2.0), per="unit")
+    layer.build((None, 3, 100))
+    tau = ops.convert_to_numpy(layer.tau)
+    assert tau.min() == 1
+    assert tau.max() > 1.5
+
+
+def test_a_built_layer_takes_no_initializer():
+    layer = LIF()
+    layer.build((None, 3, 2))
+    layer.tau = 5.0
+    with pytest.raises(AttributeError, match="only before the layer is built"):
+        layer.tau = "ones"
+    assert layer.tau == 5.0
+
+
+def test_weights_are_in_the_order_of_the_parameters():
+    layer = LIF(learn=("threshold", "tau"))
+    layer.build((None, 3, 2))
+    assert [w.name for w in layer.weights] == ["tau", "threshold"]

@@ -46,3 +46,9 @@ def test_config_and_weights():
     assert set(layer.get_config()) & {"threshold", "reset", "surrogate", "detach_reset"} == set()
     with pytest.raises(ValueError, match=r"`learn` has to name parameters of \('tau',\)"):
         LeakyIntegrator(learn="threshold")
+
+
+def test_what_fires_only_is_refused():
+    for option in ({"threshold": 2.0}, {"reset": None}, {"surrogate": "erf"}, {"detach_reset": True}):
+        with pytest.raises(TypeError, match=f"has no {next(iter(option))}"):
+            LeakyIntegrator(**option)
