@@ -260,7 +260,8 @@ def test_a_scope_gets_the_spikes_and_may_put_others_in_their_place():
     outside = to_numpy(layer(3 * X))
     with probe.scope(dt=0.001, record=lambda layer, spikes: seen.append(to_numpy(spikes))):
         np.testing.assert_array_equal(to_numpy(layer(3 * X)), outside)
-        np.testing.assert_allclose(to_numpy(layer.in_hertz(ops.convert_to_tensor(outside))), 1000 * outside, rtol=1e-6)  # float32
+        in_hertz = to_numpy(layer.in_hertz(ops.convert_to_tensor(outside)))
+        np.testing.assert_allclose(in_hertz, 1000 * outside, rtol=1e-6)  # dt in float32
     np.testing.assert_array_equal(seen[0], outside)
     with probe.scope(record=lambda layer, spikes: 2 * spikes):
         np.testing.assert_array_equal(to_numpy(layer(3 * X)), 2 * outside)
