@@ -1,8 +1,8 @@
 """Tensors in, tensors out: the arithmetic of the package, without weights or state."""
 
-from keras_snn.ops import decoding, encoding
+from keras_snn.ops import decoding, encoding, neurons
 from keras_snn.ops.filters import alpha, lowpass
 from keras_snn.ops.scan import scan
 from keras_snn.ops.spiking import integrate_and_fire
 
-__all__ = ["alpha", "decoding", "encoding", "integrate_and_fire", "lowpass", "scan"]
+__all__ = ["alpha", "decoding", "encoding", "integrate_and_fire", "lowpass", "neurons", "scan"]

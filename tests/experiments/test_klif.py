@@ -101,6 +101,17 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(tmp_path, monkeypat
     assert part["k"][:2] == [[1.0] * 4, first["k"]]
 
 
+def test_one_branch_is_the_same_but_for_the_encoder(tmp_path, monkeypatch):
+    made = []
+    build = experiment.klif_net
+    monkeypatch.setattr(experiment, "klif_net", lambda *args, **kwargs: made.append(build(*args, **kwargs)) or made[-1])
+    found = run(epochs=1, only=["klif", "klif, one branch"], n_seeds=1, out=tmp_path, verbose=False)
+    three, one = made
+    assert (three.get_layer("encoder").branches, one.get_layer("encoder").branches) == (3, 1)
+    assert [w.shape for w in three.weights][6:] == [w.shape for w in one.weights][6:]
+    assert "klif, one branch  1 " in table(found)
+
+
 def test_the_learning_rate_is_a_cosine_with_restarts():
     rate = experiment._cosine({"batch_size": 10, "epochs": 200, "learning_rate": 1e-4}, 95)
     at = [float(keras.ops.convert_to_numpy(rate(step))) for step in (0, 500, 999, 1000, 1500)]

@@ -15,7 +15,15 @@ from keras_snn.inspector import inspect
 from keras_snn.models import klif_net
 from keras_snn.models.klif_net import NETS
 
-NEURONS = ("lif", "only relu", "only k", "klif", "klif*")
+#: What is trained, by name: the neuron, and the number of branches of the encoder (None: the publication's, three).
+KINDS = {
+    "lif": ("lif", None),
+    "only relu": ("only relu", None),
+    "only k": ("only k", None),
+    "klif": ("klif", None),
+    "klif*": ("klif*", None),
+    "klif, one branch": ("klif", 1),
+}
 DATASETS = ("fashion_mnist", "mnist", "cifar10", "nmnist")
 _SPLITS = ("train", "test")
 
@@ -76,7 +84,7 @@ def run(
         seed: Integer, the first of ``n_seeds`` seeds, for weights, order of the images and dropout.
         out: Path of the folder for the results.
         epochs: Integer. Default: the preset's; "full" takes 200 for CIFAR-10.
-        only: Sequence of names out of ``NEURONS``. Default: all.
+        only: Sequence of names out of ``KINDS``. Default: all.
         n_seeds: Integer. Default: the preset's.
         verbose: Boolean, show progress.
 
@@ -99,12 +107,12 @@ def run(
         config |= _QUICK.get(dataset, {})
     config["n_steps"] = config["n_steps"] or NETS[dataset].n_steps
     config["n_seeds"] = n_seeds or config["n_seeds"]
-    neurons = list(NEURONS if only is None else only)
-    for name in neurons:
-        common.check("only", name, NEURONS)
+    kinds = list(KINDS if only is None else only)
+    for name in kinds:
+        common.check("only", name, KINDS)
     say = print if verbose else (lambda *_: None)
     sets = _load(config)
-    names = [f"{name}, seed {seed + i}" for i in range(config["n_seeds"]) for name in neurons]
+    names = [f"{name}, seed {seed + i}" for i in range(config["n_seeds"]) for name in kinds]
 
     def run_one(name, record):
         return _run_one(name, sets, config, folder=record.folder, verbose=verbose)
@@ -142,9 +150,11 @@ def _frames(path, split, n_steps):
 
 
 def _run_one(name, sets, config, *, folder, verbose):
-    neuron, _, seed = name.rpartition(", seed ")
+    kind, _, seed = name.rpartition(", seed ")
+    neuron, branches = KINDS[kind]
     keras.utils.set_random_seed(int(seed))
-    model = klif_net(config["dataset"], neuron, width=config["width"], n_steps=config["n_steps"])
+    sizes = {"width": config["width"], "n_steps": config["n_steps"]}
+    model = klif_net(config["dataset"], neuron, branches=branches, **sizes)
     (x, y), (x_test, y_test) = sets["train"], sets["test"]
     model.compile(keras.optimizers.Adam(_cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
     place = folder / "begun" / name.replace("*", "-star").replace(", ", "-").replace(" ", "-")

@@ -78,9 +78,10 @@ def draw(results, folder):
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axis = figure.subplots()
+    width = 0.8 / len(parts)
     for place, (neuron, runs) in enumerate(parts.items()):
-        rates = _mean(runs, "spikes_per_step")
-        axis.bar(np.arange(1, len(rates) + 1) + 0.16 * (place - (len(parts) - 1) / 2), rates, 0.15, label=neuron)
+        rates, shift = _mean(runs, "spikes_per_step"), width * (place - (len(parts) - 1) / 2)
+        axis.bar(np.arange(1, len(rates) + 1) + shift, rates, 0.9 * width, label=neuron)
     axis.set(xlabel="layer, from the encoder to the votes", ylabel="spikes a neuron and step")
     axis.xaxis.get_major_locator().set_params(integer=True)
     _finish(axis, figure, folder / "spikes.png")
