@@ -4,12 +4,13 @@ import keras
 from keras import ops
 
 from keras_snn import probe
+from keras_snn.layers.time.end_of_time import EndOfTime
 from keras_snn.layers.time.time_fold import check_time_axis
 from keras_snn.ops import decoding
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class FirstSpikeTime(keras.layers.Layer):
+class FirstSpikeTime(EndOfTime):
     r"""Return the step of the first spike of each unit.
 
     .. math:: y = \min \{t : x_t \ne 0\}, \text{ or } T \text{ where there is none}
@@ -43,13 +44,6 @@ class FirstSpikeTime(keras.layers.Layer):
         [[3.0, 1.0]]
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def build(self, input_shape):
-        check_time_axis(self, input_shape)
-
     def call(self, inputs, mask=None):
         check_time_axis(self, inputs.shape)
         if mask is not None:
@@ -60,15 +54,3 @@ class FirstSpikeTime(keras.layers.Layer):
         if mask is not None:
             return times
         return probe.end_of_time(inputs, times, lambda _, steps: [ops.minimum(times, k) for k in steps])
-
-    def compute_mask(self, inputs, mask=None):
-        return None
-
-    def compute_output_shape(self, input_shape):
-        check_time_axis(self, input_shape)
-        batch, _, *rest = input_shape
-        return (batch, *rest)
-
-    def get_config(self):
-        # Keras's automatic config has no place for an activity_regularizer among the keyword arguments.
-        return super().get_config()

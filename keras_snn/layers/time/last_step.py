@@ -4,11 +4,12 @@ import keras
 from keras import ops
 
 from keras_snn import probe
+from keras_snn.layers.time.end_of_time import EndOfTime
 from keras_snn.layers.time.time_fold import check_time_axis
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class LastStep(keras.layers.Layer):
+class LastStep(EndOfTime):
     """Return the value at the last time step.
 
     ``y = x[:, -1]``; with a mask, the value at the last step that counts, example by example. An example of which no
@@ -40,13 +41,6 @@ class LastStep(keras.layers.Layer):
         [2.0, 6.0]
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def build(self, input_shape):
-        check_time_axis(self, input_shape)
-
     def call(self, inputs, mask=None):
         check_time_axis(self, inputs.shape)
         if mask is None:
@@ -59,17 +53,5 @@ class LastStep(keras.layers.Layer):
         # One term of the sum is not zero, at most: it is exact in every dtype.
         return ops.cast(ops.sum(ops.where(selected, inputs, 0), axis=1), inputs.dtype)
 
-    def compute_mask(self, inputs, mask=None):
-        return None
-
-    def compute_output_shape(self, input_shape):
-        check_time_axis(self, input_shape)
-        batch, _, *rest = input_shape
-        return (batch, *rest)
-
     def compute_output_spec(self, inputs, mask=None):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)
-
-    def get_config(self):
-        # Keras's automatic config has no place for an activity_regularizer among the keyword arguments.
-        return super().get_config()

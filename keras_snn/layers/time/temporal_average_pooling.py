@@ -4,11 +4,12 @@ import keras
 from keras import ops
 
 from keras_snn import probe
+from keras_snn.layers.time.end_of_time import EndOfTime
 from keras_snn.layers.time.time_fold import check_time_axis
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class TemporalAveragePooling(keras.layers.Layer):
+class TemporalAveragePooling(EndOfTime):
     r"""Average over time; a spike train becomes a firing rate.
 
     .. math:: y = \frac{\sum_t m_t x_t}{\max(\sum_t m_t, 1)}
@@ -45,13 +46,6 @@ class TemporalAveragePooling(keras.layers.Layer):
         [[20.0, 20.0, 20.0]]
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def build(self, input_shape):
-        check_time_axis(self, input_shape)
-
     def call(self, inputs, mask=None):
         check_time_axis(self, inputs.shape)
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
@@ -63,15 +57,3 @@ class TemporalAveragePooling(keras.layers.Layer):
         count = ops.sum(ops.cast(valid, x.dtype), axis=1)
         mean = ops.sum(ops.where(valid, x, 0), axis=1) / ops.maximum(count, 1)
         return ops.cast(mean, self.compute_dtype)
-
-    def compute_mask(self, inputs, mask=None):
-        return None
-
-    def compute_output_shape(self, input_shape):
-        check_time_axis(self, input_shape)
-        batch, _, *rest = input_shape
-        return (batch, *rest)
-
-    def get_config(self):
-        # Keras's automatic config has no place for an activity_regularizer among the keyword arguments.
-        return super().get_config()
