@@ -114,14 +114,14 @@ def adaptive_leaky(p, state, x):
     """As ``leaky``, with the threshold ``threshold + beta a``; ``a <- a - adaptation_leak a + s``."""
     v, a = state
     v, spikes = p.fire(charge(p, v, x), p.threshold + rounded(p.beta * a))
-    return (v, a - rounded(p.adaptation_leak * a) + spikes), spikes
+    return (v, decayed(a, p.adaptation_leak) + spikes), spikes
 
 
 def synaptic(p, state, x):
     """``i <- i - synapse_leak i + x``, and then as ``leaky`` with the input i, which does not decay by the membrane."""
     i, v = state
-    i = i - rounded(p.synapse_leak * i) + x
-    v, spikes = p.fire(v - rounded(p.leak * (v - p.v_reset)) + i)
+    i = decayed(i, p.synapse_leak) + x
+    v, spikes = p.fire(decayed(v, p.leak, p.v_reset) + i)
     return (i, v), spikes
 
 
@@ -175,7 +175,12 @@ def charge(p, v, x):
     """Return the membrane before firing: the leak and the input."""
     if p.decay_input:
         return v + rounded(p.leak * (x - _above(v, p.v_reset)))
-    return v - rounded(p.leak * _above(v, p.v_reset)) + x
+    return decayed(v, p.leak, p.v_reset) + x
+
+
+def decayed(v, leak, rest=0.0):
+    """Return what a step leaves of ``v`` on its way to ``rest``."""
+    return v - rounded(leak * _above(v, rest))
 
 
 def rounded(product):

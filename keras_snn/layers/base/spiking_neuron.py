@@ -8,12 +8,14 @@ import keras
 from keras import ops
 
 from keras_snn import surrogates
+from keras_snn.constraints import Clip
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.ops.neurons import RESETS, Neuron, refractory
 from keras_snn.ops.scan import scan
 from keras_snn.ops.spiking import voltage_dtype
 
 PER = ("layer", "channel", "unit")
+_AT_LEAST_ONE_STEP = Clip(min_value=1.0)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -75,7 +77,9 @@ class SpikingNeuron(SequenceLayer):
     parameter_names = ("threshold",)
     #: Names of the states, in the order in which ``step`` has them. "v", the membrane, begins at ``v_reset``.
     state_names = ("v",)
-    #: Where a parameter has to stay: the constraint of its weight, by name, and what a number is checked against.
+    #: The parameters that are time constants, 1 at least, each with the name by which ``step`` finds 1 / tau.
+    time_constants = {}  # noqa: RUF012
+    #: Where another parameter has to stay: the constraint of its weight, by name, and what a number is checked against.
     bounds = {}  # noqa: RUF012
     #: Names of further arguments that ``step`` finds in ``p``; their values are hashable.
     options = ("v_reset",)
@@ -133,15 +137,18 @@ class SpikingNeuron(SequenceLayer):
         if isinstance(value, (dict, str)) or callable(value):
             return keras.initializers.get(value)
         value = number(name, value)
-        bound = self.bounds.get(name)
+        bound = self._bound(name)
         if bound is not None and not bound.holds(value):
             raise ValueError(f"`{name}` has to be {bound}; got {value:g}.")
         return value
 
+    def _bound(self, name):
+        return _AT_LEAST_ONE_STEP if name in self.time_constants else self.bounds.get(name)
+
     def build_parts(self, shape):
         self._units = self.known_units(shape)
         for name in self.parameter_names:
-            value, bound = self._given[name], self.bounds.get(name)
+            value, bound = self._given[name], self._bound(name)
             built = isinstance(getattr(self, name), keras.Variable)
             if built or (name not in self.learn and not callable(value)):
                 continue
@@ -166,7 +173,8 @@ class SpikingNeuron(SequenceLayer):
 
         Override it where the equations are written in other terms than the arguments.
         """
-        return p
+        leaks = {leak: 1 / p[name] for name, leak in self.time_constants.items()}
+        return {**{name: value for name, value in p.items() if name not in self.time_constants}, **leaks}
 
     def run(self, inputs, states, training):
         wide = states[0].dtype

@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_snn.constraints import Clip
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.ops import neurons
 
@@ -44,7 +43,7 @@ class ALIF(SpikingNeuron):
     parameter_names = ("tau", "tau_adaptation", "beta", "threshold")
     state_names = ("v", "a")
     options = ("v_reset", "decay_input")
-    bounds = {"tau": Clip(min_value=1.0), "tau_adaptation": Clip(min_value=1.0)}  # noqa: RUF012
+    time_constants = {"tau": "leak", "tau_adaptation": "adaptation_leak"}  # noqa: RUF012
     step = staticmethod(neurons.adaptive_leaky)
 
     def __init__(self, tau=2.0, *, tau_adaptation=100.0, beta=0.1, decay_input=True, **kwargs):
@@ -53,8 +52,3 @@ class ALIF(SpikingNeuron):
         self.tau_adaptation = tau_adaptation
         self.beta = beta
         self.decay_input = decay_input
-
-    def equation_values(self, p):
-        p["leak"] = 1 / p.pop("tau")
-        p["adaptation_leak"] = 1 / p.pop("tau_adaptation")
-        return p

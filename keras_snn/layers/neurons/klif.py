@@ -58,6 +58,7 @@ class KLIF(SpikingNeuron):
     """
 
     parameter_names = ("tau", "k", "threshold")
+    time_constants = {"tau": "leak"}  # noqa: RUF012
     options = ("v_reset", "decay_input")
     step = staticmethod(neurons.scaled_leaky)
 
@@ -79,9 +80,7 @@ class KLIF(SpikingNeuron):
         if k_bounds is not None and not (len(k_bounds) == 2 and 0 < k_bounds[0] <= k_bounds[1]):
             raise ValueError(f"`k_bounds` has to be a pair 0 < lowest <= highest, or None; got {k_bounds!r}.")
         self.k_bounds = None if k_bounds is None else tuple(k_bounds)
-        self.bounds = {"tau": Clip(min_value=1.0)}
-        if k_bounds is not None:
-            self.bounds["k"] = Clip(*self.k_bounds)
+        self.bounds = {} if k_bounds is None else {"k": Clip(*k_bounds)}
         self.tau = tau
         self.k = k
         self.variant = variant
@@ -89,7 +88,7 @@ class KLIF(SpikingNeuron):
         self.decay_input = decay_input
 
     def equation_values(self, p):
-        p["leak"] = 1 / p.pop("tau")
+        p = super().equation_values(p)
         # Divided once: XLA makes a product with 1 / k of a division by a number k, which rounds otherwise.
         return {**p, "activation": self.activation, "per_k": 1 / p["k"] if self.variant == "klif*" else None}
 

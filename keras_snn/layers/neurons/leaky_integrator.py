@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_snn.constraints import Clip
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.ops import neurons
 
@@ -35,7 +34,7 @@ class LeakyIntegrator(SpikingNeuron):
     emits_spikes = False
     parameter_names = ("tau",)
     options = ("v_reset", "decay_input")
-    bounds = {"tau": Clip(min_value=1.0)}  # noqa: RUF012
+    time_constants = {"tau": "leak"}  # noqa: RUF012
     step = staticmethod(neurons.leaky_integrator)
 
     def __init__(self, tau=2.0, *, decay_input=True, v_reset=0.0, learn=(), per="layer", **kwargs):
@@ -44,10 +43,6 @@ class LeakyIntegrator(SpikingNeuron):
         super().__init__(v_reset=v_reset, learn=learn, per=per, **kwargs)
         self.tau = tau
         self.decay_input = decay_input
-
-    def equation_values(self, p):
-        p["leak"] = 1 / p.pop("tau")
-        return p
 
     def get_config(self):
         config = super().get_config()

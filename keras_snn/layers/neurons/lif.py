@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_snn.constraints import Clip
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.layers.base.spiking_neuron import check_refractory
 from keras_snn.ops import neurons
@@ -50,7 +49,7 @@ class LIF(SpikingNeuron):
 
     parameter_names = ("tau", "threshold")
     options = ("v_reset", "decay_input", "refractory")
-    bounds = {"tau": Clip(min_value=1.0)}  # noqa: RUF012
+    time_constants = {"tau": "leak"}  # noqa: RUF012
     step = staticmethod(neurons.leaky)
 
     def __init__(self, tau=2.0, *, decay_input=True, refractory=0, **kwargs):
@@ -58,7 +57,3 @@ class LIF(SpikingNeuron):
         self.tau = tau
         self.decay_input = decay_input
         self.refractory = check_refractory(refractory)
-
-    def equation_values(self, p):
-        p["leak"] = 1 / p.pop("tau")
-        return p

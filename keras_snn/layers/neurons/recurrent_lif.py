@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from keras_snn.constraints import Clip
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.ops import neurons
 from keras_snn.ops.spiking import voltage_dtype
@@ -46,7 +45,7 @@ class RecurrentLIF(SpikingNeuron):
     parameter_names = ("tau", "threshold")
     state_names = ("v", "spikes")
     options = ("v_reset", "decay_input")
-    bounds = {"tau": Clip(min_value=1.0)}  # noqa: RUF012
+    time_constants = {"tau": "leak"}  # noqa: RUF012
     step = staticmethod(neurons.recurrent_leaky)
 
     def __init__(
@@ -85,8 +84,7 @@ class RecurrentLIF(SpikingNeuron):
             )
 
     def equation_values(self, p):
-        p["leak"] = 1 / p.pop("tau")
-        return {**p, "recurrent_kernel": ops.convert_to_tensor(self.recurrent_kernel)}
+        return {**super().equation_values(p), "recurrent_kernel": ops.convert_to_tensor(self.recurrent_kernel)}
 
     def spread(self, name, value, states):
         return value if name == "recurrent_kernel" else super().spread(name, value, states)

@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_snn.constraints import Clip
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.ops import neurons
 
@@ -39,15 +38,10 @@ class Synaptic(SpikingNeuron):
 
     parameter_names = ("tau", "tau_synapse", "threshold")
     state_names = ("i", "v")
-    bounds = {"tau": Clip(min_value=1.0), "tau_synapse": Clip(min_value=1.0)}  # noqa: RUF012
+    time_constants = {"tau": "leak", "tau_synapse": "synapse_leak"}  # noqa: RUF012
     step = staticmethod(neurons.synaptic)
 
     def __init__(self, tau=2.0, *, tau_synapse=2.0, **kwargs):
         super().__init__(**kwargs)
         self.tau = tau
         self.tau_synapse = tau_synapse
-
-    def equation_values(self, p):
-        p["leak"] = 1 / p.pop("tau")
-        p["synapse_leak"] = 1 / p.pop("tau_synapse")
-        return p
