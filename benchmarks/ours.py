@@ -3,12 +3,11 @@
 import functools
 import importlib.metadata
 import math
-import resource
 
 import keras
 import numpy as np
 from keras import layers
-from worker import serve
+from worker import peak_memory, serve
 
 from keras_snn.layers import (
     ALIF,
@@ -246,11 +245,6 @@ def engine_memory(shape, mode, name="Lowpass", **options):
     before = peak_memory()
     layer(name, shape, mode, **options)
     return {"growth": peak_memory() - before, "tensors": 5 * 4 * math.prod(shape) / 2**20}
-
-
-def peak_memory():
-    """Return the largest resident size of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def versions():

@@ -2,13 +2,12 @@
 
 import importlib.metadata
 import math
-import resource
 
 import snntorch
 import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import nn
-from worker import serve
+from worker import peak_memory, serve
 
 
 def layer(library, shape):
@@ -102,11 +101,6 @@ def layer_memory(library, shape):
     before = peak_memory()
     layer(library, shape)
     return {"growth": peak_memory() - before, "tensors": 5 * 4 * math.prod(shape) / 2**20}
-
-
-def peak_memory():
-    """Return the largest resident size of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def versions():

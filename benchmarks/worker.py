@@ -6,6 +6,7 @@ Only the standard library: the interpreters at the two ends share nothing else.
 import json
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
@@ -87,3 +88,8 @@ def measure(function, seconds=0.3, most=20):
         function()
         times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times)
+
+
+def peak_memory():
+    """Return the largest resident size of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

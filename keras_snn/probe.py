@@ -127,9 +127,8 @@ def calls(model, record):
 def _leaves(layer, found):
     parts = list(layer._flatten_layers(include_self=False, recursive=False))
     ours_or_keras = type(layer).__module__.partition(".")[0] in ("keras", "keras_snn")
-    wraps = isinstance(layer, (keras.Model, keras.layers.Wrapper)) or not ours_or_keras
-    wraps = wraps or getattr(layer, "is_composite", False)
-    if parts and wraps:
+    wraps = isinstance(layer, (keras.Model, keras.layers.Wrapper)) or getattr(layer, "is_composite", False)
+    if parts and (wraps or not ours_or_keras):
         for part in parts:
             _leaves(part, found)
     else:

@@ -265,6 +265,8 @@ def _rates(model, data):
 
 def _seconds_of_a_spike(model, x):
     """Return the dt of the neurons, by the names of the calls that their spikes, of height 1, reach."""
+    if not any(isinstance(layer, ours.SpikingNeuron) for layer in model._flatten_layers()):
+        return {}
     sums, dts = ({}, {}), []
     for height, totals in enumerate(sums):
 
