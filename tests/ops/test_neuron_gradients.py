@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from reference import neurons as loops
-from reference.autodiff import STEP_BY_STEP, layer_gradients, to_numpy
+from reference.autodiff import MODES, STEP_BY_STEP, layer_gradients, run, to_numpy
 
 from keras_snn.layers import ALIF, IF, KLIF, LIF, PLIF, LeakyIntegrator, RecurrentLIF, Synaptic
 from keras_snn.surrogates import ATan, Sigmoid
@@ -97,6 +97,20 @@ def test_gradients_equal_the_loop_written_out(name, way):
     for weight, grad in d_weights.items():
         assert abs(by_name[weight].sum()) > 1e-3
         np.testing.assert_allclose(grad, by_name[weight].sum(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["LIF", "PLIF", "KLIF", "KLIF*", "LIF refractory"])
+def test_the_spikes_are_the_same_where_a_gradient_is_wanted(mode, name):
+    """The backward pass needs the states, and other loops than those of inference may keep them."""
+    x = currents(8, 60, 200, seed=5)
+    layer = GRADIENTS[name][0](return_state=True)
+    layer.build(x.shape)
+    with_gradient, _, _ = layer_gradients(mode, layer, x, *upstream(x))
+    without = run(mode, layer, x)
+    for a, b in zip(with_gradient, without, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert 0.01 < without[0].mean() < 0.99
 
 
 @pytest.mark.parametrize("per", ["layer", "channel", "unit"])

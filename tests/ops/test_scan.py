@@ -143,6 +143,75 @@ def test_random_steps_equal_numpy_and_step_by_step_autodiff(mode, step, nest, ba
     assert all(np.any(g) for g in (d_params["weights"], d_params["decay"][0], d_params["gain"], d_xs["current"]))
 
 
+def _gated(params, state, x):
+    (voltage,) = state
+    h = params["decay"] * voltage + params["gain"] * x["current"] + params["shift"]
+    voltage = ops.tanh(h) * params["by unit of batch"]
+    return (voltage,), {"h": h * x["weight"], "square": ops.square(voltage)}
+
+
+def _gated_inputs(time):
+    params = {"decay": np.asarray(np.float32(0.7)), "gain": normal(3), "shift": normal(1, 3)}
+    params["by unit of batch"] = normal(4, 3)
+    return params, (normal(4, 3),), {"current": normal(4, time, 3), "weight": normal(4, time, 1)}
+
+
+@modes
+@pytest.mark.parametrize("time", [1, 2, 7])
+def test_a_pointwise_step_gives_what_any_step_gives(mode, time):
+    inputs = _gated_inputs(time)
+
+    def ours(params, init, xs, **options):
+        return scan(_gated, init, xs, params, **options)
+
+    results, grads = results_and_gradients(mode, lambda *args: ours(*args, pointwise=True), *inputs)
+    expected, d_expected = results_and_gradients(STEP_BY_STEP, lambda *args: ours(*args, unroll=True), *inputs)
+    assert_close(results, expected)
+    # As above: sums of up to 84 products, added up in another order.
+    scale = max(np.abs(g).max() for g in tree.flatten(grads))
+    assert_close(grads, d_expected, rtol=1e-5, atol=2e-6 * scale)
+    assert all(np.any(g) for g in tree.flatten(grads))
+
+
+@few_modes
+@pytest.mark.parametrize("case", ["two states", "an integer", "reverse", "another rank"])
+def test_where_a_pointwise_step_is_walked_as_any_other(mode, case):
+    def step(params, state, x):
+        first, *others = state
+        current, kind = x
+        current = ops.mean(current, axis=1) if case == "another rank" else current
+        first = params * first + current + ops.cast(kind, "float32")
+        return (first, *(other - first for other in others)), 2 * first
+
+    shape = (2,) if case == "another rank" else (2, 3)
+    init = tuple(normal(*shape) for _ in range(2 if case == "two states" else 1))
+    kind = np.ones((2, 5, *shape[1:]), "int32" if case == "an integer" else "float32")
+    current, decay = normal(2, 5, 3), np.asarray(np.float32(0.7))
+
+    def ours(params, init, current, **options):
+        return scan(step, init, (current, kind), params, reverse=case == "reverse", **options)
+
+    actual = results_and_gradients(mode, lambda *args: ours(*args, pointwise=True), decay, init, current)
+    assert_close(actual, results_and_gradients(mode, ours, decay, init, current))
+
+
+@pytest.mark.torch("it alone goes back over so many numbers at once")
+@pytest.mark.parametrize("at_once", [12, 50, 84, 10_000])
+def test_pieces_of_any_length_give_one_gradient(at_once, monkeypatch):
+    from keras_snn.ops.backend import torch as engine
+
+    inputs = _gated_inputs(7)
+    monkeypatch.setattr(engine, "_WORTHWHILE", 1)
+    monkeypatch.setattr(engine, "_AT_ONCE", at_once)
+
+    def ours(params, init, xs, **options):
+        return scan(_gated, init, xs, params, **options)
+
+    actual = results_and_gradients(STEP_BY_STEP, lambda *args: ours(*args, pointwise=True), *inputs)
+    expected = results_and_gradients(STEP_BY_STEP, ours, *inputs)
+    assert_close(actual, expected)
+
+
 @modes
 @pytest.mark.parametrize("reverse", [False, True])
 def test_without_inputs_there_is_a_length(mode, reverse):

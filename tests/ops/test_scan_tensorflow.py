@@ -186,7 +186,7 @@ def test_a_rare_shape_that_comes_back_is_compiled():
     for _ in range(engine._PATIENCE):
         for time in (4, 5):
             scan(step, tf.zeros(2), normal(2, time), 0.5)
-    made = engine._Loops(step, False, ((), (), ()))
+    made = engine._Loops(step, False, False, ((), (), ()))
     assert {shapes[-1] for shapes in made.compiled} == {(2, 4), (2, 5)}
 
 

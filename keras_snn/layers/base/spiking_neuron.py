@@ -83,6 +83,8 @@ class SpikingNeuron(SequenceLayer):
     bounds = {}  # noqa: RUF012
     #: Names of further arguments that ``step`` finds in ``p``; their values are hashable.
     options = ("v_reset",)
+    #: Whether ``step`` takes each unit by itself and broadcasts: then it runs in about half of the time. See ``scan``.
+    pointwise = False
     #: Number of steps after a spike for which the states stay as they are, and no spike comes.
     refractory = 0
 
@@ -188,7 +190,8 @@ class SpikingNeuron(SequenceLayer):
         step = Neuron(step, constants, self.surrogate, self.reset, self.detach_reset)
         # Of the shape of a batch, where it can be: then its gradient is summed over it once, and not in every step.
         params = {name: self.spread(name, value, states) for name, value in params.items()}
-        outputs, states = scan(step, tuple(states), ops.cast(inputs, wide), params, unroll=self.unroll)
+        options = {"unroll": self.unroll, "pointwise": self.pointwise}
+        outputs, states = scan(step, tuple(states), ops.cast(inputs, wide), params, **options)
         return outputs, list(states)
 
     def spread(self, name, value, states):

@@ -36,6 +36,7 @@ class IF(SpikingNeuron):
     """
 
     options = ("v_reset", "refractory")
+    pointwise = True
     step = staticmethod(neurons.integrate)
 
     def __init__(self, *, refractory=0, **kwargs):

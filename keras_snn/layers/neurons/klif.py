@@ -60,6 +60,7 @@ class KLIF(SpikingNeuron):
     parameter_names = ("tau", "k", "threshold")
     time_constants = {"tau": "leak"}  # noqa: RUF012
     options = ("v_reset", "decay_input")
+    pointwise = True
     step = staticmethod(neurons.scaled_leaky)
 
     def __init__(

@@ -50,6 +50,7 @@ class LIF(SpikingNeuron):
     parameter_names = ("tau", "threshold")
     options = ("v_reset", "decay_input", "refractory")
     time_constants = {"tau": "leak"}  # noqa: RUF012
+    pointwise = True
     step = staticmethod(neurons.leaky)
 
     def __init__(self, tau=2.0, *, decay_input=True, refractory=0, **kwargs):

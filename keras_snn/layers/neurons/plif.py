@@ -40,6 +40,7 @@ class PLIF(SpikingNeuron):
 
     parameter_names = ("w", "threshold")
     options = ("v_reset", "decay_input", "refractory")
+    pointwise = True
     step = staticmethod(neurons.leaky)
 
     def __init__(self, tau=2.0, *, decay_input=True, refractory=0, learn=(), **kwargs):

@@ -9,10 +9,12 @@ from jax import lax
 from keras_snn.ops.backend.purity import is_float, outputs_that_are_states, pure_call
 
 
-def scan(step, init, xs, params, length, reverse, gradient):
+def scan(step, init, xs, params, length, reverse, gradient, pointwise):
     """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
     if length is None:
         length = jax.tree.leaves(xs)[0].shape[1]
+    if gradient and pointwise:
+        return _pointwise(step, length, params, init, xs)
     run = _scan if gradient else _forward_only
     return run(step, length, reverse, params, init, xs)
 
@@ -113,6 +115,64 @@ def _scan_backward(step, length, reverse, residuals, upstream):
 
 _scan_rule.defvjp(_scan_forward, _scan_backward)
 _scan = jax.jit(_scan_rule, static_argnums=(0, 1, 2))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _pointwise_rule(step, length, params, init, xs):
+    return _forward(step, length, False, params, init, xs, keep_states=False)[:2]
+
+
+def _pointwise_forward(step, length, params, init, xs):
+    def advance(t, state):
+        return pure_call(step, params, state, _at(xs, t))[0]
+
+    states = _rows(advance, init, length)
+    final = advance(length - 1, _at(states, length - 1))
+    _, outputs = pure_call(step, _over_time(params), states, xs)
+    return (outputs, final), (params, xs, states)
+
+
+def _pointwise_backward(step, length, residuals, upstream):
+    params, xs, states = residuals
+    d_outputs, d_final = upstream
+
+    def retreat(t, d_state):
+        def from_state(state):
+            return pure_call(step, params, state, _at(xs, t))
+
+        return jax.vjp(from_state, _at(states, t))[1]((d_state, _at(d_outputs, t)))[0]
+
+    def from_others(params, xs):
+        return pure_call(step, _over_time(params), states, xs)
+
+    d_states = _rows(retreat, d_final, length, reverse=True)
+    d_init = retreat(0, _at(d_states, 0))
+    d_params, d_xs = jax.vjp(from_others, params, xs)[1]((d_states, d_outputs))
+    return d_params, d_init, d_xs
+
+
+_pointwise_rule.defvjp(_pointwise_forward, _pointwise_backward)
+_pointwise = jax.jit(_pointwise_rule, static_argnums=(0, 1))
+
+
+def _over_time(params):
+    return jax.tree.map(lambda p: jnp.expand_dims(p, 1), params)
+
+
+def _rows(advance, start, length, *, reverse=False):
+    """Return ``start`` and what ``advance(t, row)`` makes of row after row, all along axis 1.
+
+    The rows are the loop's whole state: XLA writes no two results in one pass, and copies what is carried beside them.
+    """
+    first, ahead = (length - 1, -1) if reverse else (0, 1)
+    rows = jax.tree.map(lambda s: lax.empty((s.shape[0], length, *s.shape[1:]), s.dtype).at[:, first].set(s), start)
+
+    def iterate(i, rows):
+        t = first + ahead * i
+        new = advance(t, _at(rows, t))
+        return jax.tree.map(lambda r, row: lax.dynamic_update_index_in_dim(r, row, t + ahead, 1), rows, new)
+
+    return lax.fori_loop(0, length - 1, iterate, rows)
 
 
 def _forward(step, length, reverse, params, init, xs, *, keep_states):

@@ -21,10 +21,10 @@ _PATIENCE = 20
 _MOST_SHAPES = 8
 
 
-def scan(step, init, xs, params, length, reverse, gradient):
+def scan(step, init, xs, params, length, reverse, gradient, pointwise):
     """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
     params, init, xs = tf.nest.map_structure(tf.convert_to_tensor, (params, init, xs))  # some may be tf.Variable
-    loops = _Loops(step, reverse, _static_shapes(params, init, xs))
+    loops = _Loops(step, reverse, pointwise, _static_shapes(params, init, xs))
     compiled = loops.choose(init, xs, length)
     if not compiled and length is not None:
         length = tf.constant(length)  # an integer would be traced anew for each value
@@ -90,10 +90,11 @@ def compiled(function):
 class _Loops:
     """The compiled loops of one step, in one direction, for one kind of inputs; equal steps share them."""
 
-    def __init__(self, step, reverse, static_shapes):
+    def __init__(self, step, reverse, pointwise, static_shapes):
         del static_shapes  # it only tells the loops of one step apart
         self.step = step
         self.reverse = reverse
+        self.pointwise = pointwise
         self.seen = {}
         self.compiled = set()
         self.functions = {}
@@ -116,11 +117,13 @@ class _Loops:
 
     def forward(self, compiled, keep_states):
         """Return the function (params, init, xs, length) -> (outputs, final state, states)."""
+        if compiled and keep_states and self.pointwise:
+            return self._function(_pointwise_forward, compiled)
         return self._function(_forward, compiled, keep_states=keep_states)
 
     def backward(self, compiled):
         """Return the function from all that ``_backward`` takes to the gradients of the float inputs."""
-        return self._function(_backward, compiled)
+        return self._function(_pointwise_backward if compiled and self.pointwise else _backward, compiled)
 
     def _function(self, loop, compiled, **kwargs):
         # Only eagerly: a relaxed trace would hide the static shapes from the graph around it.
@@ -144,6 +147,82 @@ class _Loops:
                 own = functools.partial(run)
                 self.functions[key] = tf.function(own, jit_compile=compiled, autograph=False, reduce_retracing=relaxed)
             return self.functions[key]
+
+
+def _pull_back(step, inputs, sources, d_results):
+    """Return the gradients by ``sources``, given those of the float outputs and new states."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(sources)
+        new_state, outputs = pure_call(step, *inputs)
+        results = _floats((outputs, new_state))
+    grads = tape.gradient(results, sources, d_results, tf.UnconnectedGradients.ZERO)
+    return [tf.convert_to_tensor(g) for g in grads]  # that of a table lookup comes as IndexedSlices
+
+
+def _pointwise_forward(step, reverse, compiled, params, init, xs, length):
+    def advance(t, state):
+        return tf.nest.flatten(pure_call(step, params, _like(init, state), _at(xs, t))[0])[0]
+
+    length = _length(xs, length)
+    states = _rows(advance, *tf.nest.flatten(init), length)
+    final = advance(length - 1, states[:, length - 1])
+    _, outputs = pure_call(step, _over_time(params), _like(init, states), xs)
+    return outputs, _like(init, final), [states]
+
+
+def _pointwise_backward(step, reverse, compiled, params, init, xs, states, outputs, upstream, length):
+    *d_outputs, d_final = upstream
+    length, (states,) = _length(xs, length), states
+
+    def retreat(t, d_state):
+        inputs = (params, _like(init, states[:, t]), _at(xs, t))
+        return _pull_back(step, inputs, tf.nest.flatten(inputs[1]), [*_at(d_outputs, t), d_state])[0]
+
+    d_states = _rows(retreat, d_final, length, reverse=True)
+    d_init = retreat(0, d_states[:, 0])
+    wide = tf.nest.map_structure(lambda p: tf.broadcast_to(p, tf.shape(states)), _over_time(params))
+    inputs = (wide, _like(init, states), xs)
+    grads = _pull_back(step, inputs, tf.nest.flatten((wide, xs)), [*d_outputs, d_states])
+    n_params = len(tf.nest.flatten(params))
+    return [*map(_sum_over_time, grads[:n_params]), d_init, *grads[n_params:]]
+
+
+def _over_time(params):
+    return tf.nest.map_structure(lambda p: tf.expand_dims(p, 1), params)
+
+
+def _sum_over_time(rows):
+    # XLA on a CPU adds up an axis number by number; to add slices first, which it does in vectors, is faster.
+    length = rows.shape[1]
+    n = max(1, length // 8)
+    rest = length % n
+    slices = [rows[:, t : t + n] for t in range(0, length - rest, n)]
+    return tf.reduce_sum(tf.add_n(slices), 1) + tf.reduce_sum(rows[:, length - rest :], 1)
+
+
+def _like(init, leaf):
+    return tf.nest.pack_sequence_as(init, [leaf])
+
+
+def _rows(advance, start, length, *, reverse=False):
+    """Return ``start`` and what ``advance(t, row)`` makes of row after row, all along axis 1.
+
+    The rows are the loop's whole state: XLA writes no two results in one pass, and copies what is carried beside them.
+    """
+    first, ahead = (length - 1, -1) if reverse else (0, 1)
+    rows = tf.raw_ops.Empty(shape=_insert(tf.shape(start), 1, length), dtype=start.dtype)
+
+    def iterate(i, rows):
+        t = first + ahead * i
+        return i + 1, _write(rows, t + ahead, advance(t, rows[:, t]), 1)
+
+    rows = _write(rows, first, start, 1)
+    return tf.while_loop(lambda i, _: i < length - 1, iterate, (tf.constant(0), rows))[1]
+
+
+def _write(rows, t, row, axis):
+    start = tf.one_hot(axis, len(rows.shape), t, 0, dtype=tf.int32)
+    return xla.dynamic_update_slice(rows, tf.expand_dims(row, axis), start)
 
 
 def _forward(step, reverse, compiled, params, init, xs, length, *, keep_states):
@@ -172,13 +251,7 @@ def _backward(step, reverse, compiled, params, init, xs, states, outputs, upstre
         d_state, d_params = carry
         state = tf.nest.pack_sequence_as(init, list(state_before(t)))
         inputs = (params, state, _at(xs, t))
-        sources = _floats(inputs)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(sources)
-            new_state, outputs = pure_call(step, *inputs)
-            targets = _floats((outputs, new_state))
-        grads = tape.gradient(targets, sources, [*_at(d_outputs, t), *d_state], tf.UnconnectedGradients.ZERO)
-        grads = [tf.convert_to_tensor(g) for g in grads]  # that of a table lookup comes as IndexedSlices
+        grads = _pull_back(step, inputs, _floats(inputs), [*_at(d_outputs, t), *d_state])
         d_params = [a + b for a, b in zip(d_params, grads, strict=False)]
         grads = grads[n_params:]
         return (grads[:n_state], d_params), [(g, 1) for g in grads[n_state:]]
@@ -206,8 +279,7 @@ def _walk(body, carry, length, reverse, compiled):
     def write(rows_t, t, row, axis):
         if not compiled:
             return rows_t.write(t, row)
-        start = tf.one_hot(axis, len(row.shape) + 1, t, 0, dtype=t.dtype)
-        return xla.dynamic_update_slice(rows_t, tf.expand_dims(row, axis), start)
+        return _write(rows_t, t, row, axis)
 
     def iterate(i, carry, rows):
         t = length - 1 - i if reverse else i

@@ -5,13 +5,18 @@ from keras import tree
 
 from keras_snn.ops.backend.purity import is_float, none_if_empty, pure_call, raise_captured
 
+#: How many numbers of a state PyTorch takes at once going back in time, which is what a processor's cache holds, and
+#: from how many steps on that is worthwhile.
+_AT_ONCE = 2**18
+_WORTHWHILE = 4
 
-def scan(step, init, xs, params, length, reverse, gradient):
+
+def scan(step, init, xs, params, length, reverse, gradient, pointwise):
     """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
     if length is None:
         length = tree.flatten(xs)[0].shape[1]
     inputs = (params, init, xs)
-    walk = _Walk(step, inputs, range(length)[:: -1 if reverse else 1])
+    walk = (_PointwiseWalk if pointwise else _Walk)(step, inputs, range(length)[:: -1 if reverse else 1])
     flat = tree.flatten(inputs)
     if gradient and torch.is_grad_enabled() and any(leaf.requires_grad for leaf in flat):
         results = _Scan.apply(walk, *flat)
@@ -56,13 +61,14 @@ class _WithDerivative(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, x, derivative):
         ctx.save_for_backward(x)
-        ctx.derivative = derivative
+        ctx.derivative, ctx.slope = derivative, None
         return value.view_as(value)
 
     @staticmethod
     def backward(ctx, upstream):
-        (x,) = ctx.saved_tensors
-        return None, upstream * ctx.derivative(x), None
+        if ctx.slope is None:  # kept, as the engine asks several times
+            ctx.slope = ctx.derivative(*ctx.saved_tensors)
+        return None, upstream * ctx.slope, None
 
 
 class _Scan(torch.autograd.Function):
@@ -150,7 +156,7 @@ class _Walk:
         needed = list(needed)
         needed[n_params : n_params + n_state] = map(is_float, flat[n_params : n_params + n_state])
         sources = [i for i, need in enumerate(needed) if need]
-        d_inputs = [torch.zeros_like(leaf) if need else None for leaf, need in zip(flat, needed, strict=True)]
+        d_inputs = _to_fill(flat, n_params, needed)
         now = _generators(flat) if self.rewinds else None
 
         for i, t in reversed(list(enumerate(self.times))):
@@ -163,16 +169,10 @@ class _Walk:
                     inputs[k].requires_grad_()
                 params_t, state_t, x_t = tree.pack_sequence_as(self.inputs, inputs)
                 new_state, y = self.step(params_t, state_t, none_if_empty(x_t))
-            targets = zip(tree.flatten((y, new_state)), [*(d[:, t] for d in d_outputs), *d_state], strict=True)
-            targets = [(target, d) for target, d in targets if target.requires_grad]
+            targets, d_targets = tree.flatten((y, new_state)), [*(d[:, t] for d in d_outputs), *d_state]
             d_state = [torch.zeros_like(leaf) for leaf in state]
-            if not targets:
-                continue
-            outputs, d_targets = zip(*targets, strict=True)
-            grads = torch.autograd.grad(outputs, [inputs[k] for k in sources], d_targets, allow_unused=True)
+            grads = _gradients(targets, [inputs[k] for k in sources], d_targets)
             for k, grad in zip(sources, grads, strict=True):
-                if grad is None:
-                    continue
                 if k < n_params:
                     d_inputs[k] += grad
                 elif k < n_params + n_state:
@@ -183,6 +183,64 @@ class _Walk:
         if now:
             _rewind(now)
         return [d if need else None for d, need in zip(d_inputs, needed, strict=True)]
+
+
+class _PointwiseWalk(_Walk):
+    """A walk in which every number of the one state depends on nothing of the state before but that number."""
+
+    def backward(self, flat, states, upstream, needed):
+        """As ``_Walk.backward``, many steps at once.
+
+        With the slope ``dv'/dv`` of each step, which is one number for each of the state, going back in time takes no
+        more than a multiplication and an addition a step.
+        """
+        steps = _AT_ONCE // states[0].numel()
+        if steps < _WORTHWHILE:
+            return super().backward(flat, states, upstream, needed)
+        *d_outputs, d_state = upstream
+        v = len(tree.flatten(self.inputs[0]))
+        sources = [i for i, need in enumerate(needed) if need and i != v]
+        d_inputs = _to_fill(flat, v, needed)
+        for stop in range(len(states), 0, -steps):
+            now = slice(max(0, stop - steps), stop)
+            inputs = [*(p[:, None] for p in flat[:v]), torch.stack(states[now], 1), *(x[:, now] for x in flat[v + 1 :])]
+            inputs = [leaf.detach() for leaf in inputs]
+            for k in (*sources, v):
+                inputs[k].requires_grad_()
+            with torch.enable_grad():
+                new_state, outputs = self.step(*tree.pack_sequence_as(self.inputs, inputs))
+            new_state, outputs = *tree.flatten(new_state), tree.flatten(outputs)
+            d_now = [d[:, now] for d in d_outputs]
+            slope = _gradients([new_state], [inputs[v]], [torch.ones_like(new_state)])[0]
+            direct = _gradients(outputs, [inputs[v]], d_now)[0]
+            d_new = torch.empty_like(new_state)
+            for t in reversed(range(d_new.shape[1])):
+                d_new[:, t] = d_state
+                d_state = torch.addcmul(direct[:, t], slope[:, t], d_state)
+            grads = _gradients([new_state, *outputs], [inputs[k] for k in sources], [d_new, *d_now])
+            for k, grad in zip(sources, grads, strict=True):
+                if k < v:
+                    d_inputs[k] += grad[:, 0]
+                else:
+                    d_inputs[k][:, now] = grad
+        d_inputs[v] = d_state if needed[v] else None
+        return d_inputs
+
+
+def _to_fill(flat, n_params, needed):
+    """Return zeros for the gradients of the parameters, and room for those of states and inputs."""
+    made = [torch.zeros_like if i < n_params else torch.empty_like for i in range(len(flat))]
+    return [make(leaf) if need else None for make, leaf, need in zip(made, flat, needed, strict=True)]
+
+
+def _gradients(targets, sources, d_targets):
+    """Return the gradients by ``sources``, zeros for one that no target depends on; the graph is kept."""
+    targets = [(target, d) for target, d in zip(targets, d_targets, strict=True) if target.requires_grad]
+    if not targets or not sources:
+        return [torch.zeros_like(source) for source in sources]
+    targets, d_targets = zip(*targets, strict=True)
+    options = {"retain_graph": True, "materialize_grads": True}
+    return torch.autograd.grad(targets, sources, d_targets, **options)
 
 
 def _generators(flat):
