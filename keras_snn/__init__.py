@@ -12,6 +12,7 @@ from keras_snn import (
     activations,
     callbacks,
     constraints,
+    conversion,
     data,
     energy,
     layers,
@@ -23,6 +24,7 @@ from keras_snn import (
 )
 from keras_snn._version import __version__
 from keras_snn.config import default
+from keras_snn.conversion import convert
 from keras_snn.energy import ModelEnergy
 from keras_snn.inspector import find_dt, inspect
 from keras_snn.layers import (
@@ -56,6 +58,8 @@ __all__ = [
     "activations",
     "callbacks",
     "constraints",
+    "conversion",
+    "convert",
     "data",
     "default",
     "energy",

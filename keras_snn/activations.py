@@ -132,6 +132,41 @@ class SoftLIF(_Rate):
         return soft_lif(x, self.tau_rc, self.tau_ref, self.amplitude, self.sigma)
 
 
+@keras.saving.register_keras_serializable(package="keras_snn")
+class Scaled:
+    """``scale f(x)``: an activation function whose values, as firing rates, are so many times as high.
+
+    Args:
+        activation: Name or callable of the activation function f; a layer without weights, such as
+            ``keras.layers.LeakyReLU(0.3)``, is one.
+        scale: Number > 0.
+
+    Raises:
+        ValueError: For a ``scale`` that is not positive.
+
+    Example:
+
+    ```python
+    keras_snn.layers.SpikingActivation(keras_snn.activations.Scaled("relu", 100))
+    ```
+    """
+
+    def __init__(self, activation, scale):
+        _check("scale", scale, above=0)
+        self.activation = keras.activations.get(activation)
+        self.scale = scale
+
+    def __call__(self, x):
+        return self.scale * self.activation(x)
+
+    def get_config(self):
+        return {"activation": keras.activations.serialize(self.activation), "scale": self.scale}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
 def _check(name, value, *, above=None, least=None):
     number = isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < float("inf")
     if not number or (above is not None and value <= above) or (least is not None and value < least):

@@ -24,7 +24,7 @@ from keras_snn.layers.neurons import (
     RecurrentLIF,
     Synaptic,
 )
-from keras_snn.layers.pooling import FirstSpikeTime, VotingPooling
+from keras_snn.layers.pooling import FirstSpikeTime, MaxRatePooling, VotingPooling
 from keras_snn.layers.time import LastStep, Repeat, TemporalAveragePooling, TimeFold
 from keras_snn.layers.whole_model import reset_states, set_dt
 
@@ -48,6 +48,7 @@ __all__ = [
     "LeakyIntegrator",
     "Lowpass",
     "LowpassCell",
+    "MaxRatePooling",
     "ParallelConvEncoder",
     "Phase",
     "Poisson",

@@ -1,9 +1,10 @@
 """IF: the integrate-and-fire neuron."""
 
 import keras
+from keras import ops
 
 from keras_snn.layers.base import SpikingNeuron
-from keras_snn.layers.base.spiking_neuron import check_refractory
+from keras_snn.layers.base.spiking_neuron import check_refractory, number
 from keras_snn.ops import neurons
 
 
@@ -19,6 +20,9 @@ class IF(SpikingNeuron):
 
     Args:
         refractory: Integer >= 0, the number of steps after a spike for which the neuron neither integrates nor fires.
+        initial_potential: Number, v_0 above ``v_reset`` in parts of the threshold. Default 0. With 0.5 and reset by
+            subtraction the number of spikes is that of the summed input over the threshold, rounded to the nearest and
+            not downwards.
         **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
             ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
             as in ``SpikingNeuron``. ``learn`` may name "threshold".
@@ -33,12 +37,22 @@ class IF(SpikingNeuron):
     ```
 
     References: Lapicque 1907, J. Physiol. Pathol. Gen. 9; the discretisation is that of Fang et al. 2021, ICCV.
+    The initial potential: Bu et al. 2022, AAAI, arXiv:2202.01440.
     """
 
-    options = ("v_reset", "refractory")
+    options = ("v_reset", "refractory", "initial_potential")
     pointwise = True
     step = staticmethod(neurons.integrate)
 
-    def __init__(self, *, refractory=0, **kwargs):
+    def __init__(self, *, refractory=0, initial_potential=0.0, **kwargs):
         super().__init__(**kwargs)
         self.refractory = check_refractory(refractory)
+        self.initial_potential = number("initial_potential", initial_potential)
+
+    def initial_state(self, batch_size):
+        v, *wait = super().initial_state(batch_size)
+        return (
+            [v + ops.cast(self.initial_potential * self.threshold, v.dtype), *wait]
+            if self.initial_potential
+            else [v, *wait]
+        )

@@ -1,0 +1,168 @@
+"""Train plain networks, convert them in several ways, and see what they say after 4 to 256 steps."""
+
+import os
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_snn import data
+from keras_snn.conversion import convert, report
+from keras_snn.experiments import common
+from keras_snn.experiments.conversion.networks import NETWORKS
+from keras_snn.experiments.conversion.results import draw, table
+from keras_snn.inspector import inspect
+
+#: The networks of each data set.
+DATASETS = {"fashion_mnist": ("mlp", "cnn"), "mnist": ("mlp", "cnn"), "cifar10": ("resnet",)}
+#: The ways to convert, by name: arguments of ``convert``.
+KINDS = {
+    "if": {},
+    "if, by channel": {"per": "channel"},
+    "if, from zero": {"initial_potential": 0.0},
+    "spiking activation": {"neuron": "spiking_activation", "scale_firing_rates": 1000.0, "dt": 0.001},
+}
+STEPS = (4, 8, 16, 32, 64, 128, 256)
+
+#: "quick" takes the embedded sample and minutes on two cores; "full" all images, and an hour.
+PRESETS = {
+    "quick": {
+        "data": "sample",
+        "epochs": 10,
+        "batch_size": 64,
+        "width": 1.0,
+        "n_train": None,
+        "n_test": 1000,
+        "n_calibration": 500,
+        "n_inspected": 100,
+        "steps": list(STEPS),
+    },
+    "full": {
+        "data": "full",
+        "epochs": 10,
+        "batch_size": 128,
+        "width": 1.0,
+        "n_train": None,
+        "n_test": None,
+        "n_calibration": 1000,
+        "n_inspected": 100,
+        "steps": list(STEPS),
+    },
+}
+
+
+def run(
+    *,
+    preset="quick",
+    dataset="fashion_mnist",
+    data_name=None,
+    seed=0,
+    out="runs/conversion",
+    epochs=None,
+    only=None,
+    verbose=True,
+):
+    """Train and convert each network of a data set, write ``results.json`` and pictures to ``out``, print the table.
+
+    A network that is trained and measured is saved; a run that was interrupted goes on with the next.
+
+    Args:
+        preset: "quick" or "full".
+        dataset: "fashion_mnist", "mnist" or "cifar10".
+        data_name: "full" (through ``keras.datasets``), "sample" (embedded; of Fashion-MNIST alone), or a path: a
+            ``tensorflow_datasets`` folder, or a file for ``data.load_jpeg`` (CIFAR-10). Default: the preset's, and
+            "full" for other sets than Fashion-MNIST.
+        seed: Integer, for weights, order of the images and dropout.
+        out: Path of the folder for the results.
+        epochs: Integer. Default: the preset's.
+        only: Sequence of names of networks. Default: all of the data set.
+        verbose: Boolean, show progress.
+
+    Returns:
+        The dict that was written to ``results.json``.
+
+    Raises:
+        ValueError: For an unknown preset, data set or network.
+        OSError: If ``out`` cannot be written; raised before the training.
+    """
+    common.check("preset", preset, PRESETS)
+    common.check("dataset", dataset, DATASETS)
+    if data_name is None and dataset != "fashion_mnist":
+        data_name = "full"
+    config = common.configuration("conversion", PRESETS, preset=preset, data_name=data_name, seed=seed, epochs=epochs)
+    config["dataset"] = dataset
+    names = list(DATASETS[dataset] if only is None else only)
+    for name in names:
+        common.check("only", name, DATASETS[dataset])
+    say = print if verbose else (lambda *_: None)
+    sets = _load(config)
+
+    def run_one(name, record):
+        return _run_one(name, sets, config, say, verbose=verbose)
+
+    record = common.run_parts(out, config, names, len(sets[0][0]), run_one, say)
+    draw(record.data, record.folder)
+    say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, accuracy.png and spikes.png.")
+    return record.data
+
+
+def _load(config):
+    """Return the pairs (images, labels) for training and for testing, images in [0, 1] with a channel axis."""
+    dataset, data_name = config["dataset"], config["data"]
+    if os.path.isfile(data_name):
+        pairs = data.load_jpeg(data_name)
+    elif data_name == "sample" and dataset != "fashion_mnist":
+        raise ValueError(f"`data_name` 'sample' is of Fashion-MNIST; for {dataset!r} give 'full' or a path.")
+    else:
+        pairs = common.load(dataset, data_name, lambda: data.load("fashion_mnist_sample"))
+    sets = []
+    for (x, y), n in zip(pairs, (config["n_train"], config["n_test"]), strict=True):
+        x = x if x.shape[-1] == 3 else x[..., None]
+        sets.append((x[:n], y[:n]))
+    return sets
+
+
+def _run_one(name, sets, config, say, *, verbose):
+    (x, y), (x_test, y_test) = sets
+    keras.utils.set_random_seed(config["seed"])
+    model = NETWORKS[name](x.shape[1:], config["width"])
+    steps = int(np.ceil(len(x) / config["batch_size"])) * config["epochs"]
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps))
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    result = common.train(model, x, y, config, verbose=verbose)
+    result["accuracy"] = float(model.evaluate(x_test, y_test, verbose=0)[1])
+    result["kinds"] = {}
+    calibration = x[: config["n_calibration"]]
+    for kind, options in KINDS.items():
+        say(f"{name}, {kind}: {config['steps'][-1]} steps of {len(x_test):,} images")
+        options = {"calibration": calibration, **options}
+        spiking = convert(model, n_steps=config["steps"][-1], **options)
+        found = inspect(spiking, x_test[: config["n_inspected"]], n_steps=config["steps"], examples=0)
+        result["kinds"][kind] = {
+            "accuracy": accuracies(spiking, x_test, y_test, config["steps"]),
+            "spikes": [sum(_spikes(layer, of.n_steps) for layer in of.layers.values()) for of in found],
+            "synaptic_operations": [of.synaptic_operations for of in found],
+            "report": report(model, spiking, calibration[:100], n_steps=32).to_dict()["layers"],
+        }
+    return result
+
+
+def accuracies(spiking, x, y, steps, *, batch_size=50):
+    """Return the accuracy of a converted classifier after each number of steps, of one run of the longest.
+
+    The input is the same at every step: what the model says after k steps is what the first k of more steps add up to.
+    """
+    pooling = spiking.get_layer("mean_over_time")
+    by_step = keras.Model(spiking.inputs, pooling.input)
+    right = np.zeros(len(steps), "int64")
+    for start in range(0, len(x), batch_size):
+        batch = slice(start, start + batch_size)
+        outputs = ops.convert_to_numpy(by_step.predict_on_batch(x[batch])).astype("float64")
+        sums = np.cumsum(outputs, axis=1)[:, np.array(steps) - 1]
+        right += (sums.argmax(axis=2) == y[batch, None]).sum(axis=0)
+    return [float(n / len(x)) for n in right]
+
+
+def _spikes(layer, n_steps):
+    """Return the mean number of spikes of all units of a layer, for one sample."""
+    return float(np.sum(layer.per_unit) * layer.dt * n_steps)

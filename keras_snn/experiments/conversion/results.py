@@ -1,0 +1,60 @@
+"""The results as a table and as pictures."""
+
+import numpy as np
+
+from keras_snn.experiments.common import percent, text_table
+from keras_snn.files import save_figure
+
+
+def table(results):
+    """Return the text table of ``results``, the dict that ``run`` returns."""
+    config = results["config"]
+    steps = config["steps"]
+    header = ("network", "conversion", *(f"T = {n}" for n in steps), "plain")
+    lines, amounts = [], []
+    for network, part in results["parts"].items():
+        for kind, of in part["kinds"].items():
+            lines.append((network, kind, *map(percent, of["accuracy"]), percent(part["accuracy"])))
+            spikes = (
+                f"{n / 1e3:,.1f} / {m / 1e6:,.2f}" for n, m in zip(of["spikes"], of["synaptic_operations"], strict=True)
+            )
+            amounts.append((network, kind, *spikes))
+    images = "the embedded sample" if config["data"] == "sample" else "all images"
+    return "\n".join(
+        [
+            f"{config['dataset']} ({images}), {config['epochs']} epochs, seed {config['seed']}; test accuracy in %",
+            *text_table(header, lines),
+            "Spikes (thousands) / synaptic operations (millions) for one image:",
+            *text_table(header[:-1], amounts),
+            "There are no published figures for these networks.",
+        ]
+    )
+
+
+def draw(results, folder):
+    """Write ``accuracy.png`` and ``spikes.png``."""
+    from matplotlib.figure import Figure
+
+    steps, parts = results["config"]["steps"], results["parts"]
+    for what, label, name in (
+        ("accuracy", "test accuracy (%)", "accuracy.png"),
+        ("synaptic_operations", "synaptic operations\nfor one image (millions)", "spikes.png"),
+    ):
+        figure = Figure(figsize=(3.6 * max(2, len(parts)), 3.4), layout="constrained")
+        axes = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
+        for axis, (network, part) in zip(axes, parts.items(), strict=True):
+            for kind, of in part["kinds"].items():
+                values = np.array(of[what]) * (100 if what == "accuracy" else 1e-6)
+                axis.plot(steps, values, marker="o", markersize=4, label=kind)
+            if what == "accuracy":
+                axis.axhline(100 * part["accuracy"], color="0.6", linestyle="--", label="plain network")
+                axis.set_ylim(bottom=100 * part["accuracy"] - 30)
+            else:
+                axis.set_yscale("log")
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(steps, [str(n) for n in steps])
+            axis.set(title=network, xlabel="time steps")
+            axis.spines[["top", "right"]].set_visible(False)
+        axes[0].set_ylabel(label)
+        axes[-1].legend(frameon=False, fontsize=8)
+        save_figure(figure, folder / name)
