@@ -1,5 +1,6 @@
 """From a plain model to one that runs over time."""
 
+import functools
 import math
 
 import keras
@@ -24,6 +25,7 @@ def convert(
     per="layer",
     initial_potential=0.5,
     scale_firing_rates=1.0,
+    synapse=None,
     dt=None,
     batch_size=100,
 ):
@@ -57,7 +59,11 @@ def convert(
         initial_potential: Number in [0, 1), the membrane before the first step in parts of the threshold ("if" alone).
             Default 0.5, with which rates are rounded to the nearest and not downwards.
         scale_firing_rates: Number > 0, by which all rates are multiplied ("spiking_activation" alone). More spikes
-            bring the rates nearer to the activations. Default 1.
+            bring the rates nearer to the activations, and more steps do not: f is taken of what comes at each step,
+            which goes up and down with the spikes. Default 1.
+        synapse: Number in seconds, the time constant of a ``layers.Lowpass`` after all neurons, which smooths what the
+            next layer sees ("spiking_activation" and "lif", whose functions are not linear). The first steps, while it
+            fills, count too: take several time constants. Default None, no filter.
         dt: Number in seconds. Default ``keras_snn.default.dt``. With "if" it only says how many Hz a spike is.
         batch_size: Integer, for the calibration.
 
@@ -80,7 +86,7 @@ def convert(
     References: Diehl et al. 2015, IJCNN (thresholds from data); Rueckauer et al. 2017, Front. Neurosci. 11, 682
     (reset by subtraction, percentiles); Bu et al. 2022, AAAI, arXiv:2202.01440 (the initial potential).
     """
-    _check(neuron, calibration, percentile, per, initial_potential, scale_firing_rates)
+    _check(neuron, calibration, percentile, per, initial_potential, scale_firing_rates, synapse)
     found = plan(model, neuron)
     dt = default.dt if dt is None else dt
     names = [call.activation_name for call in found.calls if call.spikes]
@@ -102,7 +108,9 @@ def convert(
         return layers.SpikingActivation(scaled, dt=dt, name=name), 1 / scale_firing_rates
 
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs]
-    outputs = _Builder(found, n_steps, make).build(inputs)
+    outputs = _Builder(found, n_steps, make, synapse and functools.partial(layers.Lowpass, synapse, dt=dt)).build(
+        inputs
+    )
     if isinstance(model, keras.Sequential):
         inputs, outputs = *inputs, *outputs
     else:
@@ -147,10 +155,11 @@ class _Value:
 class _Builder:
     """Makes a layer, or several, of each call of the plan."""
 
-    def __init__(self, found, n_steps, make_neuron):
+    def __init__(self, found, n_steps, make_neuron, make_synapse):
         self.plan = found
         self.n_steps = n_steps
         self.make_neuron = make_neuron
+        self.make_synapse = make_synapse
         self.values = {}
 
     def build(self, inputs):
@@ -216,7 +225,8 @@ class _Builder:
     def _fire(self, call, value):
         value = self._over_time(self._real(value))
         neuron, unit = self.make_neuron(call, neuron_name(call.activation_name))
-        return _Value(neuron(value.tensor), True, unit)
+        spikes = neuron(value.tensor)
+        return _Value(self.make_synapse()(spikes) if self.make_synapse else spikes, True, unit)
 
     def _read_out(self, number, call, name):
         value = self._real(self.values[number])
@@ -288,7 +298,7 @@ def _gain_and_shift(normalization):
     return gain, beta - mean * gain
 
 
-def _check(neuron, calibration, percentile, per, initial_potential, scale_firing_rates):
+def _check(neuron, calibration, percentile, per, initial_potential, scale_firing_rates, synapse):
     if neuron not in NEURONS:
         raise ValueError(f"`neuron` has to be one of {', '.join(map(repr, NEURONS))}; got {neuron!r}.")
     if neuron == "if" and calibration is None:
@@ -306,6 +316,10 @@ def _check(neuron, calibration, percentile, per, initial_potential, scale_firing
         )
     if not scale_firing_rates > 0:
         raise ValueError(f"`scale_firing_rates` has to be a number > 0; got {scale_firing_rates!r}.")
+    if synapse is not None and not synapse > 0:
+        raise ValueError(f"`synapse` has to be a time constant in seconds, > 0, or None; got {synapse!r}.")
+    if synapse is not None and neuron == "if":
+        raise ValueError("`synapse` is for 'spiking_activation' and 'lif': with 'if' it would only delay the spikes.")
     if scale_firing_rates != 1 and neuron != "spiking_activation":
         raise ValueError(
             f"`scale_firing_rates` is for neuron='spiking_activation'; with {neuron!r} the scale comes from "

@@ -169,7 +169,7 @@ def _trace(model):
             return inner[0] if len(inner) == 1 else inner
         name = probe.unique(layer.name, names)
         names[name] = layer
-        output = _Stub(layer)(*tensors)
+        output = _Stub(layer)(*args, **kwargs)
         single = output if isinstance(output, keras.KerasTensor) else keras.tree.flatten(output)[0]
         found.calls.append(Call(layer, name, [number(x) for x in tensors], number(single), tuple(single.shape)))
         return output
@@ -195,17 +195,18 @@ class _Stub(keras.Operation):
         super().__init__()
         self.layer = layer
 
-    def call(self, *tensors):
+    def call(self, *args, **kwargs):
         raise NotImplementedError
 
-    def compute_output_spec(self, *tensors):
+    def compute_output_spec(self, *args, **kwargs):
+        tensors = keras.tree.flatten((args, kwargs))
         if isinstance(self.layer, MERGES):
             return keras.KerasTensor(self.layer.compute_output_shape([x.shape for x in tensors]), tensors[0].dtype)
-        if isinstance(self.layer, keras.layers.Layer) and len(tensors) == 1:
+        if isinstance(self.layer, keras.layers.Layer) and len(tensors) == 1 and not kwargs:
             shape = self.layer.compute_output_shape(tensors[0].shape)
             if isinstance(shape, tuple) and all(isinstance(n, int | None) for n in shape):
                 return keras.KerasTensor(shape, tensors[0].dtype)
-        return self.layer.compute_output_spec(*tensors)
+        return self.layer.compute_output_spec(*args, **kwargs)
 
 
 def _problem(call):

@@ -127,7 +127,8 @@ class _Sweep:
             for name, answer in answers.items():
                 latency[name].add(answer, start, stop)
             self._measure(batch.get("outputs"), start, stop)
-        layers = {name: self._layer_report(total, *seen.layers[name], dt) for name, total in totals.items()}
+        # In the order of the calls: JAX sorts the batch's dict.
+        layers = {name: self._layer_report(totals[name], *layer, dt) for name, layer in seen.layers.items()}
         latency = {name: one.result(self.n_samples) for name, one in latency.items()}
         few = self._examples(n_examples) if n_examples else None
         accuracy = {name: float(one.accuracy[-1]) for name, one in latency.items() if one.accuracy is not None}

@@ -28,6 +28,7 @@ from keras_snn.layers import (
     Latency,
     LeakyIntegrator,
     Lowpass,
+    MaxRatePooling,
     Phase,
     Poisson,
     Population,
@@ -212,6 +213,9 @@ ROWS = {
     "TimeFold-Dense": Row(lambda _: TimeFold(keras.layers.Dense(2)), elementwise=False),
     "TimeFold-BatchNormalization": Row(
         lambda _: TimeFold(keras.layers.BatchNormalization()), elementwise=False, own_training=True
+    ),
+    "MaxRatePooling": Row(
+        lambda _: MaxRatePooling(keras.layers.MaxPooling1D(1)), elementwise=False, any_rank=False, positive=True
     ),
     "TemporalAveragePooling": Row(lambda _: TemporalAveragePooling(), keeps_time=False),
     "LastStep": Row(lambda _: LastStep(), keeps_time=False),

@@ -37,6 +37,16 @@ def test_refractory(steps):
     assert spikes(IF(threshold=0.5, refractory=steps), x) == expected
 
 
+def test_initial_potential():
+    """Half of the threshold rounds the number of spikes to the nearest, where zero rounds downwards."""
+    x = np.linspace(0.07, 0.93, 6, dtype="float32") * np.ones((1, 10, 6), "float32")
+    for start, rounded in ((0.0, np.floor), (0.5, lambda n: np.floor(n + 0.5))):
+        layer = IF(threshold=0.5, reset="subtract", initial_potential=start)
+        counts = ops.convert_to_numpy(layer(0.5 * x)).sum(axis=1)
+        np.testing.assert_array_equal(counts[0], rounded(x[0].sum(axis=0)))
+    assert spikes(IF(v_reset=-0.5, initial_potential=0.5)) == [0, 0, 1, 0, 0, 0]  # from 0, and then from -0.5
+
+
 def test_there_is_no_tau():
     with pytest.raises(ValueError, match="Unrecognized keyword arguments"):
         IF(tau=2.0)

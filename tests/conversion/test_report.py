@@ -1,0 +1,102 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from keras.layers import Dense
+
+from keras_snn.activations import LIFRate
+from keras_snn.conversion import convert, report
+
+RNG = np.random.default_rng(0)
+X = RNG.random((30, 4)).astype("float32")
+
+
+def network(activation="relu"):
+    hidden = [Dense(6, activation=activation, name=f"hidden_{i}") for i in range(2)]
+    return keras.Sequential([keras.Input((4,)), *hidden, Dense(3)])
+
+
+@pytest.mark.parametrize("batch_size", [7, 30])
+def test_figures_are_those_of_numpy(batch_size):
+    model = network()
+    spiking = convert(model, n_steps=20, calibration=X, percentile=90)
+    found = report(model, spiking, X, batch_size=batch_size)
+    assert (found.n_steps, found.n_samples, list(found.layers)) == (20, 30, ["hidden_0", "hidden_1"])
+    for name, fit in found.layers.items():
+        neurons = spiking.get_layer(f"{name}_spikes")
+        plain = ops.convert_to_numpy(keras.Model(model.inputs[0], model.get_layer(name).output)(X))
+        spikes = ops.convert_to_numpy(keras.Model(spiking.inputs[0], neurons.output)(X))
+        rates = spikes.mean(axis=1) * neurons.threshold
+        expected = {
+            "scale": neurons.threshold,
+            "activation": plain.mean(),
+            "rate": rates.mean(),
+            "correlation": np.corrcoef(plain.ravel(), rates.ravel())[0, 1],
+            "error": np.sqrt(((plain - rates) ** 2).mean() / (plain**2).mean()),
+            "clipped": (plain > neurons.threshold).mean(),
+            "spikes_per_step": spikes.mean(),
+        }
+        for what, value in expected.items():
+            # Sums of float32 values, in float64 in another order.
+            np.testing.assert_allclose(getattr(fit, what), value, rtol=1e-4, err_msg=what)
+    assert 0 < found.layers["hidden_0"].clipped < 0.1
+
+
+def test_more_steps_and_a_finer_scale_are_nearer():
+    model = network()
+    spiking = convert(model, n_steps=64, calibration=X, percentile=100)
+    errors = [report(model, spiking, X, n_steps=n).layers["hidden_0"].error for n in (4, 64)]
+    assert errors[1] < errors[0] / 4
+    assert errors[1] < 0.03  # half a spike of 64, against activations of some 40 % of the largest
+
+
+@pytest.mark.parametrize(
+    ("activation", "options"),
+    [
+        ("sigmoid", {"neuron": "spiking_activation", "scale_firing_rates": 1e5}),
+        (LIFRate(), {"neuron": "lif", "synapse": 0.02}),
+    ],
+)
+def test_other_neurons(activation, options):
+    model = network(activation)
+    if activation != "sigmoid":
+        model.set_weights([10 * w for w in model.get_weights()])  # currents of some times the threshold
+    found = report(model, convert(model, n_steps=1000, dt=0.001, **options), X)
+    fit = found.layers["hidden_0"]
+    assert fit.correlation > 0.95
+    np.testing.assert_allclose(fit.rate, fit.activation, rtol=0.2)  # LIF: intervals of some steps of 1 ms
+    assert found.layers["hidden_0"].scale == pytest.approx(1e-5 if activation == "sigmoid" else 1000)
+
+
+def test_table_file_and_picture(tmp_path):
+    model = network()
+    found = report(model, convert(model, n_steps=5, calibration=X), X)
+    table = str(found)
+    assert "30 samples, 5 steps" in table
+    assert table.splitlines()[1].split()[:2] == ["layer", "scale"]
+    assert "<table>" in found._repr_html_()
+    found.save(tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text()) == found.to_dict()
+    figure = found.plot(tmp_path / "report.png")
+    assert (tmp_path / "report.png").stat().st_size > 1000
+    assert [axis.get_xlabel() for axis in figure.axes] == [
+        "correlation of activation and rate",
+        "relative error of the rates",
+    ]
+    assert [len(axis.patches) for axis in figure.axes] == [2, 2]
+
+
+def test_a_layer_that_is_never_active_has_no_correlation():
+    model = network()
+    model.layers[0].set_weights([np.zeros((4, 6)), -np.ones(6)])
+    fit = report(model, convert(model, n_steps=5, calibration=X), X).layers["hidden_0"]
+    assert (fit.correlation, fit.error, fit.rate, fit.scale) == (None, None, 0, 1)
+
+
+def test_another_model_is_refused():
+    other = keras.Sequential([keras.Input((4,)), Dense(6, activation="relu", name="else"), Dense(3)])
+    spiking = convert(other, n_steps=5, calibration=X)
+    with pytest.raises(ValueError, match="'hidden_0_spikes'"):
+        report(network(), spiking, X)

@@ -1,0 +1,44 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_snn.layers import MaxRatePooling
+
+RNG = np.random.default_rng(0)
+
+
+def pooled(x, layer=None):
+    return ops.convert_to_numpy(MaxRatePooling(layer or keras.layers.MaxPooling1D(2))(x))
+
+
+def test_by_hand():
+    """Counts of the two units are 1, 1, 2, 2 and 0, 1, 2, 3: the largest so far are 1, 1, 2, 3."""
+    x = np.array([[[1, 0], [0, 1], [1, 1], [0, 1]]], "float32")[..., None]
+    assert pooled(x)[0, :, 0, 0].tolist() == [1, 0, 1, 1]
+
+
+def test_the_rates_are_the_largest_of_the_rates_and_spikes_are_spikes():
+    x = (RNG.random((3, 40, 6, 6, 2)) < RNG.random((3, 1, 6, 6, 2))).astype("float32")
+    y = pooled(x, keras.layers.MaxPooling2D(3))
+    windows = x.sum(axis=1).reshape(3, 2, 3, 2, 3, 2)
+    np.testing.assert_array_equal(y.sum(axis=1), windows.max(axis=(2, 4)))
+    assert set(np.unique(y)) == {0, 1}
+
+
+@pytest.mark.parametrize("k", [1, 7])
+def test_it_does_not_look_ahead(k):
+    x = (RNG.random((2, 12, 4, 3)) < 0.4).astype("float32")
+    np.testing.assert_array_equal(pooled(x)[:, :k], pooled(x[:, :k]))
+
+
+def test_global_pooling():
+    x = (RNG.random((2, 20, 5, 3)) < 0.3).astype("float32")
+    y = pooled(x, keras.layers.GlobalMaxPooling1D())
+    np.testing.assert_array_equal(y.sum(axis=1), x.sum(axis=1).max(axis=1))
+
+
+def test_half_precision_counts_beyond_2048():
+    layer = MaxRatePooling(keras.layers.MaxPooling1D(2), dtype="float16")
+    y = ops.convert_to_numpy(ops.cast(layer(np.ones((1, 3000, 2, 1), "float16")), "float32"))
+    assert y.min() == 1
