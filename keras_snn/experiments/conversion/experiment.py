@@ -23,8 +23,11 @@ KINDS = {
     "spiking activation": {"neuron": "spiking_activation", "scale_firing_rates": 1000.0, "dt": 0.001},
 }
 STEPS = (4, 8, 16, 32, 64, 128, 256)
+#: Images at once in a converted network: 256 steps of each are in memory together.
+_BATCH = 8
 
-#: "quick" takes the embedded sample and minutes on two cores; "full" all images, and an hour.
+#: "quick" takes the embedded sample, "full" all images for training; both are made for two cores: a quarter of an hour,
+#: and an hour.
 PRESETS = {
     "quick": {
         "data": "sample",
@@ -43,7 +46,7 @@ PRESETS = {
         "batch_size": 128,
         "width": 1.0,
         "n_train": None,
-        "n_test": None,
+        "n_test": 2000,
         "n_calibration": 1000,
         "n_inspected": 100,
         "steps": list(STEPS),
@@ -142,7 +145,8 @@ def _run_one(name, sets, config, say, *, verbose):
         say(f"{name}, {kind}: {config['steps'][-1]} steps of {len(x_test):,} images")
         options = {"calibration": calibration, **options}
         spiking = convert(model, n_steps=config["steps"][-1], **options)
-        found = inspect(spiking, x_test[: config["n_inspected"]], n_steps=config["steps"], examples=0)
+        few = x_test[: config["n_inspected"]]
+        found = inspect(spiking, few, n_steps=config["steps"], examples=0, batch_size=_BATCH)
         result["kinds"][kind] = {
             "accuracy": accuracies(spiking, x_test, y_test, config["steps"]),
             "spikes": [sum(_spikes(layer, of.n_steps) for layer in of.layers.values()) for of in found],
@@ -152,7 +156,7 @@ def _run_one(name, sets, config, say, *, verbose):
     return result
 
 
-def accuracies(spiking, x, y, steps, *, batch_size=50):
+def accuracies(spiking, x, y, steps, *, batch_size=_BATCH):
     """Return the accuracy of a converted classifier after each number of steps, of one run of the longest.
 
     The input is the same at every step: what the model says after k steps is what the first k of more steps add up to.
