@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers
 from worker import peak_memory, serve
 
+from keras_snn import convert
 from keras_snn.layers import (
     ALIF,
     IF,
@@ -152,6 +153,30 @@ def net(n_images):
     return lambda: model.fit(images, labels, batch_size=32, verbose=0)
 
 
+@functools.cache
+def plain_net():
+    """A plain network of three convolutions, and 500 images to calibrate its conversion."""
+    keras.utils.set_random_seed(0)
+    inner = []
+    for channels in (16, 32, 32):
+        convolution = layers.Conv2D(channels, 3, padding="same", use_bias=False)
+        inner += [convolution, layers.BatchNormalization(), layers.ReLU(), layers.AveragePooling2D(2)]
+    inner += [layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(10, activation="softmax")]
+    images = np.random.default_rng(0).random((500, 28, 28, 1), dtype="float32")
+    return keras.Sequential([keras.Input((28, 28, 1)), *inner]), images
+
+
+def answers(n_images, n_steps=None):
+    """`predict` of so many images by the plain network, or by the spiking one that it converts to."""
+    model, images = plain_net()
+    if n_steps is not None:
+        model = convert(model, n_steps=n_steps, calibration=images)
+    x = np.resize(images, (n_images, 28, 28, 1))
+    batch_size = 256 // (n_steps or 1)  # as many images times steps at once
+    model.predict(x[:256], batch_size=batch_size, verbose=0)
+    return lambda: model.predict(x, batch_size=batch_size, verbose=0)
+
+
 def build(network, *, tiled=False):
     """Return a network of the Fashion-MNIST experiment; ``tiled`` repeats the images before the first Dense."""
     dt = 0.001 if network == "spiking" else 0.01
@@ -261,6 +286,7 @@ if __name__ == "__main__":
             "plain_scan": plain_scan,
             "traffic": traffic,
             "net": net,
+            "answers": answers,
             "epoch": epoch,
             "evaluate": evaluate,
             "inspect": inspect,

@@ -162,7 +162,21 @@ def backends(bench):
                 yield compare(times_as_much, "backends", what, times["SpikingActivation"], times["relu"])
 
 
-ROWS = {f.__name__: f for f in (activation, filters, epochs, tiled, inspect, length, memory, backends)} | neurons.ROWS
+def conversion(bench, n_images=2048):
+    """`predict` by a converted network, against as many images times steps by the plain one."""
+    with bench.ours() as ours:
+        requests = {"plain": (ours, {"case": "answers", "n_images": n_images})}
+        for n_steps in (4, 32):
+            requests[n_steps] = ours, {"case": "answers", "n_images": n_images // n_steps, "n_steps": n_steps}
+        times = bench.interleave(requests)
+        for n_steps in (4, 32):
+            what = f"converted network, {n_images // n_steps} images of {n_steps} steps; plain, {n_images:,} images"
+            yield compare(times_as_much, "conversion", what, times[n_steps], times["plain"])
+
+
+ROWS = {
+    f.__name__: f for f in (activation, filters, epochs, tiled, inspect, length, memory, backends, conversion)
+} | neurons.ROWS
 
 
 def table(figures):
