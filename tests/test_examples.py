@@ -50,7 +50,7 @@ def namespace():
     x = np.linspace(0, 50, 40, dtype="float32").reshape(10, 4)
     names = {"keras": keras, "keras_snn": keras_snn, "ops": keras.ops, "np": np, "scan": keras_snn.ops.scan}
     y = np.arange(10) % 4
-    plain = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(), keras.layers.Dense(4)])
     spiking = keras_snn.SpikingActivation("relu", spiking_aware_training=False)
     pooling = keras_snn.layers.TemporalAveragePooling()
     spiking = keras.Sequential([keras.Input((4,)), keras_snn.Repeat(3), spiking, pooling])

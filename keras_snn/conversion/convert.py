@@ -78,9 +78,9 @@ def convert(
     Example:
 
     ```python
-    spiking = keras_snn.convert(model, n_steps=32, calibration=x_train[:500])
+    spiking = keras_snn.convert(plain, n_steps=32, calibration=x[:500])
     print(keras_snn.inspect(spiking, x_test, y_test, n_steps=[8, 32, 128]).table())
-    print(keras_snn.conversion.report(model, spiking, x_test[:500]).table())
+    print(keras_snn.conversion.report(plain, spiking, x_test[:500]).table())
     ```
 
     References: Diehl et al. 2015, IJCNN (thresholds from data); Rueckauer et al. 2017, Front. Neurosci. 11, 682

@@ -124,7 +124,8 @@ def report(model, converted, x, *, n_steps=None, batch_size=100):
     Example:
 
     ```python
-    print(keras_snn.conversion.report(model, spiking, x_test[:500]).table())
+    spiking = keras_snn.convert(plain, n_steps=32, calibration=x[:500])
+    print(keras_snn.conversion.report(plain, spiking, x_test[:500]).table())
     ```
     """
     neurons = {layer.name: layer for layer in converted.layers}
