@@ -112,6 +112,21 @@ class Branch(SpikingLayer):
         return {**super().get_config(), "decay": self.decay}
 
 
+@keras.saving.register_keras_serializable(package="contracts")
+class LargerOfTwo(keras.layers.Layer):
+    """A pooling of units without an axis of channels."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs):
+        return ops.maximum(inputs[:, :-1], inputs[:, 1:])
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[1] - 1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """How to make a layer, and what sort of layer it is."""
@@ -214,9 +229,7 @@ ROWS = {
     "TimeFold-BatchNormalization": Row(
         lambda _: TimeFold(keras.layers.BatchNormalization()), elementwise=False, own_training=True
     ),
-    "MaxRatePooling": Row(
-        lambda _: MaxRatePooling(keras.layers.MaxPooling1D(1)), elementwise=False, any_rank=False, positive=True
-    ),
+    "MaxRatePooling": Row(lambda _: MaxRatePooling(LargerOfTwo()), elementwise=False, any_rank=False, positive=True),
     "TemporalAveragePooling": Row(lambda _: TemporalAveragePooling(), keeps_time=False),
     "LastStep": Row(lambda _: LastStep(), keeps_time=False),
     "Poisson": code_row(lambda _: Poisson(TIME, seed=0, clip=True), has_gradient=True),

@@ -48,7 +48,7 @@ def draw(results, folder):
                 axis.plot(steps, values, marker="o", markersize=4, label=kind)
             if what == "accuracy":
                 axis.axhline(100 * part["accuracy"], color="0.6", linestyle="--", label="plain network")
-                axis.set_ylim(bottom=100 * part["accuracy"] - 30)
+                axis.set_ylim(bottom=max(0, 100 * part["accuracy"] - 30))
             else:
                 axis.set_yscale("log")
             axis.set_xscale("log", base=2)
