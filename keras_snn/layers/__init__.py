@@ -21,6 +21,7 @@ from keras_snn.layers.neurons import (
     PLIF,
     Izhikevich,
     LeakyIntegrator,
+    NoisyLIF,
     RecurrentLIF,
     Synaptic,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "LeakyIntegrator",
     "Lowpass",
     "LowpassCell",
+    "NoisyLIF",
     "ParallelConvEncoder",
     "Phase",
     "Poisson",

@@ -8,6 +8,7 @@ Time is counted in steps, apart from Izhikevich's model. ``leak`` is 1 / tau.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import keras
 from keras import ops
 
 from keras_snn.ops.backend import straight_through
+from keras_snn.ops.random import normal_from_uniform
 
 RESETS = ("zero", "subtract", None)
 
@@ -154,6 +156,19 @@ def recurrent_leaky(p, state, x):
     return (v, spikes), spikes
 
 
+def noisy_leaky(p, state, x):
+    """``h = N(v - leak (v - v_reset)) + x``, with the noise as a part of x; ``h = x`` where ``alpha`` is None.
+
+    ``N(a) = (a - mean(a)) / (alpha max|a - mean(a)|) + beta`` over the units of a sample, or of the batch.
+    """
+    (v,) = state
+    if p.alpha is not None:
+        a = decayed(v, p.leak, p.v_reset)
+        x = standardised(a, statistics_axes(p.statistics, a, first=1)) / p.alpha + p.beta + x
+    v, spikes = p.fire(x)
+    return (v,), spikes
+
+
 @functools.cache  # one object for one step: the engine tells them apart by it
 def refractory(step):
     """Return ``step`` with one more state, last: the number of steps for which nothing moves after a spike."""
@@ -181,6 +196,33 @@ def charge(p, v, x):
 def decayed(v, leak, rest=0.0):
     """Return what a step leaves of ``v`` on its way to ``rest``."""
     return v - rounded(leak * _above(v, rest))
+
+
+def standardised(a, axes):
+    """Return ``(a - mean(a)) / max|a - mean(a)|`` over ``axes``, which is in [-1, 1]: 0 where all are alike."""
+    centred = a - ops.mean(a, axis=axes, keepdims=True)
+    largest = ops.max(ops.abs(centred), axis=axes, keepdims=True)
+    # What rounding leaves of equal values must not be blown up.
+    return centred / ops.where(largest < 1e-6, math.inf, largest)
+
+
+def noise(uniform, kind, axes):
+    """Return noise in [-1, 1] of numbers that are uniform in [0, 1).
+
+    Args:
+        uniform: Tensor.
+        kind: "uniform", or "gaussian": normal numbers, divided by the largest absolute one.
+        axes: The axes over which that is the largest.
+    """
+    if kind == "uniform":
+        return 2 * uniform - 1
+    normal = normal_from_uniform(uniform)
+    return normal / ops.max(ops.abs(normal), axis=axes, keepdims=True)
+
+
+def statistics_axes(statistics, x, *, first):
+    """Return the axes of ``x`` from ``first`` on, and axis 0 too where ``statistics`` is "batch"."""
+    return (*((0,) if statistics == "batch" else ()), *range(first, len(x.shape)))
 
 
 def rounded(product):
