@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from keras_snn.ops.backend import straight_through
-from keras_snn.ops.random import normal_from_uniform
+from keras_snn.ops.backend import compiled, straight_through
+from keras_snn.ops.random import uniform_by_index
 
 RESETS = ("zero", "subtract", None)
 
@@ -206,18 +206,37 @@ def standardised(a, axes):
     return centred / ops.where(largest < 1e-6, math.inf, largest)
 
 
-def noise(uniform, kind, axes):
-    """Return noise in [-1, 1] of numbers that are uniform in [0, 1).
+def noise(index, like, seed, kind, axes):
+    """Return noise in [-1, 1], drawn for each sample by its index and the seed alone.
 
     Args:
-        uniform: Tensor.
+        index: Integer tensor ``(batch,)``.
+        like: Tensor ``(batch, ...)``, of whose shape and dtype the noise is.
+        seed: As in ``uniform_by_index``.
         kind: "uniform", or "gaussian": normal numbers, divided by the largest absolute one.
-        axes: The axes over which that is the largest.
+        axes: Tuple, over which that is the largest.
     """
-    if kind == "uniform":
-        return 2 * uniform - 1
-    normal = normal_from_uniform(uniform)
-    return normal / ops.max(ops.abs(normal), axis=axes, keepdims=True)
+    if isinstance(seed, int):
+        return _noise(kind, axes, seed)(index, like)
+    return _noise(kind, axes)(index, like, seed)
+
+
+@functools.lru_cache(maxsize=256)
+def _noise(kind, axes, own_seed=None):
+    @compiled  # some twenty operations of a number each, which otherwise take as long as the network
+    def draw(index, like, seed=own_seed):
+        shape = tuple(ops.shape(like))[1:]
+        uniform = 2 * uniform_by_index(index, shape, seed) - 1
+        if kind == "uniform":
+            return ops.cast(uniform, like.dtype)
+        # The middle of the step of 2^-24 that a number stands for: never -1 or 1, and exact in float32. The normal
+        # number is sqrt(2) erfinv of it, which rises: the largest one is that of the largest. TensorFlow's erfinv has
+        # no values near 1; those near -1 are right.
+        middle = uniform + 2.0**-24
+        largest = ops.max(ops.abs(middle), axis=axes, keepdims=True)
+        return ops.cast(ops.sign(middle) * ops.erfinv(-ops.abs(middle)) / ops.erfinv(-largest), like.dtype)
+
+    return draw
 
 
 def statistics_axes(statistics, x, *, first):

@@ -27,12 +27,6 @@ def uniform_by_index(index, shape, seed):
     return ops.reshape(values, (-1, *shape))
 
 
-def normal_from_uniform(uniform):
-    """Turn numbers of ``uniform_by_index`` into standard normal ones, between -5.5 and 5.5."""
-    # The middle of the step of 2^-24 that the number stands for: never 0 or 1, and exact in float32.
-    return math.sqrt(2) * ops.erfinv(2 * uniform - 1 + 2.0**-24)
-
-
 def _seed_word(seed):
     if isinstance(seed, int):
         return _word(0x9E3779B9 * (seed + 1))

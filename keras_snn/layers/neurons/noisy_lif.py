@@ -7,7 +7,6 @@ from keras_snn import probe
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.layers.base.spiking_neuron import number
 from keras_snn.ops import neurons
-from keras_snn.ops.random import uniform_by_index
 from keras_snn.surrogates import ATan
 
 NOISES = ("gaussian", "uniform", None)
@@ -134,17 +133,17 @@ class NoisyLIF(SpikingNeuron):
             half_range, mean = half_range - 1 / self.alpha, mean - self.beta
         if half_range == 0:
             return mean
-        axes = neurons.statistics_axes(self.statistics, inputs, first=2)
-        return half_range * neurons.noise(self._uniform(inputs), self.noise, axes) + mean
-
-    def _uniform(self, inputs):
         # Steps before units: the first of them are then the same, however many follow.
-        batch_size, *shape = ops.shape(inputs)
+        axes = neurons.statistics_axes(self.statistics, inputs, first=2)
+        return half_range * neurons.noise(*self._draw(inputs), self.noise, axes) + mean
+
+    def _draw(self, inputs):
         if probe.draws_by_index():
-            return probe.initial_uniform(tuple(shape), inputs.dtype)
-        seed = self.seed_generator.next() if self.seed is None else self.seed
-        uniform = uniform_by_index(ops.arange(batch_size, dtype="int32"), tuple(shape), seed)
-        return ops.cast(uniform, inputs.dtype)
+            index, seed = probe.next_draw()
+        else:
+            index = ops.arange(ops.shape(inputs)[0], dtype="int32")
+            seed = self.seed_generator.next() if self.seed is None else self.seed
+        return index, inputs, seed
 
     def get_config(self):
         return {**super().get_config(), "noise": self.noise, "seed": self.seed}
