@@ -43,7 +43,8 @@ def extend_time(model, n_steps, alpha=4.0, beta=0.5):
     References: Jiang 2022, PhD thesis, University of Canterbury, section 4.2.2; Jiang and Zhang 2022, arXiv:2211.05453.
     """
     _check(model)
-    made = []
+    Repeat(n_steps)  # the errors of an argument, as they are
+    NoisyLIF(alpha=alpha, beta=beta)
 
     def extended(layer):
         config = layer.get_config()
@@ -51,15 +52,9 @@ def extend_time(model, n_steps, alpha=4.0, beta=0.5):
             config["n"] = n_steps
         elif isinstance(layer, NoisyLIF):
             config |= {"alpha": alpha, "beta": beta}
-        made.append(layer)
         return type(layer).from_config(config)
 
     new = keras.models.clone_model(model, clone_function=extended, recursive=True)
-    if hidden := [layer.name for layer in _ours(model) if layer not in made]:
-        raise ValueError(
-            f"`model` has {', '.join(hidden)} inside another layer or a subclassed model, where extend_time cannot "
-            "replace it. Put it directly into a Sequential or functional model."
-        )
     new.set_weights(model.get_weights())
     return new
 
@@ -67,7 +62,7 @@ def extend_time(model, n_steps, alpha=4.0, beta=0.5):
 def _check(model):
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` has to be a Keras model; got {model!r}.")
-    if not isinstance(model, keras.Sequential) and not hasattr(model, "operations"):
+    if not _is_made_of_layers(model):
         raise ValueError(
             f"`model` has to be a Sequential or functional model, whose layers can be told; {type(model).__name__} is a "
             "subclass with a `call` of its own. Write it as a function that makes a functional model."
@@ -75,12 +70,31 @@ def _check(model):
     if not model.built:
         raise ValueError("`model` has no weights yet: build it, or call it on data, first.")
     for cls in (Repeat, NoisyLIF):
-        if not any(isinstance(layer, cls) for layer in _ours(model)):
+        if not any(isinstance(layer, cls) for layer in model._flatten_layers()):
             raise ValueError(
                 f"`model` has no {cls.__name__} layer. extend_time takes a model that was trained with "
                 "keras_snn.layers.Repeat(1), which makes the time axis, and keras_snn.layers.NoisyLIF neurons."
             )
+    within_reach = set(map(id, _layers(model)))
+    hidden = {
+        layer.name: None
+        for layer in model._flatten_layers()
+        if isinstance(layer, (Repeat, NoisyLIF)) and id(layer) not in within_reach
+    }
+    if hidden:
+        raise ValueError(
+            f"`model` has {', '.join(hidden)} inside another layer or a subclassed model, where extend_time cannot "
+            "replace it. Put it directly into a Sequential or functional model."
+        )
 
 
-def _ours(model):
-    return [layer for layer in model._flatten_layers() if isinstance(layer, (Repeat, NoisyLIF))]
+def _layers(model):
+    for layer in model.layers:
+        if _is_made_of_layers(layer):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _is_made_of_layers(layer):
+    return isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "operations"))

@@ -43,9 +43,9 @@ def noise_net(input_shape=(28, 28, 1), n_classes=10, neuron=layers.NoisyLIF, *, 
     if len(input_shape) != 3 or any(n is None or n < 8 for n in input_shape[:2]):
         raise ValueError(f"`input_shape` has to be (height, width, channels), of 8 x 8 at least; got {input_shape}.")
     inputs = keras.Input(input_shape)
-    x = keras.layers.Conv2D(
-        scaled(CHANNELS[0], width), 3, padding="same", use_bias=False, data_format="channels_last"
-    )(inputs)
+    x = keras.layers.Conv2D(scaled(CHANNELS[0], width), 3, padding="same", use_bias=False, data_format="channels_last")(
+        inputs
+    )
     x = layers.Repeat(n_steps)(normalization()(x))
     for number, filters in enumerate(CHANNELS):
         x = make_neuron(neuron)(conv(x, scaled(filters, width)) if number else x)

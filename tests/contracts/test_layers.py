@@ -28,6 +28,7 @@ from keras_snn.layers import (
     Latency,
     LeakyIntegrator,
     Lowpass,
+    NoisyLIF,
     Phase,
     Poisson,
     Population,
@@ -208,6 +209,8 @@ ROWS = {
         recurrent_initializer=keras.initializers.RandomNormal(seed=0),
         fields={"any_rank": False},
     ),
+    # Without noise, which goes by the place in the call and not by that in time; its own tests have it.
+    "NoisyLIF": neuron_row(NoisyLIF, alpha=2.0, fields={"elementwise": False}),
     "Repeat": Row(lambda _: Repeat(TIME), has_time=False),
     "TimeFold-Dense": Row(lambda _: TimeFold(keras.layers.Dense(2)), elementwise=False),
     "TimeFold-BatchNormalization": Row(

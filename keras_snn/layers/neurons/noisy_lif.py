@@ -1,5 +1,7 @@
 """NoisyLIF: the leaky integrate-and-fire neuron that is trained at one step, with noise in place of its memory."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -153,6 +155,8 @@ def check_alpha(alpha):
     """Return ``alpha`` as a float or None, or raise an error."""
     if alpha is None:
         return None
+    if alpha == math.inf:
+        raise ValueError("`alpha` has to be a finite number, or None for no memory; got inf.")
     alpha = number("alpha", alpha)
     if alpha < 1 / _HALF_RANGE:
         raise ValueError(
