@@ -64,8 +64,8 @@ def _check(model):
         raise TypeError(f"`model` has to be a Keras model; got {model!r}.")
     if not _is_made_of_layers(model):
         raise ValueError(
-            f"`model` has to be a Sequential or functional model, whose layers can be told; {type(model).__name__} is a "
-            "subclass with a `call` of its own. Write it as a function that makes a functional model."
+            f"`model` has to be a Sequential or functional model, whose layers can be told; {type(model).__name__} is "
+            "a subclass with a `call` of its own. Write it as a function that makes a functional model."
         )
     if not model.built:
         raise ValueError("`model` has no weights yet: build it, or call it on data, first.")

@@ -8,6 +8,7 @@ EXPERIMENTS = {
     "ann-vs-snn-mnist": "A plain network and its spiking twin on clean, turned and noisy digits",
     "clothing": "Raise dt until a spiking network on Fashion-MNIST is as good as the plain one",
     "klif": "LIF neurons that learn the scale of their membrane, against LIF, over several seeds",
+    "noise-training": "Train at one step with noise for a membrane, run at ten; against training at ten steps",
 }
 
 

@@ -88,6 +88,12 @@ def train(model, x, y, config, *, verbose):
     }
 
 
+def cosine(config, n_images):
+    """Return the learning rate: a cosine down to zero, and again every 100 epochs where there are more."""
+    steps = int(np.ceil(n_images / config["batch_size"])) * min(100, config["epochs"])
+    return keras.optimizers.schedules.CosineDecayRestarts(config["learning_rate"], steps, t_mul=1.0, m_mul=1.0)
+
+
 def run_parts(out, config, names, n_images, run_one, say):
     """Make the parts that a run before has not finished, save each as soon as it is done, and return the ``Record``.
 

@@ -24,7 +24,7 @@ class NoisyLIF(SpikingNeuron):
     """Leaky integrate-and-fire neuron whose membrane potential is partly, or wholly, noise.
 
     A network that is shown a single step has no membrane potential to start from. Noise in [0, 1] takes its place in
-    the training; the trained network then runs for as many steps as one likes, see ``keras_snn.conversion.extend_time``.
+    the training; ``keras_snn.conversion.extend_time`` then runs the trained network for as many steps as one likes.
 
     ======  =====================================================================================
     memory  ``a_t = v_{t-1} - (v_{t-1} - v_reset) / tau``
