@@ -5,7 +5,6 @@ import os
 import time
 
 import keras
-import numpy as np
 
 from keras_snn import data, layers
 from keras_snn.experiments import common

@@ -83,8 +83,8 @@ def table(results):
         f"{config['dataset']} ({images}), width {config['width']:g}, {config['epochs']} epochs, seeds from "
         f"{config['seed']}; test accuracy in % after T steps, mean ± standard deviation over the seeds",
         *text_table(header, lines),
-        "alpha infinite is a new single-step network at every step, and its T = 1 the network as it was trained; LIF are",
-        "ordinary neurons with the same weights. Of scores that tie, the first class is taken.",
+        "alpha infinite is a new single-step network at every step, and its T = 1 the network as it was trained.",
+        "LIF are ordinary neurons with the same weights. Of scores that tie, the first class is taken.",
     ]
     if "gaussian" in parts:
         told.append(_told_rise(parts["gaussian"], config))
@@ -94,7 +94,8 @@ def table(results):
 def _told_rise(runs, config):
     rises = 100 * rise(runs)
     error = f" ± {rises.std(ddof=1) / np.sqrt(len(rises)):.2f} (standard error)" if len(rises) > 1 else ""
-    return f"Gaussian noise, from T = 1 as trained to T = {config['n_steps']} at alpha 4, by seed: {rises.mean():+.2f}{error} points."
+    whole = f"from T = 1 as trained to T = {config['n_steps']} at alpha 4"
+    return f"Gaussian noise, {whole}, by seed: {rises.mean():+.2f}{error} points."
 
 
 def _times(parts, config):
