@@ -279,8 +279,13 @@ def built(row, units=UNITS, weights=None, **options):
 
 
 def initial_states(layer):
-    """Return states that are not those the layer starts from by itself."""
-    return [state / 2 + 0.125 if "float" in dtype_of(state) else state + 3 for state in fresh_states(layer)]
+    """Return states that are not those the layer starts from by itself, and differ between units."""
+    return [state / 2 + ramp(state) if "float" in dtype_of(state) else state + 3 for state in fresh_states(layer)]
+
+
+def ramp(state):
+    """Return 1 / 8, 5 / 32, ..., of the shape of ``state``."""
+    return ops.convert_to_tensor((np.arange(np.prod(state.shape)).reshape(state.shape) / 32 + 0.125).astype("float32"))
 
 
 def fresh_states(layer):
