@@ -200,7 +200,8 @@ def decayed(v, leak, rest=0.0):
 
 def standardised(a, axes):
     """Return ``(a - mean(a)) / max|a - mean(a)|`` over ``axes``, which is in [-1, 1]: 0 where all are alike."""
-    centred = a - ops.mean(a, axis=axes, keepdims=True)
+    # Rounded, or XLA fuses the product in the mean here and not there, and finds no largest one in the backward pass.
+    centred = a - rounded(ops.mean(a, axis=axes, keepdims=True))
     largest = ops.max(ops.abs(centred), axis=axes, keepdims=True)
     # What rounding leaves of equal values must not be blown up.
     return centred / ops.where(largest < 1e-6, math.inf, largest)
