@@ -113,7 +113,7 @@ def run_parts(out, config, names, n_images, run_one, say):
         say(f"Going on after an interrupted run: {', '.join(record.parts)} are done.")
     for name in names:
         if name not in record.parts:
-            say(f"\n{name}: {config['epochs']} epochs of {n_images:,} images")
+            say(f"\n{name}: {n_images:,} images, {config['epochs']} epochs at most")
             record.add(name, run_one(name, record))
     record.finish()
     return record

@@ -80,8 +80,9 @@ def table(results):
     lines.append(("published", "alpha 4", *(percent(published.get(k)) for k in steps), "-", "-", "-"))
     images = f"{config['n_train']:,} images at most" if config["n_train"] else "all images"
     told = [
-        f"{config['dataset']} ({images}), width {config['width']:g}, {config['epochs']} epochs, seeds from "
-        f"{config['seed']}; test accuracy in % after T steps, mean ± standard deviation over the seeds",
+        f"{config['dataset']} ({images}), width {config['width']:g}, {config['epochs']} epochs (direct: "
+        f"{config['direct_epochs']}), seeds from {config['seed']}",
+        "Test accuracy in % after T steps, mean ± standard deviation over the seeds.",
         *text_table(header, lines),
         "alpha infinite is a new single-step network at every step, and its T = 1 the network as it was trained.",
         "LIF are ordinary neurons with the same weights. Of scores that tie, the first class is taken.",
