@@ -10,7 +10,7 @@ import numpy as np
 from keras_snn import data, layers
 from keras_snn.conversion import extend_time
 from keras_snn.experiments import common
-from keras_snn.experiments.noise_training.results import draw, table
+from keras_snn.experiments.noise_training.results import DEFAULT, draw, table
 from keras_snn.files import write_text
 from keras_snn.models import noise_net, resnet18, vgg16
 from keras_snn.surrogates import ATan
@@ -127,7 +127,7 @@ def run(
     def run_one(name, record):
         return _run_one(name, sets, config, folder=record.folder, verbose=verbose)
 
-    record = common.run_parts(out, config, names, len(sets[0][0]), run_one, say)
+    record = common.run_parts(out, config, names, len(sets[0][0]), run_one, say, epochs_of=lambda n: _epochs(n, config))
     draw(record.data, record.folder)
     say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, steps.png and seconds.png.")
     return record.data
@@ -153,17 +153,18 @@ def _sample():
 def _run_one(name, sets, config, *, folder, verbose):
     kind, _, seed = name.rpartition(", seed ")
     noise = KINDS[kind]
-    if kind == "direct":
-        config = {**config, "epochs": config["direct_epochs"]}
+    config = {**config, "epochs": _epochs(name, config)}
     keras.utils.set_random_seed(int(seed))
     direct = _network(config, "direct", config["n_steps"])
     model = direct if kind == "direct" else _network(config, noise, 1)
-    (x, y), (x_test, y_test) = sets
-    schedule = common.cosine(config, len(x))
-    model.compile(keras.optimizers.Adam(schedule), "mse", metrics=["categorical_accuracy"])
+    networks = {"lif": direct}
+    if kind != "direct":
+        networks |= {f"alpha {alpha}": _extended(model, noise, config, alpha) for alpha in ALPHAS}
+    (x, y), test = sets
+    tests = {of: _Test(network, *test) for of, network in networks.items()}
+    model.compile(keras.optimizers.Adam(common.cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
     place = folder / "begun" / name.replace(", ", "-").replace(" ", "-")
-    scores = _Scores(model if kind == "direct" else _extended(model, config, 4.0), x_test, y_test)
-    watch = _Watch(place.with_suffix(".json"), scores)
+    watch = _Watch(place.with_suffix(".json"), tests["lif" if kind == "direct" else DEFAULT])
     model.fit(
         x,
         keras.utils.to_categorical(y, 10),
@@ -173,15 +174,15 @@ def _run_one(name, sets, config, *, folder, verbose):
         verbose=2 if verbose else 0,
     )
     weights, at = model.get_weights(), {}
-    direct.set_weights(weights)
-    networks = {"lif": direct}
-    if kind != "direct":
-        networks |= {f"alpha {alpha}": _extended(model, config, alpha) for alpha in ALPHAS}
-    for of, network in networks.items():
-        runs = [_Scores(network, x_test, y_test)(weights) for _ in range(1 if of == "lif" else config["n_runs"])]
+    for of, of_network in tests.items():
+        runs = [of_network(weights) for _ in range(1 if of == "lif" else config["n_runs"])]
         at[of] = {figure: np.mean([run[figure] for run in runs], axis=0).tolist() for figure in runs[0]}
     watch.path.unlink()
     return {**watch.columns(), "at": at}
+
+
+def _epochs(name, config):
+    return config["direct_epochs" if name.startswith("direct") else "epochs"]
 
 
 def _network(config, noise, n_steps):
@@ -195,16 +196,12 @@ def _network(config, noise, n_steps):
     return build(neuron=neuron, width=config["width"], n_steps=n_steps)
 
 
-def _extended(model, config, alpha):
-    centre = 0.0 if _noise(model) is None else 0.5  # that of what the network was trained with
+def _extended(model, noise, config, alpha):
+    centre = 0.0 if noise is None else 0.5  # that of what the network was trained with
     return extend_time(model, config["n_steps"], alpha, centre)
 
 
-def _noise(model):
-    return next(layer.noise for layer in model.layers if isinstance(layer, layers.NoisyLIF))
-
-
-class _Scores:
+class _Test:
     """Accuracies on the test images, after each number of steps.
 
     Args:
@@ -233,10 +230,10 @@ class _Watch(keras.callbacks.Callback):
     The test after an epoch is not in its seconds.
     """
 
-    def __init__(self, path, scores):
+    def __init__(self, path, test):
         super().__init__()
         self.path = path
-        self.scores = scores
+        self.test = test
         self.epochs = {}
 
     def columns(self):
@@ -256,7 +253,7 @@ class _Watch(keras.callbacks.Callback):
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         self.epochs[str(epoch)] = {
-            "accuracy": float(self.scores(self.model.get_weights())["accuracy"][-1]),
+            "accuracy": float(self.test(self.model.get_weights())["accuracy"][-1]),
             "train_accuracy": logs["categorical_accuracy"],
             "seconds": seconds,
         }
