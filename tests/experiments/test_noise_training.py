@@ -133,7 +133,7 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(tmp_path, monkeypat
 
 
 def test_without_noise_the_memory_is_centred_at_nothing():
-    config = {"dataset": "mnist", "width": 0.02, "n_steps": 3}
+    config = {"dataset": "mnist", "width": 0.02, "n_steps": 3, "statistics": "batch"}
     for noise, beta in ((None, 0.0), ("uniform", 0.5)):
         new = experiment._extended(experiment._network(config, noise, 1), noise, config, 4.0)
         neurons = [layer for layer in new.layers if isinstance(layer, experiment.layers.NoisyLIF)]
@@ -142,11 +142,11 @@ def test_without_noise_the_memory_is_centred_at_nothing():
 
 @pytest.mark.parametrize("dataset", ["cifar10_vgg16", "cifar10_resnet18"])
 def test_the_networks_for_cifar(dataset):
-    config = {"dataset": dataset, "width": 0.02, "n_steps": 3}
+    config = {"dataset": dataset, "width": 0.02, "n_steps": 3, "statistics": "batch"}
     model = experiment._network(config, "gaussian", 1)
     new = experiment._extended(model, "gaussian", config, 4.0)
     x = np.random.default_rng(0).uniform(size=(4, 32, 32, 3)).astype("float32")
-    scores = experiment._Test(new, x, np.arange(4))(model.get_weights())
+    scores = experiment._Test(new, x, np.arange(4), 4)(model.get_weights())
     assert scores["accuracy"].shape == scores["ties"].shape == (3,)
 
 
