@@ -159,14 +159,20 @@ def unique(name, taken):
     return unique
 
 
-def initial_uniform(shape, dtype):
-    """Draw initial voltages from U[0, 1) by sample index, inside a scope that has ``sample_index``.
+def next_draw():
+    """Return the sample index and the seed of the next draw, inside a scope that has ``sample_index``.
 
     Layers are called in the same order each time, and that order tells their draws apart.
     """
     here = current()
     here.n_draws += 1
-    return ops.cast(uniform_by_index(here.sample_index, shape, here.seed * 1009 + here.n_draws), dtype)
+    return here.sample_index, here.seed * 1009 + here.n_draws
+
+
+def initial_uniform(shape, dtype):
+    """Draw initial voltages from U[0, 1) by sample index, as ``next_draw`` has it."""
+    index, seed = next_draw()
+    return ops.cast(uniform_by_index(index, shape, seed), dtype)
 
 
 def values_after(sequence, steps):

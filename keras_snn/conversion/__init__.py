@@ -1,6 +1,7 @@
-"""From plain networks to spiking ones."""
+"""From one kind of network to another."""
 
 from keras_snn.conversion.convert import convert
+from keras_snn.conversion.extend_time import extend_time
 from keras_snn.conversion.report import ConversionReport, LayerFit, report
 
-__all__ = ["ConversionReport", "LayerFit", "convert", "report"]
+__all__ = ["ConversionReport", "LayerFit", "convert", "extend_time", "report"]

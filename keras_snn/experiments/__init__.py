@@ -9,6 +9,7 @@ EXPERIMENTS = {
     "clothing": "Raise dt until a spiking network on Fashion-MNIST is as good as the plain one",
     "klif": "LIF neurons that learn the scale of their membrane, against LIF, over several seeds",
     "conversion": "Plain networks made to spike, after 4 to 256 steps",
+    "noise-training": "Train at one step with noise for a membrane, run at ten; against training at ten steps",
 }
 
 

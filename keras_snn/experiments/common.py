@@ -88,7 +88,13 @@ def train(model, x, y, config, *, verbose):
     }
 
 
-def run_parts(out, config, names, n_images, run_one, say):
+def cosine(config, n_images):
+    """Return the learning rate: a cosine down to zero, and again every 100 epochs where there are more."""
+    steps = int(np.ceil(n_images / config["batch_size"])) * min(100, config["epochs"])
+    return keras.optimizers.schedules.CosineDecayRestarts(config["learning_rate"], steps, t_mul=1.0, m_mul=1.0)
+
+
+def run_parts(out, config, names, n_images, run_one, say, *, epochs_of=None):
     """Make the parts that a run before has not finished, save each as soon as it is done, and return the ``Record``.
 
     Args:
@@ -98,6 +104,7 @@ def run_parts(out, config, names, n_images, run_one, say):
         n_images: Integer, number of training images, to be told.
         run_one: Callable ``(name, record)`` that returns the figures of a network.
         say: Callable that shows a line of text.
+        epochs_of: Function of a name that gives its epochs, to be told. Default: the configuration's for all.
 
     Raises:
         OSError: If ``out`` cannot be written.
@@ -107,7 +114,7 @@ def run_parts(out, config, names, n_images, run_one, say):
         say(f"Going on after an interrupted run: {', '.join(record.parts)} are done.")
     for name in names:
         if name not in record.parts:
-            say(f"\n{name}: {config['epochs']} epochs of {n_images:,} images")
+            say(f"\n{name}: {epochs_of(name) if epochs_of else config['epochs']} epochs of {n_images:,} images")
             record.add(name, run_one(name, record))
     record.finish()
     return record

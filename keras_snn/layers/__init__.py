@@ -21,6 +21,7 @@ from keras_snn.layers.neurons import (
     PLIF,
     Izhikevich,
     LeakyIntegrator,
+    NoisyLIF,
     RecurrentLIF,
     Synaptic,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "Lowpass",
     "LowpassCell",
     "MaxRatePooling",
+    "NoisyLIF",
     "ParallelConvEncoder",
     "Phase",
     "Poisson",

@@ -8,13 +8,15 @@ Time is counted in steps, apart from Izhikevich's model. ``leak`` is 1 / tau.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 from keras import ops
 
-from keras_snn.ops.backend import straight_through
+from keras_snn.ops.backend import compiled, straight_through
+from keras_snn.ops.random import uniform_by_index
 
 RESETS = ("zero", "subtract", None)
 
@@ -154,6 +156,19 @@ def recurrent_leaky(p, state, x):
     return (v, spikes), spikes
 
 
+def noisy_leaky(p, state, x):
+    """``h = N(v - leak (v - v_reset)) + x``, with the noise as a part of x; ``h = x`` where ``alpha`` is None.
+
+    ``N(a) = (a - mean(a)) / (alpha max|a - mean(a)|) + beta`` over the units of a sample, or of the batch.
+    """
+    (v,) = state
+    if p.alpha is not None:
+        a = decayed(v, p.leak, p.v_reset)
+        x = standardised(a, statistics_axes(p.statistics, a, first=1)) / p.alpha + p.beta + x
+    v, spikes = p.fire(x)
+    return (v,), spikes
+
+
 @functools.cache  # one object for one step: the engine tells them apart by it
 def refractory(step):
     """Return ``step`` with one more state, last: the number of steps for which nothing moves after a spike."""
@@ -181,6 +196,53 @@ def charge(p, v, x):
 def decayed(v, leak, rest=0.0):
     """Return what a step leaves of ``v`` on its way to ``rest``."""
     return v - rounded(leak * _above(v, rest))
+
+
+def standardised(a, axes):
+    """Return ``(a - mean(a)) / max|a - mean(a)|`` over ``axes``, which is in [-1, 1]: 0 where all are alike."""
+    # Rounded, or XLA fuses the product in the mean here and not there, and finds no largest one in the backward pass.
+    centred = a - rounded(ops.mean(a, axis=axes, keepdims=True))
+    largest = ops.max(ops.abs(centred), axis=axes, keepdims=True)
+    # What rounding leaves of equal values must not be blown up.
+    return centred / ops.where(largest < 1e-6, math.inf, largest)
+
+
+def noise(index, like, seed, kind, axes):
+    """Return noise in [-1, 1], drawn for each sample by its index and the seed alone.
+
+    Args:
+        index: Integer tensor ``(batch,)``.
+        like: Tensor ``(batch, ...)``, of whose shape and dtype the noise is.
+        seed: As in ``uniform_by_index``.
+        kind: "uniform", or "gaussian": normal numbers, divided by the largest absolute one.
+        axes: Tuple, over which that is the largest.
+    """
+    if isinstance(seed, int):
+        return _noise(kind, axes, seed)(index, like)
+    return _noise(kind, axes)(index, like, seed)
+
+
+@functools.lru_cache(maxsize=256)
+def _noise(kind, axes, own_seed=None):
+    @compiled  # some twenty operations of a number each, which otherwise take as long as the network
+    def draw(index, like, seed=own_seed):
+        shape = tuple(ops.shape(like))[1:]
+        uniform = 2 * uniform_by_index(index, shape, seed) - 1
+        if kind == "uniform":
+            return ops.cast(uniform, like.dtype)
+        # The middle of the step of 2^-24 that a number stands for: never -1 or 1, and exact in float32. The normal
+        # number is sqrt(2) erfinv of it, which rises: the largest one is that of the largest. TensorFlow's erfinv has
+        # no values near 1; those near -1 are right.
+        middle = uniform + 2.0**-24
+        largest = ops.max(ops.abs(middle), axis=axes, keepdims=True)
+        return ops.cast(ops.sign(middle) * ops.erfinv(-ops.abs(middle)) / ops.erfinv(-largest), like.dtype)
+
+    return draw
+
+
+def statistics_axes(statistics, x, *, first):
+    """Return the axes of ``x`` from ``first`` on, and axis 0 too where ``statistics`` is "batch"."""
+    return (*((0,) if statistics == "batch" else ()), *range(first, len(x.shape)))
 
 
 def rounded(product):

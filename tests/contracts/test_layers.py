@@ -29,6 +29,7 @@ from keras_snn.layers import (
     LeakyIntegrator,
     Lowpass,
     MaxRatePooling,
+    NoisyLIF,
     Phase,
     Poisson,
     Population,
@@ -224,6 +225,8 @@ ROWS = {
         recurrent_initializer=keras.initializers.RandomNormal(seed=0),
         fields={"any_rank": False},
     ),
+    # Without noise, which goes by the place in the call and not by that in time; its own tests have it.
+    "NoisyLIF": neuron_row(NoisyLIF, alpha=2.0, fields={"elementwise": False}),
     "Repeat": Row(lambda _: Repeat(TIME), has_time=False),
     "TimeFold-Dense": Row(lambda _: TimeFold(keras.layers.Dense(2)), elementwise=False),
     "TimeFold-BatchNormalization": Row(
@@ -293,8 +296,13 @@ def built(row, units=UNITS, weights=None, **options):
 
 
 def initial_states(layer):
-    """Return states that are not those the layer starts from by itself."""
-    return [state / 2 + 0.125 if "float" in dtype_of(state) else state + 3 for state in fresh_states(layer)]
+    """Return states that are not those the layer starts from by itself, and differ between units."""
+    return [state / 2 + ramp(state) if "float" in dtype_of(state) else state + 3 for state in fresh_states(layer)]
+
+
+def ramp(state):
+    """Return 1 / 8, 5 / 32, ..., of the shape of ``state``."""
+    return ops.convert_to_tensor((np.arange(np.prod(state.shape)).reshape(state.shape) / 32 + 0.125).astype("float32"))
 
 
 def fresh_states(layer):

@@ -8,7 +8,7 @@ import pytest
 from reference.images import bars
 
 from keras_snn import cli, data
-from keras_snn.experiments import get, klif
+from keras_snn.experiments import common, get, klif
 from keras_snn.experiments.klif import experiment, run, table
 
 TINY = {"width": 0.02, "n_steps": 2, "batch_size": 20, "n_train": 60, "n_test": 20}
@@ -113,11 +113,11 @@ def test_one_branch_is_the_same_but_for_the_encoder(tmp_path, monkeypatch):
 
 
 def test_the_learning_rate_is_a_cosine_with_restarts():
-    rate = experiment._cosine({"batch_size": 10, "epochs": 200, "learning_rate": 1e-4}, 95)
+    rate = common.cosine({"batch_size": 10, "epochs": 200, "learning_rate": 1e-4}, 95)
     at = [float(keras.ops.convert_to_numpy(rate(step))) for step in (0, 500, 999, 1000, 1500)]
     last = 1e-4 * (1 - np.cos(np.pi / 1000)) / 2
     np.testing.assert_allclose(at, [1e-4, 5e-5, last, 1e-4, 5e-5], rtol=1e-3, atol=1e-10)  # float32 near zero
-    short = experiment._cosine({"batch_size": 10, "epochs": 2, "learning_rate": 1e-4}, 95)
+    short = common.cosine({"batch_size": 10, "epochs": 2, "learning_rate": 1e-4}, 95)
     np.testing.assert_allclose(float(keras.ops.convert_to_numpy(short(10))), 5e-5, rtol=1e-4)
 
 

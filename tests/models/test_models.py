@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_snn import layers
-from keras_snn.models import NEURONS, klif_net, resnet18, vgg16
+from keras_snn.models import NEURONS, klif_net, noise_net, resnet18, vgg16
 from keras_snn.models.klif_net import NETS
 
 
@@ -86,6 +86,23 @@ def test_neurons_by_name(neuron):
         assert type(layer) is cls
         config = layer.get_config()
         assert {name: config[name] for name in options} == options
+
+
+def test_noise_net():
+    model = noise_net()
+    kernels = [tuple(w.shape) for w in model.trainable_variables if w.path.endswith("kernel")]
+    # 28 -> 14 -> 7 -> 3
+    assert kernels == [(3, 3, 1, 64), (3, 3, 64, 128), (3, 3, 128, 128), (128 * 3 * 3, 512), (512, 10)]
+    assert [type(layer) for layer in neurons(model)] == [layers.NoisyLIF] * 5
+    assert [layer.output.shape[1] for layer in neurons(model)] == [1] * 5
+    normalized = [w for w in model.trainable_variables if w.path.endswith("gamma")]
+    assert [w.shape[0] for w in normalized] == [64, 128, 128, 512, 10]
+    assert model.output_shape == (None, 10)
+    other = noise_net((32, 32, 3), 7, "lif", width=0.25, n_steps=4)
+    assert [layer.output.shape[1] for layer in neurons(other)] == [4] * 5
+    assert other.get_weights()[-1].shape == (7,)
+    with pytest.raises(ValueError, match="of 8 x 8 at least; got"):
+        noise_net((7, 28, 1))
 
 
 def test_vgg16():

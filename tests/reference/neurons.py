@@ -145,6 +145,24 @@ def synaptic(x, *, leak, synapse_leak, threshold=1, how="zero", v_reset=0, dtype
     return spikes, i, v
 
 
+def noisy(x, noise, *, leak, alpha, beta=0.5, axes=(1,), threshold=1, how="zero", v_reset=0, dtype="float64"):
+    """NoisyLIF: return h and spikes ``(batch, time, ...)``, and the last v; ``axes`` are those of one step."""
+    x, noise = np.asarray(x, dtype), np.asarray(noise, dtype)
+    v, rows = np.full_like(x[:, 0], v_reset), {"h": [], "s": []}
+    for t in range(x.shape[1]):
+        a = v - leak * (v - v_reset)
+        mean, sigma = a.mean(axis=axes, keepdims=True), a.std(axis=axes, keepdims=True)
+        standard = (a - mean) / np.where(sigma < 1e-6, np.inf, sigma)
+        largest = np.abs(standard).max(axis=axes, keepdims=True)
+        history = standard / (alpha * np.where(largest == 0, 1, largest)) + beta
+        h = history + noise[:, t] + x[:, t]
+        s = (h > threshold).astype(dtype)
+        v = reset(h, s, threshold, how, v_reset)
+        rows["h"].append(h)
+        rows["s"].append(s)
+    return (*(np.stack(row, axis=1) for row in rows.values()), v)
+
+
 def integrator(x, *, leak, decay_input=True, v_reset=0, dtype="float32"):
     """LeakyIntegrator: return the membrane ``(batch, time, ...)``."""
     x, leak, v_reset = (np.asarray(a, dtype) for a in (x, leak, v_reset))

@@ -5,7 +5,6 @@ import os
 import time
 
 import keras
-import numpy as np
 
 from keras_snn import data, layers
 from keras_snn.experiments import common
@@ -156,7 +155,7 @@ def _run_one(name, sets, config, *, folder, verbose):
     sizes = {"width": config["width"], "n_steps": config["n_steps"]}
     model = klif_net(config["dataset"], neuron, branches=branches, **sizes)
     (x, y), (x_test, y_test) = sets["train"], sets["test"]
-    model.compile(keras.optimizers.Adam(_cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
+    model.compile(keras.optimizers.Adam(common.cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
     place = folder / "begun" / name.replace("*", "-star").replace(", ", "-").replace(" ", "-")
     watch = _Watch(place.with_suffix(".json"))
     model.fit(
@@ -173,12 +172,6 @@ def _run_one(name, sets, config, *, folder, verbose):
     rates = [layer.rate.mean * layer.dt for layer in result.layers.values()]
     watch.path.unlink()
     return {**watch.columns(), "spikes_per_step": rates}
-
-
-def _cosine(config, n_images):
-    """Return the learning rate: a cosine down to zero, and again every 100 epochs where there are more."""
-    steps = int(np.ceil(n_images / config["batch_size"])) * min(100, config["epochs"])
-    return keras.optimizers.schedules.CosineDecayRestarts(config["learning_rate"], steps, t_mul=1.0, m_mul=1.0)
 
 
 class _Watch(keras.callbacks.Callback):

@@ -1,0 +1,265 @@
+"""One network, trained at a single step with each kind of noise, and directly at ten steps, over several seeds."""
+
+import json
+import os
+import time
+
+import keras
+import numpy as np
+
+from keras_snn import data, layers
+from keras_snn.conversion import extend_time
+from keras_snn.experiments import common
+from keras_snn.experiments.noise_training.results import DEFAULT, draw, table
+from keras_snn.files import write_text
+from keras_snn.models import noise_net, resnet18, vgg16
+from keras_snn.surrogates import ATan
+
+#: What is trained, by name: the noise of the neurons at a single step, or "direct", ordinary LIF neurons at all steps.
+KINDS = {"gaussian": "gaussian", "uniform": "uniform", "no noise": None, "direct": "direct"}
+
+#: How much of the range is memory when the network is extended; the one of which the training is told is the default.
+ALPHAS = (2.0, 4.0, 8.0, None)
+
+#: The network of each data set, and the published number of epochs.
+DATASETS = {
+    "fashion_mnist": (noise_net, 200),
+    "mnist": (noise_net, 100),
+    "cifar10_vgg16": (vgg16, 1000),
+    "cifar10_resnet18": (resnet18, 800),
+}
+
+#: "quick" takes a net of a quarter of the width, few images, and a quarter of an hour on two cores; direct training has
+#: a quarter of the epochs, which take it no less time. Noise and memory are standardised over the batch, as in the
+#: published code, and the test has batches of the same size. "full" is the publication's own setting, which leaves the
+#: batch size open, for a GPU.
+PRESETS = {
+    "quick": {
+        "data": "sample",
+        "epochs": 20,
+        "direct_epochs": 5,
+        "batch_size": 50,
+        "learning_rate": 5e-3,
+        "statistics": "batch",
+        "width": 0.25,
+        "n_steps": 10,
+        "n_seeds": 3,
+        "n_runs": 3,
+        "n_train": 15_000,
+        "n_test": 2000,
+    },
+    "full": {
+        "data": "full",
+        "epochs": 200,
+        "direct_epochs": None,
+        "batch_size": 50,
+        "learning_rate": 1e-4,
+        "statistics": "batch",
+        "width": 1.0,
+        "n_steps": 10,
+        "n_seeds": 1,
+        "n_runs": 3,
+        "n_train": None,
+        "n_test": None,
+    },
+}
+
+#: What the quick preset takes less of, where the network is larger.
+_QUICK_CIFAR10 = {"width": 0.0625, "n_train": 2000, "n_test": 500}
+
+
+def run(
+    *,
+    preset="quick",
+    dataset="fashion_mnist",
+    data_name=None,
+    seed=0,
+    out="runs/noise-training",
+    epochs=None,
+    only=None,
+    n_seeds=None,
+    verbose=True,
+):
+    """Train with each kind of noise and seed, write ``results.json`` and pictures to ``out``, print the table.
+
+    Every training is saved when it is done, and begun ones go on from their last epoch: a run that was interrupted goes
+    on where it stopped. The trainings of a seed follow each other, so that their times are taken on the same machine.
+
+    Args:
+        preset: "quick" or "full".
+        dataset: "fashion_mnist", "mnist", "cifar10_vgg16" or "cifar10_resnet18".
+        data_name: "full" (through ``keras.datasets``), "sample" (embedded; of Fashion-MNIST alone), or a path: a
+            ``tensorflow_datasets`` folder, or a file for ``data.load_jpeg`` (CIFAR-10). Default: the preset's, and
+            "full" for other sets than Fashion-MNIST.
+        seed: Integer, the first of ``n_seeds`` seeds, for weights, order of the images and noise.
+        out: Path of the folder for the results.
+        epochs: Integer, at most so many for direct training. Default: the preset's; "full" takes the published ones of
+            each data set.
+        only: Sequence of names out of ``KINDS``. Default: all.
+        n_seeds: Integer. Default: the preset's.
+        verbose: Boolean, show progress.
+
+    Returns:
+        The dict that was written to ``results.json``.
+
+    Raises:
+        ValueError: For an unknown preset, data set or kind.
+        OSError: If ``out`` cannot be written; raised before the training.
+    """
+    common.check("preset", preset, PRESETS)
+    common.check("dataset", dataset, DATASETS)
+    if epochs is None and preset == "full":
+        epochs = DATASETS[dataset][1]
+    if data_name is None and dataset != "fashion_mnist":
+        data_name = "full"
+    config = common.configuration(
+        "noise-training", PRESETS, preset=preset, data_name=data_name, seed=seed, epochs=epochs
+    )
+    config["dataset"] = dataset
+    if preset == "quick" and dataset.startswith("cifar10"):
+        config |= _QUICK_CIFAR10
+    config["direct_epochs"] = min(config["direct_epochs"] or config["epochs"], config["epochs"])
+    config["n_seeds"] = n_seeds or config["n_seeds"]
+    kinds = list(KINDS if only is None else only)
+    for name in kinds:
+        common.check("only", name, KINDS)
+    say = print if verbose else (lambda *_: None)
+    sets = _load(config)
+    names = [f"{name}, seed {seed + i}" for i in range(config["n_seeds"]) for name in kinds]
+
+    def run_one(name, record):
+        return _run_one(name, sets, config, folder=record.folder, verbose=verbose)
+
+    record = common.run_parts(out, config, names, len(sets[0][0]), run_one, say, epochs_of=lambda n: _epochs(n, config))
+    draw(record.data, record.folder)
+    say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, steps.png and seconds.png.")
+    return record.data
+
+
+def _load(config):
+    """Return the pairs (images, labels) for the training and for the test."""
+    dataset, data_name = config["dataset"], config["data"]
+    if os.path.isfile(data_name):
+        pairs = data.load_jpeg(data_name)
+    elif data_name == "sample" and dataset != "fashion_mnist":
+        raise ValueError(f"`data_name` 'sample' is of Fashion-MNIST; for {dataset!r} give 'full' or a path.")
+    else:
+        pairs = common.load(dataset.partition("_")[0] if "cifar" in dataset else dataset, data_name, _sample)
+    sizes = (config["n_train"], config["n_test"])
+    return [((x if x.ndim == 4 else x[..., None])[:n], y[:n]) for (x, y), n in zip(pairs, sizes, strict=True)]
+
+
+def _sample():
+    return data.load("fashion_mnist_sample")
+
+
+def _run_one(name, sets, config, *, folder, verbose):
+    kind, _, seed = name.rpartition(", seed ")
+    noise = KINDS[kind]
+    config = {**config, "epochs": _epochs(name, config)}
+    keras.utils.set_random_seed(int(seed))
+    direct = _network(config, "direct", config["n_steps"])
+    model = direct if kind == "direct" else _network(config, noise, 1)
+    networks = {"lif": direct}
+    if kind != "direct":
+        networks |= {f"alpha {alpha}": _extended(model, noise, config, alpha) for alpha in ALPHAS}
+    (x, y), test = sets
+    tests = {of: _Test(network, *test, config["batch_size"]) for of, network in networks.items()}
+    model.compile(keras.optimizers.Adam(common.cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
+    place = folder / "begun" / name.replace(", ", "-").replace(" ", "-")
+    watch = _Watch(place.with_suffix(".json"), tests["lif" if kind == "direct" else DEFAULT])
+    model.fit(
+        x,
+        keras.utils.to_categorical(y, 10),
+        batch_size=config["batch_size"],
+        epochs=config["epochs"],
+        callbacks=[watch, keras.callbacks.BackupAndRestore(place)],
+        verbose=2 if verbose else 0,
+    )
+    weights, at = model.get_weights(), {}
+    for of, of_network in tests.items():
+        runs = [of_network(weights) for _ in range(1 if of == "lif" else config["n_runs"])]
+        at[of] = {figure: np.mean([run[figure] for run in runs], axis=0).tolist() for figure in runs[0]}
+    watch.path.unlink()
+    return {**watch.columns(), "at": at}
+
+
+def _epochs(name, config):
+    return config["direct_epochs" if name.startswith("direct") else "epochs"]
+
+
+def _network(config, noise, n_steps):
+    build, _ = DATASETS[config["dataset"]]
+
+    def neuron():
+        if noise == "direct":
+            return layers.LIF(decay_input=False, surrogate=ATan(3.0))
+        return layers.NoisyLIF(noise=noise, statistics=config["statistics"])
+
+    return build(neuron=neuron, width=config["width"], n_steps=n_steps)
+
+
+def _extended(model, noise, config, alpha):
+    centre = 0.0 if noise is None else 0.5  # that of what the network was trained with
+    return extend_time(model, config["n_steps"], alpha, centre)
+
+
+class _Test:
+    """Accuracies on the test images, after each number of steps.
+
+    Args:
+        model: The network, whose last layer averages spikes over time.
+        x, y: The test images and labels.
+        batch_size: Integer.
+    """
+
+    def __init__(self, model, x, y, batch_size):
+        self.model = model
+        self.spikes = keras.Model(model.input, model.layers[-1].input)
+        self.x, self.y = x, y
+        self.batch_size = batch_size
+
+    def __call__(self, weights):
+        """Return, with these weights, the accuracies and the shares of samples whose best scores tie."""
+        self.model.set_weights(weights)
+        spikes = self.spikes.predict(self.x, batch_size=self.batch_size, verbose=0)
+        counts = np.cumsum(spikes, axis=1)
+        best = counts.max(axis=-1, keepdims=True)
+        right = counts.argmax(axis=-1) == self.y[:, None]  # of those that tie, the first
+        return {"accuracy": right.mean(axis=0), "ties": ((counts == best).sum(axis=-1) > 1).mean(axis=0)}
+
+
+class _Watch(keras.callbacks.Callback):
+    """What is told of every epoch, kept in a file: a training that goes on has what came before.
+
+    The test after an epoch is not in its seconds.
+    """
+
+    def __init__(self, path, test):
+        super().__init__()
+        self.path = path
+        self.test = test
+        self.epochs = {}
+
+    def columns(self):
+        """Return the dict of lists over the epochs."""
+        epochs = [self.epochs[str(i)] for i in range(len(self.epochs))]
+        return {name: [epoch[name] for epoch in epochs] for name in epochs[0]}
+
+    def on_train_begin(self, logs=None):
+        if self.path.exists():
+            self.epochs = json.loads(self.path.read_text(encoding="utf-8"))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self.start
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        self.epochs[str(epoch)] = {
+            "accuracy": float(self.test(self.model.get_weights())["accuracy"][-1]),
+            "train_accuracy": logs["categorical_accuracy"],
+            "seconds": seconds,
+        }
+        write_text(self.path, json.dumps(self.epochs))

@@ -1,0 +1,182 @@
+"""The results beside the published ones, as tables and as pictures."""
+
+import numpy as np
+
+from keras_snn.experiments.common import percent, text_table
+from keras_snn.experiments.noise_training.published import PUBLISHED, SECONDS
+from keras_snn.files import save_figure
+
+#: The numbers of steps in the table.
+STEPS = (1, 5, 10)
+
+#: How the training with noise is extended where nothing else is said.
+DEFAULT = "alpha 4.0"
+
+
+def by_kind(results):
+    """Return the dict of the lists of parts by kind of training, over the seeds."""
+    parts = {}
+    for name, part in results["parts"].items():
+        parts.setdefault(name.rpartition(", seed ")[0], []).append(part)
+    return parts
+
+
+def rise(runs, of=DEFAULT):
+    """Return by how much accuracy rises from the first step to the last, seed by seed.
+
+    The first step is that of the network as it was trained, where there is one.
+    """
+    first = "alpha None" if "alpha None" in runs[0]["at"] else of
+    return np.array([run["at"][of]["accuracy"][-1] - run["at"][first]["accuracy"][0] for run in runs])
+
+
+def race(parts, kind="gaussian"):
+    """Return, for each seed, the seconds of training with noise and of direct training to the same accuracy.
+
+    That is the highest one that both reach after some epoch, at the last step. An epoch counts as the median of its
+    training, as the first ones have compilations in them.
+
+    Returns:
+        List of the triples (accuracy, seconds of ``kind``, seconds of "direct"), or an empty one without both.
+    """
+    return [
+        (
+            target := min(max(noisy["accuracy"]), max(direct["accuracy"])),
+            seconds_to(noisy, target),
+            seconds_to(direct, target),
+        )
+        for noisy, direct in zip(parts.get(kind, []), parts.get("direct", []), strict=False)
+    ]
+
+
+def seconds_to(part, target):
+    """Return the seconds of training after which the accuracy is ``target`` for the first time."""
+    epochs = 1 + int(np.argmax(np.array(part["accuracy"]) >= target))
+    return epochs * float(np.median(part["seconds"]))
+
+
+def table(results):
+    """Return the text tables of ``results``, the dict that ``run`` returns."""
+    config, parts = results["config"], by_kind(results)
+    published = PUBLISHED[config["dataset"]]
+    steps = [k for k in STEPS if k <= config["n_steps"]]
+    header = ("trained", "run", *(f"T = {k}" for k in steps), "rise", "ties at T = 1", f"at T = {steps[-1]}")
+    lines = []
+    for kind, runs in parts.items():
+        for of in runs[0]["at"]:
+            at = [run["at"][of] for run in runs]
+            ties = np.mean([one["ties"] for one in at], axis=0)
+            rises = np.array([one["accuracy"][-1] - one["accuracy"][0] for one in at])
+            lines.append(
+                (
+                    kind,
+                    "LIF" if of == "lif" else of.replace("None", "infinite").replace(".0", ""),
+                    *(_spread([one["accuracy"][k - 1] for one in at]) for k in steps),
+                    _spread(rises),
+                    percent(ties[0]),
+                    percent(ties[steps[-1] - 1]),
+                )
+            )
+    lines.append(("published", "alpha 4", *(percent(published.get(k)) for k in steps), "-", "-", "-"))
+    images = f"{config['n_train']:,} images at most" if config["n_train"] else "all images"
+    told = [
+        f"{config['dataset']} ({images}), width {config['width']:g}, {config['epochs']} epochs (direct: "
+        f"{config['direct_epochs']}), seeds from {config['seed']}",
+        "Test accuracy in % after T steps, mean ± standard deviation over the seeds.",
+        *text_table(header, lines),
+        "alpha infinite is a new single-step network at every step, and its T = 1 the network as it was trained.",
+        "LIF are ordinary neurons with the same weights. Of scores that tie, the first class is taken.",
+    ]
+    if "gaussian" in parts:
+        told.append(_told_rise(parts["gaussian"], config))
+    return "\n".join([*told, "", *_times(parts, config)])
+
+
+def _told_rise(runs, config):
+    rises = 100 * rise(runs)
+    error = f" ± {rises.std(ddof=1) / np.sqrt(len(rises)):.2f} (standard error)" if len(rises) > 1 else ""
+    whole = f"from T = 1 as trained to T = {config['n_steps']} at alpha 4"
+    return f"Gaussian noise, {whole}, by seed: {rises.mean():+.2f}{error} points."
+
+
+def _times(parts, config):
+    lines = []
+    for kind, runs in parts.items():
+        seconds = [np.median(run["seconds"]) for run in runs]
+        races = race(parts, kind) if kind != "direct" else []
+        row = [kind, f"{np.median(seconds):.2f}", _spread([max(run["accuracy"]) for run in runs])]
+        if races:
+            accuracy, own, direct = np.transpose(races)
+            ratios = direct / own
+            row += [" / ".join(f"{100 * a:.1f}" for a in accuracy), _each(own), _each(direct), _each(ratios, "{:.2f}")]
+        lines.append((*row, *["-"] * (7 - len(row))))
+    header = ("trained", "s an epoch", "best, %", "to accuracy, %", "s", "direct, s", "times faster")
+    told = [f"Training time, by seed, to the highest accuracy at T = {config['n_steps']} that both reach:"]
+    told += text_table(header, lines)
+    if config["dataset"] in SECONDS:
+        accuracy, direct, own = SECONDS[config["dataset"]]
+        told.append(
+            f"Published: {own} s against {direct} s direct to {100 * accuracy:.0f} %, {direct / own:.1f} times faster."
+        )
+    return [*told, "Seconds are those of training alone, the median epoch times the number of epochs."]
+
+
+def _each(values, form="{:.0f}"):
+    return " / ".join(form.format(value) for value in values)
+
+
+def draw(results, folder):
+    """Write ``steps.png`` and ``seconds.png``."""
+    from matplotlib.figure import Figure
+
+    parts = by_kind(results)
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    steps = np.arange(1, results["config"]["n_steps"] + 1)
+    for kind, runs in parts.items():
+        of = DEFAULT if kind != "direct" else "lif"
+        _line(axes[0], steps, [run["at"][of]["accuracy"] for run in runs], kind)
+    axes[0].set_title("as trained; extended with alpha = 4", fontsize=9)
+    if "gaussian" in parts:
+        for of in parts["gaussian"][0]["at"]:
+            _line(axes[1], steps, [run["at"][of]["accuracy"] for run in parts["gaussian"]], of.replace(".0", ""))
+        axes[1].set_title("trained with Gaussian noise", fontsize=9)
+    axes[0].set_ylabel("test accuracy (%)")
+    for axis in axes:
+        axis.set_xlabel("steps T")
+    _finish(figure, folder / "steps.png")
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    for kind, runs in parts.items():
+        seconds = np.median([run["seconds"] for run in runs]) * np.arange(1, len(runs[0]["seconds"]) + 1)
+        _line(axis, seconds, [run["accuracy"] for run in runs], kind)
+    axis.set(xlabel="seconds of training", ylabel=f"test accuracy at T = {results['config']['n_steps']} (%)")
+    _finish(figure, folder / "seconds.png")
+
+
+def _line(axis, x, shares, label):
+    shares = 100 * np.array(shares)
+    axis.errorbar(
+        x,
+        shares.mean(axis=0),
+        shares.std(axis=0, ddof=min(1, len(shares) - 1)),
+        marker="o",
+        ms=3,
+        capsize=2,
+        label=label,
+    )
+
+
+def _finish(figure, path):
+    for axis in figure.axes:
+        if axis.lines:
+            axis.legend(frameon=False, fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
+def _spread(shares):
+    if len(shares) == 1:
+        return percent(shares[0])
+    return f"{percent(np.mean(shares))} ± {100 * np.std(shares, ddof=1):.2f}"

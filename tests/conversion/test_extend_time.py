@@ -1,0 +1,149 @@
+"""extend_time: the same weights at more steps."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_snn import inspect
+from keras_snn.conversion import extend_time
+from keras_snn.layers import LIF, NoisyLIF, Repeat, TemporalAveragePooling, TimeFold
+
+X = np.random.default_rng(0).uniform(0, 3, size=(12, 4)).astype("float32")
+Y = np.arange(12) % 3
+
+
+def sequential(**options):
+    layers = [
+        keras.layers.Dense(16),
+        keras.layers.BatchNormalization(),
+        Repeat(1),
+        NoisyLIF(name="hidden", **options),
+        keras.layers.Dense(3),
+        NoisyLIF(name="out", **options),
+        TemporalAveragePooling(),
+    ]
+    return keras.Sequential([keras.Input((4,)), *layers])
+
+
+def functional(**options):
+    x = inputs = keras.Input((4,))
+    hidden = Repeat(1)(keras.layers.Dense(16)(x))
+    hidden = NoisyLIF(name="hidden", **options)(hidden)
+    other = Repeat(1)(keras.layers.Dense(16)(x))
+    x = keras.layers.Add()([hidden, NoisyLIF(**options)(other)])
+    x = TimeFold(keras.layers.BatchNormalization())(keras.layers.Dense(3)(x))
+    return keras.Model(inputs, TemporalAveragePooling()(NoisyLIF(name="out", **options)(x)))
+
+
+def nested(**options):
+    x = inputs = keras.Input((4,))
+    body = keras.Sequential([keras.Input((None, 16)), NoisyLIF(name="hidden", **options), keras.layers.Dense(16)])
+    shared = NoisyLIF(name="out", **options)
+    x = shared(body(body(Repeat(1)(keras.layers.Dense(16)(x)))))
+    return keras.Model(inputs, TemporalAveragePooling()(shared(x)))
+
+
+def ours(model, cls):
+    return [layer for layer in model._flatten_layers() if isinstance(layer, cls)]
+
+
+@pytest.mark.parametrize("build", [sequential, functional, nested])
+def test_the_steps_and_the_neurons_change_and_the_weights_do_not(build, tmp_path):
+    model = build()
+    rng = np.random.default_rng(1)
+    # Variances are positive; kernels have both signs, for scores that are neither all 0 nor all 1.
+    draw = {1: lambda n: rng.uniform(0.1, 1, n), 2: lambda m, n: rng.normal(0, 0.5, (m, n))}
+    weights = [draw[w.ndim](*w.shape).astype(w.dtype) for w in model.get_weights()]
+    model.set_weights(weights)
+    new = extend_time(model, 5, alpha=8, beta=0.25)
+    assert type(new) is type(model)
+    assert len(new.weights) == len(weights)
+    for before, kept, given in zip(weights, model.get_weights(), new.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, before)
+        np.testing.assert_array_equal(given, before)
+    assert not {id(w) for w in new.weights} & {id(w) for w in model.weights}
+    for each, n, alpha, beta in ((model, 1, None, 0.5), (new, 5, 8.0, 0.25)):
+        assert {layer.n for layer in ours(each, Repeat)} == {n}
+        assert {(layer.alpha, layer.beta) for layer in ours(each, NoisyLIF)} == {(alpha, beta)}
+    assert len(ours(new, NoisyLIF)) == len(ours(model, NoisyLIF))  # shared ones stay shared
+    scores = new.predict(X, verbose=0)
+    np.testing.assert_allclose(5 * scores, np.round(5 * scores), atol=1e-5)  # spikes of five steps
+    assert np.any((scores > 0) & (scores < 1))
+    new.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    for a, b in zip(restored.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert {layer.alpha for layer in ours(restored, NoisyLIF)} == {8.0}
+    assert restored.predict(X, verbose=0).shape == scores.shape
+
+
+def test_at_one_step_without_memory_it_is_the_model_itself():
+    model = sequential(seed=0)
+    np.testing.assert_array_equal(extend_time(model, 1, None).predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_it_can_be_extended_again():
+    model = extend_time(extend_time(sequential(), 5), 3, alpha=None)
+    assert [layer.n for layer in ours(model, Repeat)] == [3]
+    assert {layer.alpha for layer in ours(model, NoisyLIF)} == {None}
+
+
+def test_other_options_stay():
+    model = sequential(noise="uniform", statistics="batch", tau=3.0, threshold=0.75)
+    config = extend_time(model, 4).get_layer("hidden").get_config()
+    names = ("noise", "statistics", "tau", "threshold", "alpha", "beta")
+    assert [config[name] for name in names] == ["uniform", "batch", 3.0, 0.75, 4.0, 0.5]
+
+
+def test_a_compiled_model_stays_compiled():
+    model = sequential()
+    model.compile("adam", "mse", metrics=["categorical_accuracy"])
+    y = keras.utils.to_categorical(Y, 3)
+    model.fit(X, y, verbose=0)
+    loss, accuracy = extend_time(model, 3).evaluate(X, y, verbose=0)
+    assert np.isfinite(loss)
+    assert 0 <= accuracy <= 1
+
+
+def test_the_report_has_the_accuracy_of_every_number_of_steps():
+    model = extend_time(sequential(), 6)
+    (whole,) = inspect(model, X, Y, batch_size=12)
+    (parts,) = inspect(model, X, Y, batch_size=5)
+    assert list(whole.latency.steps) == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_array_equal(whole.latency.accuracy, parts.latency.accuracy)  # whatever the batch size
+    assert whole.layers["hidden"].rate.mean == parts.layers["hidden"].rate.mean
+
+
+def test_errors():
+    model = sequential()
+    for n_steps in (0, 2.5, True):
+        with pytest.raises(ValueError, match="`n` must be a positive int"):
+            extend_time(model, n_steps)
+    with pytest.raises(ValueError, match="`alpha` has to be at least 2"):
+        extend_time(model, 10, alpha=1.5)
+    with pytest.raises(TypeError, match="`model` has to be a Keras model; got 3"):
+        extend_time(3, 10)
+    with pytest.raises(ValueError, match="`model` has no weights yet"):
+        extend_time(keras.Sequential([keras.layers.Dense(3), Repeat(1), NoisyLIF()]), 10)
+    with pytest.raises(ValueError, match="`model` has no Repeat layer"):
+        extend_time(keras.Sequential([keras.Input((None, 4)), NoisyLIF()]), 10)
+    with pytest.raises(ValueError, match="`model` has no NoisyLIF layer"):
+        extend_time(keras.Sequential([keras.Input((4,)), Repeat(1), LIF()]), 10)
+
+
+def test_a_model_with_a_call_of_its_own_is_refused():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = sequential()
+
+        def call(self, x):
+            return self.inner(x)
+
+    own = Own()
+    own(X)
+    with pytest.raises(ValueError, match="Own is a subclass with a `call` of its own"):
+        extend_time(own, 10)
+    inputs = keras.Input((4,))
+    with pytest.raises(ValueError, match="`model` has .*hidden.* inside another layer or a subclassed model"):
+        extend_time(keras.Model(inputs, own(inputs)), 10)
