@@ -139,6 +139,8 @@ def draw(results, folder):
     axes[0].set_title("as trained; extended with alpha = 4", fontsize=9)
     if "gaussian" in parts:
         for of in parts["gaussian"][0]["at"]:
+            if of == "lif":  # far below all others
+                continue
             _line(axes[1], steps, [run["at"][of]["accuracy"] for run in parts["gaussian"]], of.replace(".0", ""))
         axes[1].set_title("trained with Gaussian noise", fontsize=9)
     axes[0].set_ylabel("test accuracy (%)")
