@@ -48,7 +48,6 @@ def draw(results, folder):
                 axis.plot(steps, values, marker="o", markersize=4, label=kind)
             if what == "accuracy":
                 axis.axhline(100 * part["accuracy"], color="0.6", linestyle="--", label="plain network")
-                axis.set_ylim(bottom=max(0, 100 * part["accuracy"] - 30))
             else:
                 axis.set_yscale("log")
             axis.set_xscale("log", base=2)
@@ -56,5 +55,8 @@ def draw(results, folder):
             axis.set(title=network, xlabel="time steps")
             axis.spines[["top", "right"]].set_visible(False)
         axes[0].set_ylabel(label)
+        if what == "accuracy":  # what is far below is of no interest
+            plain = [100 * part["accuracy"] for part in parts.values()]
+            axes[0].set_ylim(max(0, min(plain) - 30), min(100, max(plain) + 3))
         axes[-1].legend(frameon=False, fontsize=8)
         save_figure(figure, folder / name)
