@@ -10,6 +10,7 @@ from keras import layers
 from worker import peak_memory, serve
 
 from keras_snn import convert
+from keras_snn.experiments.conversion.networks import NETWORKS
 from keras_snn.layers import (
     ALIF,
     IF,
@@ -155,15 +156,10 @@ def net(n_images):
 
 @functools.cache
 def plain_net():
-    """A plain network of three convolutions, and 500 images to calibrate its conversion."""
+    """The convolutional network of the conversion experiment, and 500 images to calibrate its conversion."""
     keras.utils.set_random_seed(0)
-    inner = []
-    for channels in (16, 32, 32):
-        convolution = layers.Conv2D(channels, 3, padding="same", use_bias=False)
-        inner += [convolution, layers.BatchNormalization(), layers.ReLU(), layers.AveragePooling2D(2)]
-    inner += [layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(10, activation="softmax")]
     images = np.random.default_rng(0).random((500, 28, 28, 1), dtype="float32")
-    return keras.Sequential([keras.Input((28, 28, 1)), *inner]), images
+    return NETWORKS["cnn"]((28, 28, 1), 1.0), images
 
 
 def answers(n_images, n_steps=None):

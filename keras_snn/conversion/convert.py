@@ -2,6 +2,7 @@
 
 import functools
 import math
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -10,7 +11,8 @@ from keras import tree
 from keras_snn import activations, layers
 from keras_snn.config import default
 from keras_snn.conversion.calibration import activation_scales
-from keras_snn.conversion.plan import LINEAR, MAX_POOLINGS, MERGES, ceiling, lif_constants, plan
+from keras_snn.conversion.plan import AVERAGE_POOLINGS, LINEAR, MAX_POOLINGS, MERGES, ceiling, lif_constants, plan
+from keras_snn.energy.connections import DEPTHWISE, TRANSPOSED
 
 NEURONS = ("if", "lif", "spiking_activation")
 
@@ -137,6 +139,7 @@ def _integrate_and_fire(threshold, initial_potential, **options):
     return layers.IF(threshold=keras.initializers.Constant(threshold.tolist()), per="channel", **options)
 
 
+@dataclass
 class _Value:
     """A tensor of the new model.
 
@@ -146,10 +149,9 @@ class _Value:
         unit: What 1 in it stands for in the plain model: a number, or an array along the last axis.
     """
 
-    def __init__(self, tensor, timed=False, unit=1.0):
-        self.tensor = tensor
-        self.timed = timed
-        self.unit = unit
+    tensor: keras.KerasTensor
+    timed: bool = False
+    unit: float | np.ndarray = 1.0
 
 
 class _Builder:
@@ -184,7 +186,7 @@ class _Builder:
         if isinstance(layer, MERGES):
             return self._merge(layer, name, values)
         (value,) = values
-        keeps_unit = isinstance(layer, (*MAX_POOLINGS, *_AVERAGES)) or (
+        keeps_unit = isinstance(layer, (*MAX_POOLINGS, *AVERAGE_POOLINGS)) or (
             isinstance(layer, keras.layers.Flatten) or not np.ndim(value.unit)
         )
         if not keeps_unit or isinstance(layer, _AFFINE):
@@ -255,11 +257,7 @@ class _Builder:
         return (layers.TimeFold(layer, name=f"{name}_over_time") if value.timed else layer)(value.tensor)
 
 
-_AVERAGES = tuple(getattr(keras.layers, f"{kind}AveragePooling{n}D") for kind in ("", "Global") for n in (1, 2, 3))
 _AFFINE = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.BatchNormalization)
-_TRANSPOSED = tuple(getattr(keras.layers, f"Conv{n}DTranspose") for n in (1, 2, 3))
-_SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
-_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 
 
 def _takes_units_of_channels(layer):
@@ -272,15 +270,15 @@ def _weights(layer, unit, normalization):
     *kernels, bias = layer.get_weights() if layer.use_bias else [*layer.get_weights(), 0.0]
     kernels = [kernel.astype("float64") for kernel in kernels]
     # Dense has (in, out), convolutions (..., in, out), transposed ones (..., out, in), depthwise ones (..., in, times).
-    if np.ndim(unit) and not isinstance(layer, _TRANSPOSED):
+    if np.ndim(unit) and not isinstance(layer, TRANSPOSED):
         unit = np.reshape(unit, (-1, 1))
     kernels[0] = kernels[0] * unit
     if normalization is not None:
         gain, shift = _gain_and_shift(normalization)
         bias = np.asarray(bias, "float64") * gain + shift
-        if isinstance(layer, _TRANSPOSED):
+        if isinstance(layer, TRANSPOSED):
             kernels[-1] = kernels[-1] * gain[:, None]
-        elif isinstance(layer, _DEPTHWISE):
+        elif isinstance(layer, DEPTHWISE):
             kernels[-1] = kernels[-1] * gain.reshape(kernels[-1].shape[-2:])
         else:
             kernels[-1] = kernels[-1] * gain

@@ -6,12 +6,9 @@ import keras
 from keras import layers
 
 from keras_snn import activations, probe
+from keras_snn.energy.connections import CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED, is_linear
 
-LINEAR = (
-    *(layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D),
-    *(layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.SeparableConv1D, layers.SeparableConv2D),
-    *(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
-)
+LINEAR = (layers.Dense, *CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
 MAX_POOLINGS = (
     *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
     *(layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D),
@@ -174,8 +171,7 @@ def _trace(model):
         found.calls.append(Call(layer, name, [number(x) for x in tensors], number(single), tuple(single.shape)))
         return output
 
-    inputs = [keras.KerasTensor(x.shape, x.dtype, name=x.name) for x in model.inputs]
-    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in inputs]
+    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in model.inputs]
     found.inputs = [number(x) for x in inputs]
     found.outputs = [number(x) for x in _walk(model, inputs, call)]
     return found
@@ -236,15 +232,11 @@ def _take_activations(found):
     for call in found.calls:
         layer = call.layer
         if isinstance(layer, (layers.Activation, *LINEAR)):
-            call.activation = None if _is_linear(layer.activation) else layer.activation
+            call.activation = None if is_linear(layer.activation) else layer.activation
         elif isinstance(layer, ACTIVATIONS):
             call.activation = layer
         if call.activation is not None:
             call.activation_name = call.name
-
-
-def _is_linear(function):
-    return function is None or function is keras.activations.linear
 
 
 def _join(found):

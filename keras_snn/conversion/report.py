@@ -12,6 +12,7 @@ from keras_snn.conversion.calibration import recorded
 from keras_snn.conversion.convert import neuron_name
 from keras_snn.conversion.plan import lif_constants, plan
 from keras_snn.files import save_figure, write_text
+from keras_snn.inspector.prober import number
 from keras_snn.inspector.tables import as_html, as_text, percent
 
 _HEADER = ("layer", "scale", "activation", "rate", "correlation", "error", "clipped", "spikes a step")
@@ -147,7 +148,7 @@ def report(model, converted, x, *, n_steps=None, batch_size=100):
             layer, n_steps = neurons[spikes_name], train.shape[1]
             limit = None if isinstance(layer, layers.SpikingActivation) else units[name]
             sums[name].add(activations[name], train.mean(axis=1) * units[name], limit)
-            sums[name].spikes += float(np.abs(train).sum()) / n_steps * _number(layer.spike_unit)
+            sums[name].spikes += float(np.abs(train).sum()) / n_steps * number(layer.spike_unit)
     fits = {name: of.fit(name, units[name]) for name, of in sums.items()}
     return ConversionReport(n_steps, len(tree.flatten(x)[0]), fits)
 
@@ -160,19 +161,15 @@ def _unit(layer, activation):
     if isinstance(layer, layers.IF):
         return np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(layer.threshold)), "float64")
     if isinstance(layer, layers.LIF):
-        return lif_constants(activation).amplitude / _number(layer.dt)
+        return lif_constants(activation).amplitude / number(layer.dt)
     return 1 / layer.activation.scale if isinstance(layer.activation, Scaled) else 1.0
-
-
-def _number(value):
-    return float(ops.convert_to_numpy(ops.convert_to_tensor(value)))
 
 
 class _Sums:
     """Sums over the units and samples of one layer."""
 
     def __init__(self):
-        self.n, self.clipped, self.spikes, self.limited = 0, 0, 0.0, False
+        self.n, self.clipped, self.spikes = 0, None, 0.0
         self.moments = np.zeros(5)
 
     def add(self, a, b, limit):
@@ -180,8 +177,7 @@ class _Sums:
         self.n += a.size
         self.moments += [a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum()]
         if limit is not None:
-            self.limited = True
-            self.clipped += int((a > limit).sum())
+            self.clipped = (self.clipped or 0) + int((a > limit).sum())
 
     def fit(self, name, unit):
         a, b, aa, bb, ab = self.moments / self.n
@@ -194,6 +190,6 @@ class _Sums:
             rate=float(b),
             correlation=float((ab - a * b) / spread) if spread > 0 else None,
             error=float(difference / np.sqrt(aa)) if aa > 0 else None,
-            clipped=self.clipped / self.n if self.limited else None,
+            clipped=None if self.clipped is None else self.clipped / self.n,
             spikes_per_step=self.spikes / self.n,
         )

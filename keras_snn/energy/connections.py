@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import layers
 
-_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
-_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
-_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 _POOLINGS = (
     *(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D),
     *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
@@ -34,15 +34,15 @@ def connections(layer, input_shape, output_shape):
     if isinstance(layer, layers.EinsumDense):
         # Each of the kernel's axes that the output lacks is summed over.
         return math.prod(output_shape[1:]) * math.prod(layer.kernel.shape) // _kept_of_kernel(layer)
-    if isinstance(layer, _SEPARABLE):
+    if isinstance(layer, SEPARABLE):
         positions = math.prod(_spatial(layer, output_shape))
         depthwise = math.prod(layer.depthwise_kernel.shape)
         return positions * (depthwise + math.prod(layer.pointwise_kernel.shape))
-    if isinstance(layer, _DEPTHWISE):
+    if isinstance(layer, DEPTHWISE):
         return math.prod(_spatial(layer, output_shape)) * math.prod(layer.kernel.shape)
-    if isinstance(layer, _TRANSPOSED):
+    if isinstance(layer, TRANSPOSED):
         return math.prod(_spatial(layer, input_shape)) * math.prod(layer.kernel.shape)
-    if isinstance(layer, _CONVOLUTIONS):
+    if isinstance(layer, CONVOLUTIONS):
         return math.prod(output_shape[1:]) * math.prod(layer.kernel.shape[:-1])
     if isinstance(layer, _POOLINGS):
         return math.prod(output_shape[1:]) * math.prod(layer.pool_size)
@@ -62,13 +62,13 @@ def fan_out(layer, input_shape):
     """
     if isinstance(layer, layers.Dense):
         return np.full(layer.kernel.shape[0], layer.kernel.shape[1], "int64")
-    if not isinstance(layer, (*_DEPTHWISE, *_SEPARABLE, *_TRANSPOSED, *_CONVOLUTIONS, *_POOLINGS)):
+    if not isinstance(layer, (*DEPTHWISE, *SEPARABLE, *TRANSPOSED, *CONVOLUTIONS, *_POOLINGS)):
         return None
     sizes, channels = _spatial(layer, input_shape), input_shape[_channel_axis(layer)]
-    if isinstance(layer, _SEPARABLE):
+    if isinstance(layer, SEPARABLE):
         # What leaves the depthwise half goes through the pointwise half.
         per_position = layer.depth_multiplier * (1 + layer.filters)
-    elif isinstance(layer, _DEPTHWISE):
+    elif isinstance(layer, DEPTHWISE):
         per_position = layer.depth_multiplier
     elif isinstance(layer, _POOLINGS):
         per_position = 1
@@ -87,7 +87,7 @@ def _outputs_fed(layer, axis, size):
     kernel, stride, dilation = _kernel(layer, axis)
     span = (kernel - 1) * dilation + 1
     taps = dilation * np.arange(kernel)
-    if isinstance(layer, _TRANSPOSED):
+    if isinstance(layer, TRANSPOSED):
         sizes = [size] * layer.rank
         outputs = layer.compute_output_shape((1, *sizes, 1) if _channel_axis(layer) == -1 else (1, 1, *sizes))
         length = _spatial(layer, outputs)[axis]

@@ -1,5 +1,6 @@
 """What the experiments share: their arguments, data, networks, a timed training, and tables."""
 
+import json
 import os
 import time
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from keras_snn import data, layers
 from keras_snn.experiments.record import Record
+from keras_snn.files import save_figure, write_text
 
 
 def configuration(experiment, presets, *, preset, data_name, seed, epochs):
@@ -53,6 +55,25 @@ def load(name, data_name, sample):
     return data.load(name, source="tfds", data_dir=data_name)
 
 
+def load_images(dataset, data_name):
+    """Return the pairs (images with an axis of channels, labels) for training and for testing.
+
+    Args:
+        dataset: "fashion_mnist", "mnist" or "cifar10".
+        data_name: As for ``load``; "sample" is of Fashion-MNIST alone. Or a file for ``data.load_jpeg``.
+
+    Raises:
+        ValueError: For another ``data_name``.
+    """
+    if os.path.isfile(data_name):
+        pairs = data.load_jpeg(data_name)
+    elif data_name == "sample" and dataset != "fashion_mnist":
+        raise ValueError(f"`data_name` 'sample' is of Fashion-MNIST; for {dataset!r} give 'full' or a path.")
+    else:
+        pairs = load(dataset, data_name, lambda: data.load("fashion_mnist_sample"))
+    return [(x if x.ndim == 4 else x[..., None], y) for x, y in pairs]
+
+
 def network(name, hidden):
     """Return Flatten, Dense 128, the layers ``hidden`` and Dense 10, compiled as all these publications have it."""
     model = keras.Sequential(
@@ -94,6 +115,56 @@ def cosine(config, n_images):
     return keras.optimizers.schedules.CosineDecayRestarts(config["learning_rate"], steps, t_mul=1.0, m_mul=1.0)
 
 
+class Diary(keras.callbacks.Callback):
+    """What is told of every epoch, kept in a file: a training that goes on has what came before.
+
+    A subclass adds its own in ``figures``. The seconds are told before it is asked.
+
+    Args:
+        path: Path of the file; beside it ``fit`` keeps what it goes on from.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+        self.epochs = {}
+
+    def figures(self, logs):
+        """Return the dict of what is told of the epoch that has ended, beside training accuracy and seconds."""
+        raise NotImplementedError
+
+    def columns(self):
+        """Return the dict of lists over the epochs."""
+        epochs = [told for number, told in self.epochs.items() if number.isdigit()]  # the rest is a subclass's
+        return {name: [epoch[name] for epoch in epochs] for name in epochs[0]}
+
+    def fit(self, model, x, y, config, *, verbose, **options):
+        """Fit ``model`` as ``config`` has it, from where it stopped; ``options`` are those of Keras's ``fit``."""
+        model.fit(
+            x,
+            keras.utils.to_categorical(y, 10),
+            batch_size=config["batch_size"],
+            epochs=config["epochs"],
+            callbacks=[self, keras.callbacks.BackupAndRestore(self.path.with_suffix(""))],
+            verbose=2 if verbose else 0,
+            **options,
+        )
+
+    def on_train_begin(self, logs=None):
+        if self.path.exists():
+            self.epochs = json.loads(self.path.read_text(encoding="utf-8"))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        told = {"train_accuracy": logs["categorical_accuracy"], "seconds": time.perf_counter() - self.start}
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        self.epochs[str(epoch)] = {**told, **self.figures(logs)}
+        write_text(self.path, json.dumps(self.epochs))
+
+
 def run_parts(out, config, names, n_images, run_one, say, *, epochs_of=None):
     """Make the parts that a run before has not finished, save each as soon as it is done, and return the ``Record``.
 
@@ -118,6 +189,28 @@ def run_parts(out, config, names, n_images, run_one, say, *, epochs_of=None):
             record.add(name, run_one(name, record))
     record.finish()
     return record
+
+
+def by_kind(results):
+    """Return the dict of the lists of parts by what was trained, over the seeds: the parts are "kind, seed n"."""
+    parts = {}
+    for name, part in results["parts"].items():
+        parts.setdefault(name.rpartition(", seed ")[0], []).append(part)
+    return parts
+
+
+def spread(shares):
+    """Return mean and standard deviation of shares in per cent; of a single one, that."""
+    if len(shares) == 1:
+        return percent(shares[0])
+    return f"{percent(np.mean(shares))} ± {100 * np.std(shares, ddof=1):.2f}"
+
+
+def finish(figure, path):
+    """Leave out the frame at the top and at the right of a figure's axes, and write it."""
+    for axis in figure.axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
 
 
 def percent(share):

@@ -294,7 +294,7 @@ def named(model, outputs):
 
 
 def number(dt):
-    """Return dt as a float."""
+    """Return a number, tensor or variable as a float."""
     return float(ops.convert_to_numpy(ops.convert_to_tensor(dt)))
 
 

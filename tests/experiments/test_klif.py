@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from reference.images import bars
+from reference.interruption import interrupt_second_epoch
 
 from keras_snn import cli, data
 from keras_snn.experiments import common, get, klif
@@ -79,16 +80,7 @@ def test_the_same_seed_gives_the_same(results, tmp_path):
 
 
 def test_an_interrupted_training_goes_on_from_its_last_epoch(tmp_path, monkeypatch):
-    begin = experiment._Watch.on_epoch_begin
-    begun = []
-
-    def interrupt(self, epoch, logs=None):
-        begun.append(epoch)
-        if begun == [0, 1]:
-            raise KeyboardInterrupt
-        begin(self, epoch, logs)
-
-    monkeypatch.setattr(experiment._Watch, "on_epoch_begin", interrupt)
+    begun = interrupt_second_epoch(monkeypatch, experiment._Watch)
     options = {"epochs": 3, "only": ["klif*"], "n_seeds": 1, "out": tmp_path, "verbose": False}
     with pytest.raises(KeyboardInterrupt):
         run(**options)

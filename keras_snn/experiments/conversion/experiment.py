@@ -1,12 +1,8 @@
 """Train plain networks, convert them in several ways, and see what they say after 4 to 256 steps."""
 
-import os
-
 import keras
 import numpy as np
-from keras import ops
 
-from keras_snn import data
 from keras_snn.conversion import convert, report
 from keras_snn.experiments import common
 from keras_snn.experiments.conversion.networks import NETWORKS
@@ -33,6 +29,7 @@ PRESETS = {
         "data": "sample",
         "epochs": 10,
         "batch_size": 64,
+        "learning_rate": 2e-3,
         "width": 1.0,
         "n_train": None,
         "n_test": 1000,
@@ -44,6 +41,7 @@ PRESETS = {
         "data": "full",
         "epochs": 10,
         "batch_size": 128,
+        "learning_rate": 2e-3,
         "width": 1.0,
         "n_train": None,
         "n_test": 2000,
@@ -116,26 +114,15 @@ def run(
 
 def _load(config):
     """Return the pairs (images, labels) for training and for testing, images in [0, 1] with a channel axis."""
-    dataset, data_name = config["dataset"], config["data"]
-    if os.path.isfile(data_name):
-        pairs = data.load_jpeg(data_name)
-    elif data_name == "sample" and dataset != "fashion_mnist":
-        raise ValueError(f"`data_name` 'sample' is of Fashion-MNIST; for {dataset!r} give 'full' or a path.")
-    else:
-        pairs = common.load(dataset, data_name, lambda: data.load("fashion_mnist_sample"))
-    sets = []
-    for (x, y), n in zip(pairs, (config["n_train"], config["n_test"]), strict=True):
-        x = x if x.shape[-1] == 3 else x[..., None]
-        sets.append((x[:n], y[:n]))
-    return sets
+    pairs = common.load_images(config["dataset"], config["data"])
+    return [(x[:n], y[:n]) for (x, y), n in zip(pairs, (config["n_train"], config["n_test"]), strict=True)]
 
 
 def _run_one(name, sets, config, say, *, verbose):
     (x, y), (x_test, y_test) = sets
     keras.utils.set_random_seed(config["seed"])
     model = NETWORKS[name](x.shape[1:], config["width"])
-    steps = int(np.ceil(len(x) / config["batch_size"])) * config["epochs"]
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps))
+    optimizer = keras.optimizers.Adam(common.cosine(config, len(x)))
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     result = common.train(model, x, y, config, verbose=verbose)
     result["accuracy"] = float(model.evaluate(x_test, y_test, verbose=0)[1])
@@ -163,13 +150,9 @@ def accuracies(spiking, x, y, steps, *, batch_size=_BATCH):
     """
     pooling = spiking.get_layer("mean_over_time")
     by_step = keras.Model(spiking.inputs[0], pooling.input)
-    right = np.zeros(len(steps), "int64")
-    for start in range(0, len(x), batch_size):
-        batch = slice(start, start + batch_size)
-        outputs = ops.convert_to_numpy(by_step.predict_on_batch(x[batch])).astype("float64")
-        sums = np.cumsum(outputs, axis=1)[:, np.array(steps) - 1]
-        right += (sums.argmax(axis=2) == y[batch, None]).sum(axis=0)
-    return [float(n / len(x)) for n in right]
+    outputs = by_step.predict(x, batch_size=batch_size, verbose=0).astype("float64")
+    sums = np.cumsum(outputs, axis=1)[:, np.array(steps) - 1]
+    return (sums.argmax(axis=2) == y[:, None]).mean(axis=0).tolist()
 
 
 def _spikes(layer, n_steps):

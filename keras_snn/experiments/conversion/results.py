@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from keras_snn.experiments.common import percent, text_table
-from keras_snn.files import save_figure
+from keras_snn.experiments.common import finish, percent, text_table
 
 
 def table(results):
@@ -53,10 +52,9 @@ def draw(results, folder):
             axis.set_xscale("log", base=2)
             axis.set_xticks(steps, [str(n) for n in steps])
             axis.set(title=network, xlabel="time steps")
-            axis.spines[["top", "right"]].set_visible(False)
         axes[0].set_ylabel(label)
         if what == "accuracy":  # what is far below is of no interest
             plain = [100 * part["accuracy"] for part in parts.values()]
             axes[0].set_ylim(max(0, min(plain) - 30), min(100, max(plain) + 3))
         axes[-1].legend(frameon=False, fontsize=8)
-        save_figure(figure, folder / name)
+        finish(figure, folder / name)

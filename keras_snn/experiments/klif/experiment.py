@@ -1,15 +1,12 @@
 """The same network with each kind of neuron, over several seeds."""
 
-import json
 import os
-import time
 
 import keras
 
 from keras_snn import data, layers
 from keras_snn.experiments import common
 from keras_snn.experiments.klif.results import draw, table
-from keras_snn.files import write_text
 from keras_snn.inspector import inspect
 from keras_snn.models import klif_net
 from keras_snn.models.klif_net import NETS
@@ -127,16 +124,11 @@ def _load(config):
     dataset, data_name = config["dataset"], config["data"]
     if dataset == "nmnist":
         pairs = [_frames(data_name, split, config["n_steps"]) for split in _SPLITS]
-    elif os.path.isfile(data_name):
-        pairs = data.load_jpeg(data_name)
-    elif data_name == "sample" and dataset != "fashion_mnist":
-        raise ValueError(f"`data_name` 'sample' is of Fashion-MNIST; for {dataset!r} give 'full' or a path.")
     else:
-        pairs = common.load(dataset, data_name, lambda: data.load("fashion_mnist_sample"))
+        pairs = common.load_images(dataset, data_name)
     sets = {}
     for split, (x, y) in zip(_SPLITS, pairs, strict=True):
         n = config[f"n_{split}"]
-        x = x if x.shape[-1] in (2, 3) else x[..., None]
         sets[split] = (x[:n], y[:n])
     return sets
 
@@ -158,15 +150,8 @@ def _run_one(name, sets, config, *, folder, verbose):
     model.compile(keras.optimizers.Adam(common.cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
     place = folder / "begun" / name.replace("*", "-star").replace(", ", "-").replace(" ", "-")
     watch = _Watch(place.with_suffix(".json"))
-    model.fit(
-        x,
-        keras.utils.to_categorical(y, 10),
-        batch_size=config["batch_size"],
-        epochs=config["epochs"],
-        validation_data=(x_test, keras.utils.to_categorical(y_test, 10)),
-        callbacks=[watch, keras.callbacks.BackupAndRestore(place)],
-        verbose=2 if verbose else 0,
-    )
+    validation = (x_test, keras.utils.to_categorical(y_test, 10))
+    watch.fit(model, x, y, config, verbose=verbose, validation_data=validation)
     report = inspect(model, x_test, y_test, examples=0)
     (result,) = report
     rates = [layer.rate.mean * layer.dt for layer in result.layers.values()]
@@ -174,42 +159,20 @@ def _run_one(name, sets, config, *, folder, verbose):
     return {**watch.columns(), "spikes_per_step": rates}
 
 
-class _Watch(keras.callbacks.Callback):
-    """What is told of every epoch, kept in a file: a training that goes on has what came before.
+class _Watch(common.Diary):
+    """The diary of a training, with the test's accuracy, and with k, also before the training."""
 
-    Args:
-        path: Path of the file.
-    """
-
-    def __init__(self, path):
-        super().__init__()
-        self.path = path
-        self.epochs = {}
+    def figures(self, logs):
+        return {"accuracy": logs["val_categorical_accuracy"], "k": self._k()}
 
     def columns(self):
-        """Return the dict of lists over the epochs; that of k has the values before the training too."""
-        epochs = [self.epochs[str(i)] for i in range(len(self.epochs) - 1)]
-        names = ("accuracy", "train_accuracy", "seconds")
-        columns = {name: [epoch[name] for epoch in epochs] for name in names}
-        return {**columns, "k": [self.epochs["begin"]["k"], *(epoch["k"] for epoch in epochs)]}
+        columns = super().columns()
+        return {**columns, "k": [self.epochs["begin"]["k"], *columns["k"]]}
 
     def on_train_begin(self, logs=None):
-        if self.path.exists():
-            self.epochs = json.loads(self.path.read_text(encoding="utf-8"))
-        else:
+        super().on_train_begin(logs)
+        if not self.epochs:
             self.epochs = {"begin": {"k": self._k()}}
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.epochs[str(epoch)] = {
-            "accuracy": logs["val_categorical_accuracy"],
-            "train_accuracy": logs["categorical_accuracy"],
-            "seconds": time.perf_counter() - self.start,
-            "k": self._k(),
-        }
-        write_text(self.path, json.dumps(self.epochs))
 
     def _k(self):
         if hasattr(self.model, "jax_state_sync"):

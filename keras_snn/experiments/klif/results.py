@@ -2,17 +2,8 @@
 
 import numpy as np
 
-from keras_snn.experiments.common import percent, text_table
+from keras_snn.experiments.common import by_kind, finish, percent, spread, text_table
 from keras_snn.experiments.klif.published import PUBLISHED, VGG16
-from keras_snn.files import save_figure
-
-
-def by_neuron(results):
-    """Return the dict of the lists of parts by neuron, over the seeds."""
-    parts = {}
-    for name, part in results["parts"].items():
-        parts.setdefault(name.rpartition(", seed ")[0], []).append(part)
-    return parts
 
 
 def table(results):
@@ -24,13 +15,13 @@ def table(results):
         (
             neuron,
             str(len(parts)),
-            _spread([part["accuracy"][0] for part in parts]),
-            _spread([part["accuracy"][-1] for part in parts]),
+            spread([part["accuracy"][0] for part in parts]),
+            spread([part["accuracy"][-1] for part in parts]),
             percent(published.get(neuron)),
             " / ".join(f"{rate:.3f}" for rate in _mean(parts, "spikes_per_step")),
             " / ".join(f"{k:.2f}" for k in np.mean([part["k"][-1] for part in parts], axis=0)) or "-",
         )
-        for neuron, parts in by_neuron(results).items()
+        for neuron, parts in by_kind(results).items()
     ]
     images = f"{config['n_train']:,} images at most" if config["n_train"] else "all images"
     order = ", ".join(f"{name} {percent(share)}" for name, share in VGG16.items())
@@ -50,7 +41,7 @@ def draw(results, folder):
     """Write ``accuracy.png``, ``k.png`` and ``spikes.png``."""
     from matplotlib.figure import Figure
 
-    parts = by_neuron(results)
+    parts = by_kind(results)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     for neuron, runs in parts.items():
@@ -89,15 +80,7 @@ def draw(results, folder):
 
 def _finish(axis, figure, path):
     axis.legend(frameon=False, fontsize=8)
-    for each in figure.axes:
-        each.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
-
-
-def _spread(shares):
-    if len(shares) == 1:
-        return percent(shares[0])
-    return f"{percent(np.mean(shares))} ± {100 * np.std(shares, ddof=1):.2f}"
+    finish(figure, path)
 
 
 def _mean(parts, name):

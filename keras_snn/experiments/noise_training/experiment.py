@@ -1,17 +1,12 @@
 """One network, trained at a single step with each kind of noise, and directly at ten steps, over several seeds."""
 
-import json
-import os
-import time
-
 import keras
 import numpy as np
 
-from keras_snn import data, layers
+from keras_snn import layers
 from keras_snn.conversion import extend_time
 from keras_snn.experiments import common
 from keras_snn.experiments.noise_training.results import DEFAULT, draw, table
-from keras_snn.files import write_text
 from keras_snn.models import noise_net, resnet18, vgg16
 from keras_snn.surrogates import ATan
 
@@ -138,19 +133,8 @@ def run(
 
 def _load(config):
     """Return the pairs (images, labels) for the training and for the test."""
-    dataset, data_name = config["dataset"], config["data"]
-    if os.path.isfile(data_name):
-        pairs = data.load_jpeg(data_name)
-    elif data_name == "sample" and dataset != "fashion_mnist":
-        raise ValueError(f"`data_name` 'sample' is of Fashion-MNIST; for {dataset!r} give 'full' or a path.")
-    else:
-        pairs = common.load(dataset.partition("_")[0] if "cifar" in dataset else dataset, data_name, _sample)
-    sizes = (config["n_train"], config["n_test"])
-    return [((x if x.ndim == 4 else x[..., None])[:n], y[:n]) for (x, y), n in zip(pairs, sizes, strict=True)]
-
-
-def _sample():
-    return data.load("fashion_mnist_sample")
+    pairs = common.load_images(config["dataset"].removesuffix("_vgg16").removesuffix("_resnet18"), config["data"])
+    return [(x[:n], y[:n]) for (x, y), n in zip(pairs, (config["n_train"], config["n_test"]), strict=True)]
 
 
 def _run_one(name, sets, config, *, folder, verbose):
@@ -168,14 +152,7 @@ def _run_one(name, sets, config, *, folder, verbose):
     model.compile(keras.optimizers.Adam(common.cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
     place = folder / "begun" / name.replace(", ", "-").replace(" ", "-")
     watch = _Watch(place.with_suffix(".json"), tests["lif" if kind == "direct" else DEFAULT])
-    model.fit(
-        x,
-        keras.utils.to_categorical(y, 10),
-        batch_size=config["batch_size"],
-        epochs=config["epochs"],
-        callbacks=[watch, keras.callbacks.BackupAndRestore(place)],
-        verbose=2 if verbose else 0,
-    )
+    watch.fit(model, x, y, config, verbose=verbose)
     weights, at = model.get_weights(), {}
     for of, of_network in tests.items():
         runs = [of_network(weights) for _ in range(1 if of == "lif" else config["n_runs"])]
@@ -229,37 +206,17 @@ class _Test:
         return {"accuracy": right.mean(axis=0), "ties": ((counts == best).sum(axis=-1) > 1).mean(axis=0)}
 
 
-class _Watch(keras.callbacks.Callback):
-    """What is told of every epoch, kept in a file: a training that goes on has what came before.
+class _Watch(common.Diary):
+    """The diary of a training, with the accuracy on the test images at the last step; that test is not in its seconds.
 
-    The test after an epoch is not in its seconds.
+    Args:
+        path: Path of the file.
+        test: ``_Test``.
     """
 
     def __init__(self, path, test):
-        super().__init__()
-        self.path = path
+        super().__init__(path)
         self.test = test
-        self.epochs = {}
 
-    def columns(self):
-        """Return the dict of lists over the epochs."""
-        epochs = [self.epochs[str(i)] for i in range(len(self.epochs))]
-        return {name: [epoch[name] for epoch in epochs] for name in epochs[0]}
-
-    def on_train_begin(self, logs=None):
-        if self.path.exists():
-            self.epochs = json.loads(self.path.read_text(encoding="utf-8"))
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        seconds = time.perf_counter() - self.start
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()
-        self.epochs[str(epoch)] = {
-            "accuracy": float(self.test(self.model.get_weights())["accuracy"][-1]),
-            "train_accuracy": logs["categorical_accuracy"],
-            "seconds": seconds,
-        }
-        write_text(self.path, json.dumps(self.epochs))
+    def figures(self, logs):
+        return {"accuracy": float(self.test(self.model.get_weights())["accuracy"][-1])}

@@ -2,23 +2,14 @@
 
 import numpy as np
 
-from keras_snn.experiments.common import percent, text_table
+from keras_snn.experiments.common import by_kind, finish, percent, spread, text_table
 from keras_snn.experiments.noise_training.published import PUBLISHED, SECONDS
-from keras_snn.files import save_figure
 
 #: The numbers of steps in the table.
 STEPS = (1, 5, 10)
 
 #: How the training with noise is extended where nothing else is said.
 DEFAULT = "alpha 4.0"
-
-
-def by_kind(results):
-    """Return the dict of the lists of parts by kind of training, over the seeds."""
-    parts = {}
-    for name, part in results["parts"].items():
-        parts.setdefault(name.rpartition(", seed ")[0], []).append(part)
-    return parts
 
 
 def rise(runs, of=DEFAULT):
@@ -71,8 +62,8 @@ def table(results):
                 (
                     kind,
                     "LIF" if of == "lif" else of.replace("None", "infinite").replace(".0", ""),
-                    *(_spread([one["accuracy"][k - 1] for one in at]) for k in steps),
-                    _spread(rises),
+                    *(spread([one["accuracy"][k - 1] for one in at]) for k in steps),
+                    spread(rises),
                     percent(ties[0]),
                     percent(ties[steps[-1] - 1]),
                 )
@@ -104,7 +95,7 @@ def _times(parts, config):
     for kind, runs in parts.items():
         seconds = [np.median(run["seconds"]) for run in runs]
         races = race(parts, kind) if kind != "direct" else []
-        row = [kind, f"{np.median(seconds):.2f}", _spread([max(run["accuracy"]) for run in runs])]
+        row = [kind, f"{np.median(seconds):.2f}", spread([max(run["accuracy"]) for run in runs])]
         if races:
             accuracy, own, direct = np.transpose(races)
             ratios = direct / own
@@ -174,11 +165,4 @@ def _finish(figure, path):
     for axis in figure.axes:
         if axis.lines:
             axis.legend(frameon=False, fontsize=8)
-        axis.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
-
-
-def _spread(shares):
-    if len(shares) == 1:
-        return percent(shares[0])
-    return f"{percent(np.mean(shares))} ± {100 * np.std(shares, ddof=1):.2f}"
+    finish(figure, path)
