@@ -5,7 +5,8 @@ from keras import ops, tree
 
 from keras_snn import probe
 
-_BINS = 4096
+#: Octaves of a histogram, half of them below 1, and bins of each.
+_OCTAVES, _BINS = 64, 256
 
 
 def activation_scales(model, names, x, *, percentile, per, batch_size):
@@ -23,13 +24,36 @@ def activation_scales(model, names, x, *, percentile, per, batch_size):
 
     Returns:
         Dict from name to an array, of shape () or (channels,). The scale of what is never positive is 1.
+
+    Raises:
+        ValueError: If ``x`` is empty or no input of the model, or what comes of it is not finite.
     """
+    _check(model, x, batch_size)
     histograms = {name: Histogram() for name in names}
     for outputs in recorded(model, x, batch_size, names):
         for name, values in outputs.items():
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f"`calibration` gives values that are not finite in {name!r}: leave such samples out of it."
+                )
             histograms[name].add(values.reshape(-1, values.shape[-1] if per == "channel" else 1))
     scales = {name: histogram.percentile(percentile) for name, histogram in histograms.items()}
     return {name: scale if per == "channel" else scale[0] for name, scale in scales.items()}
+
+
+def _check(model, x, batch_size):
+    arrays = tree.flatten(x)
+    shapes = [tuple(getattr(array, "shape", ())) for array in arrays]
+    if len(arrays) != len(model.inputs) or not all(shapes) or len({shape[0] for shape in shapes}) != 1:
+        raise ValueError(
+            f"`calibration` has to be an array of samples for each of the {len(model.inputs)} inputs of "
+            f"{model.name!r}, in the structure that the model takes; got {type(x).__name__} with the shapes "
+            f"{shapes[:5]}. Of a data set in batches, join some hundred samples first."
+        )
+    if not shapes[0][0]:
+        raise ValueError("`calibration` has no samples: give some hundred.")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"`batch_size` has to be an integer of at least 1; got {batch_size!r}.")
 
 
 def recorded(model, x, batch_size, names, **scope):
@@ -57,37 +81,32 @@ def recorded(model, x, batch_size, names, **scope):
 
 
 class Histogram:
-    """Counts of positive values by column, over a range that doubles when it has to."""
+    """Counts of positive values by column, in bins of a part of an octave: a huge value makes the others no coarser."""
 
     def __init__(self):
         self.counts = None
-        self.top = None
         self.largest = None
 
     def add(self, values):
         """Count the rows of ``values (n, columns)``."""
-        n_columns = values.shape[1]
+        n_columns, n_bins = values.shape[1], _OCTAVES * _BINS
         if self.counts is None:
-            self.counts, self.largest = np.zeros((n_columns, _BINS), "int64"), np.zeros(n_columns)
+            self.counts, self.largest = np.zeros((n_columns, n_bins), "int64"), np.zeros(n_columns)
         self.largest = np.maximum(self.largest, values.max(axis=0, initial=0))
-        largest = self.largest.max()
-        if not largest > 0:
-            return
-        if self.top is None:
-            self.top = 2.0 ** np.ceil(np.log2(largest))
-        while largest > self.top:
-            self.top *= 2
-            half = self.counts.reshape(n_columns, -1, 2).sum(axis=2)
-            self.counts = np.concatenate([half, np.zeros_like(half)], axis=1)
-        column = np.broadcast_to(np.arange(n_columns), values.shape)[values > 0]
-        place = np.minimum(values[values > 0] / self.top * _BINS, _BINS - 1).astype("int64")
-        self.counts += np.bincount(column * _BINS + place, minlength=n_columns * _BINS).reshape(n_columns, _BINS)
+        positive = values > 0
+        column = np.broadcast_to(np.arange(n_columns), values.shape)[positive]
+        place = (np.log2(values[positive].astype("float64")) + _OCTAVES / 2) * _BINS
+        place = np.clip(place, 0, n_bins - 1).astype("int64")
+        self.counts += np.bincount(column * n_bins + place, minlength=n_columns * n_bins).reshape(n_columns, n_bins)
 
     def percentile(self, percentile):
-        """Return by column what so many per cent are not above, up to a 4096th of the range; 1 where none are."""
-        if self.counts is None or self.top is None:
-            return np.ones(1 if self.largest is None else len(self.largest))
+        """Return by column what so many per cent are not above, to within a bin of 0.3 %; 1 where none are."""
+        if percentile == 100:
+            return np.where(self.largest > 0, self.largest, 1.0)
         below = np.cumsum(self.counts, axis=1)
-        place = (below < percentile / 100 * below[:, -1:]).sum(axis=1)
-        edges = np.minimum((place + 1) * self.top / _BINS, self.largest)
-        return np.where(self.largest > 0, edges if percentile < 100 else self.largest, 1.0)
+        wanted = percentile / 100 * below[:, -1:]
+        place = np.minimum((below < wanted).sum(axis=1, keepdims=True), below.shape[1] - 1)
+        inside = np.take_along_axis(self.counts, place, axis=1)
+        missing = wanted - np.take_along_axis(below, place, axis=1) + inside
+        found = 2.0 ** ((place + missing / np.maximum(inside, 1)) / _BINS - _OCTAVES / 2)[:, 0]
+        return np.where(self.largest > 0, np.minimum(found, self.largest), 1.0)

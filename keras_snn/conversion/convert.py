@@ -2,6 +2,7 @@
 
 import functools
 import math
+import numbers
 from dataclasses import dataclass
 
 import keras
@@ -11,8 +12,17 @@ from keras import tree
 from keras_snn import activations, layers
 from keras_snn.config import default
 from keras_snn.conversion.calibration import activation_scales
-from keras_snn.conversion.plan import AVERAGE_POOLINGS, LINEAR, MAX_POOLINGS, MERGES, ceiling, lif_constants, plan
-from keras_snn.energy.connections import DEPTHWISE, TRANSPOSED
+from keras_snn.conversion.copies import compile_like, config_of_copy, folded, set_weights
+from keras_snn.conversion.plan import (
+    AVERAGE_POOLINGS,
+    LINEAR,
+    MAX_POOLINGS,
+    MERGES,
+    PADDINGS,
+    ceiling,
+    lif_constants,
+    plan,
+)
 
 NEURONS = ("if", "lif", "spiking_activation")
 
@@ -47,12 +57,15 @@ def convert(
     "lif"                   ``lif_rate``, ``soft_lif``             ``amplitude / dt``
     ======================  =====================================  =================================================
 
-    Spikes are 0 or 1 with "if" and "lif", and what one stands for is in the weights that follow. The model that comes
-    out is an ordinary one: it saves, loads, is evaluated, inspected, and trained on with surrogate gradients.
+    Spikes are 0 or 1 with "if" and "lif", and what one stands for is in the weights that follow; where nothing that
+    follows has weights, as at an addition of layers with different thresholds, a ``Rescaling`` stands between. The
+    model that comes out is an ordinary one: it saves, loads, is evaluated, inspected, and trained on with surrogate
+    gradients. As its weights are others, it has no regularizers and no constraints; of a layer that is called several
+    times it has as many copies.
 
     Args:
         model: A built Sequential or functional Keras model, with models inside of it or not. It is left as it was.
-        n_steps: Integer, number of time steps.
+        n_steps: Integer > 0, number of time steps.
         neuron: "if", "lif" or "spiking_activation".
         calibration: Inputs of the model, an array or a nest of arrays, some hundred samples. Needed for "if".
         percentile: Number in (0, 100]: the threshold is what so many per cent of a layer's positive activations are not
@@ -70,7 +83,8 @@ def convert(
         batch_size: Integer, for the calibration.
 
     Returns:
-        ``keras.Model`` with the inputs and outputs of ``model``, compiled as that one is.
+        ``keras.Model`` with the inputs and outputs of ``model``, compiled as that one is. Where its loss or metrics are
+        functions that are not registered with Keras, it is not compiled, and a warning says so.
 
     Raises:
         TypeError: If ``model`` is subclassed, or not built.
@@ -88,7 +102,7 @@ def convert(
     References: Diehl et al. 2015, IJCNN (thresholds from data); Rueckauer et al. 2017, Front. Neurosci. 11, 682
     (reset by subtraction, percentiles); Bu et al. 2022, AAAI, arXiv:2202.01440 (the initial potential).
     """
-    _check(neuron, calibration, percentile, per, initial_potential, scale_firing_rates, synapse)
+    _check(n_steps, neuron, calibration, percentile, per, initial_potential, scale_firing_rates, synapse)
     found = plan(model, neuron)
     dt = default.dt if dt is None else dt
     names = [call.activation_name for call in found.calls if call.spikes]
@@ -96,21 +110,22 @@ def convert(
         options = {"percentile": percentile, "per": per, "batch_size": batch_size}
         scales = activation_scales(model, names, calibration, **options)
 
-    def make(call, name):
+    def make(call, **options):
         function = call.activation
+        options["dt"] = dt
         if neuron == "if":
             threshold = np.minimum(scales[call.activation_name], ceiling(function))
-            return _integrate_and_fire(threshold, initial_potential, dt=dt, name=name), threshold
+            return _integrate_and_fire(threshold, initial_potential, **options), threshold
         if neuron == "lif":
             rate = lif_constants(function)
             tau = 1 / -math.expm1(-dt / rate.tau_rc)
             refractory = round(rate.tau_ref / dt)
-            return layers.LIF(tau=tau, refractory=refractory, dt=dt, name=name), rate.amplitude / dt
+            return layers.LIF(tau=tau, refractory=refractory, **options), rate.amplitude / dt
         scaled = function if scale_firing_rates == 1 else activations.Scaled(function, scale_firing_rates)
-        return layers.SpikingActivation(scaled, dt=dt, name=name), 1 / scale_firing_rates
+        return layers.SpikingActivation(scaled, **options), 1 / scale_firing_rates
 
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs]
-    outputs = _Builder(found, n_steps, make, synapse and functools.partial(layers.Lowpass, synapse, dt=dt)).build(
+    outputs = _Builder(found, int(n_steps), make, synapse and functools.partial(layers.Lowpass, synapse, dt=dt)).build(
         inputs
     )
     if isinstance(model, keras.Sequential):
@@ -118,8 +133,7 @@ def convert(
     else:
         inputs, outputs = tree.pack_sequence_as(model.input, inputs), tree.pack_sequence_as(model.output, outputs)
     converted = keras.Model(inputs, outputs, name=f"{model.name}_spiking")
-    if model.compiled:
-        converted.compile_from_config(model.get_compile_config())
+    compile_like(converted, model)
     return converted
 
 
@@ -129,7 +143,7 @@ def neuron_name(name):
 
 
 def _plain(name):
-    return name.replace(" (call ", "_").replace(")", "")
+    return name.replace(" (call ", "_call_").replace(")", "")
 
 
 def _integrate_and_fire(threshold, initial_potential, **options):
@@ -163,19 +177,31 @@ class _Builder:
         self.make_neuron = make_neuron
         self.make_synapse = make_synapse
         self.values = {}
+        self.names = set(found.output_names)  # those of what comes last
+        self.dtype = None  # that of the layer which is being converted
 
     def build(self, inputs):
         self.values = {number: _Value(x) for number, x in zip(self.plan.inputs, inputs, strict=True)}
-        analogue = {}
+        made_by, outputs = {}, {}
         for call in self.plan.calls:
+            self.dtype = call.layer.dtype_policy
             value = self._convert(call, [self.values[x] for x in call.inputs])
-            if call.spikes:
-                value = self._fire(call, value)
-            elif call.activation is not None:
-                analogue[call.output] = call
-            self.values[call.output] = value
-        names = ["mean_over_time", *(f"mean_over_time_{i}" for i in range(2, len(self.plan.outputs) + 1))]
-        return [self._read_out(x, analogue.get(x), name) for x, name in zip(self.plan.outputs, names, strict=True)]
+            self.values[call.output] = self._fire(call, value) if call.spikes else value
+            made_by[call.output] = call
+        used = set()
+        for number, name in zip(self.plan.outputs, self.plan.output_names, strict=True):
+            if number not in outputs:
+                own = self._name(name) if name in used else name
+                outputs[number] = self._read_out(self.values[number], made_by.get(number), own)
+                used.add(name)
+        return [outputs[number] for number in self.plan.outputs]
+
+    def _name(self, name):
+        """Return a name that no layer has yet."""
+        names = (name, *(f"{name}_{i}" for i in range(2, len(self.names) + 3)))
+        free = next(one for one in names if one not in self.names)
+        self.names.add(free)
+        return free
 
     def _convert(self, call, values):
         layer, name = call.layer, _plain(call.name)
@@ -186,117 +212,119 @@ class _Builder:
         if isinstance(layer, MERGES):
             return self._merge(layer, name, values)
         (value,) = values
-        keeps_unit = isinstance(layer, (*MAX_POOLINGS, *AVERAGE_POOLINGS)) or (
-            isinstance(layer, keras.layers.Flatten) or not np.ndim(value.unit)
-        )
-        if not keeps_unit or isinstance(layer, _AFFINE):
+        if isinstance(layer, _AFFINE) or (np.ndim(value.unit) and not _keeps_units_of_channels(layer)):
             value = self._real(value)
         unit = value.unit
         if isinstance(layer, keras.layers.Flatten) and np.ndim(unit):
             unit = np.broadcast_to(unit, value.tensor.shape[1 + value.timed :]).reshape(-1)
-        copy = layer.__class__.from_config({**layer.get_config(), "name": name})
-        if value.timed and isinstance(layer, MAX_POOLINGS):
-            return _Value(layers.MaxRatePooling(copy, name=f"{name}_over_time")(value.tensor), True, unit)
-        result = _Value(self._apply(copy, value, name), value.timed, unit)
-        copy.set_weights(layer.get_weights())
-        return result
+        return _Value(self._apply(layer, layer.get_config(), value, name, layer.get_weights()), value.timed, unit)
 
     def _linear(self, call, name, value):
         layer = call.layer
         if np.ndim(value.unit) and not _takes_units_of_channels(layer):
             value = self._real(value)
-        config = {**layer.get_config(), "name": name, "activation": None}
+        config = {**config_of_copy(layer), "activation": None}
         config["use_bias"] = layer.use_bias or call.normalization is not None
-        copy = layer.__class__.from_config(config)
-        tensor = self._apply(copy, value, name)
-        copy.set_weights(_weights(layer, value.unit, call.normalization))
-        return _Value(tensor, value.timed)
+        weights = folded(layer, value.unit, call.normalization)
+        return _Value(self._apply(layer, config, value, name, weights), value.timed)
 
     def _merge(self, layer, name, values):
-        same = all(not np.ndim(v.unit) and v.unit == values[0].unit for v in values)
-        values = values if same else [self._real(value) for value in values]
-        unit, timed = values[0].unit, any(value.timed for value in values)
-        config = {**layer.get_config(), "name": name}
+        timed = any(value.timed for value in values)
+        rank = max(len(value.tensor.shape) - value.timed for value in values)
+        config = {**layer.get_config(), "name": self._name(name)}
+        if all(np.array_equal(value.unit, values[0].unit) and not np.ndim(value.unit) for value in values):
+            unit = values[0].unit
+        elif config.get("axis") in (-1, rank - 1):
+            unit = np.concatenate([np.broadcast_to(value.unit, value.tensor.shape[-1]) for value in values])
+        else:
+            values = [self._real(value) for value in values]
+            unit = 1.0
         if timed:
-            values = [self._over_time(value) for value in values]
+            values = [self._of_rank(self._over_time(value), rank) for value in values]
             if config.get("axis", -1) > 0:
                 config["axis"] += 1
         copy = layer.__class__.from_config(config)
         return _Value(copy([value.tensor for value in values]), timed, unit)
 
-    def _fire(self, call, value):
-        value = self._over_time(self._real(value))
-        neuron, unit = self.make_neuron(call, neuron_name(call.activation_name))
-        spikes = neuron(value.tensor)
-        return _Value(self.make_synapse()(spikes) if self.make_synapse else spikes, True, unit)
+    def _of_rank(self, value, rank):
+        """Put axes of size 1 after time, as Keras does after the batch where it merges tensors of several ranks."""
+        missing = rank + 1 - len(value.tensor.shape)
+        if not missing:
+            return value
+        reshape = keras.layers.Reshape((1,) * missing + value.tensor.shape[2:])
+        fold = layers.TimeFold(reshape, name=self._name("expanded"), dtype=self.dtype)
+        return _Value(fold(value.tensor), True, value.unit)
 
-    def _read_out(self, number, call, name):
-        value = self._real(self.values[number])
+    def _fire(self, call, value):
+        self.dtype = call.dtype
+        value = self._over_time(self._real(value))
+        name = neuron_name(call.activation_name)
+        self.names.add(name)
+        neuron, unit = self.make_neuron(call, name=name, dtype=self.dtype)
+        spikes = neuron(value.tensor)
+        if self.make_synapse:
+            spikes = self.make_synapse(name=self._name(f"{name}_smooth"), dtype=self.dtype)(spikes)
+        return _Value(spikes, True, unit)
+
+    def _read_out(self, value, call, name):
+        """Return the output ``name`` from a value; ``call`` made it."""
+        self.dtype = None if call is None else call.dtype
+        function = None if call is None or call.spikes else call.activation
+        value = self._real(value)
         tensor = value.tensor
         if value.timed:
-            tensor = layers.TemporalAveragePooling(name=name)(tensor)
-        if call is None:
-            return tensor
-        function = call.activation
+            own = name if function is None else self._name("mean_over_time")
+            tensor = layers.TemporalAveragePooling(name=own, dtype=self.dtype)(tensor)
+            if function is None:
+                return tensor
         if isinstance(function, keras.layers.Layer):
-            return function.__class__.from_config(function.get_config())(tensor)
-        return keras.layers.Activation(function, name=f"{_plain(call.activation_name)}_of_mean")(tensor)
+            return function.__class__.from_config({**function.get_config(), "name": name})(tensor)
+        return keras.layers.Activation(function, name=name, dtype=self.dtype)(tensor)
 
     def _real(self, value):
         if not np.ndim(value.unit) and value.unit == 1:
             return value
-        return _Value(keras.layers.Rescaling(value.unit)(value.tensor), value.timed)
+        rescaling = keras.layers.Rescaling(value.unit, name=self._name("in_activations"), dtype=self.dtype)
+        return _Value(rescaling(value.tensor), value.timed)
 
     def _over_time(self, value):
         if value.timed:
             return value
-        return _Value(layers.Repeat(self.n_steps)(value.tensor), True, value.unit)
+        repeat = layers.Repeat(self.n_steps, name=self._name("repeat"), dtype=self.dtype)
+        return _Value(repeat(value.tensor), True, value.unit)
 
-    @staticmethod
-    def _apply(layer, value, name):
-        return (layers.TimeFold(layer, name=f"{name}_over_time") if value.timed else layer)(value.tensor)
+    def _apply(self, layer, config, value, name, weights):
+        """Return what a copy of a layer makes of a value, at every step if it has steps."""
+        if not value.timed:
+            copy = layer.__class__.from_config({**config, "name": self._name(name)})
+            tensor = copy(value.tensor)
+        else:
+            copy = layer.__class__.from_config({**config, "name": name})
+            fold = layers.MaxRatePooling if isinstance(layer, MAX_POOLINGS) else layers.TimeFold
+            tensor = fold(copy, name=self._name(f"{name}_over_time"), dtype=self.dtype)(value.tensor)
+        set_weights(copy, weights)
+        return tensor
 
 
 _AFFINE = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.BatchNormalization)
 
 
 def _takes_units_of_channels(layer):
-    last = getattr(layer, "data_format", "channels_last") == "channels_last"
-    return last and getattr(layer, "groups", 1) == 1
+    return _has_channels_last(layer) and getattr(layer, "groups", 1) == 1
 
 
-def _weights(layer, unit, normalization):
-    """Return the weights of a linear layer for inputs in ``unit``, with a batch normalization folded into them."""
-    *kernels, bias = layer.get_weights() if layer.use_bias else [*layer.get_weights(), 0.0]
-    kernels = [kernel.astype("float64") for kernel in kernels]
-    # Dense has (in, out), convolutions (..., in, out), transposed ones (..., out, in), depthwise ones (..., in, times).
-    if np.ndim(unit) and not isinstance(layer, TRANSPOSED):
-        unit = np.reshape(unit, (-1, 1))
-    kernels[0] = kernels[0] * unit
-    if normalization is not None:
-        gain, shift = _gain_and_shift(normalization)
-        bias = np.asarray(bias, "float64") * gain + shift
-        if isinstance(layer, TRANSPOSED):
-            kernels[-1] = kernels[-1] * gain[:, None]
-        elif isinstance(layer, DEPTHWISE):
-            kernels[-1] = kernels[-1] * gain.reshape(kernels[-1].shape[-2:])
-        else:
-            kernels[-1] = kernels[-1] * gain
-    has_bias = layer.use_bias or normalization is not None
-    return [weight.astype("float32") for weight in [*kernels, *([np.asarray(bias)] if has_bias else [])]]
+def _keeps_units_of_channels(layer):
+    keeping = (*MAX_POOLINGS, *AVERAGE_POOLINGS, *PADDINGS, keras.layers.Flatten, keras.layers.RepeatVector)
+    return isinstance(layer, keeping) and _has_channels_last(layer)
 
 
-def _gain_and_shift(normalization):
-    """Return a and b of ``a x + b``, which a batch normalization is outside of training."""
-    mean, variance = (np.asarray(w, "float64") for w in normalization.get_weights()[-2:])
-    weights = iter(normalization.get_weights())
-    gamma = next(weights) if normalization.scale else 1.0
-    beta = next(weights) if normalization.center else 0.0
-    gain = gamma / np.sqrt(variance + normalization.epsilon)
-    return gain, beta - mean * gain
+def _has_channels_last(layer):
+    return getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
-def _check(neuron, calibration, percentile, per, initial_potential, scale_firing_rates, synapse):
+def _check(n_steps, neuron, calibration, percentile, per, initial_potential, scale_firing_rates, synapse):
+    if not isinstance(n_steps, numbers.Integral) or n_steps < 1:
+        raise ValueError(f"`n_steps` has to be an integer of at least 1; got {n_steps!r}.")
     if neuron not in NEURONS:
         raise ValueError(f"`neuron` has to be one of {', '.join(map(repr, NEURONS))}; got {neuron!r}.")
     if neuron == "if" and calibration is None:

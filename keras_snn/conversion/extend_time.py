@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_snn.conversion.copies import compile_like, set_weights
 from keras_snn.layers import NoisyLIF, Repeat
 
 
@@ -20,7 +21,8 @@ def extend_time(model, n_steps, alpha=4.0, beta=0.5):
         beta: Number, the mean of the memory. Default 0.5. Take 0 for a network that was trained with ``noise=None``.
 
     Returns:
-        A new model of the same kind, compiled if ``model`` was, with an optimizer that starts afresh.
+        A new model of the same kind, compiled if ``model`` was, with an optimizer that starts afresh. Where its loss or
+        metrics are functions that are not registered with Keras, it is not compiled, and a warning says so.
 
     Raises:
         ValueError: If ``model`` is not built, has no ``Repeat`` or no ``NoisyLIF``, or has one where it cannot be
@@ -54,8 +56,13 @@ def extend_time(model, n_steps, alpha=4.0, beta=0.5):
             config |= {"alpha": alpha, "beta": beta}
         return type(layer).from_config(config)
 
-    new = keras.models.clone_model(model, clone_function=extended, recursive=True)
-    new.set_weights(model.get_weights())
+    compiled, model.compiled = model.compiled, False  # cloning fails where it cannot compile
+    try:
+        new = keras.models.clone_model(model, clone_function=extended, recursive=True)
+    finally:
+        model.compiled = compiled
+    set_weights(new, model.get_weights())
+    compile_like(new, model)
     return new
 
 

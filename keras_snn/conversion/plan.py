@@ -17,12 +17,15 @@ AVERAGE_POOLINGS = (
     *(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D),
     *(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D),
 )
-#: What is done at every step as it is: it is linear, or moves values about.
-AS_IT_IS = (
-    *(layers.Flatten, layers.Reshape, layers.Permute, layers.RepeatVector),
+PADDINGS = (
     *(layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D),
     *(layers.Cropping1D, layers.Cropping2D, layers.Cropping3D),
     *(layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D),
+)
+#: What is done at every step as it is: it is linear, or moves values about.
+AS_IT_IS = (
+    *PADDINGS,
+    *(layers.Flatten, layers.Reshape, layers.Permute, layers.RepeatVector),
     *(layers.Rescaling, layers.Normalization, layers.BatchNormalization),
 )
 MERGES = (layers.Add, layers.Subtract, layers.Average, layers.Concatenate)
@@ -30,9 +33,16 @@ MERGES = (layers.Add, layers.Subtract, layers.Average, layers.Concatenate)
 DROPPED = (
     *(layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D),
     *(layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise, layers.ActivityRegularization),
+    *(layers.RandomFlip, layers.RandomRotation, layers.RandomTranslation, layers.RandomZoom),
+    *(layers.RandomBrightness, layers.RandomContrast),
     layers.Identity,
 )
 ACTIVATIONS = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax)
+#: Layers for operations that are written without one.
+_AS_LAYERS = {
+    **{"Add": "Add()", "Subtract": "Subtract()", "Concatenate": "Concatenate()", "Relu": "ReLU()"},
+    **{"Reshape": "Reshape(...)", "Softmax": "Softmax()", "Mean": "GlobalAveragePooling2D()"},
+}
 #: Activations of which no unit goes by itself.
 _JOINT = ("softmax", "log_softmax", "sparsemax", "glu")
 _LIF = (activations.LIFRate, activations.SoftLIF)
@@ -51,6 +61,7 @@ class Call:
         normalization: The ``BatchNormalization`` that is folded into the weights, or None.
         activation: Function that comes last, or None.
         activation_name: Name of the call that the activation was written in.
+        dtype: Dtype policy of what comes out.
         is_output: Boolean, whether the value is an output of the model and nothing else: it is read out as it is.
     """
 
@@ -62,6 +73,7 @@ class Call:
     normalization: keras.layers.Layer | None = None
     activation: object = None
     activation_name: str | None = None
+    dtype: object = None
     is_output: bool = False
 
     @property
@@ -72,11 +84,15 @@ class Call:
 
 @dataclass
 class Plan:
-    """The calls of a model in the order in which they are made, and the numbers of its inputs and outputs."""
+    """The calls of a model in the order in which they are made, and the numbers of its inputs and outputs.
+
+    ``output_names`` are Keras's, which losses and metrics may be given by.
+    """
 
     calls: list = field(default_factory=list)
     inputs: list = field(default_factory=list)
     outputs: list = field(default_factory=list)
+    output_names: list = field(default_factory=list)
 
 
 def plan(model, neuron):
@@ -90,8 +106,8 @@ def plan(model, neuron):
         TypeError: If it is another kind of model.
         ValueError: If a layer cannot be converted; the message lists all of them, and what to do.
     """
-    found = _trace(model)
-    problems = [line for call in found.calls if (line := _problem(call))]
+    found = _trace(model, neuron)
+    problems = _problems(found)
     _take_activations(found)
     _join(found)
     for call in found.calls:
@@ -99,14 +115,25 @@ def plan(model, neuron):
         call.is_output = call.activation is not None and alone
         if call.spikes and (line := activation_problem(call.activation, neuron)):
             problems.append(f"{_title(call)}: {line}")
+        elif call.spikes and None in call.shape[1:]:
+            problems.append(
+                f"{_title(call)}: its neurons have the shape {call.shape[1:]}; build the model with a keras.Input of "
+                "which all sizes are given"
+            )
     if not problems and not any(call.spikes for call in found.calls):
         problems.append("no layer has an activation between inputs and outputs: there is nothing to spike")
     if problems:
-        raise ValueError(
-            f"{model.name!r} cannot be converted with neuron={neuron!r}. Nothing was built.\n  - "
-            + "\n  - ".join(problems)
-        )
+        raise _refusal(model, neuron, problems)
     return found
+
+
+def _refusal(model, neuron, problems):
+    listed = "\n  - ".join(problems)
+    return ValueError(f"{model.name!r} cannot be converted with neuron={neuron!r}. Nothing was built.\n  - {listed}")
+
+
+def _problems(found):
+    return [line for call in found.calls if (line := _problem(call))]
 
 
 def activation_problem(function, neuron):
@@ -116,13 +143,13 @@ def activation_problem(function, neuron):
         return f"the activation {name!r} is of all units together, and can only be the model's last; take another one"
     if neuron == "if" and ceiling(function) is None:
         return (
-            f"integrate-and-fire neurons stand for relu, not for {name!r}; convert with neuron='spiking_activation', "
-            "or train with relu"
+            f"integrate-and-fire neurons stand for relu, not for {_full_name(function)!r}; convert with "
+            "neuron='spiking_activation', or train with activation='relu'"
         )
     if neuron == "lif" and lif_constants(function) is None:
         return (
-            f"LIF neurons stand for lif_rate and soft_lif, not for {name!r}; convert with neuron='spiking_activation', "
-            "or train with keras_snn.activations.SoftLIF()"
+            f"LIF neurons stand for lif_rate and soft_lif, not for {_full_name(function)!r}; convert with "
+            "neuron='spiking_activation', or train with keras_snn.activations.SoftLIF()"
         )
     return None
 
@@ -132,14 +159,18 @@ def ceiling(function):
     if isinstance(function, layers.ReLU):
         plain = not float(function.negative_slope) and not float(function.threshold)
         return (function.max_value or float("inf")) if plain else None
-    return {keras.activations.relu: float("inf"), keras.activations.relu6: 6.0}.get(function)
+    if function in (keras.activations.relu, keras.ops.relu):
+        return float("inf")
+    return 6.0 if function in (keras.activations.relu6, keras.ops.relu6) else None
 
 
 def lif_constants(function):
     """Return the ``LIFRate`` or ``SoftLIF`` that a function is, or None."""
     if isinstance(function, _LIF):
         return function
-    return {activations.lif_rate: activations.LIFRate(), activations.soft_lif: activations.SoftLIF()}.get(function)
+    if function is activations.lif_rate:
+        return activations.LIFRate()
+    return activations.SoftLIF() if function is activations.soft_lif else None
 
 
 def name_of(function):
@@ -147,9 +178,16 @@ def name_of(function):
     return getattr(function, "__name__", None) or type(function).__name__
 
 
-def _trace(model):
+def _full_name(function):
+    """Return the name of a function, with where it is from unless that is ``keras.activations``."""
+    module = getattr(function, "__module__", None) or ""
+    ours = module.startswith("keras.src.activations") or not hasattr(function, "__name__")
+    return name_of(function) if ours else f"{module}.{name_of(function)}"
+
+
+def _trace(model, neuron):
     """Return the plan of a model, with a call for each call of a layer, also of those in models inside of it."""
-    if not isinstance(model, keras.Model) or not (hasattr(model, "inputs") and model.inputs):
+    if not _has_graph(model):
         raise TypeError(
             f"`model` has to be a Sequential or functional Keras model that is built; got {type(model).__name__}. "
             "Rewrite a subclassed model as a functional one, and call a Sequential model, or give it an Input, first."
@@ -159,42 +197,70 @@ def _trace(model):
     def number(tensor):
         return numbers.setdefault(id(tensor), (len(numbers), tensor))[0]  # kept, so that no other gets its id
 
+    def same(tensor, other):
+        numbers[id(tensor)] = (number(other), tensor)
+
     def call(layer, *args, **kwargs):
         tensors = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
-        if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
-            inner = _walk(layer, tensors, call)
-            return inner[0] if len(inner) == 1 else inner
+        if _has_graph(layer):
+            _, inner = walk(layer, tensors)
+            outputs = _Stub(layer, [keras.KerasTensor(x.shape, x.dtype) for x in inner])(*tensors)
+            for tensor, other in zip(outputs, inner, strict=True):
+                same(tensor, other)
+            return keras.tree.pack_sequence_as(layer.output, outputs) if len(outputs) > 1 else outputs[0]
         name = probe.unique(layer.name, names)
         names[name] = layer
-        output = _Stub(layer)(*args, **kwargs)
+        dtype = getattr(layer, "dtype_policy", None)
+        made = Call(layer, name, [number(x) for x in tensors], -1, (), dtype=dtype)
+        found.calls.append(made)
+        try:
+            output = _Stub(layer)(*args, **kwargs)
+        except Exception as error:  # of a layer that does not tell its shape: what comes after it cannot be looked at
+            raise _refusal(model, neuron, _problems(found) or [f"{_title(made)}: {error}"]) from error
         single = output if isinstance(output, keras.KerasTensor) else keras.tree.flatten(output)[0]
-        found.calls.append(Call(layer, name, [number(x) for x in tensors], number(single), tuple(single.shape)))
+        made.output, made.shape = number(single), tuple(single.shape)
         return output
 
-    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in model.inputs]
+    def walk(inside, tensors):
+        # A model of inputs of its own: Keras makes another graph of one that begins in the middle of another.
+        flat = keras.Model(inside.inputs, inside.outputs)  # a Sequential has no graph to go through
+        inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in inside.inputs]
+        for tensor, other in zip(inputs, tensors, strict=True):
+            same(tensor, other)
+        walked = keras.models.clone_model(
+            flat, input_tensors=inputs, clone_function=lambda layer: layer, call_function=call
+        )
+        found.output_names = flat.output_names
+        return inputs, walked.outputs
+
+    inputs, outputs = walk(model, list(model.inputs))
     found.inputs = [number(x) for x in inputs]
-    found.outputs = [number(x) for x in _walk(model, inputs, call)]
+    found.outputs = [number(x) for x in outputs]
     return found
 
 
-def _walk(model, inputs, call):
-    flat = keras.Model(model.inputs, model.outputs)  # a Sequential has no graph to go through
-    return keras.models.clone_model(
-        flat, input_tensors=list(inputs), clone_function=lambda layer: layer, call_function=call
-    ).outputs
+def _has_graph(model):
+    """Tell whether this is a model that is nothing but the graph of its layers."""
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        return False
+    own = next(cls for cls in type(model).__mro__ if "call" in vars(cls))
+    return own.__module__.split(".")[0] == "keras"
 
 
 class _Stub(keras.Operation):
     """The shape of what a layer gives, without calling it: the model is left as it was."""
 
-    def __init__(self, layer):
+    def __init__(self, layer, specs=None):
         super().__init__()
         self.layer = layer
+        self.specs = specs
 
     def call(self, *args, **kwargs):
         raise NotImplementedError
 
     def compute_output_spec(self, *args, **kwargs):
+        if self.specs is not None:
+            return self.specs
         tensors = keras.tree.flatten((args, kwargs))
         if isinstance(self.layer, MERGES):
             return keras.KerasTensor(self.layer.compute_output_shape([x.shape for x in tensors]), tensors[0].dtype)
@@ -216,8 +282,13 @@ def _problem(call):
             "PReLU": "use LeakyReLU with a fixed slope",
         }.get(type(layer).__name__, "replace it by layers that are known to convert")
         if not isinstance(layer, keras.layers.Layer):
-            instead = "write it as a layer, such as keras.layers.Add()"
+            known = _AS_LAYERS.get(type(layer).__name__)
+            instead = f"write it as keras.layers.{known}" if known else "no spiking layer stands for this operation"
+        elif isinstance(layer, keras.Model):
+            instead = "it is a subclassed model; write it as a functional one"
         return f"{_title(call)}: {instead}"
+    if getattr(layer, "quantization_mode", None) is not None:
+        return f"{_title(call)}: it is quantized ({layer.quantization_mode}); convert the model before it is quantized"
     if isinstance(layer, layers.Concatenate) and layer.axis == 0:
         return f"{_title(call)}: it joins samples; choose another axis"
     return None
@@ -262,11 +333,12 @@ def _join(found):
             and before.output not in found.outputs
         )
         if joins and isinstance(call.layer, layers.BatchNormalization) and before.normalization is None:
-            joined = _is_of_last_channels(call.layer, before)
+            joined = _is_of_channels(call.layer, before)
             if joined:
                 before.normalization = call.layer
         elif joins and isinstance(call.layer, ACTIVATIONS):
-            before.activation, before.activation_name, joined = call.activation, call.activation_name, True
+            before.activation, before.activation_name, before.dtype = call.activation, call.activation_name, call.dtype
+            joined = True
         else:
             joined = False
         if joined:
@@ -278,10 +350,10 @@ def _join(found):
     found.calls = kept
 
 
-def _is_of_last_channels(normalization, before):
-    axis = normalization.axis % len(before.shape)
-    first = getattr(before.layer, "data_format", "channels_last") == "channels_first"
-    return axis == (1 if first else len(before.shape) - 1)
+def _is_of_channels(normalization, before):
+    # Not with the channels first: on TensorFlow Keras may add a bias along another axis there.
+    last = getattr(before.layer, "data_format", "channels_last") == "channels_last"
+    return last and normalization.axis % len(before.shape) == len(before.shape) - 1
 
 
 def _users(found, value):

@@ -146,7 +146,7 @@ def report(model, converted, x, *, n_steps=None, batch_size=100):
         for name, spikes_name in names.items():
             train = spikes[spikes_name]
             layer, n_steps = neurons[spikes_name], train.shape[1]
-            limit = None if isinstance(layer, layers.SpikingActivation) else units[name]
+            limit = None if isinstance(layer, layers.SpikingActivation) else units[name] / (1 + layer.refractory)
             sums[name].add(activations[name], train.mean(axis=1) * units[name], limit)
             sums[name].spikes += float(np.abs(train).sum()) / n_steps * number(layer.spike_unit)
     fits = {name: of.fit(name, units[name]) for name, of in sums.items()}

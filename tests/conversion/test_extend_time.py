@@ -147,3 +147,30 @@ def test_a_model_with_a_call_of_its_own_is_refused():
     inputs = keras.Input((4,))
     with pytest.raises(ValueError, match="`model` has .*hidden.* inside another layer or a subclassed model"):
         extend_time(keras.Model(inputs, own(inputs)), 10)
+
+
+def test_an_adapted_normalization_stays_as_it_is():
+    normalization = keras.layers.Normalization()
+    normalization.adapt(100 + 30 * X)
+    layers = [normalization, keras.layers.Dense(3, name="current"), Repeat(1), NoisyLIF(), TemporalAveragePooling()]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    currents = [
+        keras.ops.convert_to_numpy(keras.Model(m.inputs[0], m.get_layer("current").output)(100 + 30 * X))
+        for m in (model, extend_time(model, 3))
+    ]
+    np.testing.assert_array_equal(*currents)
+
+
+def test_a_loss_that_has_no_name_leaves_the_model_uncompiled():
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3), Repeat(1), NoisyLIF(), TemporalAveragePooling()]
+    )
+
+    def own(y, p):
+        return keras.ops.mean((y - p) ** 2)
+
+    model.compile("sgd", own)
+    with pytest.warns(UserWarning, match="is not compiled"):
+        new = extend_time(model, 3)
+    assert model.compiled
+    assert not new.compiled

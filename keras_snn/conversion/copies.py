@@ -1,0 +1,77 @@
+"""What a copy gets of the layer, or the model, that it was made from."""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_snn.energy.connections import DEPTHWISE, SEPARABLE, TRANSPOSED
+
+
+def set_weights(layer, weights):
+    """Give a layer, or a model, its weights, and what it derives from them."""
+    layer.set_weights(weights)
+    for one in layer._flatten_layers():
+        if isinstance(one, keras.layers.Normalization):
+            one.finalize_state()
+
+
+def compile_like(new, model):
+    """Compile ``new`` as ``model`` is. Where that takes functions that Keras has no names of, warn, and do not."""
+    if not model.compiled:
+        return
+    try:
+        new.compile_from_config(model.get_compile_config())
+    except (TypeError, ValueError) as error:
+        warnings.warn(
+            f"{new.name!r} is not compiled, as loss, metrics or optimizer of {model.name!r} cannot be made again from "
+            f"their names: call its `compile`. ({str(error).splitlines()[0]})",
+            stacklevel=3,
+        )
+
+
+def config_of_copy(layer):
+    """Return the config of a linear layer that will have other weights, without what is said of the old ones."""
+    old = ("_regularizer", "_constraint", "lora_rank", "lora_alpha")
+    return {key: value for key, value in layer.get_config().items() if not key.endswith(old)}
+
+
+def folded(layer, unit, normalization):
+    """Return the weights of a linear layer for inputs in ``unit``, with a batch normalization folded into them.
+
+    Args:
+        layer: The plain layer.
+        unit: What 1 in the inputs stands for: a number, or an array along the channels.
+        normalization: The ``BatchNormalization`` after it, or None.
+    """
+    kernels = [layer.depthwise_kernel, layer.pointwise_kernel] if isinstance(layer, SEPARABLE) else [layer.kernel]
+    kernels = [_array(kernel) for kernel in kernels]
+    bias = _array(layer.bias) if layer.use_bias else 0.0
+    # Dense has (in, out), convolutions (..., in, out), transposed ones (..., out, in), depthwise ones (..., in, times).
+    if np.ndim(unit) and not isinstance(layer, TRANSPOSED):
+        unit = np.reshape(unit, (-1, 1))
+    kernels[0] = kernels[0] * unit
+    if normalization is not None:
+        gain, shift = _gain_and_shift(normalization)
+        bias = bias * gain + shift
+        if isinstance(layer, TRANSPOSED):
+            kernels[-1] = kernels[-1] * gain[:, None]
+        elif isinstance(layer, DEPTHWISE):
+            kernels[-1] = kernels[-1] * gain.reshape(kernels[-1].shape[-2:])
+        else:
+            kernels[-1] = kernels[-1] * gain
+    has_bias = layer.use_bias or normalization is not None
+    return [weight.astype("float32") for weight in [*kernels, *([bias] if has_bias else [])]]
+
+
+def _gain_and_shift(normalization):
+    """Return a and b of ``a x + b``, which a batch normalization is outside of training."""
+    gamma = _array(normalization.gamma) if normalization.scale else 1.0
+    beta = _array(normalization.beta) if normalization.center else 0.0
+    gain = gamma / np.sqrt(_array(normalization.moving_variance) + normalization.epsilon)
+    return gain, beta - _array(normalization.moving_mean) * gain
+
+
+def _array(weight):
+    return np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(weight)), "float64")

@@ -1,0 +1,309 @@
+"""Valid models of which a part is easily converted wrong: each is compared with the plain one.
+
+Spiking activations of long steps are exact to 1e-4, as in test_convert.py, integrate-and-fire neurons to some
+spikes of 256.
+"""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from keras.layers import (
+    Activation,
+    Add,
+    AveragePooling1D,
+    BatchNormalization,
+    Concatenate,
+    Conv1D,
+    Conv2D,
+    Cropping1D,
+    Dense,
+    Flatten,
+    GlobalAveragePooling2D,
+    Normalization,
+    ReLU,
+    Rescaling,
+    Reshape,
+    UpSampling1D,
+    ZeroPadding1D,
+)
+
+import keras_snn
+from keras_snn.conversion import convert
+
+RNG = np.random.default_rng(0)
+X = RNG.random((12, 8)).astype("float32")
+
+
+def answers(model, x):
+    return [ops.convert_to_numpy(y) for y in keras.tree.flatten(model(x, training=False))]
+
+
+def check(model, x=X, *, per=("layer", "channel")):
+    spiking = convert(model, n_steps=2, neuron="spiking_activation", dt=1e6)
+    for a, b in zip(answers(model, x), answers(spiking, x), strict=True):
+        assert np.abs(a - b).max() < 1e-4 * np.abs(a).max()
+    for one in per:
+        spiking = convert(model, n_steps=256, calibration=x, percentile=100, per=one)
+        for a, b in zip(answers(model, x), answers(spiking, x), strict=True):
+            assert np.abs(a - b).max() < 0.03 * np.abs(a).max(), one
+    return spiking
+
+
+def test_an_adapted_normalization(tmp_path):
+    normalization = Normalization()
+    normalization.adapt(x := 100 + 30 * X)
+    spiking = check(keras.Sequential([keras.Input((8,)), normalization, Dense(6, activation="relu"), Dense(3)]), x)
+    spiking.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(answers(spiking, x)[0], answers(loaded, x)[0])
+
+
+def test_a_renormalized_batch_normalization():
+    model = keras.Sequential([keras.Input((8,)), Dense(6), BatchNormalization(renorm=True), ReLU(), Dense(3)])
+    norm = model.layers[1]
+    norm.moving_mean.assign(RNG.random(6))
+    norm.moving_variance.assign(RNG.uniform(0.5, 2, 6))
+    check(model)
+
+
+def test_low_rank_updates_are_part_of_the_weights():
+    model = keras.Sequential([keras.Input((8,)), Dense(6, activation="relu"), Dense(5, activation="relu"), Dense(3)])
+    for layer in model.layers:
+        layer.enable_lora(2)
+        layer.lora_kernel_b.assign(RNG.normal(size=layer.lora_kernel_b.shape))
+    check(model)
+
+
+@pytest.mark.parametrize("pooling", [AveragePooling1D(2, data_format="channels_first"), Flatten("channels_first")])
+def test_thresholds_by_channel_before_layers_with_the_channels_first(pooling):
+    x = RNG.random((12, 8, 3)).astype("float32")
+    hidden = Conv1D(4, 3, activation="relu", bias_initializer=keras.initializers.Constant([0, 1, 3, 10]))
+    check(keras.Sequential([keras.Input((8, 3)), hidden, pooling, Reshape((-1,)), Dense(3)]), x)
+
+
+def test_batch_normalization_with_the_channels_first():
+    x = RNG.random((12, 8, 3)).astype("float32")
+    parts = [Reshape((3, 8)), BatchNormalization(axis=1), ReLU(), Flatten(), Dense(3)]
+    check(keras.Sequential([keras.Input((8, 3)), Conv1D(3, 3, padding="same"), *parts]), x)
+
+
+@pytest.mark.parametrize("length", [4, 256, 1])  # 256, as many as there are steps
+def test_an_addition_of_several_ranks(length):
+    inputs = keras.Input((8,))
+    gate = Dense(5, activation="relu")(inputs)
+    rows = Dense(5, activation="relu")(Reshape((length, 2))(Dense(2 * length)(inputs)))
+    summed = Dense(3, activation="relu")(Add()([rows, gate]))
+    check(keras.Model(inputs, Dense(3)(Flatten()(summed))))
+
+
+def test_a_functional_model_with_a_call_of_its_own_is_refused():
+    class Own(keras.Model):
+        def __init__(self):
+            inputs = keras.Input((8,))
+            super().__init__(inputs, Dense(3)(Dense(4, activation="relu")(inputs)))
+
+        def call(self, x):
+            return 2 * super().call(x)
+
+    with pytest.raises(
+        TypeError, match="`model` has to be a Sequential or functional Keras model that is built; got Own"
+    ):
+        convert(Own(), n_steps=2, calibration=X)
+    inputs = keras.Input((8,))
+    with pytest.raises(ValueError, match=r"\(Own\): it is a subclassed model; write it as a functional one"):
+        convert(keras.Model(inputs, Dense(2)(Own()(inputs))), n_steps=2, calibration=X)
+
+
+def block(name, n_in=8, n_out=8):
+    return keras.Sequential([keras.Input((n_in,)), Dense(n_out, activation="relu", name="same")], name=name)
+
+
+def test_models_in_the_middle_of_models():
+    inputs = keras.Input((8,))
+    twice, inner = block("twice"), block("inner")
+    outer_inputs = keras.Input((8,))
+    outer = keras.Model(outer_inputs, [Dense(8)(inner(Rescaling(0.5)(outer_inputs))), outer_inputs], name="outer")
+    x = twice(twice(Rescaling(2.0)(inputs)))
+    x = Add()(outer(x))
+    check(keras.Model(inputs, Dense(3, activation="softmax")(block("last")(x))))
+
+
+def test_a_model_of_models():
+    check(
+        keras.Sequential(
+            [keras.Input((8,)), Rescaling(2.0), block("one"), block("two"), block("three", 8, 3), Dense(2)]
+        )
+    )
+
+
+def test_names_of_the_user_and_of_the_converter_do_not_meet():
+    inputs, other = keras.Input((8,)), keras.Input((8,))
+    shared, relu = Dense(6, name="dense"), ReLU(name="relu")
+    a, b = relu(shared(inputs)), relu(shared(other))
+    c = Dense(6, activation="relu", name="dense_2")(Add(name="repeat")([a, b]))
+    c = Rescaling(2.0, name="in_activations")(c)
+    softmax = Activation("softmax", name="mean_over_time")
+    model = keras.Model([inputs, other], [softmax(Dense(3, name="dense_call_2")(c)), softmax(c), a])
+    check(model, [X, X[::-1].copy()], per=())
+    convert(model, n_steps=4, calibration=[X, X])
+
+
+def test_an_output_that_comes_twice():
+    inputs = keras.Input((8,))
+    y = Dense(2)(Dense(4, activation="relu")(inputs))
+    check(keras.Model(inputs, {"a": y, "b": y}))
+
+
+def test_losses_and_metrics_by_the_names_of_outputs():
+    inputs = keras.Input((8,))
+    hidden = Dense(6, activation="relu")(inputs)
+    outputs = [
+        Dense(3, activation="softmax", name="kind")(hidden),
+        Dense(1, name="size")(hidden),
+        Dense(1, name="plain")(inputs),
+    ]
+    model = keras.Model(inputs, outputs)
+    losses = {"kind": "sparse_categorical_crossentropy", "size": "mse", "plain": "mse"}
+    model.compile("sgd", losses, metrics={"kind": ["accuracy"]})
+    spiking = convert(model, n_steps=64, calibration=X)
+    assert spiking.output_names == model.output_names
+    y = {"kind": np.zeros(12), "size": np.ones((12, 1)), "plain": np.ones((12, 1))}
+    losses = [m.evaluate(X, y, verbose=0, return_dict=True)["loss"] for m in (model, spiking)]
+    assert abs(losses[0] - losses[1]) < 0.1 * losses[0]  # rates of 64 steps
+
+
+def test_a_loss_that_has_no_name_leaves_the_model_uncompiled():
+    model = keras.Sequential([keras.Input((8,)), Dense(4, activation="relu"), Dense(2)])
+
+    def own(y, p):
+        return ops.mean((y - p) ** 2)
+
+    model.compile("sgd", own)
+    with pytest.warns(UserWarning, match="is not compiled, as loss, metrics or optimizer of .* call its `compile`"):
+        spiking = convert(model, n_steps=4, calibration=X)
+    assert not spiking.compiled
+    assert model.compiled
+    assert answers(spiking, X)[0].shape == (12, 2)
+
+
+def test_dtypes_are_those_of_the_plain_layers():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = keras.Sequential(
+            [keras.Input((8,)), Dense(6, activation="relu"), Dense(2), Activation("softmax", dtype="float32")]
+        )
+        spiking = convert(model, n_steps=64, calibration=X)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert spiking.outputs[0].dtype == model.outputs[0].dtype == "float32"
+    assert spiking.get_layer("dense_spikes").compute_dtype == "float16"
+    assert np.abs(answers(model, X)[0] - answers(spiking, X)[0]).max() < 0.02  # of shares, in 64 steps of float16
+
+
+def test_regularizers_and_constraints_are_of_the_plain_weights_alone():
+    options = {
+        "kernel_regularizer": "l2",
+        "kernel_constraint": keras.constraints.MaxNorm(0.1),
+        "bias_regularizer": "l1",
+    }
+    hidden = Dense(6, activation="relu", activity_regularizer="l2", **options)
+    model = keras.Sequential([keras.Input((8,)), hidden, Dense(3, **options)])
+    spiking = convert(model, n_steps=4, calibration=100 * X)
+    for layer in spiking._flatten_layers():
+        assert getattr(layer, "kernel_regularizer", None) is getattr(layer, "kernel_constraint", None) is None
+    spiking(X)
+    assert not spiking.losses
+    assert model.losses
+
+
+@pytest.mark.parametrize("per", ["layer", "channel"])
+def test_what_a_spike_stands_for_passes_through_paddings_and_concatenations(per):
+    """The spikes that synapses see are 0 or 1."""
+    inputs = keras.Input((8, 2))
+    a = ZeroPadding1D(1)(UpSampling1D(2)(Conv1D(3, 3, padding="same", activation="relu")(inputs)))
+    b = Cropping1D((0, 6))(ZeroPadding1D(4)(Conv1D(4, 1, activation="relu")(UpSampling1D(2)(inputs))))
+    model = keras.Model(
+        inputs, Dense(2)(GlobalAverage()(Conv1D(5, 3, activation="relu", name="joint")(Concatenate()([a, b]))))
+    )
+    x = RNG.random((6, 8, 2)).astype("float32")
+    spiking = convert(model, n_steps=16, calibration=x, per=per)
+    assert not any(isinstance(layer, Rescaling) for layer in spiking.layers)
+    joint = keras.Model(spiking.inputs[0], spiking.get_layer("joint_over_time").input)
+    assert set(np.unique(ops.convert_to_numpy(joint(x)))) == {0.0, 1.0}
+
+
+def GlobalAverage():
+    return keras.layers.GlobalAveragePooling1D()
+
+
+def test_augmentation_is_left_out():
+    x = RNG.random((4, 8, 8, 1)).astype("float32")
+    parts = [keras.layers.RandomFlip(), keras.layers.RandomRotation(0.1), Conv2D(3, 3, activation="relu")]
+    check(keras.Sequential([keras.Input((8, 8, 1)), *parts, GlobalAveragePooling2D(), Dense(2)]), x)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: Dense(2)(Dense(4, activation=lambda v: v * v)(x)), "not for '.*<lambda>'.* activation='relu'"),
+        (lambda x: ops.relu(Dense(2)(x)), r"\(Relu\): write it as keras.layers.ReLU\(\)"),
+        (lambda x: Dense(2, activation="relu")(x) / 2.0, r"\(TrueDivide\): no spiking layer stands for this operation"),
+        (lambda x: Untold()(Dense(2, activation="relu")(x)), r"\(Untold\): replace it by layers that are known"),
+    ],
+)
+def test_what_is_refused_by_name(make, message):
+    inputs = keras.Input((8,))
+    with pytest.raises(ValueError, match=message):
+        convert(keras.Model(inputs, make(inputs)), n_steps=2, calibration=X)
+
+
+class Untold(keras.layers.Layer):
+    """A layer that does not tell its shape but by running."""
+
+    def call(self, x):
+        return x[:, :1] + float(np.ones(1)[0])
+
+
+def test_quantized_layers_are_refused_by_name():
+    model = keras.Sequential([keras.Input((8,)), Dense(4, activation="relu", name="small"), Dense(2)])
+    model.get_layer("small").quantize("int8")
+    with pytest.raises(ValueError, match=r"'small' \(Dense\): it is quantized \(int8\); convert the model before"):
+        convert(model, n_steps=2, calibration=X)
+
+
+def test_sizes_that_are_not_known_are_refused_by_name():
+    model = keras.Sequential([keras.Input((None, 3)), Conv1D(4, 3, activation="relu", name="open"), Dense(2)])
+    with pytest.raises(ValueError, match=r"'open' \(Conv1D\): its neurons have the shape \(None, 4\)"):
+        convert(model, n_steps=2, calibration=X[..., None].repeat(3, axis=2))
+
+
+@pytest.mark.parametrize(
+    ("calibration", "message"),
+    [
+        (X[:0], "`calibration` has no samples"),
+        (np.where(X > 0.99, np.nan, X), "not finite in 'dense'"),
+        ([X, X], "an array of samples for each of the 1 inputs .* got list with the shapes"),
+        (list(X[0]), "an array of samples"),
+        (np.float32(3), "an array of samples"),
+    ],
+)
+def test_calibration_data(calibration, message):
+    model = keras.Sequential([keras.Input((8,)), Dense(4, activation="relu"), Dense(2)])
+    with pytest.raises(ValueError, match=message):
+        convert(model, n_steps=2, calibration=calibration)
+
+
+def test_numbers_of_steps_and_batches():
+    model = keras.Sequential([keras.Input((8,)), Dense(4, activation="relu"), Dense(2)])
+    assert convert(model, n_steps=np.int64(3), calibration=X).get_layer("repeat").n == 3
+    for n_steps in (0, 2.0, None):
+        with pytest.raises(ValueError, match="`n_steps` has to be an integer of at least 1; got"):
+            convert(model, n_steps=n_steps, calibration=X)
+    with pytest.raises(ValueError, match="`batch_size` has to be an integer of at least 1; got 0"):
+        convert(model, n_steps=2, calibration=X, batch_size=0)
+
+
+def test_relu_of_keras_ops_is_relu():
+    model = keras.Sequential([keras.Input((8,)), Dense(4, activation=ops.relu), Dense(2)])
+    assert isinstance(convert(model, n_steps=2, calibration=X).get_layer("dense_spikes"), keras_snn.layers.IF)
