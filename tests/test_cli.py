@@ -75,6 +75,13 @@ def test_an_unknown_experiment_is_an_error_that_names_those_there_are(capsys):
     )
 
 
+def test_an_unknown_preset_is_an_error_that_names_those_of_the_experiment(tmp_path, capsys):
+    for name, presets in (("fashion-mnist", "'quick', 'full'"), ("noise-training", "'quick', 'wide', 'full'")):
+        assert main(["run", name, "--preset", "slow", "--out", str(tmp_path / "new")]) == 1
+        assert capsys.readouterr().err == f"keras-snn: `preset` has to be one of {presets}; got 'slow'.\n"
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_unwritable_folder_is_an_error_before_the_training(tmp_path, capsys):
     (tmp_path / "file").write_text("no folder")
     assert main(["run", "fashion-mnist", "--out", str(tmp_path / "file")]) == 1
@@ -99,7 +106,7 @@ def test_an_error_of_the_program_keeps_its_traceback(runs):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["walk"], ["run"], ["run", "fashion-mnist", "--preset", "slow"], ["run", "fashion-mnist", "--seed", "x"]],
+    [[], ["walk"], ["run"], ["run", "fashion-mnist", "--seed", "x"]],
 )
 def test_a_wrong_command_line_is_the_code_2(runs, capsys, arguments):
     with pytest.raises(SystemExit) as exit_:

@@ -99,9 +99,9 @@ def part(accuracy, seconds, **at):
 
 
 def test_the_race_is_to_the_highest_accuracy_that_both_reach():
-    noisy = part([0.3, 0.5, 0.7, 0.6], [9.0, 1.0, 1.0, 2.0])
-    direct = part([0.65, 0.8], [30.0, 10.0])
-    # 0.7: after three epochs of 1.5 s (the median), and after two of 20 s.
+    noisy = part([0.3, 0.5, 0.7, 0.6], [9.0, 1.5, 1.5, 2.0])
+    direct = part([0.65, 0.8], [30.0, 20.0])
+    # 0.7: after three epochs of 1.5 s (the fastest), and after two of 20 s.
     assert results.race({"gaussian": [noisy], "direct": [direct]}) == [(0.7, 4.5, 40.0)]
     # 0.65, if direct training goes no further than that.
     direct = part([0.65, 0.6], [20.0, 20.0])
