@@ -61,7 +61,7 @@ def table(results):
             lines.append(
                 (
                     kind,
-                    "LIF" if of == "lif" else of.replace("None", "infinite").replace(".0", ""),
+                    _alpha(of),
                     *(spread([one["accuracy"][k - 1] for one in at]) for k in steps),
                     spread(rises),
                     percent(ties[0]),
@@ -81,6 +81,10 @@ def table(results):
     if "gaussian" in parts:
         told.append(_told_rise(parts["gaussian"], config))
     return "\n".join([*told, "", *_times(parts, config)])
+
+
+def _alpha(of):
+    return "LIF" if of == "lif" else of.replace("None", "infinite").replace(".0", "")
 
 
 def _told_rise(runs, config):
@@ -132,7 +136,7 @@ def draw(results, folder):
         for of in parts["gaussian"][0]["at"]:
             if of == "lif":  # far below all others
                 continue
-            _line(axes[1], steps, [run["at"][of]["accuracy"] for run in parts["gaussian"]], of.replace(".0", ""))
+            _line(axes[1], steps, [run["at"][of]["accuracy"] for run in parts["gaussian"]], _alpha(of))
         axes[1].set_title("trained with Gaussian noise", fontsize=9)
     axes[0].set_ylabel("test accuracy (%)")
     for axis in axes:
