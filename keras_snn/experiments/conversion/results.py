@@ -18,7 +18,8 @@ def table(results):
                 f"{n / 1e3:,.1f} / {m / 1e6:,.2f}" for n, m in zip(of["spikes"], of["synaptic_operations"], strict=True)
             )
             amounts.append((network, kind, *spikes))
-    images = "the embedded sample" if config["data"] == "sample" else "all images"
+    images = f"{config['n_train']:,} images" if config["n_train"] else "all images"
+    images = "the embedded sample" if config["data"] == "sample" else images
     return "\n".join(
         [
             f"{config['dataset']} ({images}), {config['epochs']} epochs, seed {config['seed']}; test accuracy in %",
