@@ -162,7 +162,7 @@ def backends(bench):
                 yield compare(times_as_much, "backends", what, times["SpikingActivation"], times["relu"])
 
 
-def conversion(bench, n_images=2048):
+def conversion(bench, n_images=8192):
     """`predict` by a converted network, against as many images times steps by the plain one."""
     with bench.ours() as ours:
         requests = {"plain": (ours, {"case": "answers", "n_images": n_images})}
