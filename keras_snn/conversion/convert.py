@@ -1,6 +1,7 @@
 """From a plain model to one that runs over time."""
 
 import functools
+import itertools
 import math
 import numbers
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ class _Builder:
 
     def _name(self, name):
         """Return a name that no layer has yet."""
-        names = (name, *(f"{name}_{i}" for i in range(2, len(self.names) + 3)))
+        names = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(2)))
         free = next(one for one in names if one not in self.names)
         self.names.add(free)
         return free
