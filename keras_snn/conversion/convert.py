@@ -24,6 +24,7 @@ from keras_snn.conversion.plan import (
     lif_constants,
     plan,
 )
+from keras_snn.ops.spiking import voltage_dtype
 
 NEURONS = ("if", "lif", "spiking_activation")
 
@@ -300,8 +301,10 @@ class _Builder:
             copy = layer.__class__.from_config({**config, "name": self._name(name)})
             tensor = copy(value.tensor)
         else:
-            copy = layer.__class__.from_config({**config, "name": name})
             fold = layers.MaxRatePooling if isinstance(layer, MAX_POOLINGS) else layers.TimeFold
+            if fold is layers.MaxRatePooling:  # it pools counts, for which half precision is too coarse
+                config = {**config, "dtype": voltage_dtype(self.dtype.compute_dtype)}
+            copy = layer.__class__.from_config({**config, "name": name})
             tensor = fold(copy, name=self._name(f"{name}_over_time"), dtype=self.dtype)(value.tensor)
         set_weights(copy, weights)
         return tensor

@@ -201,6 +201,22 @@ def test_dtypes_are_those_of_the_plain_layers():
     assert np.abs(answers(model, X)[0] - answers(spiking, X)[0]).max() < 0.02  # of shares, in 64 steps of float16
 
 
+def test_max_pooling_counts_many_steps_in_half_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")  # in which 256 + 1 is 256
+    try:
+        parts = [Dense(6, activation="relu"), keras.layers.MaxPooling1D(2, name="largest"), Flatten(), Dense(2)]
+        model = keras.Sequential([keras.Input((4, 2)), *parts])
+        x = np.ones((3, 4, 2), "float32")
+        model.layers[0].set_weights([np.ones((2, 6)), np.zeros(6)])
+        spiking = convert(model, n_steps=600, calibration=x)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    pooled = keras.Model(spiking.inputs[0], spiking.get_layer("largest_over_time").output)(x)
+    pooled = ops.convert_to_numpy(ops.cast(pooled, "float32"))
+    assert set(np.unique(pooled)) <= {0.0, 1.0}
+    assert pooled.sum(axis=1).min() > 500
+
+
 def test_regularizers_and_constraints_are_of_the_plain_weights_alone():
     options = {
         "kernel_regularizer": "l2",
