@@ -4,9 +4,11 @@ import numpy as np
 from keras import ops, tree
 
 from keras_snn import probe
+from keras_snn.inspector import inputs as data
 
-#: Octaves of a histogram, half of them below 1, and bins of each.
-_OCTAVES, _BINS = 64, 256
+#: Octaves of a histogram, half of them below 1, and bins of each. With a threshold a channel there is one for each of
+#: thousands of channels: more bins would be gigabytes.
+_OCTAVES, _BINS = 64, 64
 
 
 def activation_scales(model, names, x, *, percentile, per, batch_size):
@@ -52,8 +54,7 @@ def _check(model, x, batch_size):
         )
     if not shapes[0][0]:
         raise ValueError("`calibration` has no samples: give some hundred.")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"`batch_size` has to be an integer of at least 1; got {batch_size!r}.")
+    data.check_integer("batch_size", batch_size, 1, optional=False)
 
 
 def recorded(model, x, batch_size, names, **scope):
@@ -66,15 +67,14 @@ def recorded(model, x, batch_size, names, **scope):
         names: Names of the calls to record.
         **scope: Arguments of ``probe.scope``.
     """
-    n_samples = len(tree.flatten(x)[0])
-    for start in range(0, n_samples, batch_size):
+    for start in range(0, data.n_samples(x), batch_size):
         found = {}
 
         def record(name, layer, inputs, outputs, found=found):
             if name in names:
                 found[name] = ops.convert_to_numpy(outputs)
 
-        batch = tree.map_structure(lambda a, start=start: ops.convert_to_tensor(a[start : start + batch_size]), x)
+        batch = tree.map_structure(ops.convert_to_tensor, data.rows(x, start, start + batch_size))
         with probe.scope(**scope), probe.calls(model, record):
             model(batch, training=False)
         yield found
@@ -100,7 +100,10 @@ class Histogram:
         self.counts += np.bincount(column * n_bins + place, minlength=n_columns * n_bins).reshape(n_columns, n_bins)
 
     def percentile(self, percentile):
-        """Return by column what so many per cent are not above, to within a bin of 0.3 %; 1 where none are."""
+        """Return by column what so many per cent are not above, to within a bin of 1.1 %; 1 where none are.
+
+        Inside of the bin it is interpolated.
+        """
         if percentile == 100:
             return np.where(self.largest > 0, self.largest, 1.0)
         below = np.cumsum(self.counts, axis=1)

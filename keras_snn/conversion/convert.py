@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-import numbers
 from dataclasses import dataclass
 
 import keras
@@ -21,10 +20,11 @@ from keras_snn.conversion.plan import (
     MERGES,
     PADDINGS,
     ceiling,
+    has_channels_last,
     lif_constants,
     plan,
 )
-from keras_snn.ops.spiking import voltage_dtype
+from keras_snn.inspector.inputs import check_integer
 
 NEURONS = ("if", "lif", "spiking_activation")
 
@@ -179,23 +179,25 @@ class _Builder:
         self.make_neuron = make_neuron
         self.make_synapse = make_synapse
         self.values = {}
-        self.names = set(found.output_names)  # those of what comes last
+        self.names = set()
+        self.outputs = {}  # the names of what comes last, by value; one that comes twice has one
+        for number, name in zip(found.outputs, found.output_names, strict=True):
+            if number not in self.outputs:
+                self.outputs[number] = self._name(name)
         self.dtype = None  # that of the layer which is being converted
 
     def build(self, inputs):
         self.values = {number: _Value(x) for number, x in zip(self.plan.inputs, inputs, strict=True)}
-        made_by, outputs = {}, {}
+        made_by = {}
         for call in self.plan.calls:
             self.dtype = call.layer.dtype_policy
             value = self._convert(call, [self.values[x] for x in call.inputs])
             self.values[call.output] = self._fire(call, value) if call.spikes else value
             made_by[call.output] = call
-        used = set()
-        for number, name in zip(self.plan.outputs, self.plan.output_names, strict=True):
-            if number not in outputs:
-                own = self._name(name) if name in used else name
-                outputs[number] = self._read_out(self.values[number], made_by.get(number), own)
-                used.add(name)
+        outputs = {
+            number: self._read_out(self.values[number], made_by.get(number), name)
+            for number, name in self.outputs.items()
+        }
         return [outputs[number] for number in self.plan.outputs]
 
     def _name(self, name):
@@ -302,8 +304,6 @@ class _Builder:
             tensor = copy(value.tensor)
         else:
             fold = layers.MaxRatePooling if isinstance(layer, MAX_POOLINGS) else layers.TimeFold
-            if fold is layers.MaxRatePooling:  # it pools counts, for which half precision is too coarse
-                config = {**config, "dtype": voltage_dtype(self.dtype.compute_dtype)}
             copy = layer.__class__.from_config({**config, "name": name})
             tensor = fold(copy, name=self._name(f"{name}_over_time"), dtype=self.dtype)(value.tensor)
         set_weights(copy, weights)
@@ -314,21 +314,16 @@ _AFFINE = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.Batc
 
 
 def _takes_units_of_channels(layer):
-    return _has_channels_last(layer) and getattr(layer, "groups", 1) == 1
+    return has_channels_last(layer) and getattr(layer, "groups", 1) == 1
 
 
 def _keeps_units_of_channels(layer):
     keeping = (*MAX_POOLINGS, *AVERAGE_POOLINGS, *PADDINGS, keras.layers.Flatten, keras.layers.RepeatVector)
-    return isinstance(layer, keeping) and _has_channels_last(layer)
-
-
-def _has_channels_last(layer):
-    return getattr(layer, "data_format", "channels_last") == "channels_last"
+    return isinstance(layer, keeping) and has_channels_last(layer)
 
 
 def _check(n_steps, neuron, calibration, percentile, per, initial_potential, scale_firing_rates, synapse):
-    if not isinstance(n_steps, numbers.Integral) or n_steps < 1:
-        raise ValueError(f"`n_steps` has to be an integer of at least 1; got {n_steps!r}.")
+    check_integer("n_steps", n_steps, 1, optional=False)
     if neuron not in NEURONS:
         raise ValueError(f"`neuron` has to be one of {', '.join(map(repr, NEURONS))}; got {neuron!r}.")
     if neuron == "if" and calibration is None:

@@ -3,6 +3,7 @@
 import keras
 
 from keras_snn.conversion.copies import compile_like, set_weights
+from keras_snn.conversion.plan import is_graph
 from keras_snn.layers import NoisyLIF, Repeat
 
 
@@ -69,7 +70,7 @@ def extend_time(model, n_steps, alpha=4.0, beta=0.5):
 def _check(model):
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` has to be a Keras model; got {model!r}.")
-    if not _is_made_of_layers(model):
+    if not is_graph(model):
         raise ValueError(
             f"`model` has to be a Sequential or functional model, whose layers can be told; {type(model).__name__} is "
             "a subclass with a `call` of its own. Write it as a function that makes a functional model."
@@ -97,11 +98,7 @@ def _check(model):
 
 def _layers(model):
     for layer in model.layers:
-        if _is_made_of_layers(layer):
+        if is_graph(layer):
             yield from _layers(layer)
         else:
             yield layer
-
-
-def _is_made_of_layers(layer):
-    return isinstance(layer, keras.Sequential) or (isinstance(layer, keras.Model) and hasattr(layer, "operations"))

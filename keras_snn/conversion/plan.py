@@ -187,7 +187,7 @@ def _full_name(function):
 
 def _trace(model, neuron):
     """Return the plan of a model, with a call for each call of a layer, also of those in models inside of it."""
-    if not _has_graph(model):
+    if not is_graph(model) or not getattr(model, "inputs", None):
         raise TypeError(
             f"`model` has to be a Sequential or functional Keras model that is built; got {type(model).__name__}. "
             "Rewrite a subclassed model as a functional one, and call a Sequential model, or give it an Input, first."
@@ -202,10 +202,9 @@ def _trace(model, neuron):
 
     def call(layer, *args, **kwargs):
         tensors = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
-        if _has_graph(layer):
-            _, inner = walk(layer, tensors)
-            outputs = _Stub(layer, [keras.KerasTensor(x.shape, x.dtype) for x in inner])(*tensors)
-            for tensor, other in zip(outputs, inner, strict=True):
+        if is_graph(layer):
+            outputs = _Stub(layer)(*tensors)
+            for tensor, other in zip(outputs, walk(layer, tensors), strict=True):
                 same(tensor, other)
             return keras.tree.pack_sequence_as(layer.output, outputs) if len(outputs) > 1 else outputs[0]
         name = probe.unique(layer.name, names)
@@ -222,45 +221,44 @@ def _trace(model, neuron):
         return output
 
     def walk(inside, tensors):
-        # A model of inputs of its own: Keras makes another graph of one that begins in the middle of another.
-        flat = keras.Model(inside.inputs, inside.outputs)  # a Sequential has no graph to go through
+        # From inputs of its own: Keras makes another graph of a model that begins in the middle of another.
         inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in inside.inputs]
         for tensor, other in zip(inputs, tensors, strict=True):
             same(tensor, other)
-        walked = keras.models.clone_model(
-            flat, input_tensors=inputs, clone_function=lambda layer: layer, call_function=call
-        )
-        found.output_names = flat.output_names
-        return inputs, walked.outputs
+        return keras.models.clone_model(
+            _functional(inside), input_tensors=inputs, clone_function=lambda layer: layer, call_function=call
+        ).outputs
 
-    inputs, outputs = walk(model, list(model.inputs))
-    found.inputs = [number(x) for x in inputs]
-    found.outputs = [number(x) for x in outputs]
+    found.inputs = [number(x) for x in model.inputs]
+    found.outputs = [number(x) for x in walk(model, model.inputs)]
+    found.output_names = _functional(model).output_names
     return found
 
 
-def _has_graph(model):
-    """Tell whether this is a model that is nothing but the graph of its layers."""
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        return False
-    own = next(cls for cls in type(model).__mro__ if "call" in vars(cls))
-    return own.__module__.split(".")[0] == "keras"
+def is_graph(model):
+    """Tell whether this is a Sequential or functional model, and no subclass with a ``call`` of its own."""
+    own = next((cls for cls in type(model).__mro__ if "call" in vars(cls)), None)
+    return isinstance(model, keras.Model) and own.__module__.split(".")[0] == "keras"
+
+
+def _functional(model):
+    """Return the functional model of the same graph, which a Sequential has not."""
+    return keras.Model(model.inputs, model.outputs)
 
 
 class _Stub(keras.Operation):
     """The shape of what a layer gives, without calling it: the model is left as it was."""
 
-    def __init__(self, layer, specs=None):
+    def __init__(self, layer):
         super().__init__()
         self.layer = layer
-        self.specs = specs
 
     def call(self, *args, **kwargs):
         raise NotImplementedError
 
     def compute_output_spec(self, *args, **kwargs):
-        if self.specs is not None:
-            return self.specs
+        if is_graph(self.layer):
+            return [keras.KerasTensor(x.shape, x.dtype) for x in self.layer.outputs]
         tensors = keras.tree.flatten((args, kwargs))
         if isinstance(self.layer, MERGES):
             return keras.KerasTensor(self.layer.compute_output_shape([x.shape for x in tensors]), tensors[0].dtype)
@@ -350,10 +348,14 @@ def _join(found):
     found.calls = kept
 
 
+def has_channels_last(layer):
+    """Tell whether the last axis is that of the channels, as it is where a layer leaves no choice."""
+    return getattr(layer, "data_format", "channels_last") == "channels_last"
+
+
 def _is_of_channels(normalization, before):
     # Not with the channels first: on TensorFlow Keras may add a bias along another axis there.
-    last = getattr(before.layer, "data_format", "channels_last") == "channels_last"
-    return last and normalization.axis % len(before.shape) == len(before.shape) - 1
+    return has_channels_last(before.layer) and normalization.axis % len(before.shape) == len(before.shape) - 1
 
 
 def _users(found, value):

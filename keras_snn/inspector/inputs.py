@@ -39,9 +39,11 @@ def check_data(x, y):
     return {name: values for name, values in labels.items() if values is not None}
 
 
-def check_integer(name, value, least):
-    """Raise an error for what is neither None nor an integer of at least ``least``."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least):
+def check_integer(name, value, least, *, optional=True):
+    """Raise an error for what is no integer of at least ``least``, nor None where that is allowed."""
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"`{name}` has to be an integer of at least {least}; got {value!r}.")
 
 

@@ -174,3 +174,16 @@ def test_a_loss_that_has_no_name_leaves_the_model_uncompiled():
         new = extend_time(model, 3)
     assert model.compiled
     assert not new.compiled
+
+
+def test_a_functional_model_with_a_call_of_its_own_is_refused():
+    class Own(keras.Model):
+        def __init__(self):
+            inputs = keras.Input((4,))
+            super().__init__(inputs, TemporalAveragePooling()(NoisyLIF()(Repeat(1)(keras.layers.Dense(3)(inputs)))))
+
+        def call(self, x):
+            return 2 * super().call(x)
+
+    with pytest.raises(ValueError, match="Own is a subclass with a `call` of its own"):
+        extend_time(Own(), 10)

@@ -19,6 +19,7 @@ from keras.layers import (
     Cropping1D,
     Dense,
     Flatten,
+    GlobalAveragePooling1D,
     GlobalAveragePooling2D,
     Normalization,
     ReLU,
@@ -240,17 +241,13 @@ def test_what_a_spike_stands_for_passes_through_paddings_and_concatenations(per)
     a = ZeroPadding1D(1)(UpSampling1D(2)(Conv1D(3, 3, padding="same", activation="relu")(inputs)))
     b = Cropping1D((0, 6))(ZeroPadding1D(4)(Conv1D(4, 1, activation="relu")(UpSampling1D(2)(inputs))))
     model = keras.Model(
-        inputs, Dense(2)(GlobalAverage()(Conv1D(5, 3, activation="relu", name="joint")(Concatenate()([a, b]))))
+        inputs, Dense(2)(GlobalAveragePooling1D()(Conv1D(5, 3, activation="relu", name="joint")(Concatenate()([a, b]))))
     )
     x = RNG.random((6, 8, 2)).astype("float32")
     spiking = convert(model, n_steps=16, calibration=x, per=per)
     assert not any(isinstance(layer, Rescaling) for layer in spiking.layers)
     joint = keras.Model(spiking.inputs[0], spiking.get_layer("joint_over_time").input)
     assert set(np.unique(ops.convert_to_numpy(joint(x)))) == {0.0, 1.0}
-
-
-def GlobalAverage():
-    return keras.layers.GlobalAveragePooling1D()
 
 
 def test_augmentation_is_left_out():

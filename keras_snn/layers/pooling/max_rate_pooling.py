@@ -49,6 +49,10 @@ class MaxRatePooling(TimeFold):
         by estimated rates in the same spirit.
     """
 
+    def __init__(self, layer, **kwargs):
+        super().__init__(layer, **kwargs)
+        self.layer.autocast = False  # it pools counts, for which half precision is too coarse
+
     def call(self, inputs, training=None, mask=None):
         counts = ops.cumsum(ops.cast(inputs, voltage_dtype(self.compute_dtype)), axis=1)
         pooled = super().call(counts, training=training, mask=mask)

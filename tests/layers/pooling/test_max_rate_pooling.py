@@ -42,3 +42,12 @@ def test_half_precision_counts_beyond_2048():
     layer = MaxRatePooling(keras.layers.MaxPooling1D(2), dtype="float16")
     y = ops.convert_to_numpy(ops.cast(layer(np.ones((1, 3000, 2, 1), "float16")), "float32"))
     assert y.min() == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_pooling_of_half_precision_is_given_counts_as_they_are(dtype):
+    layer = MaxRatePooling(keras.layers.MaxPooling1D(2, dtype=dtype), dtype=dtype)
+    again = MaxRatePooling.from_config(layer.get_config())
+    for one in (layer, again):
+        y = ops.convert_to_numpy(ops.cast(one(ops.ones((1, 3000, 2, 1), dtype)), "float32"))
+        assert y.min() == y.max() == 1
