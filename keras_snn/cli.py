@@ -39,7 +39,9 @@ def _parser():
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="reproduce a published result")
     run.add_argument("name", help="see `keras-snn list`")
-    run.add_argument("--preset", default="quick", metavar="quick|full", help="minutes, or as published")
+    run.add_argument(
+        "--preset", default="quick", metavar="quick|full", help="minutes, or as published; noise-training has wide too"
+    )
     run.add_argument(
         "--data",
         metavar="sample|full|PATH",

@@ -74,6 +74,16 @@ def load_images(dataset, data_name):
     return [(x if x.ndim == 4 else x[..., None], y) for x, y in pairs]
 
 
+def first(pairs, config):
+    """Return as much of the pairs for training and for testing as ``config`` has it."""
+    return [(x[:n], y[:n]) for (x, y), n in zip(pairs, (config["n_train"], config["n_test"]), strict=True)]
+
+
+def told_images(config):
+    """Return how many images ``config`` has for the training, in words."""
+    return f"{config['n_train']:,} images at most" if config["n_train"] else "all images"
+
+
 def network(name, hidden):
     """Return Flatten, Dense 128, the layers ``hidden`` and Dense 10, compiled as all these publications have it."""
     model = keras.Sequential(
@@ -115,18 +125,34 @@ def cosine(config, n_images):
     return keras.optimizers.schedules.CosineDecayRestarts(config["learning_rate"], steps, t_mul=1.0, m_mul=1.0)
 
 
-class Diary(keras.callbacks.Callback):
+class _Watch(keras.callbacks.Callback):
+    """The wall time of every epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begin = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(time.perf_counter() - self.begin)
+
+
+class Diary(_Watch):
     """What is told of every epoch, kept in a file: a training that goes on has what came before.
 
     A subclass adds its own in ``figures``. The seconds are told before it is asked.
 
     Args:
-        path: Path of the file; beside it ``fit`` keeps what it goes on from.
+        folder: Path of the folder for the results.
+        name: Name of the training. The file is in ``folder / "begun"``; beside it ``fit`` keeps what it goes on from.
     """
 
-    def __init__(self, path):
+    def __init__(self, folder, name):
         super().__init__()
-        self.path = path
+        name = name.replace("*", "-star").replace(", ", "-").replace(" ", "-")
+        self.path = folder / "begun" / f"{name}.json"
         self.epochs = {}
 
     def figures(self, logs):
@@ -154,11 +180,9 @@ class Diary(keras.callbacks.Callback):
         if self.path.exists():
             self.epochs = json.loads(self.path.read_text(encoding="utf-8"))
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.perf_counter()
-
     def on_epoch_end(self, epoch, logs=None):
-        told = {"train_accuracy": logs["categorical_accuracy"], "seconds": time.perf_counter() - self.start}
+        super().on_epoch_end(epoch, logs)
+        told = {"train_accuracy": logs["categorical_accuracy"], "seconds": self.seconds[-1]}
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         self.epochs[str(epoch)] = {**told, **self.figures(logs)}
@@ -230,17 +254,3 @@ def text_table(header, rows):
     rule = "  ".join("=" * width for width in widths)
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return [rule, lines[0], rule, *lines[1:], rule]
-
-
-class _Watch(keras.callbacks.Callback):
-    """The wall time of every epoch."""
-
-    def __init__(self):
-        super().__init__()
-        self.seconds = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.begin = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append(time.perf_counter() - self.begin)

@@ -114,8 +114,7 @@ def run(
 
 def _load(config):
     """Return the pairs (images, labels) for training and for testing, images in [0, 1] with a channel axis."""
-    pairs = common.load_images(config["dataset"], config["data"])
-    return [(x[:n], y[:n]) for (x, y), n in zip(pairs, (config["n_train"], config["n_test"]), strict=True)]
+    return common.first(common.load_images(config["dataset"], config["data"]), config)
 
 
 def _run_one(name, sets, config, say, *, verbose):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_snn.experiments.common import finish, percent, text_table
+from keras_snn.experiments.common import finish, percent, text_table, told_images
 
 
 def table(results):
@@ -18,8 +18,7 @@ def table(results):
                 f"{n / 1e3:,.1f} / {m / 1e6:,.2f}" for n, m in zip(of["spikes"], of["synaptic_operations"], strict=True)
             )
             amounts.append((network, kind, *spikes))
-    images = f"{config['n_train']:,} images" if config["n_train"] else "all images"
-    images = "the embedded sample" if config["data"] == "sample" else images
+    images = "the embedded sample" if config["data"] == "sample" else told_images(config)
     return "\n".join(
         [
             f"{config['dataset']} ({images}), {config['epochs']} epochs, seed {config['seed']}; test accuracy in %",

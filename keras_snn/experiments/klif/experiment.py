@@ -113,24 +113,20 @@ def run(
     def run_one(name, record):
         return _run_one(name, sets, config, folder=record.folder, verbose=verbose)
 
-    record = common.run_parts(out, config, names, len(sets["train"][0]), run_one, say)
+    record = common.run_parts(out, config, names, len(sets[0][0]), run_one, say)
     draw(record.data, record.folder)
     say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, accuracy.png, k.png and spikes.png.")
     return record.data
 
 
 def _load(config):
-    """Return the dict of the pairs (images or frames, labels) of "train" and "test"."""
+    """Return the pairs (images or frames, labels) for the training and for the test."""
     dataset, data_name = config["dataset"], config["data"]
     if dataset == "nmnist":
         pairs = [_frames(data_name, split, config["n_steps"]) for split in _SPLITS]
     else:
         pairs = common.load_images(dataset, data_name)
-    sets = {}
-    for split, (x, y) in zip(_SPLITS, pairs, strict=True):
-        n = config[f"n_{split}"]
-        sets[split] = (x[:n], y[:n])
-    return sets
+    return common.first(pairs, config)
 
 
 def _frames(path, split, n_steps):
@@ -146,10 +142,9 @@ def _run_one(name, sets, config, *, folder, verbose):
     keras.utils.set_random_seed(int(seed))
     sizes = {"width": config["width"], "n_steps": config["n_steps"]}
     model = klif_net(config["dataset"], neuron, branches=branches, **sizes)
-    (x, y), (x_test, y_test) = sets["train"], sets["test"]
+    (x, y), (x_test, y_test) = sets
     model.compile(keras.optimizers.Adam(common.cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
-    place = folder / "begun" / name.replace("*", "-star").replace(", ", "-").replace(" ", "-")
-    watch = _Watch(place.with_suffix(".json"))
+    watch = _Watch(folder, name)
     validation = (x_test, keras.utils.to_categorical(y_test, 10))
     watch.fit(model, x, y, config, verbose=verbose, validation_data=validation)
     report = inspect(model, x_test, y_test, examples=0)
@@ -175,7 +170,5 @@ class _Watch(common.Diary):
             self.epochs = {"begin": {"k": self._k()}}
 
     def _k(self):
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()
         learned = [layer.k for layer in self.model.layers if isinstance(layer, layers.KLIF) and "k" in layer.learn]
         return [float(keras.ops.convert_to_numpy(k)) for k in learned]

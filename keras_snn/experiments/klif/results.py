@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_snn.experiments.common import by_kind, finish, percent, spread, text_table
+from keras_snn.experiments.common import by_kind, finish, percent, spread, text_table, told_images
 from keras_snn.experiments.klif.published import PUBLISHED, VGG16
 
 
@@ -23,12 +23,12 @@ def table(results):
         )
         for neuron, parts in by_kind(results).items()
     ]
-    images = f"{config['n_train']:,} images at most" if config["n_train"] else "all images"
     order = ", ".join(f"{name} {percent(share)}" for name, share in VGG16.items())
     return "\n".join(
         [
-            f"{config['dataset']} ({images}), width {config['width']:g}, T = {config['n_steps']}, {config['epochs']} "
-            f"epochs, seeds from {config['seed']}; test accuracy in %, mean ± standard deviation over the seeds",
+            f"{config['dataset']} ({told_images(config)}), width {config['width']:g}, T = {config['n_steps']}, "
+            f"{config['epochs']} epochs, seeds from {config['seed']}; test accuracy in %, mean ± standard deviation "
+            "over the seeds",
             "published: width 1, all images, the best of 100 epochs (CIFAR-10: 200), one training each",
             *text_table(header, lines),
             "Spikes a step and k are means by layer, from the encoder to the votes. Where a gap is smaller than the",

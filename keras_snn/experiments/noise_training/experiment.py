@@ -133,7 +133,7 @@ def run(
 def _load(config):
     """Return the pairs (images, labels) for the training and for the test."""
     pairs = common.load_images(config["dataset"].removesuffix("_vgg16").removesuffix("_resnet18"), config["data"])
-    return [(x[:n], y[:n]) for (x, y), n in zip(pairs, (config["n_train"], config["n_test"]), strict=True)]
+    return common.first(pairs, config)
 
 
 def _run_one(name, sets, config, *, folder, verbose):
@@ -149,8 +149,7 @@ def _run_one(name, sets, config, *, folder, verbose):
     (x, y), test = sets
     tests = {of: _Test(network, *test, config["batch_size"]) for of, network in networks.items()}
     model.compile(keras.optimizers.Adam(common.cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
-    place = folder / "begun" / name.replace(", ", "-").replace(" ", "-")
-    watch = _Watch(place.with_suffix(".json"), tests["lif" if kind == "direct" else DEFAULT])
+    watch = _Watch(folder, name, tests["lif" if kind == "direct" else DEFAULT])
     watch.fit(model, x, y, config, verbose=verbose)
     weights, at = model.get_weights(), {}
     for of, of_network in tests.items():
@@ -209,12 +208,12 @@ class _Watch(common.Diary):
     """The diary of a training, with the accuracy on the test images at the last step; that test is not in its seconds.
 
     Args:
-        path: Path of the file.
+        folder, name: As in ``Diary``.
         test: ``_Test``.
     """
 
-    def __init__(self, path, test):
-        super().__init__(path)
+    def __init__(self, folder, name, test):
+        super().__init__(folder, name)
         self.test = test
 
     def figures(self, logs):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_snn.experiments.common import by_kind, finish, percent, spread, text_table
+from keras_snn.experiments.common import by_kind, finish, percent, spread, text_table, told_images
 from keras_snn.experiments.noise_training.published import PUBLISHED, SECONDS
 
 #: The numbers of steps in the table.
@@ -69,9 +69,8 @@ def table(results):
                 )
             )
     lines.append(("published", "alpha 4", *(percent(published.get(k)) for k in steps), "-", "-", "-"))
-    images = f"{config['n_train']:,} images at most" if config["n_train"] else "all images"
     told = [
-        f"{config['dataset']} ({images}), width {config['width']:g}, {config['epochs']} epochs (direct: "
+        f"{config['dataset']} ({told_images(config)}), width {config['width']:g}, {config['epochs']} epochs (direct: "
         f"{config['direct_epochs']}), seeds from {config['seed']}",
         "Test accuracy in % after T steps, mean ± standard deviation over the seeds.",
         *text_table(header, lines),
