@@ -1,4 +1,4 @@
-"""Settings for all tests: the backend markers, a fixed seed, figures without a screen."""
+"""Settings for all tests: which tests run where, a fixed seed, figures without a screen."""
 
 import os
 
@@ -12,17 +12,35 @@ import keras
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
-def pytest_collection_modifyitems(items):
-    """Skip a test that is marked for another backend; a mark without a reason is a mistake."""
+def pytest_addoption(parser):
+    parser.addoption(
+        "--everything", action="store_true", help="run the nightly tests too, and the backend_free ones on any backend"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skip tests for another backend; deselect those that the short run leaves out."""
     for item in items:
-        for name in BACKENDS:
+        for name in (*BACKENDS, "nightly"):
             mark = item.get_closest_marker(name)
             if mark is None:
                 continue
             if not mark.args:
                 raise pytest.UsageError(f"{item.nodeid}: the mark {name!r} needs a reason")
-            if keras.config.backend() != name:
+            if name in BACKENDS and keras.config.backend() != name:
                 item.add_marker(pytest.mark.skip(reason=f"{name} only: {mark.args[0]}"))
+    if not config.getoption("everything"):
+        left_out = [item for item in items if is_left_out(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def is_left_out(item):
+    """Return whether only a run with --everything has this test."""
+    if item.get_closest_marker("nightly"):
+        return True
+    free = item.get_closest_marker("backend_free") and not item.get_closest_marker("every_backend")
+    return bool(free) and keras.config.backend() != "tensorflow"
 
 
 @pytest.fixture(autouse=True)
