@@ -1,0 +1,110 @@
+"""Break one equation after another in a copy of the package, and check that the tests of the short run fail.
+
+Run it in a checkout: ``python tools/break_equations.py``. Each line of the output is an equation and the test that
+failed first; the exit code is the number of changes that no test noticed. It takes some minutes.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+#: What is broken: file, code, broken code, and the folder or file of the tests that must fail.
+BREAKS = {
+    "neuron: leak of the membrane": (
+        "ops/neurons.py",
+        "return v + rounded(p.leak * (x - _above(v, p.v_reset)))",
+        "return v + rounded(p.leak * (x + _above(v, p.v_reset)))",
+        "ops/test_neurons.py",
+    ),
+    "filter: coefficient of Lowpass": (
+        "ops/filters.py",
+        "scan(_lowpass_step, level, x, _like(level, -ops.expm1(-r)))",
+        "scan(_lowpass_step, level, x, _like(level, ops.minimum(r, 1.0)))",
+        "ops/test_filters.py",
+    ),
+    "encoder: rounding of Latency's step": (
+        "ops/encoding.py",
+        "return _spikes_at(ops.round(times), n_steps, x.dtype)",
+        "return _spikes_at(ops.floor(times), n_steps, x.dtype)",
+        "ops/test_encoding.py",
+    ),
+    "decoder: weights of the bits of Phase": (
+        "ops/decoding.py",
+        "-1 - ops.mod(_steps(spikes), bits)",
+        "-ops.mod(_steps(spikes), bits)",
+        "ops/test_decoding.py",
+    ),
+    "surrogate: slope of ATan": (
+        "surrogates.py",
+        "ops.square(math.pi / 2 * self.slope * x))",
+        "ops.square(math.pi * self.slope * x))",
+        "test_surrogates.py",
+    ),
+    "regularizer: side of a range": (
+        "regularizers.py",
+        "self.regularizer(ops.relu(low - x) + ops.relu(x - high))",
+        "self.regularizer(ops.relu(low - x) - ops.relu(x - high))",
+        "test_regularizers.py",
+    ),
+    "scheduler: step of DtScheduler": (
+        "callbacks/dt_scheduler.py",
+        "value = self._value_at(self._first_step + batch)",
+        "value = self._value_at(self._first_step + batch + 1)",
+        "callbacks",
+    ),
+    "inspector: count of active steps": (
+        "ops/statistics.py",
+        "ops.cast(counts != 0,",
+        "ops.cast(counts > 1,",
+        "inspector/test_sweep.py",
+    ),
+    "conversion: gain of a batch normalization": (
+        "conversion/copies.py",
+        "np.sqrt(_array(normalization.moving_variance) + normalization.epsilon)",
+        "(_array(normalization.moving_variance) + normalization.epsilon)",
+        "conversion/test_convert.py",
+    ),
+    "energy: steps of a neuron": (
+        "energy/model_energy.py",
+        'on.energy_per_neuron * row["neurons"] * (n_steps if on.spiking else 1)',
+        'on.energy_per_neuron * row["neurons"]',
+        "energy",
+    ),
+}
+
+
+def first_failure(folder, tests):
+    """Return the first test that fails with the package in ``folder``, or None."""
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-m", "pytest", "-x", "-n0", "-p", "no:cacheprovider", str(ROOT / "tests" / tests)]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    found = re.search(r"^(?:FAILED|ERROR) (\S+)", result.stdout, re.M)
+    if result.returncode not in (0, 1) or (result.returncode == 1) != bool(found):
+        raise RuntimeError(f"pytest did not run:\n{result.stdout}\n{result.stderr}")
+    return found and found[1]
+
+
+def main():
+    """Break each equation in turn; return the number of those that no test noticed."""
+    unnoticed = 0
+    for name, (path, code, broken, tests) in BREAKS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(ROOT / "keras_snn", Path(folder) / "keras_snn")
+            file = Path(folder) / "keras_snn" / path
+            text = file.read_text(encoding="utf-8")
+            if text.count(code) != 1:
+                raise ValueError(f"{path} must contain the code of {name!r} once, got {text.count(code)} times: {code}")
+            file.write_text(text.replace(code, broken), encoding="utf-8")
+            failure = first_failure(Path(folder), tests)
+        unnoticed += failure is None
+        print(f"{name:45} {failure or 'NO TEST FAILED'}", flush=True)
+    return unnoticed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
