@@ -6,6 +6,11 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has one core. The libraries would start as many threads as there are cores, in each worker.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # JAX's cache does not support several writers
+        os.environ["JAX_COMPILATION_CACHE_DIR"] += os.sep + os.environ["PYTEST_XDIST_WORKER"]
 
 import keras
 
