@@ -1,5 +1,6 @@
 """The Fashion-MNIST experiment on a data set of a few synthetic images."""
 
+import functools
 import json
 import math
 
@@ -28,6 +29,7 @@ def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment.data, "load", lambda name: tiny())
+        patch.setattr(experiment, "inspect", functools.partial(experiment.inspect, examples=1))  # four take long to draw
         return run(preset="quick", epochs=1, only=RUN, out=out, verbose=False), out
 
 

@@ -122,6 +122,7 @@ def interrupted(tmp_path_factory):
     out = tmp_path_factory.mktemp("interrupted")
     options = {"epochs": 2, "only": ["gaussian"], "n_seeds": 1, "seed": 3, "out": out, "verbose": False}
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "ALPHAS", (4.0,))
         begun = interrupt_second_epoch(patch, experiment._Watch)
         with pytest.raises(KeyboardInterrupt):
             run(**options)
