@@ -12,7 +12,6 @@ from keras_snn import data, inspect, layers
 from keras_snn.experiments import clothing, get
 from keras_snn.experiments.clothing import experiment, run, table
 
-
 backend_free = pytest.mark.backend_free
 
 

@@ -29,7 +29,7 @@ def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment.data, "load", lambda name: tiny())
-        patch.setattr(experiment, "inspect", functools.partial(experiment.inspect, examples=1))  # four take long to draw
+        patch.setattr(experiment, "inspect", functools.partial(experiment.inspect, examples=1))  # quickly drawn
         return run(preset="quick", epochs=1, only=RUN, out=out, verbose=False), out
 
 
