@@ -37,6 +37,8 @@ import keras_snn
 from keras_snn import activations, layers
 from keras_snn.conversion import convert
 
+backend_free = pytest.mark.backend_free
+
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((12, 8, 8, 2)).astype("float32")
 
@@ -62,6 +64,13 @@ def residual():
     x = AveragePooling2D(2)(ReLU()(x))
     x = Dense(16, activation="relu")(Flatten()(x))
     return keras.Model(inputs, Dense(5, activation="softmax")(x), name="residual")
+
+
+def shallow():
+    inputs = keras.Input((8, 8, 2))
+    x = Activation("relu", name="first")(BatchNormalization()(Conv2D(3, 3, use_bias=False)(inputs)))
+    x = Dropout(0.3)(AveragePooling2D(2)(x))
+    return keras.Model(inputs, Dense(5, activation="softmax")(Flatten()(x)))
 
 
 def branched():
@@ -105,12 +114,14 @@ def error_of(model, spiking, x=IMAGES):
 @pytest.mark.parametrize("name", MODELS)
 def test_integrate_and_fire_neurons_come_near_to_the_activations(name, per):
     model = randomize(MODELS[name]())
-    errors = [
-        error_of(model, convert(model, n_steps=n, calibration=IMAGES, percentile=100, per=per)) for n in (8, 64, 512)
-    ]
     # The count of each unit is right to one spike of T, give or take those that come too early or too late.
-    assert errors[2] < errors[0]
-    assert errors[2] < 0.02
+    errors = {
+        n: error_of(model, convert(model, n_steps=n, calibration=IMAGES, percentile=100, per=per))
+        for n in ((8, 512) if per == "layer" else (512,))
+    }
+    assert errors[512] < 0.02
+    if per == "layer":
+        assert errors[512] < errors[8]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -175,12 +186,14 @@ def test_counts_by_hand():
     np.testing.assert_array_equal(half.sum(axis=1), [[4, 2], [1, 0]])  # 0.5 of 2 is four steps of 1 / 4
 
 
+@backend_free
 def test_relu6_never_stands_for_more_than_six():
     model = keras.Sequential([keras.Input((1,)), Dense(1, activation="relu6", kernel_initializer="ones"), Dense(1)])
     x = np.array([[9.0], [3.0]], "float32")
     assert convert(model, n_steps=2, calibration=x, percentile=100).layers[3].threshold == 6.0
 
 
+@backend_free
 def test_the_input_is_seen_once_and_time_begins_before_the_first_neurons():
     model = residual()
     spiking = convert(model, n_steps=5, calibration=IMAGES)
@@ -201,7 +214,7 @@ def test_what_cannot_be_folded_is_done_at_every_step():
 
 @pytest.mark.parametrize("options", [{}, {"per": "channel"}, {"neuron": "spiking_activation", "scale_firing_rates": 9}])
 def test_it_is_an_ordinary_model(options, tmp_path):
-    model = randomize(residual())
+    model = randomize(shallow())
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     before = [w.copy() for w in model.get_weights()]
     spiking = convert(model, n_steps=4, calibration=IMAGES, **options)
@@ -217,8 +230,8 @@ def test_it_is_an_ordinary_model(options, tmp_path):
     weights = [w.copy() for w in loaded.get_weights()]
     loaded.fit(IMAGES, labels, verbose=0)
     assert any(np.any(a != b) for a, b in zip(weights, loaded.get_weights(), strict=True))
-    report = keras_snn.inspect(spiking, IMAGES, labels, n_steps=[2, 4], examples=0)
-    assert next(iter(report[None, 4].layers)) == "first_spikes"
+    (found,) = keras_snn.inspect(spiking, IMAGES, labels, n_steps=2, examples=0)
+    assert next(iter(found.layers)) == "first_spikes"
 
 
 def test_a_spike_is_one_event_for_the_inspector():
@@ -231,6 +244,7 @@ def test_a_spike_is_one_event_for_the_inspector():
     np.testing.assert_allclose(found.synaptic_operations, 7 * spikes, rtol=1e-5)  # float32 sums
 
 
+@backend_free
 def test_whatever_does_not_convert_is_listed_before_anything_is_built():
     inputs = keras.Input((5, 3))
     x = LSTM(4, name="memory")(inputs)
@@ -251,6 +265,7 @@ def test_whatever_does_not_convert_is_listed_before_anything_is_built():
     assert len(lines) == 5
 
 
+@backend_free
 @pytest.mark.parametrize(
     ("make", "neuron", "message"),
     [
@@ -267,6 +282,7 @@ def test_what_each_kind_of_neuron_refuses(make, neuron, message):
         convert(model, n_steps=2, neuron=neuron, calibration=np.zeros((1, 3)))
 
 
+@backend_free
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -288,6 +304,7 @@ def test_arguments(options, message):
         convert(model, n_steps=2, **calibration, **options)
 
 
+@backend_free
 def test_a_subclassed_model_is_refused():
     class Subclassed(keras.Model):
         def call(self, x):

@@ -1,5 +1,6 @@
 """The Fashion-MNIST experiment on a data set of a few synthetic images."""
 
+import functools
 import json
 import math
 
@@ -12,11 +13,14 @@ from keras_snn.experiments.fashion_mnist import PUBLISHED, build, experiment, ru
 from keras_snn.inspector import sweep
 
 N_TEST = 20
-RUN = ("ann", "spiking", "regularized", "filtered")  # "aware" is "regularized" without the penalty
+#: "aware" is "filtered" with another mean over time, and "regularized" adds a penalty to it.
+RUN = ("ann", "spiking", "filtered")
+
+pytestmark = pytest.mark.backend_free
 
 
 def tiny():
-    return bars(60 - N_TEST, N_TEST)
+    return bars(32, N_TEST)  # one batch: another size would be compiled too
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +29,7 @@ def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment.data, "load", lambda name: tiny())
+        patch.setattr(experiment, "inspect", functools.partial(experiment.inspect, examples=1))  # quickly drawn
         return run(preset="quick", epochs=1, only=RUN, out=out, verbose=False), out
 
 
@@ -66,6 +71,7 @@ def test_files_of_every_network(results):
     assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in ("accuracy.png", *pictures))
 
 
+@pytest.mark.every_backend
 def test_saved_networks_give_the_figures(results):
     found, out = results
     _, (x, y) = tiny()
@@ -166,7 +172,7 @@ def test_an_interrupted_run_goes_on(trained, tmp_path, capsys):
     assert found["finished"]
     printed = capsys.readouterr().out
     assert "Going on after an interrupted run: ann are done." in printed
-    assert "aware: 10 epochs of 40 images" in printed
+    assert "aware: 10 epochs of 32 images" in printed
     assert table(found) in printed
     assert str(tmp_path) in printed
 

@@ -1,5 +1,6 @@
 """KLIF against LIF, with a thin net on a set of a few synthetic images."""
 
+import dataclasses
 import json
 
 import keras
@@ -13,52 +14,102 @@ from keras_snn.experiments import common, get, klif
 from keras_snn.experiments.klif import experiment, run, table
 
 TINY = {"width": 0.02, "n_steps": 2, "batch_size": 20, "n_train": 60, "n_test": 20}
+SHALLOW = (128, "pool", "pool", "pool")  # the encoder alone; with the two dense layers, three layers of neurons
+
+pytestmark = pytest.mark.backend_free
 
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny():
-    """Make the quick preset one of seconds."""
+    """Make the quick preset one of seconds, of networks that are compiled in seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment.common, "load", lambda *_: bars(70, 30))
         patch.setitem(experiment.PRESETS, "quick", {**experiment.PRESETS["quick"], **TINY})
+        net = dataclasses.replace(experiment.NETS["fashion_mnist"], blocks=SHALLOW)
+        patch.setitem(experiment.NETS, "fashion_mnist", net)
         yield
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    out = tmp_path_factory.mktemp("results")
-    return run(epochs=2, only=["lif", "klif"], n_seeds=2, seed=3, out=out, verbose=False), out
+    """Train two kinds, for two epochs; return results, folder, and the networks."""
+    out, made = tmp_path_factory.mktemp("results"), []
+    build = experiment.klif_net
+
+    def klif_net(*args, **kwargs):
+        made.append(build(*args, **kwargs))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "klif_net", klif_net)
+        found = run(epochs=2, only=["lif", "klif, one branch"], n_seeds=1, seed=3, out=out, verbose=False)
+    return found, out, made
 
 
-def test_every_neuron_and_seed_is_there(results):
-    found, out = results
+@pytest.fixture
+def asked(results, monkeypatch):
+    """Replace the training by the call of the network; return the list of names, images and labels."""
+    asked, part = [], results[0]["parts"]["lif, seed 3"]
+
+    def run_one(name, sets, config, **_):
+        model = experiment.klif_net(config["dataset"], "lif", width=config["width"], n_steps=config["n_steps"])
+        for x, y in sets:
+            assert model(keras.KerasTensor(x.shape)).shape == (len(y), 10)
+        asked.append((name, sets))
+        return part
+
+    monkeypatch.setattr(experiment, "_run_one", run_one)
+    return asked
+
+
+@pytest.mark.every_backend
+def test_every_neuron_is_there(results):
+    found, out, _ = results
     assert found["finished"]
     assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(found))
-    assert list(found["parts"]) == ["lif, seed 3", "klif, seed 3", "lif, seed 4", "klif, seed 4"]
-    for name, part in found["parts"].items():
+    assert list(found["parts"]) == ["lif, seed 3", "klif, one branch, seed 3"]
+    lif, klif = found["parts"].values()
+    for part in (lif, klif):
         assert len(part["accuracy"]) == len(part["train_accuracy"]) == len(part["seconds"]) == 2
         right = 20 * np.array(part["accuracy"])  # of twenty test images
         np.testing.assert_allclose(right, np.round(right), atol=1e-4)
-        assert len(part["spikes_per_step"]) == 4
+        assert len(part["spikes_per_step"]) == 3
         assert all(0 <= rate <= 1 for rate in part["spikes_per_step"])
-        assert max(part["spikes_per_step"]) > 0
-        if name.startswith("klif"):
-            assert part["k"][0] == [1.0] * 4
-            assert np.shape(part["k"]) == (3, 4)
-            assert part["k"][2] != part["k"][0]
-        else:
-            assert part["k"] == [[]] * 3
+    assert max(lif["spikes_per_step"]) > 0  # a single branch gives too little current
+    assert lif["k"] == [[]] * 3
+    assert klif["k"][0] == [1.0] * 3
+    assert np.shape(klif["k"]) == (3, 3)
+    assert klif["k"][2] != klif["k"][0]
     assert not list((out / "begun").glob("*.json"))
     for picture in ("accuracy", "k", "spikes"):
         assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_table_gives_means_and_deviations(results):
-    found, _ = results
+def test_one_branch_is_the_same_but_for_the_encoder(results):
+    found, _, (three, one) = results
+    assert (three.get_layer("encoder").branches, one.get_layer("encoder").branches) == (3, 1)
+    kernels = [[w.shape for w in model.weights if w.path.endswith("kernel")] for model in (three, one)]
+    assert len(kernels[0]) == 3
+    assert kernels[0][1:] == kernels[1][1:]
+    assert "klif, one branch  1 " in table(found)
+
+
+def test_the_table_gives_means_and_deviations(results, tmp_path, monkeypatch):
+    """Of two neurons and two seeds, with a training that is not one."""
+    part = results[0]["parts"]["klif, one branch, seed 3"]
+    of = {}
+
+    def run_one(name, *_, **__):
+        of[name] = {**part, "accuracy": [0.1, 0.2 + 0.15 * len(of) ** 2]}
+        return {**of[name], "k": [[]] * 3} if name.startswith("lif") else of[name]
+
+    monkeypatch.setattr(experiment, "_run_one", run_one)
+    found = run(epochs=2, only=["lif", "klif"], n_seeds=2, seed=3, out=tmp_path, verbose=False)
+    assert list(found["parts"]) == ["lif, seed 3", "klif, seed 3", "lif, seed 4", "klif, seed 4"]
     lines = table(found).splitlines()
     rows = {line.split()[0]: line.split() for line in lines if line.startswith(("lif ", "klif "))}
     for name, published in (("lif", "94.28"), ("klif", "94.35")):
-        last = 100 * np.array([found["parts"][f"{name}, seed {seed}"]["accuracy"][-1] for seed in (3, 4)])
+        last = 100 * np.array([of[f"{name}, seed {seed}"]["accuracy"][-1] for seed in (3, 4)])
         assert rows[name][5:9] == [f"{last.mean():.2f}", "±", f"{last.std(ddof=1):.2f}", published]
         assert rows[name][1] == "2"
     assert "not run here" in lines[-1]
@@ -66,42 +117,26 @@ def test_the_table_gives_means_and_deviations(results):
 
 
 def test_one_seed_has_no_deviation(results):
-    found, _ = results
-    one = {**found, "parts": {name: part for name, part in found["parts"].items() if name.endswith("3")}}
-    assert not any("±" in line for line in table(one).splitlines()[1:])
+    assert not any("±" in line for line in table(results[0]).splitlines()[1:])
 
 
-def test_the_same_seed_gives_the_same(results, tmp_path):
-    again = run(epochs=2, only=["klif"], n_seeds=1, seed=3, out=tmp_path, verbose=False)
-    (part,) = again["parts"].values()
-    before = results[0]["parts"]["klif, seed 3"]
-    # Sums over a batch run in two threads, in an order that may change.
-    np.testing.assert_allclose(part["k"], before["k"], rtol=1e-3)
-
-
-def test_an_interrupted_training_goes_on_from_its_last_epoch(tmp_path, monkeypatch):
+def test_an_interrupted_training_goes_on_from_its_last_epoch(results, tmp_path, monkeypatch):
+    """And the same seed gives the same."""
     begun = interrupt_second_epoch(monkeypatch, experiment._Watch)
-    options = {"epochs": 3, "only": ["klif*"], "n_seeds": 1, "out": tmp_path, "verbose": False}
+    options = {"epochs": 2, "only": ["klif, one branch"], "n_seeds": 1, "seed": 3, "out": tmp_path, "verbose": False}
     with pytest.raises(KeyboardInterrupt):
         run(**options)
     (kept,) = (tmp_path / "begun").glob("*.json")
     first = json.loads(kept.read_text())["0"]
     (part,) = run(**options)["parts"].values()
-    assert begun == [0, 1, 1, 2]
-    assert len(part["accuracy"]) == 3
+    assert begun == [0, 1, 1]
+    assert len(part["accuracy"]) == 2
     assert part["accuracy"][0] == first["accuracy"]
-    assert part["k"][:2] == [[1.0] * 4, first["k"]]
-
-
-def test_one_branch_is_the_same_but_for_the_encoder(tmp_path, monkeypatch):
-    made = []
-    build = experiment.klif_net
-    monkeypatch.setattr(experiment, "klif_net", lambda *args, **kwargs: made.append(build(*args, **kwargs)) or made[-1])
-    found = run(epochs=1, only=["klif", "klif, one branch"], n_seeds=1, out=tmp_path, verbose=False)
-    three, one = made
-    assert (three.get_layer("encoder").branches, one.get_layer("encoder").branches) == (3, 1)
-    assert [w.shape for w in three.weights][6:] == [w.shape for w in one.weights][6:]
-    assert "klif, one branch  1 " in table(found)
+    assert part["k"][:2] == [[1.0] * 3, first["k"]]
+    before = results[0]["parts"]["klif, one branch, seed 3"]
+    # Sums over a batch run in two threads, in an order that may change.
+    np.testing.assert_allclose(part["k"][:2], before["k"][:2], rtol=1e-3)
+    assert part["k"][1] != part["k"][0]
 
 
 def test_the_learning_rate_is_a_cosine_with_restarts():
@@ -113,7 +148,7 @@ def test_the_learning_rate_is_a_cosine_with_restarts():
     np.testing.assert_allclose(float(keras.ops.convert_to_numpy(short(10))), 5e-5, rtol=1e-4)
 
 
-def test_frames_of_events(tmp_path):
+def test_frames_of_events(asked, tmp_path):
     rng = np.random.default_rng(0)
     arrays = {}
     for split, n in (("train", 6), ("test", 4)):
@@ -126,18 +161,28 @@ def test_frames_of_events(tmp_path):
     options = {"dataset": "nmnist", "epochs": 1, "n_seeds": 1, "only": ["lif"], "verbose": False}
     found = run(data_name=str(tmp_path / "events.npz"), out=tmp_path, **options)
     assert found["config"]["dataset"] == "nmnist"
-    assert len(found["parts"]["lif, seed 0"]["accuracy"]) == 1
+    ((name, sets),) = asked
+    assert name == "lif, seed 0"
+    for (x, y), split, n in zip(sets, ("train", "test"), (6, 4), strict=True):
+        assert x.shape == (n, 2, 34, 34, 2)
+        assert x.sum() == 50 * n  # the events
+        np.testing.assert_array_equal(y, arrays[f"label_{split}"])
     with pytest.raises(ValueError, match="file of events for 'nmnist'; got 'full'"):
         run(out=tmp_path, **options)
 
 
-def test_cifar_takes_a_file_of_jpegs(tmp_path, monkeypatch):
+def test_cifar_takes_a_file_of_jpegs(asked, tmp_path, monkeypatch):
     images = np.random.default_rng(0).uniform(size=(8, 32, 32, 3)).astype("float32"), np.arange(8)
     monkeypatch.setattr(data, "load_jpeg", lambda path: (images, images))
     (tmp_path / "cifar.npz").write_bytes(b"")
     options = {"epochs": 1, "n_seeds": 1, "only": ["lif"], "verbose": False}
     found = run(dataset="cifar10", data_name=str(tmp_path / "cifar.npz"), out=tmp_path, **options)
     assert found["config"]["width"] == 0.0625
+    ((name, sets),) = asked
+    assert name == "lif, seed 0"
+    for x, y in sets:
+        np.testing.assert_array_equal(x, images[0])
+        np.testing.assert_array_equal(y, images[1])
     with pytest.raises(ValueError, match="'sample' is of Fashion-MNIST; for 'cifar10'"):
         run(dataset="cifar10", data_name="sample", out=tmp_path, **options)
 

@@ -12,6 +12,8 @@ from keras_snn import experiments
 from keras_snn.experiments import record
 from keras_snn.experiments.record import Record, versions
 
+pytestmark = pytest.mark.backend_free
+
 CONFIG = {"experiment": "some", "seed": 0}
 
 
@@ -93,6 +95,7 @@ def test_an_unwritable_folder_is_an_error_at_once(tmp_path):
         Record(tmp_path, CONFIG)
 
 
+@pytest.mark.every_backend
 def test_versions_are_those_that_run():
     backend = keras.config.backend()
     found = versions()
