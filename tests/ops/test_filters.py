@@ -41,9 +41,10 @@ def assert_states_close(actual, expected, tau):
 @methods
 @names
 def test_equals_numpy(mode, method, name):
-    """One tau, one a unit, one a sample."""
+    """One tau a unit; compiled, one for all and one a sample too."""
     ours, theirs = FILTERS[name]
-    taus = [np.float32(0.05), np.float32([0.005, 0.05, 2.0]), np.float32([[0.02], [0.3]])]
+    taus = [np.float32([0.005, 0.05, 2.0]), np.float32(0.05), np.float32([[0.02], [0.3]])]
+    taus = taus if mode == COMPILED else taus[:1]
     x, state = normal(2, 20, 3), random_state(name, 2, 3)
     results = run(mode, lambda x, s, taus: [ours(x, s, tau, DT, method=method) for tau in taus], x, state, taus)
     for (outputs, last), tau in zip(results, taus, strict=True):
@@ -193,7 +194,7 @@ def test_dt_and_tau_as_variables():
 def test_long_sequences(name):
     """A noisy input over many time constants, and then the level to which a constant one leads."""
     # A step of PyTorch's is several kernels started one by one.
-    n_steps = 2_000 if keras.config.backend() == "torch" else 10_000
+    n_steps = 2_000 if keras.config.backend() == "torch" else 3_000
     x = np.concatenate([normal(1, n_steps, 2), np.ones((1, 1000, 2), "float32")], axis=1)
     (ours, theirs), state, tau = FILTERS[name], random_state(name, 1, 2), np.array([0.02, 1.0], "float32")
     expected = theirs(x, state, tau, DT)[0]
