@@ -18,19 +18,6 @@ def to_numpy(x):
     return ops.convert_to_numpy(x)
 
 
-def murmur(h):
-    """The finaliser of MurmurHash3, in exact integers."""
-    h = (h ^ h >> 16) * 0x85EBCA6B % 2**32
-    h = (h ^ h >> 13) * 0xC2B2AE35 % 2**32
-    return h ^ h >> 16
-
-
-def uniform(index, units, seed):
-    """Return `uniform_by_index` (len(index), units), one value at a time."""
-    of_unit = [murmur((u + 0x9E3779B9 * (seed + 1)) % 2**32) for u in range(units)]
-    return np.array([[(murmur((murmur(i) + h) % 2**32) >> 8) / 2**24 for h in of_unit] for i in index], "float32")
-
-
 # The scope itself
 
 
@@ -131,7 +118,7 @@ def test_recorded_spikes_have_batch_and_time_first(options):
     layer(inputs)
     with probe.scope(record=lambda layer, spikes: seen.append(to_numpy(spikes)), sample_index=ops.arange(2)):
         layer(inputs)
-    counts, _ = loops.integrate_and_fire(x, uniform(range(2), 3, 1), 0.125)
+    counts, _ = loops.integrate_and_fire(x, loops.uniform_by_index(range(2), (3,), 1), 0.125)
     np.testing.assert_array_equal(seen[0], counts / 0.125)
 
 
@@ -153,7 +140,7 @@ def test_draws_are_the_hash_of_seed_index_and_unit():
     index = [0, 1, 2, 127, 70_000, 2**31 - 1]
     draws = to_numpy(uniform_by_index(ops.convert_to_tensor(index, dtype="int32"), (2, 3), 5))
     assert draws.dtype == np.float32
-    np.testing.assert_array_equal(draws, uniform(index, 6, 5).reshape(6, 2, 3))
+    np.testing.assert_array_equal(draws, loops.uniform_by_index(index, (2, 3), 5))
 
 
 def test_draws_are_uniform_and_independent():

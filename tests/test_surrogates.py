@@ -7,14 +7,13 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from reference.autodiff import FEW_MODES, gradients, run
+from reference.autodiff import COMPILED, gradients, run
 
 from keras_snn import surrogates
 from keras_snn.layers import LIF
 from keras_snn.ops.surrogate import heaviside, spike
 from keras_snn.surrogates import NAMES, ATan, Rectangular, Sigmoid, Surrogate
 
-modes = pytest.mark.parametrize("mode", FEW_MODES)
 each = pytest.mark.parametrize("name", NAMES)
 SLOPES = (0.7, 1.0, 3.0)
 
@@ -39,8 +38,12 @@ def points(n=400):
     return x[np.min([abs(x - kink) for kink in kinks], axis=0) > 1e-3].astype("float32")
 
 
-@modes
-@each
+#: All surrogates compiled, and one in an eager call.
+ALL_AND_ONE = [(COMPILED, name) for name in NAMES] + [("eager", "atan")] * (COMPILED != "eager")
+all_and_one = pytest.mark.parametrize(("mode", "name"), ALL_AND_ONE)
+
+
+@all_and_one
 def test_the_spike_is_heaviside(mode, name):
     tiny = np.finfo("float32").tiny  # the smallest normal number: XLA and TensorFlow take smaller ones for 0
     one = np.float32(1)
@@ -50,9 +53,8 @@ def test_the_spike_is_heaviside(mode, name):
     assert spikes.dtype == np.float32
 
 
-@modes
-def test_what_is_not_a_number_is_no_spike(mode):
-    np.testing.assert_array_equal(run(mode, surrogates.get("atan"), np.array([np.nan, 1], "float32")), [0, 1])
+def test_what_is_not_a_number_is_no_spike():
+    np.testing.assert_array_equal(run(COMPILED, surrogates.get("atan"), np.array([np.nan, 1], "float32")), [0, 1])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
@@ -63,25 +65,24 @@ def test_spikes_have_the_dtype_of_the_membrane(dtype):
 
 
 @each
-@pytest.mark.parametrize("slope", SLOPES)
-def test_the_derivative_is_that_of_the_primitive(name, slope):
+def test_the_derivative_is_that_of_the_primitive(name):
     x = points()
     assert len(x) > 300
-    surrogate = NAMES[name](slope)
+    ours = [NAMES[name](slope) for slope in SLOPES]
+    results = run(COMPILED, lambda x: [(surrogate.derivative(x), surrogate.primitive(x)) for surrogate in ours], x)
     primitive, step = PRIMITIVES[name], 1e-5
     wide = x.astype("float64")
-    differences = (primitive(wide + step, slope) - primitive(wide - step, slope)) / (2 * step)
-    derivative = run(FEW_MODES[-1], surrogate.derivative, x)
-    # The layers compute in float32, a few roundings; the difference has an error of step^2, 1e-10.
-    np.testing.assert_allclose(derivative, differences, rtol=2e-6, atol=2e-6)
-    # And the surrogate's own primitive is that one, to float32.
-    own = run(FEW_MODES[-1], surrogate.primitive, x)
-    np.testing.assert_allclose(own, primitive(wide, slope), rtol=1e-5, atol=1e-6)
+    for slope, (derivative, own) in zip(SLOPES, results, strict=True):
+        differences = (primitive(wide + step, slope) - primitive(wide - step, slope)) / (2 * step)
+        # The layers compute in float32, a few roundings; the difference has an error of step^2, 1e-10.
+        np.testing.assert_allclose(derivative, differences, rtol=2e-6, atol=2e-6)
+        # And the surrogate's own primitive is that one, to float32.
+        np.testing.assert_allclose(own, primitive(wide, slope), rtol=1e-5, atol=1e-6)
 
 
 def test_atan_by_hand():
     """The values that the publication's surrogate has with a slope of 2."""
-    values = ops.convert_to_numpy(surrogates.get("atan").derivative(ops.convert_to_tensor([0.0, 0.5, -0.5, 1.0, -1.0])))
+    values = run(COMPILED, surrogates.get("atan").derivative, np.float32([0.0, 0.5, -0.5, 1.0, -1.0]))
     np.testing.assert_allclose(values, [1, 0.288400, 0.288400, 0.0919997, 0.0919997], rtol=3e-6)  # digits given
 
 
@@ -96,10 +97,10 @@ BY_HAND = {  # the derivative at 0.25, with the default slope
 }
 
 
-@each
-def test_the_default_slope_by_hand(name):
-    value = surrogates.get(name).derivative(ops.convert_to_tensor([0.25]))
-    np.testing.assert_allclose(ops.convert_to_numpy(value), BY_HAND[name], rtol=1e-6)  # float32
+def test_the_default_slopes_by_hand():
+    values = run(COMPILED, lambda x: {name: surrogates.get(name).derivative(x) for name in NAMES}, np.float32([0.25]))
+    for name, value in values.items():
+        np.testing.assert_allclose(value, BY_HAND[name], rtol=1e-6, err_msg=name)  # float32
 
 
 def test_the_ends_of_the_rectangle():
@@ -107,24 +108,27 @@ def test_the_ends_of_the_rectangle():
     np.testing.assert_array_equal(ops.convert_to_numpy(values), [0, 2, 2, 0])
 
 
-@modes
-@each
-@pytest.mark.parametrize("slope", [None, 3.0])
-def test_the_gradient_of_a_spike_is_the_derivative_times_upstream(mode, name, slope):
-    surrogate = NAMES[name]() if slope is None else NAMES[name](slope)
+@all_and_one
+def test_the_gradient_of_a_spike_is_the_derivative_times_upstream(mode, name):
+    ours = [NAMES[name](), NAMES[name](3.0)]
     x = points(60)
     upstream = np.random.default_rng(1).normal(size=x.shape).astype("float32")
-    (grad,) = gradients(mode, lambda x: ops.sum(ops.multiply(surrogate(x), upstream)), x)
-    expected = run(FEW_MODES[-1], surrogate.derivative, x)
-    # rtol, atol: a product and a fused derivative; XLA's sigmoid has an error of 1e-7 of its height 1, times the slope
-    np.testing.assert_allclose(grad, upstream * expected, rtol=1e-5, atol=2e-6)
-    assert np.abs(grad).max() > 0
+
+    def loss(xs):
+        return sum(ops.sum(surrogate(x) * upstream) for surrogate, x in zip(ours, xs, strict=True))
+
+    (grads,) = gradients(mode, loss, [x, x])
+    derivatives = run(COMPILED, lambda x: [surrogate.derivative(x) for surrogate in ours], x)
+    for grad, derivative in zip(grads, derivatives, strict=True):
+        # rtol, atol: a product and a fused derivative; XLA's sigmoid has an error of 1e-7 of its height 1, times the
+        # slope
+        np.testing.assert_allclose(grad, upstream * derivative, rtol=1e-5, atol=2e-6)
+        assert np.abs(grad).max() > 0
 
 
-@modes
-def test_a_spike_takes_any_derivative(mode):
+def test_a_spike_takes_any_derivative():
     x = np.array([-1, 2], "float32")
-    (grad,) = gradients(mode, lambda x: ops.sum(spike(x, lambda x: 3 * x)), x)
+    (grad,) = gradients(COMPILED, lambda x: ops.sum(spike(x, lambda x: 3 * x)), x)
     np.testing.assert_array_equal(grad, [-3, 6])
 
 

@@ -41,17 +41,7 @@ def with_exact_weights(model):
 
 def uniform(n_samples, units, draw, seed=0):
     """Return the initial voltages of the layer that is called as the number `draw`."""
-
-    def murmur(h):
-        h = (h ^ h >> np.uint64(16)) * np.uint64(0x85EBCA6B) % np.uint64(2**32)
-        h = (h ^ h >> np.uint64(13)) * np.uint64(0xC2B2AE35) % np.uint64(2**32)
-        return h ^ h >> np.uint64(16)
-
-    offset = 0x9E3779B9 * (1009 * seed + draw + 1) % 2**32
-    of_unit = murmur((np.arange(np.prod(units), dtype="uint64") + np.uint64(offset)) % np.uint64(2**32))
-    of_sample = murmur(np.arange(n_samples, dtype="uint64"))
-    hashed = murmur((of_sample[:, None] + of_unit) % np.uint64(2**32))
-    return ((hashed >> np.uint64(8)) / 2**24).astype("float32").reshape(n_samples, *units)
+    return loops.uniform_by_index(range(n_samples), units, 1009 * seed + draw)
 
 
 def spike(rates, dt, draw=1, seed=0):

@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 from keras import ops
 from reference import loops
-from reference.autodiff import FEW_MODES, MODES, gradients, results_and_gradients, run
+from reference.autodiff import COMPILED, FEW_MODES, STEP_BY_STEP, gradients, results_and_gradients, run
 
 from keras_snn.ops import alpha, lowpass
 
 RNG = np.random.default_rng(0)
-modes = pytest.mark.parametrize("mode", MODES)
 few_modes = pytest.mark.parametrize("mode", FEW_MODES)
-methods = pytest.mark.parametrize("method", ["sequential", "parallel"])
+METHODS = ("sequential", "parallel")
+methods = pytest.mark.parametrize("method", METHODS)
 # The coefficients are float32: with dt / tau = r, a relative error of 6e-8 in exp(-r) is one of 6e-8 / r in the sum of
 # the impulse response. The smallest r here is 0.005.
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}
@@ -41,9 +41,10 @@ def assert_states_close(actual, expected, tau):
 @methods
 @names
 def test_equals_numpy(mode, method, name):
-    """One tau, one a unit, one a sample."""
+    """One tau a unit; compiled, one for all and one a sample too."""
     ours, theirs = FILTERS[name]
-    taus = [np.float32(0.05), np.float32([0.005, 0.05, 2.0]), np.float32([[0.02], [0.3]])]
+    taus = [np.float32([0.005, 0.05, 2.0]), np.float32(0.05), np.float32([[0.02], [0.3]])]
+    taus = taus if mode == COMPILED else taus[:1]
     x, state = normal(2, 20, 3), random_state(name, 2, 3)
     results = run(mode, lambda x, s, taus: [ours(x, s, tau, DT, method=method) for tau in taus], x, state, taus)
     for (outputs, last), tau in zip(results, taus, strict=True):
@@ -52,21 +53,25 @@ def test_equals_numpy(mode, method, name):
         assert_states_close(last, final, tau)
 
 
-@methods
 @names
-@pytest.mark.parametrize("shape", [(), (2, 2, 3)], ids=str)
-def test_any_rank(shape, method, name):
+def test_any_rank(name):
     ours, theirs = FILTERS[name]
-    x, state, tau = normal(2, 8, *shape), random_state(name, 2, *shape), np.full(shape[-1:], 0.05, "float32")
-    outputs, last = run(FEW_MODES[-1], lambda x, s: ours(x, s, tau, DT, method=method), x, state)
-    expected, final = theirs(x, state, tau, DT)
-    np.testing.assert_allclose(outputs, expected, **CLOSE)
-    assert_states_close(last, final, tau)
+    cases = [(method, shape) for method in METHODS for shape in ((), (2, 2, 3))]
+    inputs = [(normal(2, 8, *shape), random_state(name, 2, *shape)) for _, shape in cases]
+    taus = [np.full(shape[-1:], 0.05, "float32") for _, shape in cases]
+
+    def filtered(inputs):
+        pairs = zip(cases, inputs, taus, strict=True)
+        return [ours(x, s, tau, DT, method=method) for (method, _), (x, s), tau in pairs]
+
+    for (outputs, last), (x, state), tau in zip(run(COMPILED, filtered, inputs), inputs, taus, strict=True):
+        expected, final = theirs(x, state, tau, DT)
+        np.testing.assert_allclose(outputs, expected, **CLOSE)
+        assert_states_close(last, final, tau)
 
 
-@few_modes
 @methods
-def test_closed_forms_at_the_sample_times(mode, method):
+def test_closed_forms_at_the_sample_times(method):
     """A step, a pulse of one sample, and the decay of each initial state; exact, for x is held between samples."""
     n_steps, tau = 50, np.array([0.003, 0.1, 0.5], "float32")
     t = (np.arange(n_steps) + 1)[:, None] * DT
@@ -80,7 +85,7 @@ def test_closed_forms_at_the_sample_times(mode, method):
     def both(x, p, q):
         return lowpass(x, q, tau, DT, method=method)[0], alpha(x, (p, q), tau, DT, method=method)[0]
 
-    first, second = run(mode, both, x, p, q)
+    first, second = run(COMPILED, both, x, p, q)
     expected = [step_response(t, 1), step_response(t, 1) - step_response(t - DT, 1), np.exp(-t / tau)]
     np.testing.assert_allclose(first[:3], expected, **CLOSE)
     expected = [
@@ -92,68 +97,75 @@ def test_closed_forms_at_the_sample_times(mode, method):
     np.testing.assert_allclose(second, expected, **CLOSE)
 
 
-@methods
 @names
-def test_the_first_steps_of_a_slow_filter(method, name):
+def test_the_first_steps_of_a_slow_filter(name):
     """With r = dt / tau = 0.001 the outputs are about r t and (r t)^2 / 2: no cancellation may cost them digits."""
     x, nothing = np.ones((1, 5), "float32"), np.zeros(1, "float32")
     state = nothing if name == "lowpass" else (nothing, nothing)
-    outputs = run("eager", lambda x, s: FILTERS[name][0](x, s, 1.0, 0.001, method=method)[0], x, state)
+    filter_ = FILTERS[name][0]
+    results = run(STEP_BY_STEP, lambda x, s: [filter_(x, s, 1.0, 0.001, method=m)[0] for m in METHODS], x, state)
     t = 0.001 * np.arange(1, 6)
     expected = 1 - np.exp(-t) if name == "lowpass" else 1 - (1 + t) * np.exp(-t)
     # -expm1(-r) - r exp(-r) is r^2 / 2, the difference of two numbers near r that float32 rounds by 6e-8 r each, and
     # one more rounding of exp(-r): 1.8e-7 / (r / 2).
-    np.testing.assert_allclose(outputs[0], expected, rtol=4e-4)
+    for outputs in results:
+        np.testing.assert_allclose(outputs[0], expected, rtol=4e-4)
 
 
 def test_values_by_hand():
     """One step of dt = tau: e^-1 of the old level, 1 - e^-1 of the input; 1 - 2 e^-1 for alpha."""
     one, none = np.ones((1, 1), "float32"), np.zeros(1, "float32")
-    np.testing.assert_allclose(run("eager", lambda x, s: lowpass(x, s, 0.1, 0.1)[0], one, none), [[0.6321206]])
-    np.testing.assert_allclose(run("eager", lambda x, s: alpha(x, (s, s), 0.1, 0.1)[0], one, none), [[0.2642411]])
+    low, second = run(STEP_BY_STEP, lambda x, s: (lowpass(x, s, 0.1, 0.1)[0], alpha(x, (s, s), 0.1, 0.1)[0]), one, none)
+    np.testing.assert_allclose(low, [[0.6321206]])
+    np.testing.assert_allclose(second, [[0.2642411]])
 
 
-@methods
 @names
-def test_a_tiny_tau_passes_the_input_through(method, name):
+def test_a_tiny_tau_passes_the_input_through(name):
     x, state, tau = normal(2, 5, 3), random_state(name, 2, 3), np.array([1e-12, 0.0, -1.0], "float32")
 
-    def outputs(x, state, tau):
-        return FILTERS[name][0](x, state, tau, 0.001, method=method)[0]
+    def outputs(cases):
+        pairs = zip(METHODS, cases, strict=True)
+        return [FILTERS[name][0](x, state, tau, 0.001, method=method)[0] for method, (x, state, tau) in pairs]
 
-    actual, (d_x, _, d_tau) = results_and_gradients(FEW_MODES[-1], outputs, x, state, tau)
-    np.testing.assert_array_equal(actual, x)
-    np.testing.assert_array_equal(d_x, 2 * x)
-    np.testing.assert_array_equal(d_tau, np.zeros(3))
+    results, (grads,) = results_and_gradients(COMPILED, outputs, [(x, state, tau)] * 2)
+    for actual, (d_x, _, d_tau) in zip(results, grads, strict=True):
+        np.testing.assert_array_equal(actual, x)
+        np.testing.assert_array_equal(d_x, 2 * x)
+        np.testing.assert_array_equal(d_tau, np.zeros(3))
 
 
-@modes
-@methods
+def loss_of(name, filtered, weights, ops=ops):
+    outputs, last = filtered
+    return ops.sum(ops.multiply(outputs, weights)) + ops.sum(last[-1] if name == "alpha" else last)
+
+
+@few_modes
 @names
-def test_gradients_equal_finite_differences(mode, method, name):
-    """Central differences of the NumPy loop in float64."""
-    x, state, tau = normal(2, 6, 2), random_state(name, 2, 2), np.array([0.03, 0.2], "float32")
+def test_gradients_equal_finite_differences(mode, name):
+    """Central differences of the NumPy loop in float64; each method has inputs of its own in one function."""
+    args = normal(2, 6, 2), random_state(name, 2, 2), np.array([0.03, 0.2], "float32")
     weights = normal(2, 6, 2)
-
-    def loss(filtered, ops=ops):
-        outputs, last = filtered
-        return ops.sum(ops.multiply(outputs, weights)) + ops.sum(last[-1] if name == "alpha" else last)
-
     ours, theirs = FILTERS[name]
-    args = (x, state, tau)
-    grads = gradients(mode, lambda *args: loss(ours(*args, DT, method=method)), *args)
+
+    def loss(cases):
+        filtered = [ours(*args, DT, method=method) for method, args in zip(METHODS, cases, strict=True)]
+        return sum(loss_of(name, f, weights) for f in filtered)
+
+    (grads,) = gradients(mode, loss, [args] * 2)
     flat = [a.astype("float64") for a in keras.tree.flatten(args)]
-    for value, grad in zip(flat, keras.tree.flatten(grads), strict=True):
+    for value, *grads_of_value in zip(flat, *map(keras.tree.flatten, grads), strict=True):
         expected = np.empty_like(value)
         for place in np.ndindex(value.shape):
             here, ends = value[place], []
             for h in (1e-5, -1e-5):
                 value[place] = here + h
-                ends.append(loss(theirs(*keras.tree.pack_sequence_as(args, flat), DT), np))
+                ends.append(loss_of(name, theirs(*keras.tree.pack_sequence_as(args, flat), DT), weights, np))
             value[place] = here
             expected[place] = (ends[0] - ends[1]) / 2e-5
-        # float32 sums of a few dozen terms; the error of the differences is of the order of 1e-9.
-        np.testing.assert_allclose(grad, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+        for grad in grads_of_value:
+            # float32 sums of a few dozen terms; the error of the differences is of the order of 1e-9.
+            np.testing.assert_allclose(grad, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
 @few_modes
@@ -182,12 +194,11 @@ def test_dt_and_tau_as_variables():
 def test_long_sequences(name):
     """A noisy input over many time constants, and then the level to which a constant one leads."""
     # A step of PyTorch's is several kernels started one by one.
-    n_steps = 2_000 if keras.config.backend() == "torch" else 10_000
+    n_steps = 2_000 if keras.config.backend() == "torch" else 3_000
     x = np.concatenate([normal(1, n_steps, 2), np.ones((1, 1000, 2), "float32")], axis=1)
     (ours, theirs), state, tau = FILTERS[name], random_state(name, 1, 2), np.array([0.02, 1.0], "float32")
     expected = theirs(x, state, tau, DT)[0]
-    for method in ("sequential", "parallel"):
-        outputs = run(FEW_MODES[-1], lambda x, s, tau, m=method: ours(x, s, tau, DT, method=m)[0], x, state, tau)
+    for outputs in run(COMPILED, lambda *args: [ours(*args, DT, method=m)[0] for m in METHODS], x, state, tau):
         np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=2e-5)  # at r = 0.01; see CLOSE
         np.testing.assert_allclose(outputs[0, -1, 0], 1, rtol=1e-5)
 

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 from reference import neurons as loops
-from reference.autodiff import MODES, STEP_BY_STEP, layer_gradients, run, to_numpy
+from reference.autodiff import (
+    COMPILED,
+    FEW_MODES,
+    MODES,
+    STEP_BY_STEP,
+    layer_gradients,
+    run,
+    to_numpy,
+    to_tensors,
+    wrap,
+)
 
 from keras_snn.layers import ALIF, IF, KLIF, LIF, PLIF, LeakyIntegrator, RecurrentLIF, Synaptic
 from keras_snn.surrogates import ATan, Sigmoid
@@ -63,19 +73,39 @@ WAYS = {
     "detached": {"detach_reset": True},
     "subtract, detached": {"reset": "subtract", "detach_reset": True},
 }
-#: The resets differ in the same few lines for all neurons: all of them for one.
-PAIRS = [(name, "zero") for name in GRADIENTS]
-PAIRS += [("LIF", way) for way in WAYS if way != "zero"] + [("KLIF*", "subtract"), ("KLIF*", "detached")]
+#: Each neuron once, and each reset, which is in the same few lines for all neurons.
+PAIRS = [
+    ("LIF", "subtract, detached"),
+    ("LIF without decay", "to v_reset"),
+    ("IF", "none"),
+    ("PLIF", "zero"),
+    ("KLIF", "zero"),
+    ("KLIF*", "subtract"),
+    ("KLIF celu", "detached"),
+    ("LIF refractory", "subtract"),
+    ("LIF steep", "zero"),
+]
+
+
+def numbers_of(name, options):
+    """Return the arguments of the loops for a neuron with these options."""
+    numbers = {"surrogate": loops.atan(), **GRADIENTS[name][1], "how": options.get("reset", "zero")}
+    return numbers | {key: options[key] for key in ("v_reset", "detach_reset") if key in options}
 
 
 def expected_gradients(name, options, x, d_s, d_v):
-    numbers = {"surrogate": loops.atan(), **GRADIENTS[name][1]}
-    numbers["how"] = options.get("reset", "zero")
-    numbers |= {key: options[key] for key in ("v_reset", "detach_reset") if key in options}
+    numbers = numbers_of(name, options)
     grads = loops.leaky_gradients(x, d_s, d_v, **numbers)
     leak = numbers["leak"]
     by_name = {"threshold": grads.threshold, "k": grads.k, "tau": -grads.leak * leak**2}
     return grads.x, {**by_name, "w": grads.leak * leak * (1 - leak)}
+
+
+def expected_outputs(name, options, x):
+    """Return the spikes and the last membrane of the float32 loop."""
+    numbers, only_backward = numbers_of(name, options), ("surrogate", "detach_reset", "slope_of_activation")
+    trace = loops.leaky(x, **{key: number for key, number in numbers.items() if key not in only_backward})
+    return trace.s, trace.v[:, -1]
 
 
 def upstream(x, seed=1):
@@ -85,11 +115,30 @@ def upstream(x, seed=1):
 
 @pytest.mark.parametrize(("name", "way"), PAIRS)
 def test_gradients_equal_the_loop_written_out(name, way):
+    assert_gradients_equal_the_loop(COMPILED, name, way)
+
+
+@pytest.mark.skipif("eager" not in FEW_MODES, reason="JAX compiles every eager operation by itself")
+def test_eager_gradients_equal_the_loop_written_out():
+    assert_gradients_equal_the_loop("eager", "LIF", "zero")
+
+
+@pytest.mark.nightly("the tests of some neurons with some resets, with all pairs of them")
+@pytest.mark.parametrize("name", GRADIENTS)
+@pytest.mark.parametrize("way", WAYS)
+def test_gradients_of_every_neuron_with_every_reset(name, way):
+    assert_gradients_equal_the_loop(COMPILED, name, way)
+
+
+def assert_gradients_equal_the_loop(mode, name, way):
     x = currents(4, 12, 5, seed=3)
     d_s, d_v = upstream(x)
     layer = GRADIENTS[name][0](return_state=True, **WAYS[way])
     layer.build(x.shape)
-    _, d_x, d_weights = layer_gradients(STEP_BY_STEP, layer, x, d_s, d_v)
+    (spikes, v, *_), d_x, d_weights = layer_gradients(mode, layer, x, d_s, d_v)
+    expected_spikes, expected_v = expected_outputs(name, WAYS[way], x)
+    np.testing.assert_array_equal(spikes, expected_spikes)
+    np.testing.assert_allclose(v, expected_v, rtol=1e-5, atol=1e-5)  # celu rounds otherwise where it is compiled
     expected, by_name = expected_gradients(name, WAYS[way], x, d_s, d_v)
     assert set(d_weights) == ({"w", "threshold"} if name == "PLIF" else set(layer.learn))
     # rtol, atol: float32 through twelve steps, each of ten roundings, of numbers of about 1; sums of 240 of them
@@ -99,10 +148,7 @@ def test_gradients_equal_the_loop_written_out(name, way):
         np.testing.assert_allclose(grad, by_name[weight].sum(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["LIF", "PLIF", "KLIF", "KLIF*", "LIF refractory"])
-def test_the_spikes_are_the_same_where_a_gradient_is_wanted(mode, name):
-    """The backward pass needs the states, and other loops than those of inference may keep them."""
+def assert_spikes_with_a_gradient(mode, name):
     x = currents(8, 60, 200, seed=5)
     layer = GRADIENTS[name][0](return_state=True)
     layer.build(x.shape)
@@ -113,7 +159,20 @@ def test_the_spikes_are_the_same_where_a_gradient_is_wanted(mode, name):
     assert 0.01 < without[0].mean() < 0.99
 
 
-@pytest.mark.parametrize("per", ["layer", "channel", "unit"])
+@pytest.mark.parametrize(("mode", "name"), [*((mode, "LIF") for mode in FEW_MODES), (COMPILED, "KLIF*")])
+def test_the_spikes_are_the_same_where_a_gradient_is_wanted(mode, name):
+    """The backward pass needs the states, and other loops than those of inference may keep them."""
+    assert_spikes_with_a_gradient(mode, name)
+
+
+@pytest.mark.nightly("the test above, with more neurons in each mode")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["LIF", "PLIF", "KLIF", "KLIF*", "LIF refractory"])
+def test_the_spikes_of_all_neurons_are_the_same_where_a_gradient_is_wanted(mode, name):
+    assert_spikes_with_a_gradient(mode, name)
+
+
+@pytest.mark.parametrize("per", ["channel", "unit"])
 def test_gradients_of_shared_parameters_are_sums(per):
     x = currents(3, 10, 2, 4, seed=4)
     d_s, d_v = upstream(x)
@@ -122,23 +181,17 @@ def test_gradients_of_shared_parameters_are_sums(per):
     _, _, d_weights = layer_gradients(STEP_BY_STEP, layer, x, d_s, d_v)
     _, by_name = expected_gradients("KLIF", {}, x, d_s, d_v)
     for name, grad in d_weights.items():
-        expected = by_name[name] if per == "unit" else by_name[name].sum(axis=0 if per == "channel" else None)
+        expected = by_name[name] if per == "unit" else by_name[name].sum(axis=0)
         assert grad.shape == expected.shape
         np.testing.assert_allclose(grad, expected, rtol=1e-4, atol=1e-4)  # as above
 
 
+@pytest.mark.backend_free
 def test_a_detached_reset_has_another_gradient():
+    """The tests above would not see a `detach_reset` without effect if the two gradients were alike."""
     x = currents(4, 12, 5, seed=3)
-    d_s, d_v = upstream(x)
-    grads = []
-    for detach in (False, True):
-        layer = LIF(3.0, detach_reset=detach, return_state=True)
-        layer.build(x.shape)
-        (spikes, v), d_x, _ = layer_gradients(STEP_BY_STEP, layer, x, d_s, d_v)
-        grads.append((spikes, v, d_x))
-    for a, b in zip(grads[0][:2], grads[1][:2], strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert np.abs(grads[0][2] - grads[1][2]).max() > 0.1
+    grads = [expected_gradients("LIF", {"detach_reset": detach}, x, *upstream(x))[0] for detach in (False, True)]
+    assert np.abs(grads[0] - grads[1]).max() > 0.1
 
 
 def smooth(surrogate):
@@ -169,20 +222,20 @@ def test_gradients_of_smooth_neurons_equal_finite_differences(name):
     layer.build(x.shape)
     _, _, d_weights = layer_gradients(STEP_BY_STEP, layer, x, d_s)
 
-    def loss():
-        return np.sum(to_numpy(layer(x)).astype("float64") * d_s)
+    values = [to_numpy(weight.value) for weight in layer.trainable_variables]
+    call = wrap(STEP_BY_STEP, lambda weights: layer.stateless_call(weights, [], x)[0])
 
-    for weight in layer.trainable_variables:
-        value = to_numpy(weight.value)
+    def loss():
+        return np.sum(to_numpy(call(to_tensors(values))).astype("float64") * d_s)
+
+    for weight, value in zip(layer.trainable_variables, values, strict=True):
         differences = np.empty_like(value)
         for place in np.ndindex(value.shape):
-            losses = []
+            losses, before = [], value[place]
             for step in (0.01, -0.01):
-                changed = value.copy()
-                changed[place] += step
-                weight.assign(changed)
+                value[place] = before + np.float32(step)
                 losses.append(loss())
-            weight.assign(value)
+            value[place] = before
             differences[place] = (losses[0] - losses[1]) / 0.02
         assert np.abs(differences).max() > 1e-3
         # atol: the differences' own error, 1e-4 of the third derivative; rounding of the loss, 36 numbers, over 0.02

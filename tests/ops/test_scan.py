@@ -10,6 +10,7 @@ from keras import ops, tree
 from reference import loops
 from reference.autodiff import (
     BACKEND,
+    COMPILED,
     FEW_MODES,
     MODES,
     STEP_BY_STEP,
@@ -104,7 +105,23 @@ def random_inputs(nest, batch, time, units, seed=0):
     return params, init, {"current": normal(batch, time, units), "events": (kind, on)}
 
 
-@hypothesis.settings(derandomize=True, deadline=None, max_examples=12, database=None)
+#: The mode, the step, the nest of states, batch, time, units, reverse: each value of each of them at least once.
+STEPS = [
+    (MODES[0], RandomStep("tanh", True, True, True), "dict", 2, 4, 3, True),
+    (MODES[-1], RandomStep("rational", False, True, False), "list", 3, 5, 2, False),
+    (MODES[len(MODES) // 2], RandomStep("none", True, False, True), "tuple", 1, 3, 4, True),
+    (MODES[-1], RandomStep("tanh", True, False, False), "tuple", 2, 1, 1, False),
+]
+
+
+@pytest.mark.parametrize("case", STEPS, ids=str)
+def test_some_steps_equal_numpy_and_step_by_step_autodiff(case):
+    mode, *case = case
+    assert_equals_numpy_and_step_by_step_autodiff(mode if BACKEND == "tensorflow" else STEP_BY_STEP, *case)
+
+
+@pytest.mark.nightly("the test of some steps, with many generated ones")
+@hypothesis.settings(derandomize=True, deadline=None, max_examples=300, database=None)
 @hypothesis.given(
     mode=st.sampled_from(MODES if BACKEND == "tensorflow" else [STEP_BY_STEP]),
     step=st.builds(RandomStep, st.sampled_from(["tanh", "rational", "none"]), *[st.booleans()] * 3),
@@ -115,6 +132,10 @@ def random_inputs(nest, batch, time, units, seed=0):
     reverse=st.booleans(),
 )
 def test_random_steps_equal_numpy_and_step_by_step_autodiff(mode, step, nest, batch, time, units, reverse):
+    assert_equals_numpy_and_step_by_step_autodiff(mode, step, nest, batch, time, units, reverse)
+
+
+def assert_equals_numpy_and_step_by_step_autodiff(mode, step, nest, batch, time, units, reverse):
     params, init, xs = random_inputs(nest, batch, time, units)
 
     def ours(params, init, xs, unroll=False):
@@ -133,11 +154,15 @@ def test_random_steps_equal_numpy_and_step_by_step_autodiff(mode, step, nest, ba
 
     results, grads = results_and_gradients(mode, ours, params, init, xs)
     assert_close(results, loops.scan(step, init, xs, params, reverse=reverse))
-    theirs = [results_and_gradients(STEP_BY_STEP, f, params, init, xs) for f in (unrolled, native)]
-    assert_close(theirs[0][0], results)
+    # The inputs of both go in separately, so that each has its gradients, and both are one function.
+    both = [(params, init, xs)] * 2
+    (theirs, _), (others,) = results_and_gradients(
+        STEP_BY_STEP, lambda both: (unrolled(*both[0]), native(*both[1])), both
+    )
+    assert_close(theirs, results)
     # Gradients of a parameter are sums over batch, time and units, added up in another order.
     scale = max(np.abs(g).max() for g in tree.flatten(grads))
-    for _, other in theirs:
+    for other in others:
         assert_close(grads, other, rtol=1e-5, atol=2e-6 * scale)
     d_params, _, d_xs = grads
     assert all(np.any(g) for g in (d_params["weights"], d_params["decay"][0], d_params["gain"], d_xs["current"]))
@@ -156,8 +181,7 @@ def _gated_inputs(time):
     return params, (normal(4, 3),), {"current": normal(4, time, 3), "weight": normal(4, time, 1)}
 
 
-@modes
-@pytest.mark.parametrize("time", [1, 2, 7])
+@pytest.mark.parametrize(("mode", "time"), [*((mode, 7) for mode in MODES), (COMPILED, 1), (COMPILED, 2)])
 def test_a_pointwise_step_gives_what_any_step_gives(mode, time):
     inputs = _gated_inputs(time)
 
@@ -173,8 +197,11 @@ def test_a_pointwise_step_gives_what_any_step_gives(mode, time):
     assert all(np.any(g) for g in tree.flatten(grads))
 
 
-@few_modes
-@pytest.mark.parametrize("case", ["two states", "an integer", "reverse", "another rank"])
+@pytest.mark.parametrize(
+    ("mode", "case"),
+    [(COMPILED, case) for case in ("two states", "an integer", "reverse", "another rank")]
+    + [("eager", "two states") for mode in FEW_MODES if mode == "eager" != COMPILED],
+)
 def test_where_a_pointwise_step_is_walked_as_any_other(mode, case):
     def step(params, state, x):
         first, *others = state
@@ -213,36 +240,41 @@ def test_pieces_of_any_length_give_one_gradient(at_once, monkeypatch):
 
 
 @modes
-@pytest.mark.parametrize("reverse", [False, True])
-def test_without_inputs_there_is_a_length(mode, reverse):
-    init, decay = normal(2, 3), np.float32(0.9)
-    expected = loops.scan(half_life, init, None, decay, length=4)
-    if reverse:
-        expected = (expected[0][:, ::-1], expected[1])
-    actual = run(mode, lambda init, decay: scan(half_life, init, None, decay, length=4, reverse=reverse), init, decay)
-    assert_close(actual, expected)
-    if not reverse:
-        unrolled = run(mode, lambda init, decay: scan(half_life, init, None, decay, length=4, unroll=True), init, decay)
-        assert_close(unrolled, expected)
-    grads = gradients(
-        mode, lambda i, d: ops.sum(scan(half_life, i, None, d, length=4, reverse=reverse)[1]), init, np.asarray(decay)
-    )
-    # The final state is decay^4 init.
-    assert_close(grads, (np.full_like(init, decay**4), np.asarray(4 * decay**3 * init.sum())))
+def test_without_inputs_there_is_a_length(mode):
+    init, decay = normal(2, 3), np.asarray(np.float32(0.9))
+    (outputs, final) = loops.scan(half_life, init, None, decay, length=4)
+    ways = [{}, {"reverse": True}, {"unroll": True}]
+
+    def ours(args):
+        return [
+            scan(half_life, init, None, decay, length=4, **way) for (init, decay), way in zip(args, ways, strict=True)
+        ]
+
+    args = [(init, decay)] * 3
+    forward, backward, unrolled = run(mode, ours, args)
+    assert_close(forward, (outputs, final))
+    assert_close(backward, (outputs[:, ::-1], final))
+    assert_close(unrolled, (outputs, final))
+    (grads,) = gradients(mode, lambda args: sum(ops.sum(final) for _, final in ours(args)), args)
+    for grad in grads:  # the final state is decay^4 init
+        assert_close(grad, (np.full_like(init, decay**4), np.asarray(4 * decay**3 * init.sum())))
 
 
 @modes
-@pytest.mark.parametrize("x, time", [((2,), 5), ((1, 3), 1), ((7, 3, 2), 4)], ids=str)
-def test_shapes(mode, x, time):
-    init, xs = normal(*x), normal(x[0], time, *x[1:])
-    results, (d_init, d_xs) = results_and_gradients(mode, lambda i, xs: scan(leaky, i, xs, 0.9), init, xs)
-    assert_close(results, loops.scan(leaky, init, xs, np.float32(0.9)))
-    outputs, final = loops.scan(leaky, init.astype("float64"), xs.astype("float64"), 0.9)
-    d, expected = 2 * final, np.empty(xs.shape)
-    for t in reversed(range(time)):
-        expected[:, t] = d = d + 2 * outputs[:, t]
-        d = 0.9 * d
-    assert_close((d_init, d_xs), (d.astype("float32"), expected.astype("float32")))
+def test_shapes(mode):
+    shapes = [((2,), 5), ((1, 3), 1), ((7, 3, 2), 4)]
+    inputs = [(normal(*x), normal(x[0], time, *x[1:])) for x, time in shapes]
+    results, (grads,) = results_and_gradients(
+        mode, lambda inputs: [scan(leaky, init, xs, 0.9) for init, xs in inputs], inputs
+    )
+    for (init, xs), result, (d_init, d_xs) in zip(inputs, results, grads, strict=True):
+        assert_close(result, loops.scan(leaky, init, xs, np.float32(0.9)))
+        outputs, final = loops.scan(leaky, init.astype("float64"), xs.astype("float64"), 0.9)
+        d, expected = 2 * final, np.empty(xs.shape)
+        for t in reversed(range(xs.shape[1])):
+            expected[:, t] = d = d + 2 * outputs[:, t]
+            d = 0.9 * d
+        assert_close((d_init, d_xs), (d.astype("float32"), expected.astype("float32")))
 
 
 @few_modes
@@ -337,11 +369,14 @@ def test_without_gradient(mode):
         return scan(leaky, init, xs, decay, gradient=gradient, unroll=unroll)
 
     decay = np.asarray(np.float32(0.9))
-    values = run(mode, ours, init, xs, decay)
-    assert_close(values, run(mode, lambda *args: ours(*args, gradient=True), init, xs, decay))
-    for unroll in (False, True):
-        outside = gradients(mode, lambda i, x, d: squares(ours(i, x, d, unroll=unroll)) + ops.sum(x), init, xs, decay)
-        assert_close(outside, (np.zeros_like(init), np.ones_like(xs), np.zeros_like(decay)))
+    values, expected = run(mode, lambda *args: (ours(*args), ours(*args, gradient=True)), init, xs, decay)
+    assert_close(values, expected)
+
+    def loss(i, x, d):
+        return squares((ours(i, x, d), ours(i, x, d, unroll=True))) + ops.sum(x)
+
+    outside = gradients(mode, loss, init, xs, decay)
+    assert_close(outside, (np.zeros_like(init), np.ones_like(xs), np.zeros_like(decay)))
 
 
 @few_modes
@@ -408,25 +443,35 @@ def test_a_permuted_state(mode):
     assert_close(*grads)
 
 
-@few_modes
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_inputs_and_a_float32_state(mode, dtype):
-    def step(decay, state, x):
-        state = decay * state + ops.cast(x, "float32")
-        return state, ops.cast(state, dtype)
+@dataclasses.dataclass(frozen=True)
+class _HalfOutputs:
+    dtype: str
 
-    def loss(init, xs, unroll=False):
-        outputs, final = scan(step, init, ops.cast(xs, dtype), 0.5, unroll=unroll)
+    def __call__(self, decay, state, x):
+        state = decay * state + ops.cast(x, "float32")
+        return state, ops.cast(state, self.dtype)
+
+
+@few_modes
+def test_half_precision_inputs_and_a_float32_state(mode):
+    def value(dtype, init, xs):
+        outputs, final = scan(_HalfOutputs(dtype), init, ops.cast(xs, dtype), 0.5)
         assert keras.backend.standardize_dtype(outputs.dtype) == dtype
         assert keras.backend.standardize_dtype(final.dtype) == "float32"
         return ops.sum(ops.cast(outputs, "float32")) + ops.sum(final)
 
+    def values(args):
+        return {dtype: value(dtype, *args[dtype]) for dtype in args}
+
     init, xs = zeros(2), np.array([[1, 2, 4], [8, -1, 0.5]], "float32")
-    # Powers of two, and sums of few of them: nothing is rounded in any of the dtypes.
-    assert run(mode, loss, init, xs) == (1 + 2.5 + 5.25 + 5.25) + (8 + 3 + 2 + 2)
-    d_init, d_xs = gradients(mode, loss, init, xs)
-    np.testing.assert_array_equal(d_init, [0.5 + 0.25 + 0.125 + 0.125] * 2)
-    np.testing.assert_array_equal(d_xs, [[1 + 0.5 + 0.25 + 0.25, 1 + 0.5 + 0.5, 1 + 1]] * 2)
+    args = dict.fromkeys(("float16", "bfloat16"), (init, xs))
+    (grads,) = gradients(mode, lambda args: sum(values(args).values()), args)
+    for dtype, result in run(mode, values, args).items():
+        # Powers of two, and sums of few of them: nothing is rounded in any of the dtypes.
+        assert result == (1 + 2.5 + 5.25 + 5.25) + (8 + 3 + 2 + 2)
+        d_init, d_xs = grads[dtype]
+        np.testing.assert_array_equal(d_init, [0.5 + 0.25 + 0.125 + 0.125] * 2)
+        np.testing.assert_array_equal(d_xs, [[1 + 0.5 + 0.25 + 0.25, 1 + 0.5 + 0.5, 1 + 1]] * 2)
 
 
 @few_modes
@@ -598,17 +643,21 @@ def test_an_error_in_the_step_keeps_its_traceback(mode):
 
 @pytest.fixture(scope="module")
 def trained_step_by_step():
-    return trained(leaky_model(unroll=True))
+    return trained(leaky_model(depth=1, unroll=True))
 
 
-COMPILE_OPTIONS = [{"jit_compile": False}, {"jit_compile": "auto"}, {"run_eagerly": True}]
-if BACKEND != "torch":  # there jit_compile=True hands the model to torch.compile
-    COMPILE_OPTIONS.append({"jit_compile": True})
+#: Keras makes jit_compile="auto" one of these. On PyTorch, jit_compile=True hands the model to torch.compile; on JAX,
+#: jit_compile=False is the same as run_eagerly=True.
+COMPILE_OPTIONS = {
+    "tensorflow": [{"jit_compile": False}, {"jit_compile": True}, {"run_eagerly": True}],
+    "jax": [{"jit_compile": True}, {"run_eagerly": True}],
+    "torch": [{"jit_compile": False}, {"run_eagerly": True}],
+}[BACKEND]
 
 
 @pytest.mark.parametrize("options", COMPILE_OPTIONS, ids=str)
 def test_fit_and_predict(options, trained_step_by_step):
-    model = leaky_model(**options)
+    model = leaky_model(depth=1, **options)
     assert_close(trained(model), trained_step_by_step)
     assert not np.allclose(to_numpy(model.layers[1].decay), 0.8, atol=1e-4)
 

@@ -143,7 +143,9 @@ _made = set()
 
 
 @pytest.mark.usefixtures("_record_loops")
-def test_sequences_of_many_lengths_stop_compiling():
+def test_sequences_of_many_lengths_stop_compiling(monkeypatch):
+    monkeypatch.setattr(engine, "_PATIENCE", 4)
+    monkeypatch.setattr(engine, "_MOST_SHAPES", 3)
     step = Counting()
 
     def check(batch, time):
@@ -156,13 +158,13 @@ def test_sequences_of_many_lengths_stop_compiling():
         grad = 2 - 0.5 ** np.arange(time - 1, -1, -1)
         np.testing.assert_allclose(tape.gradient(loss, xs), np.broadcast_to(grad[:, None], xs.shape), **CLOSE)
 
-    for time in range(1, 21):
+    for time in range(1, 11):
         check(2 + time % 2, time)
     # Forward and backward: the first shape for XLA; then one shape of the graph's, and one that fits all others.
     assert compilations(step) == (2, 4)
 
     for _ in range(engine._PATIENCE - 1):  # these come often enough, and are more than fit
-        for time in range(20, 8, -1):
+        for time in range(10, 3, -1):
             check(2 + time % 2, time)
     assert compilations(step) == (2 * engine._MOST_SHAPES, 4)
 
@@ -231,14 +233,13 @@ def test_unknown_batch_and_time(jit_compile):
         np.testing.assert_allclose(grad, np.broadcast_to(d[:, None], xs.shape), **CLOSE)
 
 
-@pytest.mark.parametrize("jit_compile", [False, "auto"])
-def test_fit_on_sequences_of_many_lengths(jit_compile):
+def test_fit_on_sequences_of_many_lengths():
     def batches():
         rng = np.random.default_rng(0)
         for time in (3, 7, 5, 1):
             yield rng.normal(size=(2, time, 2)).astype("float32"), rng.normal(size=(2, 3)).astype("float32")
 
-    models = [leaky_model(time=None, jit_compile=jit_compile), leaky_model(unroll=True)]
+    models = [leaky_model(time=None), leaky_model(unroll=True)]
     models[0].fit(batches(), steps_per_epoch=4, shuffle=False, verbose=0)
     for x, y in batches():
         with tf.GradientTape() as tape:
@@ -270,17 +271,17 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from keras import tree
 from reference.models import leaky_model, trained
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-one = trained(leaky_model(jit_compile=False))
-for jit_compile in (False, "auto"):
-    with strategy.scope():
-        model = leaky_model(jit_compile=jit_compile)
-    two = trained(model)
-    # Losses and gradients are sums over half batches.
-    for a, b in zip(tree.flatten(one), tree.flatten(two), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    print(strategy.num_replicas_in_sync, "replicas agree", jit_compile)
+one = trained(leaky_model(depth=1, jit_compile=False))
+with strategy.scope():
+    model = leaky_model(depth=1)
+assert not model.jit_compile  # Keras never compiles a model under a strategy
+two = trained(model)
+# Losses and gradients are sums over half batches.
+for a, b in zip(tree.flatten(one), tree.flatten(two), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+print(strategy.num_replicas_in_sync, "replicas agree")
 """
     tests = Path(__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split("\n")[:2] == ["2 replicas agree False", "2 replicas agree auto"], done.stderr[-2000:]
+    assert done.stdout.split("\n")[0] == "2 replicas agree", done.stderr[-2000:]

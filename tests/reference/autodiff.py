@@ -8,6 +8,8 @@ BACKEND = keras.config.backend()
 MODES = {"tensorflow": ("eager", "graph", "xla"), "jax": ("eager", "jit"), "torch": ("eager",)}[BACKEND]
 #: Those that differ most, for tests of which many are run.
 FEW_MODES = {"tensorflow": ("eager", "xla"), "jax": ("jit",), "torch": ("eager",)}[BACKEND]
+#: The mode in which all cases of a test are run: the compiled one, where there is one.
+COMPILED = MODES[-1]
 #: The mode in which a loop written out step by step costs least: JAX compiles every eager operation by itself.
 STEP_BY_STEP = "jit" if BACKEND == "jax" else "eager"
 

@@ -59,23 +59,20 @@ def alpha(x, state, tau, dt):
 
 
 def finalise(h):
-    """Return what the 32-bit finaliser of MurmurHash3 makes of an integer."""
-    h = (h ^ (h >> 16)) * 0x85EBCA6B & 0xFFFFFFFF
-    h = (h ^ (h >> 13)) * 0xC2B2AE35 & 0xFFFFFFFF
-    return h ^ (h >> 16)
+    """Return the 32-bit finaliser of MurmurHash3, elementwise, of integers modulo 2^32."""
+    mask = np.uint64(0xFFFFFFFF)
+    h = np.asarray(h, "uint64") & mask
+    h = (h ^ h >> np.uint64(16)) * np.uint64(0x85EBCA6B) & mask
+    h = (h ^ h >> np.uint64(13)) * np.uint64(0xC2B2AE35) & mask
+    return h ^ h >> np.uint64(16)
 
 
 def uniform_by_index(index, shape, seed):
-    """Return the hash of (seed, index, unit) as float32 in [0, 1)."""
+    """Return the hash of (seed, index, unit) as float32 in [0, 1), ``(len(index), *shape)``."""
     if isinstance(seed, int):
-        start = 0x9E3779B9 * (seed + 1)
+        start = np.uint64(0x9E3779B9 * (seed + 1) % 2**32)
     else:
-        start = finalise((finalise(int(seed[0])) + int(seed[1])) & 0xFFFFFFFF)
-    values = [
-        [
-            (finalise((finalise(int(i)) + finalise((unit + start) & 0xFFFFFFFF)) & 0xFFFFFFFF) >> 8) / 2**24
-            for unit in range(math.prod(shape))
-        ]
-        for i in index
-    ]
-    return np.array(values, "float32").reshape(len(index), *shape)
+        start = finalise(finalise(seed[0]) + np.uint64(seed[1]))
+    of_unit = finalise(np.arange(math.prod(shape), dtype="uint64") + start)
+    hashed = finalise(finalise(index)[:, None] + of_unit)
+    return ((hashed >> np.uint64(8)) / 2**24).astype("float32").reshape(len(index), *shape)

@@ -29,9 +29,10 @@ def _leaky(decay, voltage, x):
     return voltage, ops.cast(voltage, x.dtype)
 
 
-def leaky_model(*, time=5, unroll=False, **compile_options):
+def leaky_model(*, time=5, unroll=False, depth=2, **compile_options):
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(4), Leaky(unroll), keras.layers.Dense(3), Leaky(unroll)]
+    layers = layers[-2 * depth :]
     model = keras.Sequential([keras.Input((time, 2)), *layers, keras.layers.GlobalAveragePooling1D()])
     model.compile(keras.optimizers.SGD(0.03), "mse", **compile_options)
     return model

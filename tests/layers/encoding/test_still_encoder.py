@@ -4,11 +4,12 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from reference.autodiff import MODES, gradients, to_numpy, wrap
+from reference.autodiff import COMPILED, STEP_BY_STEP, gradients, run, to_numpy
 
 from keras_snn import probe
 from keras_snn.layers import Interval, Latency, Phase, Poisson, Population, RankOrder
 from keras_snn.layers.encoding.still_encoder import StillEncoder
+from keras_snn.ops import decoding, encoding
 
 MAKE = {
     "Poisson": lambda n=6, **options: Poisson(n, seed=0, **options),
@@ -22,6 +23,37 @@ MAKE = {
 each = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
 RNG = np.random.default_rng(0)
 X = RNG.uniform(size=(2, 3, 4)).astype("float32")
+
+
+#: Layers, and the arguments that they have to give to the code and to its decoder; tests/ops has the arithmetic.
+ARGUMENTS = [
+    (Latency(7, code="log"), encoding.latency, (7, "log"), decoding.latency, ("log",)),
+    (Latency(7), encoding.latency, (7, "linear"), decoding.latency, ("linear",)),
+    (Phase(12, bits=4), encoding.phase, (12, 4), decoding.phase, (4,)),
+    (Phase(16), encoding.phase, (16, 8), decoding.phase, (8,)),
+    (Interval(20, shortest=2, longest=9), encoding.interval, (20, 2, 9), decoding.interval, (2, 9)),
+    (Interval(12), encoding.interval, (12, 1, 12), decoding.interval, (1, 12)),
+    (RankOrder(6), encoding.rank_order, (6,), decoding.rank_order, ()),
+    (
+        Population(11, 6, low=-1.0, high=2.0, beta=1.0, cutoff=0.2),
+        *(encoding.population, (11, 6, -1.0, 2.0, 1.0, 0.2), decoding.population, (-1.0, 2.0, 1.0)),
+    ),
+    (Population(9, 5), encoding.population, (9, 5, 0.0, 1.0, 1.5, 0.1), decoding.population, (0.0, 1.0, 1.5)),
+]
+
+
+def test_arguments_are_those_of_the_codes():
+    def both(x):
+        ours, theirs = [], []
+        for layer, encode, options, decode, decode_options in ARGUMENTS:
+            spikes = encode(x, *options)
+            ours.append((layer(x), layer.decode(spikes)))
+            theirs.append((spikes, decode(spikes, *decode_options)))
+        return ours, theirs
+
+    for case, ours, theirs in zip(ARGUMENTS, *run(STEP_BY_STEP, both, X), strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=f"{case[0].name} {case[2]}")
 
 
 @each
@@ -72,14 +104,14 @@ def test_an_eager_gradient_does_not_hide_the_range():
 
 
 @each
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "eager"])
-def test_an_unknown_value_outside_the_range_makes_its_unit_nan(make, mode):
+@pytest.mark.skipif(COMPILED == "eager", reason="without compiled code every value is known")
+def test_an_unknown_value_outside_the_range_makes_its_unit_nan(make):
     x = X.copy()
     bad = [(0, 0, 1), (0, 2, 3), (1, 1, 0), (1, 2, 2)]
     for place, value in zip(bad, [-0.01, 1.01, np.nan, -np.inf], strict=True):
         x[place] = value
     layer = make()
-    spikes = to_numpy(wrap(mode, layer)(ops.convert_to_tensor(x)))
+    spikes = run(COMPILED, layer, x)
     of_units = np.moveaxis(spikes, 1, -1)
     of_units = of_units.reshape(2, 3, 4, -1)
     expected = np.zeros((2, 3, 4), bool)
@@ -95,17 +127,27 @@ def to_units(spikes):
 
 
 @each
-@pytest.mark.parametrize("mode", MODES)
-def test_clip(make, mode):
+def test_clip(make):
+    assert_clipped(COMPILED, make)
+
+
+def test_clip_in_an_eager_call():
+    assert_clipped("eager", MAKE["Poisson"])
+
+
+def assert_clipped(mode, make):
     x = X.copy()
     x[0, 0], x[1, 0] = [-0.5, 2.0, -np.inf, np.inf], [0, 0, 1, 1]
-    layer = make(clip=True)
-    spikes = to_numpy(wrap(mode, layer)(ops.convert_to_tensor(x)))
-    np.testing.assert_array_equal(spikes, to_numpy(make()(np.clip(x, 0, 1))))
-    x[1, 2, 3] = np.nan
-    spikes = to_units(wrap(mode, layer)(ops.convert_to_tensor(x)))
-    assert np.isnan(spikes[1, 2, 3]).all()
-    assert np.isnan(spikes).sum() == spikes.shape[-1]
+    with_nan = x.copy()
+    with_nan[1, 2, 3] = np.nan
+    clip, plain = make(clip=True), make()
+    spikes, expected, of_nan = run(
+        mode, lambda *xs: [clip(xs[0]), plain(xs[1]), clip(xs[2])], x, np.clip(x, 0, 1), with_nan
+    )
+    np.testing.assert_array_equal(spikes, expected)
+    of_nan = to_units(of_nan)
+    assert np.isnan(of_nan[1, 2, 3]).all()
+    assert np.isnan(of_nan).sum() == of_nan.shape[-1]
 
 
 @each

@@ -38,9 +38,13 @@ class Floored(LIF):
 # What follows from the equations
 
 
-@pytest.mark.parametrize("k", [0.6, 1.75, 4.0])
-@pytest.mark.parametrize("detach", [False, True])
-def test_an_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(k, detach):
+@pytest.fixture(scope="module")
+def gradient_of_lif():
+    return spikes_and_gradient(LIF(3.0))[1]
+
+
+@pytest.mark.parametrize(("k", "detach"), [(0.6, False), (1.75, True)])
+def test_an_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(k, detach, gradient_of_lif):
     """``S = 1[H > threshold / k]``, and ``k g'(k H - threshold; a) = g'(H - threshold / k; a k)``."""
     spikes, d_x, _ = spikes_and_gradient(KLIF(3.0, k=k, variant="klif*", detach_reset=detach))
     floored = Floored(3.0, threshold=1 / k, surrogate=ATan(2.0 * k), detach_reset=detach)
@@ -49,11 +53,21 @@ def test_an_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(k, detach)
     np.testing.assert_array_equal(spikes, expected)
     # rtol, atol: k and 1 / k are rounded at other places, some times a step, over twenty steps
     np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-5)
-    assert np.abs(d_x - spikes_and_gradient(LIF(3.0))[1]).max() > 0.01
+    assert np.abs(d_x - gradient_of_lif).max() > 0.01
 
 
-@pytest.mark.parametrize("variant", ["klif", "klif*"])
-@pytest.mark.parametrize("options", [{}, {"reset": "subtract"}, {"v_reset": -0.25}, {"decay_input": False}], ids=str)
+@pytest.mark.nightly("the test above, with more k and both resets for each")
+@pytest.mark.parametrize(("k", "detach"), [(0.6, True), (1.75, False), (4.0, False), (4.0, True)])
+def test_every_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(k, detach, gradient_of_lif):
+    test_an_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(k, detach, gradient_of_lif)
+
+
+SAME_AS_LIF = [{}, {"reset": "subtract"}, {"v_reset": -0.25}, {"decay_input": False}]
+
+
+@pytest.mark.parametrize(
+    ("variant", "options"), [("klif", SAME_AS_LIF[2]), ("klif*", SAME_AS_LIF[1]), ("klif*", SAME_AS_LIF[3])], ids=str
+)
 def test_without_scale_and_activation_it_is_a_lif_bit_for_bit(variant, options):
     spikes, d_x, _ = spikes_and_gradient(KLIF(3.0, activation=None, learn=(), variant=variant, **options))
     expected, expected_d_x, _ = spikes_and_gradient(LIF(3.0, **options))
@@ -61,19 +75,29 @@ def test_without_scale_and_activation_it_is_a_lif_bit_for_bit(variant, options):
     np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-6)  # the compiled gradients round otherwise
 
 
-@pytest.mark.parametrize("k", [2.0, 2.5, 4.0])
-def test_a_large_k_makes_a_neuron_fire_by_itself(k):
+@pytest.mark.nightly("the test above, with all pairs of variants and options")
+@pytest.mark.parametrize("variant", ["klif", "klif*"])
+@pytest.mark.parametrize("options", SAME_AS_LIF, ids=str)
+def test_every_klif_without_scale_and_activation_is_a_lif_bit_for_bit(variant, options):
+    test_without_scale_and_activation_it_is_a_lif_bit_for_bit(variant, options)
+
+
+def test_a_large_k_makes_a_neuron_fire_by_itself():
     """The memory is k (1 - 1 / tau) a step: at tau = 2 a potential grows from k = 2 on, without any input."""
-    x = np.zeros((1, 12, 1), "float32")
+    x, ks = np.zeros((1, 12, 1), "float32"), np.array([2, 2.5, 4], "float32")
     x[0, 0] = 0.375  # h = 0.1875, below the threshold
-    f, expected = k * 0.1875, []
-    for _ in range(12):
-        expected.append(float(f > 1))
-        f = 0.0 if f > 1 else k * f / 2
-    spikes = to_numpy(KLIF(k=k, learn=())(x)).ravel()
-    np.testing.assert_array_equal(spikes, expected)
-    assert spikes.sum() == (0 if k == 2 else 1)
-    assert to_numpy(KLIF(k=k, learn=(), variant="klif*")(x)).sum() == 0
+    layers = [
+        KLIF(k=keras.initializers.Constant(ks), per="unit", learn=(), variant=variant) for variant in ("klif", "klif*")
+    ]
+    spikes, unscaled = (to_numpy(layer(np.repeat(x, len(ks), axis=2))) for layer in layers)
+    for k, train in zip(ks, spikes[0].T, strict=True):
+        f, expected = k * 0.1875, []
+        for _ in range(12):
+            expected.append(float(f > 1))
+            f = 0.0 if f > 1 else k * f / 2
+        np.testing.assert_array_equal(train, expected)
+        assert train.sum() == (0 if k == 2 else 1)
+    assert unscaled.sum() == 0
 
 
 def test_the_potential_stays_at_k_2_and_fades_below():
@@ -158,10 +182,9 @@ def test_k_is_clipped_in_a_fit_and_its_gradient_lives_on():
     model.compile(keras.optimizers.SGD(1e3), "mse")
     model.fit(X, np.ones_like(X), epochs=2, batch_size=8, verbose=0)
     assert to_numpy(layer.k) in (0.5, 5.0)
-    assert spikes_and_gradient(layer)[2]["k"] != 0
-    model.compile(keras.optimizers.SGD(1e-3), "mse")
+    model.optimizer.learning_rate = 1e-3
     at_bound = to_numpy(layer.k).copy()
-    model.fit(X, np.full_like(X, 1.0 if at_bound < 1 else 0.0), verbose=0)
+    model.fit(X, np.full_like(X, 1.0 if at_bound < 1 else 0.0), batch_size=8, verbose=0)
     assert to_numpy(layer.k) != at_bound
 
 

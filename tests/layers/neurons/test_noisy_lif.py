@@ -1,5 +1,6 @@
 """NoisyLIF: noise for a membrane, and a standardised membrane for a part of the noise."""
 
+import itertools
 import json
 from statistics import NormalDist
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 from reference import neurons as loops
-from reference.autodiff import FEW_MODES, MODES, STEP_BY_STEP, layer_gradients, run, to_numpy
+from reference.autodiff import COMPILED, FEW_MODES, STEP_BY_STEP, layer_gradients, run, to_numpy
 
 from keras_snn import probe
 from keras_snn.layers import LIF, NoisyLIF, Repeat, TemporalAveragePooling
@@ -68,16 +69,18 @@ def test_hand_values_at_the_threshold():
     np.testing.assert_array_equal(to_numpy(NoisyLIF(noise=None)(edge[None, None]))[0, 0], [0, 1])
 
 
-@pytest.mark.parametrize("mode", MODES)
+CASES = [
+    ({"alpha": 4.0}, (1, 2)),
+    ({"alpha": 8.0, "beta": 0.3, "tau": 3.0, "noise": "uniform", "reset": "subtract"}, (1, 2)),
+    ({"alpha": 4.0, "statistics": "batch", "v_reset": -0.25, "threshold": 0.8}, (0, 1, 2)),
+    ({"alpha": 2.0}, (1, 2)),
+    ({"alpha": 4.0, "noise": None, "beta": 0.0}, (1, 2)),
+]
+
+
 @pytest.mark.parametrize(
-    ("options", "axes"),
-    [
-        ({"alpha": 4.0}, (1, 2)),
-        ({"alpha": 8.0, "beta": 0.3, "tau": 3.0, "noise": "uniform", "reset": "subtract"}, (1, 2)),
-        ({"alpha": 4.0, "statistics": "batch", "v_reset": -0.25, "threshold": 0.8}, (0, 1, 2)),
-        ({"alpha": 2.0}, (1, 2)),
-        ({"alpha": 4.0, "noise": None, "beta": 0.0}, (1, 2)),
-    ],
+    ("mode", "options", "axes"),
+    [(COMPILED, *case) for case in CASES] + [(mode, *CASES[1]) for mode in FEW_MODES if mode != COMPILED],
     ids=str,
 )
 def test_equals_the_loop_of_numpy(mode, options, axes):
@@ -95,20 +98,22 @@ def test_equals_the_loop_of_numpy(mode, options, axes):
     np.testing.assert_allclose(v, last, rtol=0, atol=1e-5)  # ten steps of float32, of numbers of about 1
 
 
-@pytest.mark.parametrize("mode", FEW_MODES)
-@pytest.mark.parametrize("statistics", ["sample", "batch"])
+@pytest.mark.parametrize(
+    ("mode", "statistics"), [(COMPILED, "sample"), (FEW_MODES[0], "batch")], ids=["sample", "batch"]
+)
 def test_the_gradient_is_that_of_every_step_written_out(mode, statistics):
     options = {"alpha": 4.0, "seed": 1, "learn": ("tau", "threshold"), "tau": 3.0, "statistics": statistics}
     upstream = np.random.default_rng(1).normal(size=X.shape).astype("float32")
     last = np.random.default_rng(2).normal(size=(4, 3, 8)).astype("float32")
+    x, upstream = X[:, :4], upstream[:, :4]  # the steps written out are compiled one by one
     results = []
     for unroll in (False, True):
         layer = NoisyLIF(return_state=True, unroll=unroll, **options)
-        layer.build(X.shape)
-        results.append(layer_gradients(STEP_BY_STEP if unroll else mode, layer, X, upstream, last))
+        layer.build(x.shape)
+        results.append(layer_gradients(STEP_BY_STEP if unroll else mode, layer, x, upstream, last))
     ((spikes, _), d_x, d_weights), ((expected, _), expected_x, expected_weights) = results
     np.testing.assert_array_equal(spikes, expected)
-    # Ten steps of float32; the slope of a division by the largest one is up to some tens.
+    # Four steps of float32; the slope of a division by the largest one is up to some tens.
     np.testing.assert_allclose(d_x, expected_x, rtol=1e-3, atol=1e-4)
     assert set(d_weights) == {"tau", "threshold"}
     # Not tau's: the memory is divided by its largest value, and what is left of the gradient is rounding.
@@ -128,9 +133,17 @@ def test_in_a_single_step_the_gradient_is_the_surrogate_alone():
 # The noise
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "uniform"])
-@pytest.mark.parametrize("statistics", ["sample", "batch"])
-@pytest.mark.parametrize("alpha", ALPHAS)
+#: Each alpha, each kind and each statistics; where the noise alone is the largest, all of them.
+WHOLE = [(2.0, "sample", "uniform"), (4.0, "batch", "gaussian"), (8.0, "sample", "gaussian")]
+WHOLE += [(None, statistics, kind) for statistics in ("sample", "batch") for kind in ("gaussian", "uniform")]
+ALL_WHOLE = list(itertools.product(ALPHAS, ["sample", "batch"], ["gaussian", "uniform"]))
+every_pair = pytest.mark.nightly("the same with all combinations")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "statistics", "kind"),
+    [pytest.param(*case, marks=[] if case in WHOLE else every_pair) for case in ALL_WHOLE],
+)
 def test_the_whole_is_between_0_and_1(alpha, statistics, kind):
     x = X.reshape(4, 10, -1)
     m = charges(x, alpha=alpha, noise=kind, statistics=statistics, seed=0) - x
@@ -168,7 +181,7 @@ def test_noise_is_normal_or_uniform():
     assert np.abs(uniform).max() <= 1
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", FEW_MODES)
 def test_the_rarest_numbers_are_finite(mode, monkeypatch):
     """One number in 2^24 is 0 or the last one below 1: several a training step of a large network."""
     uniform = np.array([0, 2.0**-24, 0.25, 0.5, 0.75, 1 - 2.0**-23, 1 - 2.0**-24], "float32")
@@ -269,7 +282,17 @@ def test_tools_draw_by_the_place_in_the_data():
 # As a layer
 
 
-@pytest.mark.parametrize("jit_compile", [False, True] if keras.config.backend() != "torch" else [False])
+BACKEND = keras.config.backend()
+also = pytest.mark.nightly("the same with the other jit_compile")
+
+
+@pytest.mark.parametrize(
+    "jit_compile",
+    [
+        pytest.param(False, marks=also if BACKEND == "jax" else []),  # there it is eager
+        pytest.param(True, marks=also if BACKEND == "tensorflow" else []),
+    ][: 1 if BACKEND == "torch" else 2],  # there it would be torch.compile
+)
 def test_a_network_learns_with_it(jit_compile):
     """A single step, with the noise of training, tells two patterns apart that a line does not."""
     rng = np.random.default_rng(0)
