@@ -214,10 +214,14 @@ def test_pixels_are_scaled_unless_told_not_to(saved, monkeypatch):
 
     def inspect(model, x, y, **options):
         calls.append((x, y, options))
-        layer = inspector.LayerReport(inspector.Rate(0, 1, 2), np.ones(5), {"0": 4, "1": 1}, silent=0, saturated=0, n_steps=4)
+        layer = inspector.LayerReport(
+            inspector.Rate(0, 1, 2), np.ones(5), {"0": 4, "1": 1}, silent=0, saturated=0, n_steps=4
+        )
         return inspector.Report([inspector.DtReport(None, None, {"hidden": layer})], len(x))
 
     monkeypatch.setattr(inspector, "inspect", inspect)
+    monkeypatch.setattr(inspector.Report, "save", lambda report, path: None)
+    monkeypatch.setattr(inspector.Report, "to_html", lambda report, **options: "")
     x, _ = arrays(y=None)
     for options in (
         ["--data", "data.npz", "--seed", "3", "--batch-size", "5"],
