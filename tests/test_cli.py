@@ -1,7 +1,7 @@
 """The command line: what it passes on, what it prints, and how it ends."""
 
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import keras_snn
 from keras_snn import data, experiments, inspector
 from keras_snn.cli import main
 from keras_snn.experiments import fashion_mnist
+
+pytestmark = pytest.mark.backend_free
 
 
 @pytest.fixture
@@ -156,13 +158,32 @@ def figures(report):
     return [(of.dt, of.n_steps, of.accuracy, of.layers["hidden"].histogram) for of in report]
 
 
-def test_inspect_prints_both_tables_and_writes_three_files(saved, capsys):
+@pytest.fixture
+def inspections(monkeypatch):
+    """Give the list of the inspections: the arguments of each, and the results that it returned."""
+    calls, original = [], inspector.inspect
+
+    def inspect(model, x, y, **options):
+        calls.append(({"x": x, "y": y, **options}, original(model, x, y, **options)))
+        return calls[-1][1]
+
+    monkeypatch.setattr(inspector, "inspect", inspect)
+    return calls
+
+
+@pytest.mark.every_backend
+def test_inspect_prints_both_tables_and_writes_three_files(saved, inspections, capsys):
     arguments = ["--data", "sample", "--dt", "0.25", "1", "--n-steps", "2", "3", "--samples", "20", "--out", "a/report"]
     assert main(["inspect", "tiny.keras", *arguments]) == 0
     _, (x, y) = data.load("fashion_mnist_sample")
-    wanted = inspector.inspect(saved, x[:20], y[:20], dt=[0.25, 1], n_steps=[2, 3])
+    for given, _ in inspections:
+        np.testing.assert_array_equal(given.pop("x"), x[:20])
+        np.testing.assert_array_equal(given.pop("y"), y[:20])
+        assert (given.pop("batch_size"), given.pop("seed")) == (None, 0)
+    settings = [(1.0, 2), (0.25, 2), (1.0, 3), (0.25, 3)]
+    assert [given for given, _ in inspections] == [{"dt": dt, "n_steps": n_steps} for dt, n_steps in settings]
     written = inspector.Report.load("a/report/report.json")
-    assert figures(written) == figures(wanted)
+    assert figures(written) == figures(inspections[i][1].results[0] for i in (1, 0, 3, 2))
     np.testing.assert_allclose(written[1, 3].examples.x, x[:4], rtol=6e-6)  # six digits
     captured = capsys.readouterr()
     assert captured.out.startswith(f"{written}\n\n")
@@ -188,24 +209,37 @@ def test_inspect_with_own_dt_and_arrays_of_a_file(saved):
     assert written[None].layers["hidden"].dt == 0.25
 
 
-def test_pixels_are_scaled_unless_told_not_to(saved):
+def test_pixels_are_scaled_unless_told_not_to(saved, monkeypatch):
+    calls = []
+
+    def inspect(model, x, y, **options):
+        calls.append((x, y, options))
+        layer = inspector.LayerReport(
+            inspector.Rate(0, 1, 2), np.ones(5), {"0": 4, "1": 1}, silent=0, saturated=0, n_steps=4
+        )
+        return inspector.Report([inspector.DtReport(None, None, {"hidden": layer})], len(x))
+
+    monkeypatch.setattr(inspector, "inspect", inspect)
+    monkeypatch.setattr(inspector.Report, "save", lambda report, path: None)
+    monkeypatch.setattr(inspector.Report, "to_html", lambda report, **options: "")
     x, _ = arrays(y=None)
-    assert (
-        main(["inspect", "tiny.keras", "--data", "data.npz", "--out", "scaled", "--seed", "3", "--batch-size", "5"])
-        == 0
-    )
-    assert main(["inspect", "tiny.keras", "--data", "data.npz", "--out", "raw", "--no-scale"]) == 0
-    assert main(["inspect", "tiny.keras", "--data", "sample", "--out", "set", "--no-scale", "--samples", "8"]) == 0
-    scaled, raw, of_set = (inspector.Report.load(f"{name}/report.json")[None] for name in ("scaled", "raw", "set"))
-    assert raw.accuracy is None
-    assert raw.examples.x.dtype == "uint8"
-    assert raw.examples.x.tolist() == x[:4].tolist()
-    np.testing.assert_allclose(scaled.examples.x, x[:4] / 255, rtol=6e-6)  # six digits
-    assert of_set.examples.x.max() == 255
+    for options in (
+        ["--data", "data.npz", "--seed", "3", "--batch-size", "5"],
+        ["--data", "data.npz", "--no-scale"],
+        ["--data", "sample", "--no-scale", "--samples", "8"],
+    ):
+        assert main(["inspect", "tiny.keras", *options]) == 0
     arrays(x=(x / 128).astype("float32"))
-    assert main(["inspect", "tiny.keras", "--data", "data.npz", "--out", "floats"]) == 0
-    floats = inspector.Report.load("floats/report.json")[None].examples.x
-    np.testing.assert_allclose(floats, x[:4] / 128, rtol=6e-6)  # six digits
+    assert main(["inspect", "tiny.keras", "--data", "data.npz"]) == 0
+    (scaled, no_labels, options), (raw, _, _), (of_set, labels, _), (floats, _, _) = calls
+    assert options == {"dt": None, "n_steps": None, "seed": 3, "batch_size": 5}
+    np.testing.assert_array_equal(scaled, (x / 255).astype("float32"))
+    assert no_labels is None
+    np.testing.assert_array_equal(raw, x)
+    assert raw.dtype == "uint8"
+    assert of_set.max() == 255
+    assert len(of_set) == len(labels) == 8
+    np.testing.assert_array_equal(floats, (x / 128).astype("float32"))
 
 
 def one_line(arguments, capsys):
@@ -300,11 +334,9 @@ def test_help_of_inspect_names_its_options_and_the_scale(capsys):
         assert word in text
 
 
-def test_as_a_module():
-    paths = [str(Path(keras_snn.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "KERAS_BACKEND": keras.config.backend(), "PYTHONPATH": os.pathsep.join(paths)}
-    result = subprocess.run(
-        [sys.executable, "-m", "keras_snn", "list"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("fashion-mnist ")
+def test_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["keras_snn", "list"])
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_module("keras_snn", run_name="__main__")  # as `python -m keras_snn` does
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.startswith("fashion-mnist ")

@@ -7,6 +7,8 @@ import pytest
 
 from keras_snn.files import replacing, write_text
 
+pytestmark = pytest.mark.backend_free
+
 
 def test_writes_and_makes_the_folders(tmp_path):
     path = tmp_path / "a" / "b" / "note.txt"
@@ -16,6 +18,7 @@ def test_writes_and_makes_the_folders(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
+@pytest.mark.every_backend
 def test_takes_a_string_as_a_path(tmp_path):
     write_text(str(tmp_path / "note.txt"), "a")
     assert (tmp_path / "note.txt").read_text() == "a"

@@ -6,7 +6,11 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 import keras_snn
+
+pytestmark = pytest.mark.backend_free
 
 PACKAGE = Path(keras_snn.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
@@ -125,6 +129,7 @@ def test_the_rules_let_pass():
         assert breaches(module, source) == [], source
 
 
+@pytest.mark.every_backend
 def test_every_folder_names_what_is_public():
     for folder in {path.parent for path in SOURCES}:
         name = ".".join(folder.relative_to(PACKAGE.parent).parts)
@@ -170,3 +175,35 @@ def test_no_file_names_the_machine_it_was_written_on():
         if places.search(line)
     ]
     assert found == []
+
+
+def marks(node):
+    """Return the names of the marks ``pytest.mark.name`` in a part of a test file."""
+    return [
+        child.attr
+        for child in ast.walk(node)
+        if isinstance(child, ast.Attribute) and ast.unparse(child.value) == "pytest.mark"
+    ]
+
+
+def one_test_on_every_backend(source):
+    """Return whether a test file that is backend_free as a whole has exactly one test for every backend."""
+    of_file, of_tests = [], []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
+            of_file += marks(node.value)
+        elif isinstance(node, ast.FunctionDef):
+            of_tests += [mark for decorator in node.decorator_list for mark in marks(decorator)]
+    return "backend_free" not in of_file or of_tests.count("every_backend") == 1
+
+
+def test_a_file_that_no_backend_changes_has_one_test_for_every_backend():
+    files = sorted(Path(__file__).parent.rglob("test_*.py"))
+    assert Path(__file__) in files
+    assert [str(path) for path in files if not one_test_on_every_backend(path.read_text(encoding="utf-8"))] == []
+
+
+def test_the_rule_of_the_marks_catches():
+    free, one = "pytestmark = [pytest.mark.backend_free]\n", "@pytest.mark.every_backend\ndef test():\n    pass\n"
+    assert [one_test_on_every_backend(source) for source in (one, free + one)] == [True, True]
+    assert [one_test_on_every_backend(source) for source in (free, free + one + one)] == [False, False]

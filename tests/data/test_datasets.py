@@ -2,9 +2,7 @@
 
 import hashlib
 import importlib.util
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +23,8 @@ FILES = {
     "mnist": ["mnist.npz"],
 }
 TFDS_DATA_DIR = os.environ.get("TFDS_DATA_DIR")
+
+pytestmark = pytest.mark.backend_free
 
 
 def need_files(name):
@@ -134,6 +134,7 @@ def test_keras_arrays_are_only_scaled(name):
         np.testing.assert_array_equal(y, y_raw)
 
 
+@pytest.mark.every_backend
 def test_labels_lose_the_axis_that_cifar10_has(monkeypatch):
     x = np.full((4, 32, 32, 3), 51, np.uint8)
     y = np.array([[3], [1], [2], [0]], np.uint8)
@@ -154,69 +155,6 @@ def test_damaged_file_of_keras_names_the_ways_out(monkeypatch):
     with pytest.raises(OSError, match="end-of-stream marker") as caught:
         data.load("fashion_mnist")
     assert isinstance(caught.value.__cause__, EOFError)
-
-
-@pytest.fixture(scope="module")
-def offline(tmp_path_factory):
-    """What a fresh process without network, files and optional packages says: can it import, and the error of each set.
-
-    The proxy refuses every connection, so that nothing is downloaded where there is a network. At the place that the
-    errors name for MNIST and CIFAR-10 there is a file: Keras says so if that is where it looks.
-    """
-    home = tmp_path_factory.mktemp("keras_home")
-    (home / "datasets").mkdir()
-    for name in ("mnist.npz", "cifar-10-batches-py-target_archive"):
-        (home / "datasets" / name).write_bytes(b"not the original")
-    script = """
-import contextlib, io, json, sys
-import keras  # imports some of these itself, where they are installed
-sys.modules.update(dict.fromkeys(["sklearn", "tensorflow_datasets", "PIL"]))
-result = {"import": "fine"}
-try:
-    from keras_snn import data
-except ImportError as error:
-    result["import"] = str(error)
-for name in ("fashion_mnist", "mnist", "cifar10"):
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        try:
-            data.load(name)
-        except (OSError, NameError) as error:
-            result[name] = [str(error), printed.getvalue()]
-print(json.dumps(result))
-"""
-    env = {
-        **os.environ,
-        "KERAS_HOME": str(home),
-        "KERAS_BACKEND": keras.config.backend(),
-        "https_proxy": "http://127.0.0.1:9",
-        "no_proxy": "",
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-    }
-    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
-    return home, json.loads(done.stdout.splitlines()[-1])
-
-
-def test_import_needs_no_optional_package(offline):
-    assert offline[1]["import"] == "fine"
-
-
-@pytest.mark.parametrize(
-    ("name", "path"),
-    [
-        ("fashion_mnist", "datasets/fashion-mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"),
-        ("mnist", "datasets/mnist.npz"),
-        ("cifar10", "datasets/cifar-10-batches-py-target_archive"),
-    ],
-)
-def test_failed_download_names_the_three_ways_out(offline, name, path):
-    home, result = offline
-    message, printed = result[name]
-    assert message.startswith(f"'{name}' can be neither read nor downloaded (URL fetch failure")
-    assert f"1. put the original files at {home / path}" in message
-    assert f"2. load('{name}', source='tfds', data_dir=...)" in message
-    assert "3. load('fashion_mnist_sample')" in message
-    if name != "fashion_mnist":  # the only one whose files Keras does not check
-        assert "A local file was found" in printed
 
 
 # TensorFlow Datasets
@@ -277,6 +215,7 @@ def test_tfds_gives_the_original_order(tfds, name, shape, data_format, loaded, f
         assert y.tolist() == [i % 10 for i in range(n)]
 
 
+@pytest.mark.nightly("test_tfds_gives_the_original_order, with all 70,000 images of a real set")
 def test_tfds_equals_keras(tfds):
     need_files("fashion_mnist")
     if TFDS_DATA_DIR is None or not (Path(TFDS_DATA_DIR) / "fashion_mnist").exists():

@@ -3,6 +3,8 @@ import pytest
 
 from keras_snn.data import event_frames, load_events
 
+pytestmark = pytest.mark.backend_free
+
 RNG = np.random.default_rng(0)
 
 
@@ -39,6 +41,7 @@ def test_frames_by_number_hold_as_many_events():
     assert frames.sum(axis=(1, 2, 3)).tolist() == [30, 30, 30]
 
 
+@pytest.mark.every_backend
 def test_small_integers_do_not_overflow():
     events = {"x": np.uint8([200]), "y": np.uint8([3]), "p": np.uint8([1]), "t": np.uint32([4_000_000_000])}
     assert event_frames([events], 10, (5, 201), split_by="time")[0, 0, 3, 200, 1] == 1

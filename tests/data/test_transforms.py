@@ -8,6 +8,8 @@ from keras_snn import data
 # The cosine of a float64 quarter turn is 6e-17 instead of 0: float64 rounding of values up to 1.
 ROUNDING = 1e-12
 
+pytestmark = pytest.mark.backend_free
+
 
 def images(n=5, height=28, width=28):
     return np.random.default_rng(1).random((n, height, width))
@@ -24,6 +26,7 @@ def test_quarter_turns_are_those_of_numpy(size, quarters):
     np.testing.assert_allclose(turned, np.rot90(x, quarters, axes=(1, 2)), atol=ROUNDING)
 
 
+@pytest.mark.every_backend
 def test_half_a_turn_of_an_oblong():
     x = images(2, 3, 8)
     np.testing.assert_allclose(data.turn(x, [np.pi, 0]), [x[0, ::-1, ::-1], x[1]], atol=ROUNDING)

@@ -9,6 +9,8 @@ from keras import layers
 
 from keras_snn.energy import connections, fan_out
 
+pytestmark = pytest.mark.backend_free
+
 
 def count(layer, shape):
     """Return (all taps, taps inside the input, fan-out): a loop over outputs, taps and channels; channels come last."""
@@ -85,6 +87,7 @@ def reached(layer, shape):
     return fed
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("strides", [1, 2])
 def test_what_a_spike_reaches_is_what_changes(padding, strides):

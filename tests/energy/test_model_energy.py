@@ -27,6 +27,7 @@ def images(n=300):
     return np.random.default_rng(0).random((n, 28, 28), dtype="float32")
 
 
+@pytest.mark.backend_free
 def test_counts_by_hand():
     rows = ModelEnergy(network()).rows
     assert {
@@ -70,12 +71,14 @@ def test_rates_are_means_over_all_data():
     assert rows["b"]["rate"] == pytest.approx(np.abs(first).mean(), rel=1e-5)
 
 
+@pytest.mark.backend_free
 def test_a_leading_unknown_axis_is_time():
     model = keras.Sequential([keras.Input((None, 6)), keras.layers.Dense(4, activation="relu", name="d")])
     rows = ModelEnergy(model).rows
     assert (rows["d"]["connections"], rows["d"]["neurons"]) == (24, 4)
 
 
+@pytest.mark.backend_free
 def test_shared_and_nested_layers_count_at_every_call():
     shared = keras.layers.Dense(4, name="shared")
     inner = keras.Sequential([keras.Input((4,)), shared, keras.layers.Activation("tanh", name="tanh")])
@@ -134,6 +137,7 @@ def test_summary(capsys):
     ]
 
 
+@pytest.mark.backend_free
 def test_a_layer_that_is_not_known_is_named():
     model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(2, name="cells")])
     assert "not known: cells (LSTM)." in ModelEnergy(model).summary_string()
@@ -153,6 +157,7 @@ def test_a_layer_that_is_not_known_is_named():
         del ModelEnergy.layer_stats[keras.layers.LSTM]
 
 
+@pytest.mark.backend_free
 def test_a_new_device():
     ModelEnergy.register_device("MyChip", 1e-12, 2e-12, spiking=False)
     try:
@@ -182,6 +187,7 @@ def test_a_subclassed_model_needs_data():
     assert ModelEnergy(model, x).total_energy("cpu") == pytest.approx(12 * 8.6e-9)
 
 
+@pytest.mark.backend_free
 def test_bad_arguments_are_errors_that_say_so():
     energy = ModelEnergy(network())
     with pytest.raises(ValueError, match="one of .*'cpu'.*; got 'abacus'"):

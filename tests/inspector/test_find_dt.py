@@ -19,16 +19,22 @@ def network(aware=False):
     return model, x, x.argmax(axis=1)
 
 
+@pytest.fixture(scope="module")
+def classifier():
+    """Give one model, its images and labels for most tests, since each model compiles a function."""
+    return network()
+
+
 def accuracies(model, x, y, dts):
     return [inspect(model, x, y, dt=dt, examples=0)[dt].accuracy for dt in dts]
 
 
-def test_dt_goes_up_until_the_target_is_reached(capsys):
-    model, x, y = network()
+def test_dt_goes_up_until_the_target_is_reached(classifier, capsys):
+    model, x, y = classifier
     known = accuracies(model, x, y, [0.001, 0.01, 0.1, 1.0])
     assert known[0] < known[1] < known[2]  # a task for a search
     search = find_dt(model, x, y, target=known[1])
-    assert [(one.dt, one.accuracy, one.reached) for one in search.tries] == [
+    assert [(step.dt, step.accuracy, step.reached) for step in search.tries] == [
         (0.001, known[0], False),
         (0.01, known[1], True),
     ]
@@ -40,61 +46,61 @@ def test_dt_goes_up_until_the_target_is_reached(capsys):
     assert search.table().splitlines()[-1] == f"target: {100 * known[1]:.2f}%"
 
 
-def test_the_tolerance_counts():
-    model, x, y = network()
+def test_the_tolerance_counts(classifier):
+    model, x, y = classifier
     known = accuracies(model, x, y, [0.001, 0.01])
     search = find_dt(model, x, y, target=known[1], tolerance=known[1] - known[0], verbose=False)
     assert (search.dt, len(search.tries)) == (0.001, 1)
 
 
-def test_a_target_that_is_never_reached():
-    model, x, _ = network()
+def test_a_target_that_is_never_reached(classifier):
+    model, x, _ = classifier
     wrong = np.zeros(N, int)
     search = find_dt(model, x, wrong, target=1.0, verbose=False)
     assert search.dt is None
     assert search.model is None
-    assert [one.dt for one in search.tries] == pytest.approx([0.001, 0.01, 0.1, 1.0], rel=1e-12)
+    assert [step.dt for step in search.tries] == pytest.approx([0.001, 0.01, 0.1, 1.0], rel=1e-12)
 
 
 @pytest.mark.parametrize(("factor", "stop", "n_tries"), [(10, 0.5, 3), (2, 0.008, 4), (3, 0.001, 1)])
-def test_the_dt_that_are_tried(factor, stop, n_tries):
-    model, x, _ = network()
+def test_the_dt_that_are_tried(classifier, factor, stop, n_tries):
+    model, x, _ = classifier
     search = find_dt(model, x, np.zeros(N, int), target=1.0, factor=factor, stop=stop, verbose=False)
     expected = [0.001 * factor**k for k in range(n_tries)]
-    assert [one.dt for one in search.tries] == pytest.approx(expected, rel=1e-12)
+    assert [step.dt for step in search.tries] == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_plain_model_is_a_target():
-    model, x, y = network()
+def test_a_plain_model_is_a_target(classifier):
+    model, x, y = classifier
     plain = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
     for labels in (y, np.eye(4)[y]):
         assert find_dt(model, x, labels, target=plain, tolerance=1.0, verbose=False).target == 0.0
         assert find_dt(model, x, labels, target=plain, stop=0.001, verbose=False).target == 1.0
 
 
-def test_bisection_narrows_the_interval():
-    model, x, y = network()
+def test_bisection_narrows_the_interval(classifier):
+    model, x, y = classifier
     target = accuracies(model, x, y, [0.1])[0]
     rough = find_dt(model, x, y, target=target, verbose=False)
     fine = find_dt(model, x, y, target=target, bisect=3, verbose=False)
     assert fine.tries[: len(rough.tries)] == rough.tries
     low, high = rough.tries[-2].dt, rough.dt
-    for one in fine.tries[len(rough.tries) :]:
-        assert one.dt == pytest.approx(np.sqrt(low * high), rel=1e-12)
-        low, high = (low, one.dt) if one.reached else (one.dt, high)
-    assert fine.dt == high == min(one.dt for one in fine.tries if one.reached)
+    for step in fine.tries[len(rough.tries) :]:
+        assert step.dt == pytest.approx(np.sqrt(low * high), rel=1e-12)
+        low, high = (low, step.dt) if step.reached else (step.dt, high)
+    assert fine.dt == high == min(step.dt for step in fine.tries if step.reached)
 
 
-def test_fit_is_called_for_every_dt():
+def test_fit_is_called_for_every_dt(classifier):
     models = {}
 
     def fit(dt):
         models[dt] = network(aware=True)[0]
         return models[dt]
 
-    _, x, y = network()
-    search = find_dt(None, x, y, target=accuracies(network()[0], x, y, [0.01])[0], fit=fit, verbose=False)
-    assert list(models) == [0.001, 0.01] == [one.dt for one in search.tries]
+    model, x, y = classifier
+    search = find_dt(None, x, y, target=accuracies(model, x, y, [0.01])[0], fit=fit, verbose=False)
+    assert list(models) == [0.001, 0.01] == [step.dt for step in search.tries]
     assert search.model is models[0.01]
 
 
@@ -104,6 +110,7 @@ def test_a_model_that_wants_training_is_pointed_out():
         find_dt(model, x, y, target=0.0, verbose=False)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("message", "arguments"),
     [
@@ -115,13 +122,13 @@ def test_a_model_that_wants_training_is_pointed_out():
         ("positive, finite", {"start": 0}),
     ],
 )
-def test_bad_arguments_are_errors_that_say_so(message, arguments):
-    model, x, y = network()
+def test_bad_arguments_are_errors_that_say_so(classifier, message, arguments):
+    model, x, y = classifier
     with pytest.raises(ValueError, match=message):
         find_dt(model, x, y, **{"target": 0.5, "verbose": False, **arguments})
 
 
-def test_the_model_keeps_its_dt():
-    model, x, y = network()
+def test_the_model_keeps_its_dt(classifier):
+    model, x, y = classifier
     find_dt(model, x, y, target=1.0, verbose=False)
     assert model.get_layer("s").dt == keras_snn.default.dt

@@ -1,5 +1,6 @@
 """The page: well-formed, alone in the world, safe from what names hold, and moved by its controls."""
 
+import functools
 import html.parser
 import json
 import re
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 
 from keras_snn.inspector import DtReport, LayerReport, Rate, Report
+from keras_snn.inspector import html as html_of_report
 from keras_snn.inspector.html import MOST_STEPS, MOST_UNITS
 from keras_snn.inspector.report import Examples, Latency, Synapses
+
+pytestmark = pytest.mark.backend_free
 
 HOSTILE = "</script><script>alert('x')</script><img src=http://elsewhere onerror=alert(1)> & \"quoted\" $title ]]> <!--"
 VOID = {"meta", "img", "input", "br"}
@@ -50,6 +54,18 @@ def report(name="hidden", *, x=None, y=(0, 2), counts=None, outputs=True, severa
     return Report(results, 1200)
 
 
+@functools.cache
+def page_of_the_report():
+    """Return the page of the report, for several tests: its pictures take half a second to draw."""
+    return report().to_html(title="A title", class_names=["nil", "one", "two"])
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Leave the pictures out, for tests of the embedded data."""
+    monkeypatch.setattr(html_of_report, "_figures", lambda report: [])
+
+
 class Page(html.parser.HTMLParser):
     """What a page holds; raises an error where elements are not closed in their order."""
 
@@ -80,7 +96,7 @@ class Page(html.parser.HTMLParser):
 
 
 def test_the_page_is_well_formed_and_holds_all():
-    text = report().to_html(title="A title", class_names=["nil", "one", "two"])
+    text = page_of_the_report()
     page = Page(text)
     assert text.startswith("<!doctype html>")
     assert page.texts["title"] == ["A title"]
@@ -105,7 +121,7 @@ def test_the_page_is_well_formed_and_holds_all():
 
 
 def test_the_page_needs_nothing_from_elsewhere():
-    text = report().to_html()
+    text = page_of_the_report()
     for word in ("http://", "https://", "//cdn", "@import", "url(", "fetch(", "XMLHttpRequest"):
         assert word not in text
     assert "default-src 'none'" in text
@@ -116,7 +132,7 @@ def test_the_page_needs_nothing_from_elsewhere():
 
 def test_names_are_text_whatever_they_hold():
     text = report(name=HOSTILE).to_html(title=HOSTILE, class_names=[HOSTILE, "one", "two"])
-    page, harmless = Page(text), Page(report().to_html())
+    page, harmless = Page(text), Page(page_of_the_report())
     assert page.tags == harmless.tags
     assert page.texts["h1"] == [HOSTILE]
     assert HOSTILE in page.texts["td"]
@@ -136,7 +152,7 @@ def test_examples_are_optional():
     assert Page(Report([], 0).to_html()).tags.count("img") == 0
 
 
-def test_classes_without_a_name_have_their_number():
+def test_classes_without_a_name_have_their_number(no_pictures):
     assert Page(report().to_html(class_names=["nil"])).embedded()["classes"] == ["nil", "class 1", "class 2"]
 
 
@@ -157,19 +173,20 @@ def test_several_outputs():
         (np.array([["a"], ["b"]]), {"shape": "(1)"}),
     ],
 )
-def test_inputs_of_all_shapes(x, shown):
+def test_inputs_of_all_shapes(no_pictures, x, shown):
     data = Page(report(x=x, y=None).to_html()).embedded()
     ((of_first,), *_) = data["inputs"]
     assert {name: of_first[name] for name in shown} == shown
     assert data["results"][0]["labels"] == ["", ""]
 
 
-def test_several_inputs_are_shown_one_by_one():
+def test_several_inputs_are_shown_one_by_one(no_pictures):
     data = Page(report(x={"a": np.zeros((2, 3)), "b": np.zeros((2, 4, 3))}).to_html()).embedded()
     assert [sorted(of) for of in data["inputs"][0]] == [["values"], ["height", "pixels", "width"]]
 
 
-def test_colours_keep_their_scale():
+@pytest.mark.every_backend
+def test_colours_keep_their_scale(no_pictures):
     import base64
 
     x = np.full((2, 1, 1, 3), [0.0, 0.5, 1.0])
@@ -177,7 +194,7 @@ def test_colours_keep_their_scale():
     assert list(base64.b64decode(of_first["pixels"])) == [0, 128, 255]
 
 
-def test_large_rasters_are_reduced_and_say_so():
+def test_large_rasters_are_reduced_and_say_so(no_pictures):
     import base64
 
     counts = np.ones((2, 2 * MOST_STEPS + 1, 2 * MOST_UNITS))
@@ -190,7 +207,7 @@ def test_large_rasters_are_reduced_and_say_so():
     assert set(base64.b64decode(of_layer["bytes"][0])) == {128 + 3}
 
 
-def test_save_writes_the_page(tmp_path):
+def test_save_writes_the_page(no_pictures, tmp_path):
     report().save(tmp_path / "r.html")
     assert (tmp_path / "r.html").read_text(encoding="utf-8") == report().to_html()
 
@@ -303,6 +320,4 @@ def test_a_picture_of_the_page_is_not_blank(tmp_path):
 
 
 def test_the_frame_is_a_file_of_the_package():
-    from keras_snn.inspector import html as module
-
-    assert (Path(module.__file__).parent / "page.html").is_file()
+    assert (Path(html_of_report.__file__).parent / "page.html").is_file()

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from keras_snn.inspector import DtReport, LayerReport, Rate, Report, plots
 from keras_snn.inspector.report import Examples, Latency, Synapses
 
+pytestmark = pytest.mark.backend_free
+
 RNG = np.random.default_rng(0)
 
 
@@ -61,6 +63,7 @@ def test_sweep_shows_accuracy_and_rates_against_dt():
     assert "12,000" in left.get_title()
 
 
+@pytest.mark.every_backend
 def test_sweep_without_labels_says_so():
     figure = plots.sweep(report(accuracies=(None,), dts=(None,)))
     assert [text.get_text() for text in figure.axes[0].texts] == ["no labels given"]

@@ -191,7 +191,7 @@ def trained():
 def test_a_report_counts_spikes_in_hz(trained):
     model, x, y, counts = trained
     before = to_numpy(model(x, training=False))
-    result = keras_snn.inspect(model, x, y, batch_size=10, examples=3).results[0]
+    result = keras_snn.inspect(model, x, y, batch_size=8, examples=2).results[0]
     np.testing.assert_array_equal(to_numpy(model(x, training=False)), before)
     assert result.accuracy == np.mean(before.argmax(axis=1) == y) > 0.8
     for name, spikes in counts.items():
@@ -209,7 +209,7 @@ def test_a_report_counts_spikes_in_hz(trained):
 
 def test_synaptic_operations_are_spikes_times_connections(trained):
     model, x, y, counts = trained
-    result = keras_snn.inspect(model, x, y, batch_size=10, examples=0).results[0]
+    result = keras_snn.inspect(model, x, y, batch_size=8, examples=0).results[0]
     for name, source, fan_out in (("between", "first", 8), ("last", "second", 3)):
         per_sample = counts[source].sum() / N * fan_out
         assert result.synapses[name].operations == pytest.approx(per_sample, rel=1e-5)  # dt in float32
@@ -217,7 +217,7 @@ def test_synaptic_operations_are_spikes_times_connections(trained):
 
 def test_latency_is_that_of_a_model_with_fewer_steps(trained):
     model, x, y, _ = trained
-    latency = keras_snn.inspect(model, x, y, batch_size=10, examples=0).results[0].latency
+    latency = keras_snn.inspect(model, x, y, batch_size=8, examples=0).results[0].latency
     assert latency.steps.tolist() == list(range(1, T + 1))
     for k in (1, 3, T):
         with probe.scope(n_steps=k):
@@ -227,7 +227,7 @@ def test_latency_is_that_of_a_model_with_fewer_steps(trained):
 
 def test_the_report_of_another_dt_has_the_same_spikes(trained):
     model, x, y, counts = trained
-    report = keras_snn.inspect(model, x, y, dt=[0.001, 0.02], batch_size=12, examples=0)
+    report = keras_snn.inspect(model, x, y, dt=[0.001, 0.02], batch_size=8, examples=0)
     for dt in (0.001, 0.02):
         rates = counts["first"].sum(axis=1) / (T * dt)
         assert report[dt].layers["first"].rate.mean == pytest.approx(rates.mean(), rel=1e-5)  # as above
@@ -236,7 +236,7 @@ def test_the_report_of_another_dt_has_the_same_spikes(trained):
 
 def test_the_report_is_saved(trained, tmp_path):
     model, x, y, _ = trained
-    report = keras_snn.inspect(model, x, y, batch_size=10, examples=2)
+    report = keras_snn.inspect(model, x, y, batch_size=8, examples=2)
     report.save(tmp_path / "report.json")
     report.save(tmp_path / "report.html")
     again = keras_snn.inspector.Report.load(tmp_path / "report.json")

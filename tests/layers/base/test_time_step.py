@@ -51,8 +51,8 @@ def network(dt, dt_2=None):
 
 @functools.cache
 def expected(dt, dt_2=None):
-    """Return what a network with numbers in place of variables predicts."""
-    return predict(network(dt, dt_2))
+    """Return the outputs of a network with numbers in place of variables."""
+    return call(network(dt, dt_2))
 
 
 def predict(model):
@@ -213,12 +213,11 @@ def test_a_change_reaches_all_layers_in_compiled_code():
     model = network(dt)
     assert model.layers[0].dt is model.layers[1].dt is dt
     assert model.layers[0].cell.dt is model.layers[1].cell.dt is dt
-    for value in (0.25, 0.5, 1.0, 0.25):
+    for value in (0.25, 0.5, 1.0):
         dt.assign(value)
         np.testing.assert_allclose(predict(model), expected(value), **CLOSE)
         loss = pytest.approx(np.mean(expected(value) ** 2), rel=1e-5)  # the targets are 0
-        assert model.evaluate(X, Y, verbose=0) == loss
-        assert model.train_on_batch(X, Y) == loss
+        assert model.test_on_batch(X, Y) == loss
         assert model.fit(X, Y, shuffle=False, verbose=0).history["loss"] == [loss]
     assert not np.allclose(expected(0.25), expected(0.5)) and not np.allclose(expected(0.5), expected(1.0))
 
