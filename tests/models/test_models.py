@@ -8,11 +8,14 @@ from keras_snn import layers
 from keras_snn.models import NEURONS, klif_net, noise_net, resnet18, vgg16
 from keras_snn.models.klif_net import NETS
 
+backend_free = pytest.mark.backend_free
+
 
 def neurons(model):
     return [layer for layer in model.layers if isinstance(layer, layers.SpikingNeuron)]
 
 
+@backend_free
 def test_the_network_of_the_publication():
     model = klif_net("fashion_mnist")
     assert model.input_shape == (None, 28, 28, 1)
@@ -35,6 +38,7 @@ KERNELS = {
 }
 
 
+@backend_free
 @pytest.mark.parametrize("dataset", NETS)
 def test_each_data_set_has_its_network(dataset):
     model = klif_net(dataset, width=0.125, n_steps=2)
@@ -69,6 +73,7 @@ def test_dropout_keeps_one_mask_for_all_steps():
     assert not any(isinstance(layer, keras.layers.Dropout) for layer in none.layers)
 
 
+@backend_free
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_neurons_by_name(neuron):
     made = neurons(klif_net("mnist", neuron, width=0.02, n_steps=1))
@@ -88,6 +93,7 @@ def test_neurons_by_name(neuron):
         assert {name: config[name] for name in options} == options
 
 
+@backend_free
 def test_noise_net():
     model = noise_net()
     kernels = [tuple(w.shape) for w in model.trainable_variables if w.path.endswith("kernel")]
@@ -105,6 +111,7 @@ def test_noise_net():
         noise_net((7, 28, 1))
 
 
+@backend_free
 def test_vgg16():
     model = vgg16(n_votes=10)
     convolutions = [tuple(w.shape)[2:] for w in model.trainable_variables if len(w.shape) == 4]
@@ -116,6 +123,7 @@ def test_vgg16():
     assert model.output_shape == (None, 10)
 
 
+@backend_free
 def test_resnet18():
     model = resnet18()
     kernels = [tuple(w.shape) for w in model.trainable_variables if len(w.shape) == 4]
@@ -142,6 +150,7 @@ def test_the_deep_ones_train_and_come_back_from_a_file(build, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@backend_free
 def test_errors():
     with pytest.raises(ValueError, match="`dataset` has to be one of 'mnist'.*got 'svhn'"):
         klif_net("svhn")
