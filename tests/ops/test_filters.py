@@ -37,20 +37,30 @@ def assert_states_close(actual, expected, tau):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * scale)
 
 
-@few_modes
-@methods
 @names
-def test_equals_numpy(mode, method, name):
-    """One tau a unit; compiled, one for all and one a sample too."""
+def test_equals_numpy(name):
+    """One tau a unit, one for all, one a sample; each with both methods, all in one function."""
+    assert_equals_numpy(COMPILED, name, [np.float32([0.005, 0.05, 2.0]), np.float32(0.05), np.float32([[0.02], [0.3]])])
+
+
+@pytest.mark.skipif("eager" not in FEW_MODES, reason="JAX compiles every eager operation by itself")
+@names
+def test_eager_calls_equal_numpy(name):
+    assert_equals_numpy("eager", name, [np.float32([0.005, 0.05, 2.0])])
+
+
+def assert_equals_numpy(mode, name, taus):
     ours, theirs = FILTERS[name]
-    taus = [np.float32([0.005, 0.05, 2.0]), np.float32(0.05), np.float32([[0.02], [0.3]])]
-    taus = taus if mode == COMPILED else taus[:1]
-    x, state = normal(2, 20, 3), random_state(name, 2, 3)
-    results = run(mode, lambda x, s, taus: [ours(x, s, tau, DT, method=method) for tau in taus], x, state, taus)
-    for (outputs, last), tau in zip(results, taus, strict=True):
-        expected, final = theirs(x, state, tau, DT)
-        np.testing.assert_allclose(outputs, expected, **CLOSE)
-        assert_states_close(last, final, tau)
+    x, state = normal(2, 7, 3), random_state(name, 2, 3)
+
+    def filtered(x, s, taus):
+        return [[ours(x, s, tau, DT, method=method) for tau in taus] for method in METHODS]
+
+    for results in run(mode, filtered, x, state, taus):
+        for (outputs, last), tau in zip(results, taus, strict=True):
+            expected, final = theirs(x, state, tau, DT)
+            np.testing.assert_allclose(outputs, expected, **CLOSE)
+            assert_states_close(last, final, tau)
 
 
 @names

@@ -7,8 +7,7 @@ from reference.autodiff import (
     COMPILED,
     FEW_MODES,
     MODES,
-    STEP_BY_STEP,
-    layer_gradients,
+    gradients_of_layers,
     run,
     to_numpy,
     to_tensors,
@@ -73,18 +72,18 @@ WAYS = {
     "detached": {"detach_reset": True},
     "subtract, detached": {"reset": "subtract", "detach_reset": True},
 }
-#: Each neuron once, and each reset, which is in the same few lines for all neurons.
-PAIRS = [
-    ("LIF", "subtract, detached"),
-    ("LIF without decay", "to v_reset"),
-    ("IF", "none"),
-    ("PLIF", "zero"),
-    ("KLIF", "zero"),
-    ("KLIF*", "subtract"),
-    ("KLIF celu", "detached"),
-    ("LIF refractory", "subtract"),
-    ("LIF steep", "zero"),
-]
+#: Each neuron once, and each reset, which is in the same few lines for all neurons. One function for each list.
+PAIRS = {
+    "LIF": [
+        ("LIF", "subtract, detached"),
+        ("LIF without decay", "to v_reset"),
+        ("IF", "none"),
+        ("PLIF", "zero"),
+        ("LIF refractory", "subtract"),
+        ("LIF steep", "zero"),
+    ],
+    "KLIF": [("KLIF", "zero"), ("KLIF*", "subtract"), ("KLIF celu", "detached")],
+}
 
 
 def numbers_of(name, options):
@@ -113,77 +112,82 @@ def upstream(x, seed=1):
     return rng.normal(size=x.shape).astype("float32"), rng.normal(size=(x.shape[0], *x.shape[2:])).astype("float32")
 
 
-@pytest.mark.parametrize(("name", "way"), PAIRS)
-def test_gradients_equal_the_loop_written_out(name, way):
-    assert_gradients_equal_the_loop(COMPILED, name, way)
+@pytest.mark.parametrize("pairs", PAIRS.values(), ids=PAIRS)
+def test_gradients_equal_the_loop_written_out(pairs):
+    assert_gradients_equal_the_loop(COMPILED, pairs)
 
 
 @pytest.mark.skipif("eager" not in FEW_MODES, reason="JAX compiles every eager operation by itself")
 def test_eager_gradients_equal_the_loop_written_out():
-    assert_gradients_equal_the_loop("eager", "LIF", "zero")
+    assert_gradients_equal_the_loop("eager", [("LIF", "zero")])
 
 
 @pytest.mark.nightly("the tests of some neurons with some resets, with all pairs of them")
 @pytest.mark.parametrize("name", GRADIENTS)
-@pytest.mark.parametrize("way", WAYS)
-def test_gradients_of_every_neuron_with_every_reset(name, way):
-    assert_gradients_equal_the_loop(COMPILED, name, way)
+def test_gradients_of_every_neuron_with_every_reset(name):
+    assert_gradients_equal_the_loop(COMPILED, [(name, way) for way in WAYS])
 
 
-def assert_gradients_equal_the_loop(mode, name, way):
+def assert_gradients_equal_the_loop(mode, pairs):
     x = currents(4, 12, 5, seed=3)
     d_s, d_v = upstream(x)
-    layer = GRADIENTS[name][0](return_state=True, **WAYS[way])
-    layer.build(x.shape)
-    (spikes, v, *_), d_x, d_weights = layer_gradients(mode, layer, x, d_s, d_v)
-    expected_spikes, expected_v = expected_outputs(name, WAYS[way], x)
-    np.testing.assert_array_equal(spikes, expected_spikes)
-    np.testing.assert_allclose(v, expected_v, rtol=1e-5, atol=1e-5)  # celu rounds otherwise where it is compiled
-    expected, by_name = expected_gradients(name, WAYS[way], x, d_s, d_v)
-    assert set(d_weights) == ({"w", "threshold"} if name == "PLIF" else set(layer.learn))
-    # rtol, atol: float32 through twelve steps, each of ten roundings, of numbers of about 1; sums of 240 of them
-    np.testing.assert_allclose(d_x, expected, rtol=1e-4, atol=1e-5)
-    for weight, grad in d_weights.items():
-        assert abs(by_name[weight].sum()) > 1e-3
-        np.testing.assert_allclose(grad, by_name[weight].sum(), rtol=1e-4, atol=1e-4)
+    layers = [built(GRADIENTS[name][0](return_state=True, **WAYS[way]), x.shape) for name, way in pairs]
+    results = gradients_of_layers(mode, layers, x, d_s, d_v)
+    for (name, way), layer, ((spikes, v, *_), d_x, d_weights) in zip(pairs, layers, results, strict=True):
+        case = f"{name}, {way}"
+        expected_spikes, expected_v = expected_outputs(name, WAYS[way], x)
+        np.testing.assert_array_equal(spikes, expected_spikes, err_msg=case)
+        # celu rounds otherwise where it is compiled
+        np.testing.assert_allclose(v, expected_v, rtol=1e-5, atol=1e-5, err_msg=case)
+        expected, by_name = expected_gradients(name, WAYS[way], x, d_s, d_v)
+        assert set(d_weights) == ({"w", "threshold"} if name == "PLIF" else set(layer.learn))
+        # rtol, atol: float32 through twelve steps, each of ten roundings, of numbers of about 1; sums of 240 of them
+        np.testing.assert_allclose(d_x, expected, rtol=1e-4, atol=1e-5, err_msg=case)
+        for weight, grad in d_weights.items():
+            assert abs(by_name[weight].sum()) > 1e-3
+            np.testing.assert_allclose(grad, by_name[weight].sum(), rtol=1e-4, atol=1e-4, err_msg=f"{case}, {weight}")
 
 
-def assert_spikes_with_a_gradient(mode, name):
+def built(layer, shape):
+    layer.build(shape)
+    return layer
+
+
+def assert_spikes_with_a_gradient(mode, names):
     x = currents(8, 60, 200, seed=5)
-    layer = GRADIENTS[name][0](return_state=True)
-    layer.build(x.shape)
-    with_gradient, _, _ = layer_gradients(mode, layer, x, *upstream(x))
-    without = run(mode, layer, x)
-    for a, b in zip(with_gradient, without, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert 0.01 < without[0].mean() < 0.99
+    layers = [built(GRADIENTS[name][0](return_state=True), x.shape) for name in names]
+    with_gradient = [outputs for outputs, _, _ in gradients_of_layers(mode, layers, x, *upstream(x))]
+    without = run(mode, lambda x: [layer(x) for layer in layers], x)
+    for ours, theirs in zip(with_gradient, without, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert 0.01 < theirs[0].mean() < 0.99
 
 
-@pytest.mark.parametrize(("mode", "name"), [*((mode, "LIF") for mode in FEW_MODES), (COMPILED, "KLIF*")])
-def test_the_spikes_are_the_same_where_a_gradient_is_wanted(mode, name):
+@pytest.mark.parametrize("mode", FEW_MODES)
+def test_the_spikes_are_the_same_where_a_gradient_is_wanted(mode):
     """The backward pass needs the states, and other loops than those of inference may keep them."""
-    assert_spikes_with_a_gradient(mode, name)
+    assert_spikes_with_a_gradient(mode, ["LIF", "KLIF*"] if mode == COMPILED else ["LIF"])
 
 
 @pytest.mark.nightly("the test above, with more neurons in each mode")
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["LIF", "PLIF", "KLIF", "KLIF*", "LIF refractory"])
-def test_the_spikes_of_all_neurons_are_the_same_where_a_gradient_is_wanted(mode, name):
-    assert_spikes_with_a_gradient(mode, name)
+def test_the_spikes_of_all_neurons_are_the_same_where_a_gradient_is_wanted(mode):
+    assert_spikes_with_a_gradient(mode, ["LIF", "PLIF", "KLIF", "KLIF*", "LIF refractory"])
 
 
-@pytest.mark.parametrize("per", ["channel", "unit"])
-def test_gradients_of_shared_parameters_are_sums(per):
+def test_gradients_of_shared_parameters_are_sums():
+    """Per layer they are in the tests above."""
     x = currents(3, 10, 2, 4, seed=4)
     d_s, d_v = upstream(x)
-    layer = KLIF(k=1.5, per=per, learn=("k", "tau", "threshold"), return_state=True)
-    layer.build(x.shape)
-    _, _, d_weights = layer_gradients(STEP_BY_STEP, layer, x, d_s, d_v)
+    options = {"k": 1.5, "learn": ("k", "tau", "threshold"), "return_state": True}
+    layers = [built(KLIF(per=per, **options), x.shape) for per in ("channel", "unit")]
     _, by_name = expected_gradients("KLIF", {}, x, d_s, d_v)
-    for name, grad in d_weights.items():
-        expected = by_name[name] if per == "unit" else by_name[name].sum(axis=0)
-        assert grad.shape == expected.shape
-        np.testing.assert_allclose(grad, expected, rtol=1e-4, atol=1e-4)  # as above
+    for layer, (_, _, d_weights) in zip(layers, gradients_of_layers(COMPILED, layers, x, d_s, d_v), strict=True):
+        for name, grad in d_weights.items():
+            expected = by_name[name] if layer.per == "unit" else by_name[name].sum(axis=0)
+            assert grad.shape == expected.shape
+            np.testing.assert_allclose(grad, expected, rtol=1e-4, atol=1e-4)  # as above
 
 
 @pytest.mark.backend_free
@@ -213,30 +217,31 @@ SMOOTH = {
 }
 
 
-@pytest.mark.parametrize("name", SMOOTH)
-def test_gradients_of_smooth_neurons_equal_finite_differences(name):
+def test_gradients_of_smooth_neurons_equal_finite_differences():
     """With a smooth function for the spike the whole sequence is one: every path of the gradient is checked."""
     x = currents(2, 6, 3, seed=5)
     d_s = upstream(x)[0]
-    layer = SMOOTH[name](smooth(Sigmoid(2.0)))
-    layer.build(x.shape)
-    _, _, d_weights = layer_gradients(STEP_BY_STEP, layer, x, d_s)
+    layers = [built(make(smooth(Sigmoid(2.0))), x.shape) for make in SMOOTH.values()]
+    grads = [d_weights for _, _, d_weights in gradients_of_layers(COMPILED, layers, x, d_s)]
+    values = [[to_numpy(weight.value) for weight in layer.trainable_variables] for layer in layers]
 
-    values = [to_numpy(weight.value) for weight in layer.trainable_variables]
-    call = wrap(STEP_BY_STEP, lambda weights: layer.stateless_call(weights, [], x)[0])
+    def outputs(values):
+        return [layer.stateless_call(weights, [], x)[0] for layer, weights in zip(layers, values, strict=True)]
 
-    def loss():
-        return np.sum(to_numpy(call(to_tensors(values))).astype("float64") * d_s)
-
-    for weight, value in zip(layer.trainable_variables, values, strict=True):
-        differences = np.empty_like(value)
-        for place in np.ndindex(value.shape):
-            losses, before = [], value[place]
-            for step in (0.01, -0.01):
-                value[place] = before + np.float32(step)
-                losses.append(loss())
-            value[place] = before
-            differences[place] = (losses[0] - losses[1]) / 0.02
-        assert np.abs(differences).max() > 1e-3
-        # atol: the differences' own error, 1e-4 of the third derivative; rounding of the loss, 36 numbers, over 0.02
-        np.testing.assert_allclose(d_weights[weight.name], differences, rtol=2e-3, atol=5e-4)
+    call = wrap(COMPILED, outputs)
+    for i, (layer, weights) in enumerate(zip(layers, values, strict=True)):
+        for weight, value in zip(layer.trainable_variables, weights, strict=True):
+            differences = np.empty_like(value)
+            for place in np.ndindex(value.shape):
+                losses, before = [], value[place].copy()
+                for step in (0.01, -0.01):
+                    value[place] = before + np.float32(step)
+                    losses.append(np.sum(to_numpy(call(to_tensors(values))[i]).astype("float64") * d_s))
+                value[place] = before
+                differences[place] = (losses[0] - losses[1]) / 0.02
+            assert np.abs(differences).max() > 1e-3
+            # atol: the differences' own error, 1e-4 of the third derivative; rounding of the loss, 36 numbers, over
+            # 0.02
+            np.testing.assert_allclose(
+                grads[i][weight.name], differences, rtol=2e-3, atol=5e-4, err_msg=f"{layer.name} {weight.name}"
+            )

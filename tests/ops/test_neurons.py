@@ -125,24 +125,42 @@ TYPICAL = [
 #: Those whose lines other cases have too: a tau of 2 rounds less than one of 3.
 REPEATED = [name for name in EXACT if name.startswith("LIF tau=2.0") and name != "LIF tau=2.0 decay_input=True fixed"]
 REPEATED += ["klif learned reset=subtract", "klif* learned reset=zero"]
-repeats = pytest.mark.nightly("the other cases of the same neuron")
+#: The layers of each list are one function, which costs half of one for each.
+GROUPS = {
+    kind: [name for name in EXACT if name.lower().startswith(kind) and name not in REPEATED] for kind in ("lif", "klif")
+}
+GROUPS["others"] = [name for name in EXACT if name not in (*GROUPS["lif"], *GROUPS["klif"], *REPEATED)]
 
 
-@pytest.mark.parametrize(
-    ("mode", "name"),
-    [pytest.param(COMPILED, name, marks=repeats if name in REPEATED else []) for name in EXACT]
-    + [("eager", name) for name in TYPICAL if "eager" in FEW_MODES and COMPILED != "eager"],
-)
-def test_equals_numpy_bit_for_bit(mode, name):
+def assert_equals_numpy_bit_for_bit(mode, names):
+    layers = [built(EXACT[name][0](), X.shape) for name in names]
+    results = run(mode, lambda x: [layer(x) for layer in layers], X)
+    for name, outputs in zip(names, results, strict=True):
+        expected = EXACT[name][1]()
+        if "Integrator" not in name:
+            assert 0.02 < expected[0].mean() < 0.95
+        for actual, array in zip(outputs, expected, strict=False):
+            assert actual.dtype == np.float32
+            np.testing.assert_array_equal(actual, array, err_msg=name)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_equals_numpy_bit_for_bit(group):
     """Spikes and last states: no product is fused with the sum after it, on any backend, compiled or not."""
-    make, expect = EXACT[name]
-    layer = built(make(), X.shape)
-    expected = expect()
-    if "Integrator" not in name:
-        assert 0.02 < expected[0].mean() < 0.95
-    for actual, array in zip(run(mode, layer, X), expected, strict=False):
-        assert actual.dtype == np.float32
-        np.testing.assert_array_equal(actual, array)
+    assert_equals_numpy_bit_for_bit(COMPILED, GROUPS[group])
+
+
+@pytest.mark.skipif("eager" not in FEW_MODES, reason="JAX compiles every eager operation by itself")
+@pytest.mark.parametrize("name", TYPICAL)
+def test_an_eager_call_equals_numpy_bit_for_bit(name):
+    assert_equals_numpy_bit_for_bit("eager", [name])
+
+
+@pytest.mark.nightly("the same neurons with other options, each alone and in each mode")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", EXACT)
+def test_each_neuron_equals_numpy_bit_for_bit(mode, name):
+    assert_equals_numpy_bit_for_bit(mode, [name])
 
 
 @few_modes
@@ -202,9 +220,17 @@ def test_values_by_hand(name):
     np.testing.assert_array_equal(s[0], spikes)
     # 4e-7: five steps of a few roundings of numbers of about 1, 6e-8 each
     np.testing.assert_allclose(v[0], membrane, rtol=0, atol=4e-7)
-    np.testing.assert_array_equal(run(COMPILED, built(make(), x.shape), x)[0][0, :, 0], spikes)
 
 
+def test_whole_sequences_by_hand():
+    x = np.array(SPEC, "float32")[None, :, None]
+    layers = [built(make(), x.shape) for make, _, _ in BY_HAND.values()]
+    results = run(COMPILED, lambda x: [layer(x)[0] for layer in layers], x)
+    for outputs, (name, (_, spikes, _)) in zip(results, BY_HAND.items(), strict=True):
+        np.testing.assert_array_equal(outputs[0, :, 0], spikes, err_msg=name)
+
+
+@pytest.mark.backend_free
 @pytest.mark.parametrize("name", BY_HAND)
 def test_the_loops_by_hand(name):
     """What the layers are held against is held against the hand values itself."""

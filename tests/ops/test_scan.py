@@ -181,28 +181,27 @@ def _gated_inputs(time):
     return params, (normal(4, 3),), {"current": normal(4, time, 3), "weight": normal(4, time, 1)}
 
 
-@pytest.mark.parametrize(("mode", "time"), [*((mode, 7) for mode in MODES), (COMPILED, 1), (COMPILED, 2)])
-def test_a_pointwise_step_gives_what_any_step_gives(mode, time):
-    inputs = _gated_inputs(time)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_pointwise_step_gives_what_any_step_gives(mode):
+    """Sequences of one step and two have ends without a middle."""
+    cases = [_gated_inputs(time) for time in ((1, 2, 7) if mode == COMPILED else (7,))]
 
-    def ours(params, init, xs, **options):
-        return scan(_gated, init, xs, params, **options)
+    def ours(cases, **options):
+        return [scan(_gated, init, xs, params, **options) for params, init, xs in cases]
 
-    results, grads = results_and_gradients(mode, lambda *args: ours(*args, pointwise=True), *inputs)
-    expected, d_expected = results_and_gradients(STEP_BY_STEP, lambda *args: ours(*args, unroll=True), *inputs)
+    results, (grads,) = results_and_gradients(mode, lambda cases: ours(cases, pointwise=True), cases)
+    expected, (d_expected,) = results_and_gradients(STEP_BY_STEP, lambda cases: ours(cases, unroll=True), cases)
     assert_close(results, expected)
-    # As above: sums of up to 84 products, added up in another order.
-    scale = max(np.abs(g).max() for g in tree.flatten(grads))
-    assert_close(grads, d_expected, rtol=1e-5, atol=2e-6 * scale)
-    assert all(np.any(g) for g in tree.flatten(grads))
+    for grad, d in zip(grads, d_expected, strict=True):
+        # As above: sums of up to 84 products, added up in another order.
+        scale = max(np.abs(g).max() for g in tree.flatten(grad))
+        assert_close(grad, d, rtol=1e-5, atol=2e-6 * scale)
+        assert all(np.any(g) for g in tree.flatten(grad))
 
 
-@pytest.mark.parametrize(
-    ("mode", "case"),
-    [(COMPILED, case) for case in ("two states", "an integer", "reverse", "another rank")]
-    + [("eager", "two states") for mode in FEW_MODES if mode == "eager" != COMPILED],
-)
-def test_where_a_pointwise_step_is_walked_as_any_other(mode, case):
+def _walked(case):
+    """Return a step, and its inputs, that a pointwise walk cannot take."""
+
     def step(params, state, x):
         first, *others = state
         current, kind = x
@@ -213,13 +212,20 @@ def test_where_a_pointwise_step_is_walked_as_any_other(mode, case):
     shape = (2,) if case == "another rank" else (2, 3)
     init = tuple(normal(*shape) for _ in range(2 if case == "two states" else 1))
     kind = np.ones((2, 5, *shape[1:]), "int32" if case == "an integer" else "float32")
-    current, decay = normal(2, 5, 3), np.asarray(np.float32(0.7))
+    return step, (init, (normal(2, 5, 3), kind), np.asarray(np.float32(0.7)))
 
-    def ours(params, init, current, **options):
-        return scan(step, init, (current, kind), params, reverse=case == "reverse", **options)
 
-    actual = results_and_gradients(mode, lambda *args: ours(*args, pointwise=True), decay, init, current)
-    assert_close(actual, results_and_gradients(mode, ours, decay, init, current))
+@few_modes
+def test_where_a_pointwise_step_is_walked_as_any_other(mode):
+    cases = {case: _walked(case) for case in ("two states", "an integer", "reverse", "another rank")}
+    cases = cases if mode == COMPILED else {"two states": cases["two states"]}
+    inputs = {case: args for case, (_, args) in cases.items()}
+
+    def ours(inputs, **options):
+        return {case: scan(cases[case][0], *inputs[case], reverse=case == "reverse", **options) for case in cases}
+
+    actual = results_and_gradients(mode, lambda inputs: ours(inputs, pointwise=True), inputs)
+    assert_close(actual, results_and_gradients(mode, ours, inputs))
 
 
 @pytest.mark.torch("it alone goes back over so many numbers at once")

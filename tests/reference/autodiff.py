@@ -108,14 +108,26 @@ def layer_gradients(mode, layer, x, *upstream):
     Returns:
         The list of outputs; the gradient by ``x``; and a dict of those by the trainable weights, by name.
     """
-    weights = [to_numpy(v.value) for v in layer.trainable_variables]
-    others = [to_numpy(v.value) for v in layer.non_trainable_variables]
+    return gradients_of_layers(mode, [layer], x, *upstream)[0]
 
-    def loss(x, *weights):
-        outputs, _ = layer.stateless_call(weights, [ops.convert_to_tensor(v) for v in others], x)
-        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-        pairs = zip(outputs, upstream, strict=False)
-        return sum(ops.sum(ops.multiply(y, ops.convert_to_tensor(u))) for y, u in pairs), outputs
 
-    results, (d_x, *d_weights) = _run(mode, loss, (x, *weights))
-    return results, d_x, {v.name: d for v, d in zip(layer.trainable_variables, d_weights, strict=True)}
+def gradients_of_layers(mode, layers, x, *upstream):
+    """Return ``layer_gradients`` of each of the layers, all from one function: to compile it costs half."""
+    cases = [(x, [to_numpy(v.value) for v in layer.trainable_variables]) for layer in layers]
+    others = [[to_numpy(v.value) for v in layer.non_trainable_variables] for layer in layers]
+
+    def loss(*cases):
+        total, results = 0, []
+        for layer, states, (x, weights) in zip(layers, others, cases, strict=True):
+            outputs, _ = layer.stateless_call(weights, [ops.convert_to_tensor(v) for v in states], x)
+            outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+            pairs = zip(outputs, upstream, strict=False)
+            total += sum(ops.sum(ops.multiply(y, ops.convert_to_tensor(u))) for y, u in pairs)
+            results.append(outputs)
+        return total, results
+
+    results, grads = _run(mode, loss, tuple(cases))
+    return [
+        (outputs, d_x, {v.name: d for v, d in zip(layer.trainable_variables, d_weights, strict=True)})
+        for layer, outputs, (d_x, d_weights) in zip(layers, results, grads, strict=True)
+    ]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from reference.autodiff import STEP_BY_STEP, layer_gradients
+from reference.autodiff import COMPILED, gradients_of_layers, run
 
 from keras_snn.layers import KLIF, LIF
 from keras_snn.ops.neurons import charge
@@ -19,10 +19,12 @@ def to_numpy(x):
     return ops.convert_to_numpy(x)
 
 
-def spikes_and_gradient(layer):
-    layer.build(X.shape)
-    (spikes,), d_x, d_weights = layer_gradients(STEP_BY_STEP, layer, X, UPSTREAM)
-    return spikes, d_x, d_weights
+def spikes_and_gradients(*layers):
+    """Return the spikes of each layer, and their gradient by the inputs."""
+    for layer in layers:
+        layer.build(X.shape)
+    results = gradients_of_layers(COMPILED, layers, X, UPSTREAM)
+    return [(spikes, d_x) for (spikes,), d_x, _ in results]
 
 
 class Floored(LIF):
@@ -38,48 +40,51 @@ class Floored(LIF):
 # What follows from the equations
 
 
-@pytest.fixture(scope="module")
-def gradient_of_lif():
-    return spikes_and_gradient(LIF(3.0))[1]
-
-
-@pytest.mark.parametrize(("k", "detach"), [(0.6, False), (1.75, True)])
-def test_an_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(k, detach, gradient_of_lif):
+@pytest.mark.parametrize(
+    "cases",
+    [
+        [(0.6, False), (1.75, True)],
+        pytest.param(
+            [(0.6, True), (1.75, False), (4.0, False), (4.0, True)],
+            marks=pytest.mark.nightly("the same with more k, and each of them with both resets"),
+        ),
+    ],
+    ids=["few", "all"],
+)
+def test_an_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(cases):
     """``S = 1[H > threshold / k]``, and ``k g'(k H - threshold; a) = g'(H - threshold / k; a k)``."""
-    spikes, d_x, _ = spikes_and_gradient(KLIF(3.0, k=k, variant="klif*", detach_reset=detach))
-    floored = Floored(3.0, threshold=1 / k, surrogate=ATan(2.0 * k), detach_reset=detach)
-    expected, expected_d_x, _ = spikes_and_gradient(floored)
-    assert 0.02 < spikes.mean() < 0.95
-    np.testing.assert_array_equal(spikes, expected)
-    # rtol, atol: k and 1 / k are rounded at other places, some times a step, over twenty steps
-    np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-5)
-    assert np.abs(d_x - gradient_of_lif).max() > 0.01
-
-
-@pytest.mark.nightly("the test above, with more k and both resets for each")
-@pytest.mark.parametrize(("k", "detach"), [(0.6, True), (1.75, False), (4.0, False), (4.0, True)])
-def test_every_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(k, detach, gradient_of_lif):
-    test_an_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(k, detach, gradient_of_lif)
+    unscaled = [KLIF(3.0, k=k, variant="klif*", detach_reset=detach) for k, detach in cases]
+    floored = [Floored(3.0, threshold=1 / k, surrogate=ATan(2.0 * k), detach_reset=detach) for k, detach in cases]
+    results = spikes_and_gradients(LIF(3.0), *unscaled, *floored)
+    (_, d_x_of_lif), results, expected = results[0], results[1 : 1 + len(cases)], results[1 + len(cases) :]
+    for (spikes, d_x), (expected_spikes, expected_d_x) in zip(results, expected, strict=True):
+        assert 0.02 < spikes.mean() < 0.95
+        np.testing.assert_array_equal(spikes, expected_spikes)
+        # rtol, atol: k and 1 / k are rounded at other places, some times a step, over twenty steps
+        np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-5)
+        assert np.abs(d_x - d_x_of_lif).max() > 0.01
 
 
 SAME_AS_LIF = [{}, {"reset": "subtract"}, {"v_reset": -0.25}, {"decay_input": False}]
 
 
 @pytest.mark.parametrize(
-    ("variant", "options"), [("klif", SAME_AS_LIF[2]), ("klif*", SAME_AS_LIF[1]), ("klif*", SAME_AS_LIF[3])], ids=str
+    "cases",
+    [
+        [("klif", SAME_AS_LIF[2]), ("klif*", SAME_AS_LIF[1]), ("klif*", SAME_AS_LIF[3])],
+        pytest.param(
+            [(variant, options) for variant in ("klif", "klif*") for options in SAME_AS_LIF],
+            marks=pytest.mark.nightly("the same with all pairs of variants and options"),
+        ),
+    ],
+    ids=["few", "all"],
 )
-def test_without_scale_and_activation_it_is_a_lif_bit_for_bit(variant, options):
-    spikes, d_x, _ = spikes_and_gradient(KLIF(3.0, activation=None, learn=(), variant=variant, **options))
-    expected, expected_d_x, _ = spikes_and_gradient(LIF(3.0, **options))
-    np.testing.assert_array_equal(spikes, expected)
-    np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-6)  # the compiled gradients round otherwise
-
-
-@pytest.mark.nightly("the test above, with all pairs of variants and options")
-@pytest.mark.parametrize("variant", ["klif", "klif*"])
-@pytest.mark.parametrize("options", SAME_AS_LIF, ids=str)
-def test_every_klif_without_scale_and_activation_is_a_lif_bit_for_bit(variant, options):
-    test_without_scale_and_activation_it_is_a_lif_bit_for_bit(variant, options)
+def test_without_scale_and_activation_it_is_a_lif_bit_for_bit(cases):
+    plain = [KLIF(3.0, activation=None, learn=(), variant=variant, **options) for variant, options in cases]
+    results = spikes_and_gradients(*plain, *(LIF(3.0, **options) for _, options in cases))
+    for (spikes, d_x), (expected, expected_d_x) in zip(results[: len(cases)], results[len(cases) :], strict=True):
+        np.testing.assert_array_equal(spikes, expected)
+        np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-6)  # the compiled gradients round otherwise
 
 
 def test_a_large_k_makes_a_neuron_fire_by_itself():
@@ -103,10 +108,10 @@ def test_a_large_k_makes_a_neuron_fire_by_itself():
 def test_the_potential_stays_at_k_2_and_fades_below():
     x = np.zeros((1, 12, 1), "float32")
     x[0, 0] = 0.375
-    _, v = KLIF(k=2.0, learn=(), return_state=True)(x)
-    assert to_numpy(v).item() == 0.375
-    _, v = KLIF(k=1.5, learn=(), return_state=True)(x)
-    assert to_numpy(v).item() == pytest.approx(1.5 * 0.1875 * 0.75**11, rel=1e-6)  # float32
+    layers = [KLIF(k=k, learn=(), return_state=True) for k in (2.0, 1.5)]
+    stays, fades = run(COMPILED, lambda x: [layer(x)[1] for layer in layers], x)
+    assert stays.item() == 0.375
+    assert fades.item() == pytest.approx(1.5 * 0.1875 * 0.75**11, rel=1e-6)  # float32
 
 
 # The ablations
@@ -116,12 +121,13 @@ def test_only_k_and_only_relu_can_be_had():
     only_k = KLIF(3.0, k=1.5, activation=None)
     only_relu = KLIF(3.0, learn=())
     klif = KLIF(3.0, k=1.5)
-    spikes = {}
-    for name, layer in {"only k": only_k, "only relu": only_relu, "klif": klif, "lif": LIF(3.0)}.items():
-        spikes[name] = to_numpy(layer(X))
+    layers = {"only k": only_k, "only relu": only_relu, "klif": klif, "lif": LIF(3.0), "floored": Floored(3.0)}
+    for layer in layers.values():
+        layer.build(X.shape)
+    spikes = run(COMPILED, lambda x: {name: layer(x) for name, layer in layers.items()}, X)
     assert [w.name for w in only_k.trainable_weights] == ["k"]
     assert only_relu.weights == []
-    np.testing.assert_array_equal(spikes["only relu"], to_numpy(Floored(3.0)(X)))
+    np.testing.assert_array_equal(spikes["only relu"], spikes.pop("floored"))
     names = list(spikes)
     for i, a in enumerate(names):
         for b in names[:i]:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from reference.autodiff import COMPILED, run
 
 from keras_snn.layers import LIF
 
@@ -47,10 +48,14 @@ def test_an_initializer_makes_neurons_that_differ():
     values = to_numpy(layer.tau)
     assert values.shape == (2, 3)
     assert np.ptp(values) > 1
-    spikes = to_numpy(layer(X))
-    for place in np.ndindex(2, 3):
-        alone = LIF(float(values[place]), decay_input=False)(X[:, :, place[0], place[1], None])
-        np.testing.assert_array_equal(spikes[:, :, place[0], place[1]], to_numpy(alone)[..., 0])
+    of_unit = {place: LIF(float(values[place]), decay_input=False) for place in np.ndindex(2, 3)}
+
+    def both(x):
+        return layer(x), {place: alone(x[:, :, place[0], place[1], None]) for place, alone in of_unit.items()}
+
+    spikes, alone = run(COMPILED, both, X)
+    for place in of_unit:
+        np.testing.assert_array_equal(spikes[:, :, place[0], place[1]], alone[place][..., 0])
     assert built(taus, per="unit", learn="tau").weights[0].trainable
 
 
