@@ -65,14 +65,18 @@ class Missing:
             self.asked_for.append(name)
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-sys.meta_path.insert(0, Missing())
+sys.modules.update(dict.fromkeys(OPTIONAL))  # Keras and its backend may look for them too
 import keras
+for name in OPTIONAL:
+    del sys.modules[name]
 before = {name.partition(".")[0] for name in sys.modules}
-Missing.asked_for.clear()
+sys.meta_path.insert(0, Missing())
 import keras_snn
 from keras_snn import data
 result = {"asked for": Missing.asked_for}
 result["modules"] = sorted({name.partition(".")[0] for name in sys.modules} - before - sys.stdlib_module_names)
+del sys.meta_path[0]
+sys.modules.update(dict.fromkeys(OPTIONAL))
 
 model = keras.Sequential([keras.Input((3, 2)), keras_snn.SpikingActivation("relu"), keras_snn.layers.LastStep()])
 (x, y), _ = data.load("fashion_mnist_sample")
