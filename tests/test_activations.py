@@ -82,7 +82,11 @@ def test_equals_nengo():
     np.testing.assert_allclose(to_numpy(lif_rate(x.astype("float32"), **CONSTANTS)), theirs.ravel(), rtol=1e-3)
 
 
-@pytest.mark.parametrize("activation", [lif_rate, soft_lif, LIFRate(0.03), SoftLIF(0.03, sigma=0.1)], ids=repr)
+@pytest.mark.parametrize(
+    "activation",
+    [lif_rate, soft_lif, LIFRate(0.03), SoftLIF(0.03, sigma=0.1)],
+    ids=["lif_rate", "soft_lif", "LIFRate", "SoftLIF"],
+)
 def test_inside_a_saved_spiking_layer(activation, tmp_path):
     model = keras.Sequential(
         [keras.Input((20, 3)), layers.SpikingActivation(activation, dt=0.1, seed=0), keras.layers.Dense(2)]

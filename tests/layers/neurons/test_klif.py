@@ -134,7 +134,9 @@ def test_only_k_and_only_relu_can_be_had():
             assert np.any(spikes[a] != spikes[b]), (a, b)
 
 
-@pytest.mark.parametrize("activation", ["celu", "leaky_relu", keras.activations.softplus], ids=str)
+@pytest.mark.parametrize(
+    "activation", ["celu", "leaky_relu", keras.activations.softplus], ids=["celu", "leaky", "function"]
+)
 def test_other_activations(activation, tmp_path):
     layer = KLIF(3.0, k=1.5, activation=activation)
     function = keras.activations.get(activation)
