@@ -135,6 +135,7 @@ def test_resnet18():
     assert 11.0e6 < model.count_params() < 11.3e6
 
 
+@backend_free
 @pytest.mark.parametrize("build", [vgg16, resnet18])
 def test_the_deep_ones_train_and_come_back_from_a_file(build, tmp_path):
     model = build(width=0.02, n_steps=2, encoder_branches=3, neuron="klif")
