@@ -188,13 +188,11 @@ def marks(node):
 
 def one_test_on_every_backend(source):
     """Return whether a test file that is backend_free as a whole has exactly one test for every backend."""
-    of_file, of_tests = [], []
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
-            of_file += marks(node.value)
-        elif isinstance(node, ast.FunctionDef):
-            of_tests += [mark for decorator in node.decorator_list for mark in marks(decorator)]
-    return "backend_free" not in of_file or of_tests.count("every_backend") == 1
+    tree = ast.parse(source)
+    of_file = [
+        node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
+    ]
+    return not any("backend_free" in marks(node) for node in of_file) or marks(tree).count("every_backend") == 1
 
 
 def test_a_file_that_no_backend_changes_has_one_test_for_every_backend():

@@ -1,7 +1,6 @@
 """The table of all public layers, and the rules that hold for each of them. A new layer is a new row."""
 
 import dataclasses
-import gc
 import inspect
 import json
 from collections.abc import Callable
@@ -333,15 +332,6 @@ def assert_losses(history, targets, outputs):
         expected = [np.mean((y[name] - target[name]) ** 2) for y, target in zip(outputs, targets, strict=True)]
         # Matrix products in compiled code round otherwise than the eager ones.
         np.testing.assert_allclose(history.history[f"{name}_loss"], expected, rtol=1e-4, err_msg=name)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _imported_modules_are_no_garbage():
-    """Keras collects garbage before each test, and there are many: ten times faster without what stays anyway."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
