@@ -61,3 +61,4 @@ def _only_new_objects_are_collected():
     """Leave out what earlier modules keep, such as compiled functions: collections took a third of the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

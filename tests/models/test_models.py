@@ -136,7 +136,9 @@ def test_resnet18():
 
 
 @backend_free
-@pytest.mark.parametrize("build", [vgg16, resnet18])
+@pytest.mark.parametrize(
+    "build", [vgg16, pytest.param(resnet18, marks=pytest.mark.nightly("the same for another net"))]
+)
 def test_the_deep_ones_train_and_come_back_from_a_file(build, tmp_path):
     model = build(width=0.02, n_steps=2, encoder_branches=3, neuron="klif")
     rng = np.random.default_rng(0)
