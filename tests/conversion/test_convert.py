@@ -110,8 +110,18 @@ def error_of(model, spiking, x=IMAGES):
     return max(np.abs(a - b).max() / np.abs(a).max() for a, b in pairs)
 
 
-@pytest.mark.parametrize("per", ["layer", pytest.param("channel", marks=backend_free)])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "per"),
+    [
+        *((name, "layer") for name in MODELS),
+        pytest.param("residual", "channel", marks=backend_free),
+        *(
+            pytest.param(name, "channel", marks=pytest.mark.nightly("the same for other models"))
+            for name in MODELS
+            if name != "residual"
+        ),
+    ],
+)
 def test_integrate_and_fire_neurons_come_near_to_the_activations(name, per):
     model = randomize(MODELS[name]())
     # The count of each unit is right to one spike of T, give or take those that come too early or too late.
