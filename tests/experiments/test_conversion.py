@@ -59,7 +59,12 @@ def test_run_and_the_same_seed_gives_the_same(tiny, tmp_path, capsys, monkeypatc
     assert part == again
 
 
-@pytest.mark.parametrize(("name", "shape", "n_hidden"), [("cnn", (28, 28, 1), 4), ("resnet", (32, 32, 3), 7)])
+DEEPER = pytest.mark.nightly("the same for a deeper network")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "n_hidden"), [("cnn", (28, 28, 1), 4), pytest.param("resnet", (32, 32, 3), 7, marks=DEEPER)]
+)
 def test_the_networks_with_convolutions_are_converted(name, shape, n_hidden):
     """Without a training: what the run does with a network is the same for all."""
     model = experiment.NETWORKS[name](shape, 0.125)

@@ -135,10 +135,8 @@ def test_resnet18():
     assert 11.0e6 < model.count_params() < 11.3e6
 
 
-@backend_free
-@pytest.mark.parametrize(
-    "build", [vgg16, pytest.param(resnet18, marks=pytest.mark.nightly("the same for another net"))]
-)
+@pytest.mark.nightly("layers that other tests train and save, in deeper nets")
+@pytest.mark.parametrize("build", [vgg16, resnet18])
 def test_the_deep_ones_train_and_come_back_from_a_file(build, tmp_path):
     model = build(width=0.02, n_steps=2, encoder_branches=3, neuron="klif")
     rng = np.random.default_rng(0)
