@@ -25,7 +25,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(20_000, 20, 20)  # tests make many objects, and few of them are garbage
     if keras.config.backend() == "tensorflow" and not config.getoption("everything"):
         import tensorflow as tf
 
