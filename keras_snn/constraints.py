@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_snn.ops.precision import mean
+
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class Mean(keras.constraints.Constraint):
@@ -40,7 +42,7 @@ class Mean(keras.constraints.Constraint):
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         if not all(-w.ndim <= a < w.ndim for a in axes):
             raise ValueError(f"`axis` {self.axis} does not exist in a weight of shape {tuple(w.shape)}.")
-        return ops.broadcast_to(ops.mean(w, axis=self.axis, keepdims=True), w.shape)
+        return ops.broadcast_to(mean(w, self.axis, keepdims=True), w.shape)
 
     def get_config(self):
         return {"axis": list(self.axis) if isinstance(self.axis, tuple) else self.axis}

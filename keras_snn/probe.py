@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_snn.ops import masks
 from keras_snn.ops.random import uniform_by_index
 
 #: How many numbers of first steps a scope with ``first_steps`` goes through, at most.
@@ -45,7 +46,8 @@ def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0, firs
         dt: Number or scalar tensor, seconds. None leaves each layer its own.
         n_steps: Integer, number of steps that ``Repeat`` and the encoders make. None leaves each its own.
         record: Callable ``(layer, spikes)``, called with the spikes ``(batch, time, ...)`` of each spiking layer. What
-            it returns, unless None, goes on in their place.
+            it returns, unless None, goes on in their place. Where the layer has a mask, it is called with
+            ``(layer, spikes, mask)``; the bool tensor ``mask (batch, time)`` is False at steps that do not count.
         sample_index: Integer tensor ``(batch,)``, the place of each sample in the data. Initial voltages are then drawn
             by it, so that no figure depends on the batch size.
         seed: Integer, for those draws.
@@ -81,15 +83,15 @@ def draws_by_index():
     return current() is not None and current().sample_index is not None
 
 
-def record(layer, spikes):
-    """Hand the spikes ``(batch, time, ...)`` of ``layer`` to the open scope, if it wants them.
+def record(layer, spikes, *mask):
+    """Hand the spikes ``(batch, time, ...)`` of ``layer``, and its mask if it has one, to the open scope.
 
     Returns:
         The spikes, or what the scope puts in their place.
     """
     if current() is None or current().record is None:
         return spikes
-    instead = current().record(layer, spikes)
+    instead = current().record(layer, spikes, *mask)
     return spikes if instead is None else instead
 
 
@@ -142,7 +144,8 @@ def left_as_it_was(model):
     if hasattr(model, "jax_state_sync"):  # in the middle of `fit`, JAX keeps the values of variables elsewhere
         model.jax_state_sync()
     stateful = (layer for layer in model._flatten_layers() if getattr(layer, "stateful", False))
-    states = [state for layer in stateful for state in tree.flatten(layer.states)]  # Keras does not count its RNNs' own
+    # Keras does not count the states of its RNNs, nor those of this package on PyTorch.
+    states = [v for layer in stateful for v in getattr(layer, "carried", None) or tree.flatten(layer.states)]
     before = [(v, np.array(ops.convert_to_numpy(v))) for v in (*model.non_trainable_variables, *states)]
     try:
         yield
@@ -180,8 +183,13 @@ def values_after(sequence, steps):
     return [sequence[:, k - 1] for k in steps]
 
 
-def means_after(sequence, steps):
-    """Return the mean of ``sequence (batch, time, ...)`` over each number of steps, which ascend: a list of tensors."""
+def means_after(sequence, steps, mask=None):
+    """Return the mean of ``sequence (batch, time, ...)`` over each number of steps, which ascend: a list of tensors.
+
+    With a ``mask (batch, time)``, the mean over those of the steps that count.
+    """
+    if mask is not None:
+        return [masks.mean(sequence[:, :k], mask[:, :k]) for k in steps]
     parts = [ops.sum(sequence[:, a:b], axis=1) for a, b in itertools.pairwise([0, *steps])]
     return [total / k for total, k in zip(itertools.accumulate(parts), steps, strict=True)]
 

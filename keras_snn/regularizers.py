@@ -20,6 +20,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_snn.ops.precision import mean, voltage_dtype
+
 
 def _bound(name, value):
     """Return a target as a float, or as an array of at least one axis."""
@@ -111,11 +113,11 @@ class RangedRegularizer(keras.regularizers.Regularizer):
     def _observe(self, x):
         """Return the values that are compared with the target."""
         x = ops.convert_to_tensor(x)
-        x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+        x = ops.cast(x, voltage_dtype(keras.backend.standardize_dtype(x.dtype)))
         if self.time_axis is None:
             return x
         _check_axes("time_axis", (self.time_axis,), x)
-        return ops.mean(x, axis=self.time_axis)
+        return mean(x, self.time_axis)
 
     def get_config(self):
         target = list(self.target) if isinstance(self.target, tuple) else self.target

@@ -107,7 +107,7 @@ def test_arguments_of_the_bases():
     ]
     positional, keyword_only = signature(KerasSpikingLayer, keras.layers.Layer)
     assert positional == {"dt": None}
-    assert list(keyword_only.items()) == list(TAIL.items())
+    assert list(keyword_only.items()) == [*TAIL.items(), ("go_backwards", False)]  # the last is ours
 
 
 @pytest.mark.parametrize("cls", [SpikingActivation, Lowpass, Alpha])
@@ -117,6 +117,8 @@ def test_arguments_of_a_call(cls):
         ("inputs", REQUIRED),
         ("training", None),
         ("initial_state", None),
+        ("mask", None),  # as Keras passes them
+        ("inputs_mask", None),
     ]
     reset = list(inspect.signature(cls.reset_states).parameters.values())[1:]
     assert [(p.name, p.default) for p in reset] == [("states", None)]

@@ -270,7 +270,7 @@ def _seconds_of_a_spike(model, x):
     sums, dts = ({}, {}), []
     for height, totals in enumerate(sums):
 
-        def all_or_none(layer, spikes, height=height):
+        def all_or_none(layer, spikes, mask=None, height=height):
             if not isinstance(layer, ours.SpikingNeuron):
                 return None
             dts.append(float(ops.convert_to_numpy(layer.dt)))

@@ -11,7 +11,8 @@ from keras import ops, tree
 from keras_snn import probe
 from keras_snn.energy import connections, fan_out
 from keras_snn.inspector import inputs as data
-from keras_snn.layers.base import SpikingLayer
+from keras_snn.layers import TemporalAveragePooling
+from keras_snn.layers.base.states import States
 from keras_snn.layers.base.time_step import layers_with_dt
 from keras_snn.ops.statistics import summarise
 
@@ -41,16 +42,17 @@ class Prober(keras.Model):
         self.dt = None if own_dt else keras.Variable(1.0, dtype="float32", trainable=False, name="dt")
         # In a namespace, where Keras does not take them for its own.
         self.seen = SimpleNamespace(layers={}, one_pass=False, folded=(), why_not=None, synapses={}, shorter={})
+        self.seen.average = TemporalAveragePooling(dtype="float32")
 
     def call(self, inputs):
         statistics, events, unit = {}, {}, None
 
-        def record(layer, spikes):
+        def record(layer, spikes, mask=None):
             nonlocal unit
             unit = ops.cast(ops.convert_to_tensor(layer.spike_unit), "float32")
             name = probe.unique(layer.name, statistics)
             self.seen.layers[name] = (layer, tuple(spikes.shape[2:]))
-            statistics[name] = summarise(layer.in_hertz(spikes), layer.dt)
+            statistics[name] = summarise(layer.in_hertz(spikes), layer.dt, mask)
 
         def watch(name, layer, x, outputs):
             of_layer = self.seen.synapses.get(name)
@@ -93,10 +95,9 @@ class Prober(keras.Model):
         """Return the output after the first k steps, for each k of ``self.seen.steps``: ``(batch, k, ...)``."""
         kind = self.seen.kinds[name]
         if kind == "sequence":  # (batch, time, classes): the mean over time is the answer
-            mean = ops.mean(outputs, axis=1)
-            if not self.seen.one_pass:
-                return mean[:, None]
-            return probe.after_first_steps(outputs, mean, probe.means_after)
+            with probe.scope(first_steps=self.seen.one_pass):
+                mean = self.seen.average(outputs)  # a layer, which Keras gives the mask of the outputs
+            return ops.reshape(mean, (-1, len(self.seen.steps) if self.seen.one_pass else 1, outputs.shape[-1]))
         if self.seen.one_pass and name in self.seen.folded:
             return ops.reshape(outputs, (-1, len(self.seen.steps), *outputs.shape[1:]))
         return outputs[:, None]
@@ -110,7 +111,7 @@ class Prober(keras.Model):
         seen, layers = self.seen, []
         n_samples = data.n_samples(x)
         index = np.arange(n_samples, dtype="int32")
-        outputs, scope = self.run(x, index, record=lambda layer, spikes: layers.append((layer, spikes)))
+        outputs, scope = self.run(x, index, record=lambda layer, spikes, *mask: layers.append((layer, spikes)))
         if not layers:
             raise ValueError(
                 f"The model {self.inspected.name!r} calls no spiking layer of keras_snn: nothing to count."
@@ -164,7 +165,7 @@ class Prober(keras.Model):
         seen, sums = self.seen, ({}, {})
         for n_spikes, of_inputs in enumerate(sums):
 
-            def record(layer, spikes, n_spikes=n_spikes):
+            def record(layer, spikes, mask=None, n_spikes=n_spikes):
                 return ops.full_like(spikes, n_spikes / number(layer.spike_unit))
 
             def watch(name, layer, x, outputs, of_inputs=of_inputs):
@@ -221,7 +222,7 @@ class Prober(keras.Model):
         """Return a few samples' spike counts by layer, and outputs after the first k steps, by output."""
         index, counts = np.arange(data.n_samples(x), dtype="int32"), {}
 
-        def record(layer, spikes):
+        def record(layer, spikes, mask=None):
             spikes = ops.convert_to_numpy(spikes).astype("float64")
             spikes = spikes.reshape(*spikes.shape[:2], -1) * number(layer.spike_unit)
             counts[probe.unique(layer.name, counts)] = np.rint(spikes)
@@ -308,7 +309,7 @@ def probabilities(outputs):
 
 def _goes_on(layer):
     """Tell whether a call of ``layer`` changes the next one; in a scope the stateful layers of this package do not."""
-    return getattr(layer, "stateful", False) and not isinstance(layer, SpikingLayer)
+    return getattr(layer, "stateful", False) and not isinstance(layer, States)
 
 
 def _kind(outputs):
@@ -319,7 +320,7 @@ def _kind(outputs):
 
 
 def _expect_batch(n_samples):
-    def record(_, spikes):
+    def record(_, spikes, mask=None):
         if spikes.shape[0] != n_samples:
             raise ValueError("a spiking layer comes after the end of another's time axis")
 

@@ -169,19 +169,20 @@ class _Sweep:
             metric.update_state(self.labels[output][start:stop], outputs[output])
 
     def _layer_report(self, total, layer, units, dt):
-        n_steps = round(total["histogram"].sum() / (self.n_samples * total["spikes"].size))
+        steps = int(total["histogram"].sum()) // total["spikes"].size  # those that count, over all samples
+        n_steps = round(steps / self.n_samples)
         dt = number(layer.dt) if dt is None else dt
-        duration = n_steps * dt
-        per_unit = total["spikes"][0] / (self.n_samples * duration)
+        per_unit = total["spikes"][0] / (max(steps, 1) * dt)
         active = total["active"][0]
+        # With a mask the extremes are spikes a step, as samples have steps of different number; without, spikes.
+        duration = dt if total["least"].dtype.kind == "f" else n_steps * dt
+        least, most = float(total["least"].min() / duration), float(total["most"].max() / duration)
         return LayerReport(
-            rate=Rate(
-                float(total["least"].min() / duration), float(per_unit.mean()), float(total["most"].max() / duration)
-            ),
+            rate=Rate(least, float(per_unit.mean()), most),
             per_unit=per_unit.reshape(units),
             histogram=dict(zip(BINS, total["histogram"][0].tolist(), strict=True)),
             silent=float(np.mean(active == 0)),
-            saturated=float(np.mean(active == self.n_samples * n_steps)),
+            saturated=float(np.mean(active == steps)),
             n_steps=n_steps,
             dt=dt,
         )
@@ -287,8 +288,8 @@ def _metrics(metrics, kinds):
 
 
 def _joined(total, row):
-    """Add the statistics of a batch to those before it, in int64."""
-    row = {name: value.astype("int64") for name, value in row.items()}
+    """Add the statistics of a batch to those before it, in int64 and float64."""
+    row = {name: value.astype("float64" if value.dtype.kind == "f" else "int64") for name, value in row.items()}
     parts = [row] if total is None else [total, row]
     how = {"least": np.min, "most": np.max}
     return {

@@ -5,22 +5,31 @@ Spikes come as ``(batch, time, ...)`` in any dtype, and values leave in float32 
 
 from keras import backend, ops
 
+from keras_snn.ops import masks
+from keras_snn.ops.backend import cumsum
 from keras_snn.ops.encoding import check_latency_code, check_periods, receptive_fields
+from keras_snn.ops.precision import mean, voltage_dtype
 
 
-def first_spike_time(spikes):
+def first_spike_time(spikes, mask=None):
     """Return the step of the first spike of each unit, ``(batch, ...)``; the number of steps where there is none.
 
-    A unit with a NaN gives NaN. There is no gradient.
+    With a mask, only the steps that count are counted. A unit with a NaN gives NaN. There is no gradient.
     """
     spikes = _wide(spikes)
-    times = ops.min(ops.where(spikes != 0, _steps(spikes), _n_steps(spikes)), axis=1)
+    if mask is None:
+        steps, n_steps = _steps(spikes), _n_steps(spikes)
+    else:
+        spikes = masks.only_counted(spikes, mask)
+        n = ops.cast(masks.along(masks.n_so_far(mask), spikes), spikes.dtype)
+        steps, n_steps = n - 1, n[:, -1:]
+    times = ops.min(ops.where(spikes != 0, steps, n_steps), axis=1)
     return ops.where(ops.any(ops.isnan(spikes), axis=1), float("nan"), times)
 
 
 def rate(spikes, scale):
     """Return the spikes a step, divided by ``scale``: the inverse of ``poisson`` in expectation."""
-    return ops.mean(_wide(spikes), axis=1) / scale
+    return mean(_wide(spikes), axis=1) / scale
 
 
 def latency(spikes, code):
@@ -34,9 +43,9 @@ def latency(spikes, code):
     spikes = _wide(spikes)
     times, last = first_spike_time(spikes), ops.maximum(_n_steps(spikes) - 1, 1)
     if code == "linear":
-        return ops.maximum(1 - times / last, 0)
+        return ops.relu(1 - times / last)
     slowest = ops.exp(-last)
-    return ops.maximum((ops.exp(-times) - slowest) / (1 - slowest), 0)
+    return ops.relu((ops.exp(-times) - slowest) / (1 - slowest))
 
 
 def phase(spikes, bits):
@@ -64,7 +73,7 @@ def population(spikes, low, high, beta):
     # From the weighted mean of the centres, where float32 is finest.
     mean = ops.sum(weights * centres, axis=-1, keepdims=True) / ops.sum(weights, axis=-1, keepdims=True)
     offsets = (centres - mean) / width
-    y = ops.log(ops.maximum(activation, 1e-9)) + ops.square(offsets) / 2
+    y = ops.log(ops.clip(activation, 1e-9, 1)) + ops.square(offsets) / 2
     spread = ops.sum(weights * ops.square(offsets), axis=-1)
     slope = ops.sum(weights * offsets * y, axis=-1) / ops.where(spread > 0, spread, 1)
     return ops.clip(mean[..., 0] + width * slope, low, high)
@@ -97,19 +106,19 @@ def delta(spikes, initial, threshold):
         initial: Tensor ``(batch, ...)``, the first value of the signal.
         threshold: Number > 0.
     """
-    return ops.add(ops.expand_dims(_wide(initial), 1), threshold * ops.cumsum(_wide(spikes), axis=1))
+    return ops.add(ops.expand_dims(_wide(initial), 1), threshold * cumsum(_wide(spikes)))
 
 
 def vote(spikes, n_votes):
     """Return the mean of each ``n_votes`` contiguous units of the last axis, ``(..., units / n_votes)``."""
     spikes = _wide(spikes)
     *axes, units = ops.shape(spikes)
-    return ops.mean(ops.reshape(spikes, (*axes, units // n_votes, n_votes)), axis=-1)
+    return mean(ops.reshape(spikes, (*axes, units // n_votes, n_votes)), axis=-1)
 
 
 def _wide(x):
     x = ops.convert_to_tensor(x)
-    return ops.cast(x, backend.result_type(x.dtype, "float32"))
+    return ops.cast(x, voltage_dtype(backend.standardize_dtype(x.dtype)))
 
 
 def _n_steps(spikes):

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_snn.ops.backend import straight_through
+from keras_snn.ops import masks
+from keras_snn.ops.backend import floor, straight_through
 from keras_snn.ops.scan import scan
 
 LATENCY_CODES = ("linear", "log")
@@ -41,7 +42,7 @@ def latency(x, n_steps, code):
         times = (n_steps - 1) * (1 - x)
     else:
         # Where the exponential underflows, x = 0 has an infinite time.
-        times = ops.minimum(-ops.log(x + (1 - x) * math.exp(1 - n_steps)), n_steps - 1)
+        times = ops.clip(-ops.log(x + (1 - x) * math.exp(1 - n_steps)), 0, n_steps - 1)
     return _spikes_at(ops.round(times), n_steps, x.dtype)
 
 
@@ -64,7 +65,7 @@ def phase(x, n_steps, bits):
     """
     check_periods(n_steps, bits)
     powers = along_time(2.0 ** (1 + np.arange(n_steps) % bits), x, x.dtype)
-    return ops.mod(ops.floor(ops.expand_dims(ops.minimum(x, 1 - 2.0**-bits), 1) * powers), 2)
+    return ops.mod(floor(ops.expand_dims(ops.clip(x, 0, 1 - 2.0**-bits), 1) * powers), 2)
 
 
 def check_periods(n_steps, bits):
@@ -144,7 +145,7 @@ def interval(x, n_steps, shortest, longest):
     return ops.cast(ops.equal(ops.mod(passed, ops.expand_dims(intervals, 1)), 0), x.dtype)
 
 
-def delta(signal, threshold):
+def delta(signal, threshold, *, mask=None):
     """Send on delta: a spike of +1 or -1 each time the signal has gone up or down by ``threshold``.
 
     With the reference ``r`` that starts at the first value of the signal::
@@ -158,10 +159,12 @@ def delta(signal, threshold):
     Args:
         signal: Tensor ``(batch, time, ...)``.
         threshold: Number > 0.
+        mask: As in ``scan``. The first value is then the first one that counts.
     """
+    first = signal[:, :1] if mask is None else masks.first_counted(signal, mask)
     # By the reciprocal, as XLA would do it, and before the loop: the same rounding on every backend.
-    thresholds = (signal - signal[:, :1]) * (1 / threshold)
-    return scan(_delta_step, ops.zeros_like(signal[:, 0]), thresholds, gradient=False)[0]
+    thresholds = (signal - first) * (1 / threshold)
+    return scan(_delta_step, ops.zeros_like(signal[:, 0]), thresholds, gradient=False, mask=mask)[0]
 
 
 def _delta_step(params, reference, x):

@@ -7,7 +7,7 @@ from keras_snn.ops.scan import check_length, scan
 METHODS = ("sequential", "parallel")
 
 
-def lowpass(x, level, tau, dt, *, method="sequential"):
+def lowpass(x, level, tau, dt, *, method="sequential", mask=None):
     """First-order low-pass filter ``1 / (tau s + 1)``.
 
     ``y_t = a y_{t-1} + (1 - a) x_t`` with ``a = exp(-dt / max(tau, 1e-8))``.
@@ -20,6 +20,7 @@ def lowpass(x, level, tau, dt, *, method="sequential"):
         method: "sequential" walks time with ``scan``; "parallel" makes log2(T) passes over the whole sequence: the
             same values to rounding, fewer dependent steps, more work and memory. On a CPU the sequential one wins at
             every size, and it is the default everywhere; no GPU or TPU was at hand to measure.
+        mask: As in ``scan``. With one, time is always walked.
 
     Returns:
         Pair of the outputs ``(batch, time, ...)`` and the last level ``(batch, ...)``.
@@ -36,10 +37,10 @@ def lowpass(x, level, tau, dt, *, method="sequential"):
     ==================  =====================  ==========  ========
     """
     r = _steps_per_tau(tau, dt)
-    if _is_parallel(method):
+    if _is_parallel(method) and mask is None:
         outputs, (level,) = _linear_parallel(((ops.exp(-r),),), (-ops.expm1(-r),), x, (level,))
         return outputs, level
-    return scan(_lowpass_step, level, x, _like(level, -ops.expm1(-r)))
+    return scan(_lowpass_step, level, x, _like(level, -ops.expm1(-r)), mask=mask)
 
 
 def _lowpass_step(b, level, x):
@@ -47,7 +48,7 @@ def _lowpass_step(b, level, x):
     return level, level
 
 
-def alpha(x, state, tau, dt, *, method="sequential"):
+def alpha(x, state, tau, dt, *, method="sequential", mask=None):
     """Second-order low-pass filter ``1 / (tau s + 1)^2``, whose impulse response is the alpha function.
 
     With ``r = dt / max(tau, 1e-8)`` and ``e = exp(-r)``::
@@ -63,6 +64,7 @@ def alpha(x, state, tau, dt, *, method="sequential"):
         tau: Tensor that broadcasts against ``(batch, ...)``, time constant in seconds.
         dt: Number or scalar tensor, seconds.
         method: As in ``lowpass``.
+        mask: As in ``lowpass``.
 
     Returns:
         Pair of the outputs ``(batch, time, ...)`` and the last state (p, q).
@@ -74,10 +76,11 @@ def alpha(x, state, tau, dt, *, method="sequential"):
     rate = r / dt  # 1 / tau, safe at tau = 0
     slope, level = (ops.convert_to_tensor(s) for s in state)
     slope = slope / rate  # tau p has the unit of q, and the matrix then only three coefficients
-    if _is_parallel(method):
+    if _is_parallel(method) and mask is None:
         outputs, (slope, level) = _linear_parallel(((1 - d, -b), (b, 1 - c)), (b, c), x, (slope, level))
     else:
-        outputs, (slope, level) = scan(_alpha_step, (slope, level), x, tuple(_like(level, p) for p in (b, c, d)))
+        params = tuple(_like(level, p) for p in (b, c, d))
+        outputs, (slope, level) = scan(_alpha_step, (slope, level), x, params, mask=mask)
     return outputs, (slope * rate, level)
 
 

@@ -16,6 +16,7 @@ import keras
 from keras import ops
 
 from keras_snn.ops.backend import compiled, straight_through
+from keras_snn.ops.precision import mean
 from keras_snn.ops.random import uniform_by_index
 
 RESETS = ("zero", "subtract", None)
@@ -152,7 +153,7 @@ def izhikevich(p, state, x):
 def recurrent_leaky(p, state, x):
     """As ``leaky``, with the spikes of the step before times ``recurrent_kernel`` added to the input."""
     v, before = state
-    v, spikes = p.fire(charge(p, v, x + ops.matmul(before, p.recurrent_kernel)))
+    v, spikes = p.fire(charge(p, v, x + before @ p.recurrent_kernel))
     return (v, spikes), spikes
 
 
@@ -201,7 +202,7 @@ def decayed(v, leak, rest=0.0):
 def standardised(a, axes):
     """Return ``(a - mean(a)) / max|a - mean(a)|`` over ``axes``, which is in [-1, 1]: 0 where all are alike."""
     # Rounded, or XLA fuses the product in the mean here and not there, and finds no largest one in the backward pass.
-    centred = a - rounded(ops.mean(a, axis=axes, keepdims=True))
+    centred = a - rounded(mean(a, axes, keepdims=True))
     largest = ops.max(ops.abs(centred), axis=axes, keepdims=True)
     # What rounding leaves of equal values must not be blown up.
     return centred / ops.where(largest < 1e-6, math.inf, largest)

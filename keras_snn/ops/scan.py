@@ -1,13 +1,18 @@
 """The engine: one pure step, run over time, with the gradient of the whole sequence."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import keras
-from keras import tree
+from keras import ops, tree
 
-from keras_snn.ops import backend
-from keras_snn.ops.backend.purity import is_float, pure_call
+from keras_snn.ops import backend, masks
+from keras_snn.ops.backend.purity import is_float, none_if_empty, pure_call
 
 
-def scan(step, init, xs, params=(), *, length=None, reverse=False, unroll=False, gradient=True, pointwise=False):
+def scan(
+    step, init, xs, params=(), *, length=None, reverse=False, unroll=False, gradient=True, pointwise=False, mask=None
+):
     """Run ``step`` over axis 1 of ``xs``.
 
     The equations are those of a loop::
@@ -43,6 +48,8 @@ def scan(step, init, xs, params=(), *, length=None, reverse=False, unroll=False,
             alone; outputs and the gradients of ``xs`` and ``params`` are computed at once, all in about half of the
             time. This is so for one state of the shape of ``x``, all floats, walked forward; elsewhere the promise
             changes nothing.
+        mask: Bool tensor ``(batch, time)``, or None. Where it is False the state is held; what stands there in the
+            outputs has no meaning. Every leaf of ``state`` has the batch on its first axis then.
 
     Returns:
         The pair ``(outputs, final_state)``; outputs have shape ``(batch, time, ...)``.
@@ -64,6 +71,8 @@ def scan(step, init, xs, params=(), *, length=None, reverse=False, unroll=False,
     """
     params, init = _tensors(params), _tensors(init)
     xs = () if xs is None else _tensors(xs)
+    if mask is not None:
+        step, xs, pointwise = _Held(step), (xs, ops.convert_to_tensor(mask, "bool")), False
     known = check_length(tree.flatten(xs), length)
     if unroll:
         if known is None:
@@ -74,6 +83,27 @@ def scan(step, init, xs, params=(), *, length=None, reverse=False, unroll=False,
         (state,) = tree.flatten(init)
         params = tree.map_structure(lambda p: keras.ops.broadcast_to(p, keras.ops.shape(state)), params)
     return backend.scan(step, init, xs, params, None if tree.flatten(xs) else length, reverse, gradient, pointwise)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A step that holds the states of the samples for which it does not count."""
+
+    step: Callable
+
+    @property
+    def __wrapped__(self):
+        return self.step
+
+    def __call__(self, params, state, x):
+        x, counts = x
+        new_state, outputs = self.step(params, state, none_if_empty(x))
+        return held(counts, new_state, state), outputs
+
+
+def held(counts, new_state, state):
+    """Return the new state of the samples for which ``counts (batch,)`` is True, and the old one of the others."""
+    return tree.map_structure(lambda new, old: ops.where(masks.along(counts, new), new, old), new_state, state)
 
 
 def _tensors(nest):

@@ -1,12 +1,12 @@
 """Spikes from rates: the integrate-and-fire rule of ``SpikingActivation``."""
 
-from keras import backend, ops
+from keras import ops
 
-from keras_snn.ops.backend import straight_through
+from keras_snn.ops.backend import floor, straight_through
 from keras_snn.ops.scan import scan
 
 
-def integrate_and_fire(rates, voltage, dt):
+def integrate_and_fire(rates, voltage, dt, *, mask=None):
     """Turn firing rates into spikes, several a step or negative ones where the rates ask for them.
 
     With the increment ``i_t = rates_t dt``::
@@ -26,29 +26,26 @@ def integrate_and_fire(rates, voltage, dt):
         rates: Tensor ``(batch, time, ...)``, Hz.
         voltage: Tensor ``(batch, ...)``, dimensionless, in [0, 1).
         dt: Number or scalar tensor, seconds.
+        mask: As in ``scan``.
 
     Returns:
         Pair of the spikes ``(batch, time, ...)`` in Hz (a spike is ``1 / dt`` high), of the dtype of ``rates``, and the
         last voltage, float32 or wider.
     """
-    rates, voltage, dt = (ops.convert_to_tensor(tensor) for tensor in (rates, voltage, dt))
+    rates, voltage = ops.convert_to_tensor(rates), ops.convert_to_tensor(voltage)
+    dt = ops.convert_to_tensor(dt, voltage.dtype)
     # Multiplied before the loop: a fused multiply-add inside it would round otherwise than the other backends do.
-    increments = ops.cast(rates, voltage.dtype) * ops.cast(dt, voltage.dtype)
+    increments = ops.cast(rates, voltage.dtype) * dt
     # So is the reciprocal: XLA makes one of a division where it can, which rounds otherwise.
-    height = 1 / ops.cast(dt, voltage.dtype)
+    height = 1 / dt
     example = ops.zeros((), rates.dtype)
-    spikes, voltage = scan(_fire, voltage, increments, (height, example), gradient=False)
+    spikes, voltage = scan(_fire, voltage, increments, (height, example), gradient=False, mask=mask)
     return straight_through(spikes, rates), voltage
 
 
 def _fire(params, voltage, increment):
     height, example = params
-    whole = ops.floor(increment)
+    whole = floor(increment)
     voltage = voltage + (increment - whole)
-    fired = ops.floor(voltage)
+    fired = floor(voltage)
     return voltage - fired, ops.cast((whole + fired) * height, example.dtype)
-
-
-def voltage_dtype(dtype):
-    """Return the dtype of an accumulator beside values of ``dtype``: float32 or wider."""
-    return backend.result_type(dtype, "float32")

@@ -8,7 +8,7 @@ from reference import loops
 from reference.autodiff import BACKEND, COMPILED, FEW_MODES, gradients, run, to_numpy, to_tensors, wrap
 
 from keras_snn.ops import integrate_and_fire
-from keras_snn.ops.spiking import voltage_dtype
+from keras_snn.ops.precision import voltage_dtype
 
 few_modes = pytest.mark.parametrize("mode", FEW_MODES)
 

@@ -5,12 +5,22 @@ from keras import ops
 
 from keras_snn import probe
 from keras_snn.layers.base import SpikingCell, SpikingLayer
+from keras_snn.ops.precision import voltage_dtype
 from keras_snn.ops.random import uniform_by_index
-from keras_snn.ops.spiking import integrate_and_fire, voltage_dtype
+from keras_snn.ops.spiking import integrate_and_fire
+
+
+class _Rates:
+    """The arguments that a layer and its cell share, and that can be changed after building."""
+
+    changeable = ("dt", "activation", "spiking_aware_training")
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, keras.activations.get(value) if name == "activation" else value)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class SpikingActivationCell(SpikingCell):
+class SpikingActivationCell(_Rates, SpikingCell):
     """One time step of ``SpikingActivation``.
 
     Args:
@@ -22,20 +32,25 @@ class SpikingActivationCell(SpikingCell):
     """
 
     def __init__(self, size, activation, *, dt=None, seed=None, spiking_aware_training=True, **kwargs):
-        super().__init__(size, dt=dt, always_use_inference=spiking_aware_training, **kwargs)
-        self.activation = keras.activations.get(activation)
+        super().__init__(size, dt=dt, **kwargs)
+        self.activation = activation
         self.seed = seed
         # Named, so that a state_dict on PyTorch does not depend on what was made before.
         self.seed_generator = keras.random.SeedGenerator(name="seed_generator") if seed is None else None
         self.spiking_aware_training = spiking_aware_training
 
-    def call_sequence(self, inputs, states, training):
+    def call_sequence(self, inputs, states, training, mask=None):
         rates = self.activation(inputs)
         if training and not self.spiking_aware_training:
             return rates, states
-        spikes, voltage = integrate_and_fire(rates, states[0], self.dt)
+        spikes, voltage = integrate_and_fire(rates, states[0], self.dt, mask=mask)
         # Without it, TensorFlow looks for a gradient where `keras.layers.RNN` runs the cell in a loop of its own.
         return spikes, [ops.stop_gradient(voltage)]
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "spiking_aware_training":
+            self.always_use_inference = value
 
     def call_training(self, inputs, states):
         return self._one_step(inputs, states, training=True)
@@ -64,7 +79,7 @@ class SpikingActivationCell(SpikingCell):
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class SpikingActivation(SpikingLayer):
+class SpikingActivation(_Rates, SpikingLayer):
     """Make the units of any activation function spike.
 
     The value of the activation function f is taken as a firing rate in Hz, and each unit integrates it::
@@ -128,7 +143,7 @@ class SpikingActivation(SpikingLayer):
 
     def __init__(self, activation, *, dt=None, seed=None, spiking_aware_training=True, **kwargs):
         super().__init__(dt=dt, **kwargs)
-        self.activation = keras.activations.get(activation)
+        self.activation = activation
         self.seed = seed
         self.spiking_aware_training = spiking_aware_training
 

@@ -4,10 +4,14 @@ import keras
 from keras import ops
 
 from keras_snn import probe
+from keras_snn.layers.base.states import States
 from keras_snn.layers.base.time_step import HasTimeStep
+from keras_snn.layers.time.time_fold import check_mask
+from keras_snn.ops import masks
+from keras_snn.ops.precision import voltage_dtype
 
 
-class SequenceLayer(HasTimeStep):
+class SequenceLayer(States, HasTimeStep):
     """The plumbing of ``SpikingLayer``, which runs a cell, and of ``SpikingNeuron``, which runs a step.
 
     A subclass makes its parts in ``build_parts``, says the shapes of its states and outputs, and runs in ``run``. The
@@ -26,6 +30,7 @@ class SequenceLayer(HasTimeStep):
         stateful=False,
         unroll=False,
         time_major=False,
+        go_backwards=False,
         **kwargs,
     ):
         super().__init__(dt=dt, **kwargs)
@@ -34,23 +39,22 @@ class SequenceLayer(HasTimeStep):
         self.stateful = stateful
         self.unroll = unroll
         self.time_major = time_major
-        self.states = None
+        self.go_backwards = go_backwards
         self.supports_masking = True
 
     def build_parts(self, shape):
         """Make weights and whatever else the layer needs for inputs of shape ``(batch, time, ...)``."""
         raise NotImplementedError
 
-    def run(self, inputs, states, training):
-        """Return the outputs ``(batch, time, ...)`` and the list of the last states."""
+    def run(self, inputs, states, training, mask=None):
+        """Return the outputs ``(batch, time, ...)`` and the list of the last states.
+
+        States are held where the bool tensor ``mask (batch, time)`` is False; outputs there are not used.
+        """
         raise NotImplementedError
 
     def step_shapes(self, shape):
         """Return the shape of one step's outputs, and the list of those of the states, without the batch axis."""
-        raise NotImplementedError
-
-    def initial_state(self, batch_size):
-        """Return the list of the states before the first step."""
         raise NotImplementedError
 
     @property
@@ -64,54 +68,52 @@ class SequenceLayer(HasTimeStep):
 
     def build(self, input_shape):
         shape = self._check_shape(input_shape)
-        if self.stateful and shape[0] is None:
-            raise ValueError(
-                f"{type(self).__name__} with stateful=True needs a static batch size; got shape {tuple(input_shape)}. "
-                "Give it with keras.Input(..., batch_size=n)."
-            )
         self.build_parts(shape)
         _, self._state_shapes = self.step_shapes(shape)
         with probe.scope():  # an open scope counts the draws of calls alone
             self._state_dtypes = [keras.backend.standardize_dtype(s.dtype) for s in self.initial_state(1)]
         if self.stateful:
-            # By initializers: what is assigned here is lost where Keras builds the model symbolically, in `fit`.
-            self.states = [
-                self.add_weight(
-                    (shape[0], *units),
-                    initializer=lambda shape, dtype, i=i: ops.copy(self.initial_state(shape[0])[i]),
-                    dtype=dtype,
-                    trainable=False,
-                    name="state",
-                )
-                for i, (units, dtype) in enumerate(zip(self._state_shapes, self._state_dtypes, strict=True))
-            ]
+            self.add_states([(shape[0], *units) for units in self._state_shapes], self._state_dtypes)
         self.input_spec = keras.layers.InputSpec(shape=(None, None, *shape[2:]))
 
-    def call(self, inputs, training=None, initial_state=None):
+    def call(self, inputs, training=None, initial_state=None, mask=None, inputs_mask=None):
         if training is None and keras.config.backend() == "torch":
             training = self._torch_mode()
+        # Keras gives the mask of the inputs the second name where there is another tensor, `initial_state`.
+        mask = check_mask(self, inputs_mask if mask is None else mask, inputs.shape)
         batch_size = self._check_shape(inputs.shape)[0]
-        x = self._swap_if_time_major(ops.cast(inputs, self.compute_dtype))
+        # Not in half precision, which holds neither high spikes nor many of them.
+        x = self._along_time(ops.cast(inputs, voltage_dtype(self.compute_dtype)))
+        if mask is not None:
+            mask = self._along_time(mask)
+            x = masks.only_counted(x, mask)
         keeps_state = self.stateful and not probe.draws_by_index()
         if initial_state is not None:
             states = self._check_states(initial_state, batch_size)
         elif keeps_state:
-            # Copied, since PyTorch needs the old values in the backward pass.
-            states = self._check_states([ops.copy(state) for state in self.states], batch_size)
+            x, states = self.start_from_states(x)
         else:
             states = self.initial_state(ops.shape(x)[0])
-        outputs, states = self.run(x, states, training)
-        outputs = ops.cast(outputs, self.compute_dtype)
+        masked = () if mask is None else (mask,)
+        outputs, states = self.run(x, states, training, *masked)
+        outputs = ops.cast(outputs, self.output_dtype)
+        if mask is not None:
+            outputs = (masks.only_counted if self.emits_spikes else masks.hold_last)(outputs, mask)
         if keeps_state:
-            for variable, value in zip(self.states, states, strict=True):
-                variable.assign(value)
+            self.keep_states(states)
         if self.emits_spikes:
-            outputs = probe.record(self, outputs)
+            outputs = probe.record(self, outputs, *masked)
         if self.return_sequences:
-            outputs = self._swap_if_time_major(outputs)
+            outputs = ops.swapaxes(outputs, 0, 1) if self.time_major else outputs
         else:
-            outputs = probe.end_of_time(outputs, outputs[:, -1], probe.values_after)
+            last = outputs if mask is None else masks.hold_last(outputs, mask)
+            outputs = probe.end_of_time(last, last[:, -1], probe.values_after)
         return [outputs, *states] if self.return_state else outputs
+
+    @property
+    def output_dtype(self):
+        """The dtype of the outputs: the compute dtype, for 0/1 spikes and for analog values."""
+        return self.compute_dtype
 
     def _torch_mode(self):
         """Return whether this module is in training mode, and the outermost one too.
@@ -150,29 +152,12 @@ class SequenceLayer(HasTimeStep):
         shapes = [tuple(state.shape) for state in states]
         expected = [(batch_size, *units) for units in self._state_shapes]
         if len(shapes) != len(expected) or not all(map(_compatible, shapes, expected)):
-            raise ValueError(
-                f"{self.name!r} needs an `initial_state` of the shapes {expected} for these inputs; got {shapes}. A "
-                "stateful layer keeps the batch size that it was built with."
-            )
+            raise ValueError(f"`initial_state` of {self.name!r} must have the shapes {expected}; got {shapes}.")
         return [ops.cast(state, dtype) for state, dtype in zip(states, self._state_dtypes, strict=True)]
 
-    def reset_states(self, states=None):
-        """Go back to the initial state, or to ``states``, of a stateful layer."""
-        if not self.stateful:
-            raise AttributeError(f"{self.name!r} has no states to reset: it is not stateful.")
-        if self.states is None:
-            raise ValueError(f"{self.name!r} has no states yet: build or call it first.")
-        if states is None:
-            states = self.initial_state(self.states[0].shape[0])
-        states = states if isinstance(states, (list, tuple)) else [states]
-        if len(states) != len(self.states):
-            raise ValueError(f"`states` needs {len(self.states)} values for {self.name!r}; got {len(states)}.")
-        for variable, value in zip(self.states, states, strict=True):
-            variable.assign(value)
-
-    reset_state = reset_states
-
     def compute_mask(self, inputs, mask=None):
+        if mask is not None and self.go_backwards:
+            mask = ops.flip(mask, axis=0 if self.time_major else 1)
         mask = mask if self.return_sequences else None
         return [mask, *(None for _ in self._state_shapes)] if self.return_state else mask
 
@@ -182,21 +167,24 @@ class SequenceLayer(HasTimeStep):
         outputs = self._batch_major((*shape[:2], *size)) if self.return_sequences else (shape[0], *size)
         return [outputs, *((shape[0], *units) for units in states)] if self.return_state else outputs
 
-    def compute_output_spec(self, inputs, training=None, initial_state=None):
+    def compute_output_spec(self, inputs, training=None, initial_state=None, mask=None, inputs_mask=None):
+        check_mask(self, inputs_mask if mask is None else mask, inputs.shape)
         shapes = self.compute_output_shape(inputs.shape)
         if not self.return_state:
-            return keras.KerasTensor(shapes, self.compute_dtype)
-        dtypes = [self.compute_dtype, *self._state_dtypes]
+            return keras.KerasTensor(shapes, self.output_dtype)
+        dtypes = [self.output_dtype, *self._state_dtypes]
         return [keras.KerasTensor(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
 
     def _batch_major(self, shape):
         return (shape[1], shape[0], *shape[2:]) if self.time_major else tuple(shape)
 
-    def _swap_if_time_major(self, x):
-        return ops.swapaxes(x, 0, 1) if self.time_major else x
+    def _along_time(self, x):
+        """Return ``x`` as ``(batch, time, ...)``, its steps in the order in which they are walked."""
+        x = ops.swapaxes(x, 0, 1) if self.time_major else x
+        return ops.flip(x, axis=1) if self.go_backwards else x
 
     def get_config(self):
-        names = ("return_sequences", "return_state", "stateful", "unroll", "time_major")
+        names = ("return_sequences", "return_state", "stateful", "unroll", "time_major", "go_backwards")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

@@ -7,8 +7,8 @@ from keras import ops, tree
 
 from keras_snn import probe
 from keras_snn.layers.base.time_step import HasTimeStep
-from keras_snn.ops.scan import scan
-from keras_snn.ops.spiking import voltage_dtype
+from keras_snn.ops.precision import voltage_dtype
+from keras_snn.ops.scan import held, scan
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -43,6 +43,7 @@ class SpikingCell(HasTimeStep):
     ```
     """
 
+    changeable = ("always_use_inference",)
     #: Whether the outputs are spikes, for the tools that look at them.
     emits_spikes = True
 
@@ -68,10 +69,11 @@ class SpikingCell(HasTimeStep):
             raise NotImplementedError(f"{type(self).__name__} has to override `call_inference(inputs, states)`.")
         return self._one_step(inputs, states, training=False)
 
-    def call_sequence(self, inputs, states, training):
+    def call_sequence(self, inputs, states, training, mask=None):
         """Run the cell over axis 1 of ``inputs``; return ``(outputs, states)``.
 
-        A cell with a faster way to the same values overrides it, and need not override the calls of one step.
+        A cell with a faster way to the same values overrides it, and need not override the calls of one step. The
+        states are held where the bool tensor ``mask (batch, time)`` is False; outputs there are not used.
         """
         step = _CellStep(self, bool(training))
         wide = voltage_dtype(self.compute_dtype)
@@ -79,7 +81,8 @@ class SpikingCell(HasTimeStep):
         trainable = [ops.convert_to_tensor(v) for v in self.trainable_variables]
         # Copied, since PyTorch needs the old values in the backward pass.
         changing = [ops.copy(v) for v in self.non_trainable_variables]
-        outputs, (states, changed) = scan(step, (list(states), changing), inputs, (trainable, dt))
+        xs = (inputs,) if mask is None else (inputs, mask)
+        outputs, (states, changed) = scan(step, (list(states), changing), xs, (trainable, dt))
         for variable, value in zip(self.non_trainable_variables, changed, strict=True):
             variable.assign(value)
         return outputs, states
@@ -116,12 +119,12 @@ class SpikingCell(HasTimeStep):
 KerasSpikingCell = SpikingCell
 
 
-def run_cell(cell, inputs, states, training):
+def run_cell(cell, inputs, states, training, *mask):
     """Run ``cell`` over axis 1 of ``inputs``: its own way over the sequence, unless a subclass changed the step."""
     classes = type(cell).__mro__
     place = {name: next(i for i, c in enumerate(classes) if name in vars(c)) for name in _WAYS}
     run = type(cell) if place["call_sequence"] <= min(place.values()) else SpikingCell
-    return run.call_sequence(cell, inputs, states, training)
+    return run.call_sequence(cell, inputs, states, training, *mask)
 
 
 _WAYS = ("call_sequence", "call", "call_training", "call_inference")
@@ -147,9 +150,11 @@ class _CellStep:
     def __call__(self, params, state, x):
         trainable, dt = params
         states, changing = state
+        x, *counts = x
         with probe.scope(dt=dt):
             (outputs, new_states), changed = self.cell().stateless_call(
                 trainable, changing, x, states, training=self.training
             )
         new_states = new_states if tree.is_nested(new_states) else [new_states]
-        return (list(new_states), list(changed)), outputs
+        new_states = list(new_states)
+        return (held(*counts, new_states, states) if counts else new_states, list(changed)), outputs

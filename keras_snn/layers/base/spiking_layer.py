@@ -5,7 +5,7 @@ from keras import tree
 
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.layers.base.spiking_cell import run_cell
-from keras_snn.layers.base.time_step import HasTimeStep
+from keras_snn.ops.precision import voltage_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -21,9 +21,15 @@ class SpikingLayer(SequenceLayer):
             the model with ``keras.Input(..., batch_size=n)``, and it is built before anything is compiled.
         unroll: Boolean, accepted for compatibility; the loop is compiled either way.
         time_major: Boolean, inputs and outputs are ``(time, batch, ...)``.
+        go_backwards: Boolean, walk from the last step to the first; the outputs come in that order. For
+            ``keras.layers.Bidirectional``.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)`` with at least one axis after time.
+        mask: Bool tensor ``(batch, time)``, True at the steps that count. At the others every state is held; a spiking
+            layer gives zeros there, an analog one its last output (zeros before the first step that counts). With
+            ``return_sequences=False`` the output is that of the last step that counts, or zeros. Padding, before,
+            after or between the steps that count, therefore changes nothing. ``Masking`` and ``Embedding`` make masks.
         training: Boolean. Without it, on PyTorch, ``train()`` and ``eval()`` count, of the layer and of the model.
         initial_state: Tensor or list of tensors ``(batch, ...)``; default: the cell's own.
 
@@ -37,6 +43,11 @@ class SpikingLayer(SequenceLayer):
     def __init__(self, dt=None, **kwargs):
         super().__init__(dt=dt, **kwargs)
         self.cell = None
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name in type(self).changeable and hasattr(getattr(self, "cell", None), name):
+            setattr(self.cell, name, value)
 
     def build_cell(self, input_shape):
         """Return the cell for inputs of shape ``(batch, time, ...)``."""
@@ -52,8 +63,13 @@ class SpikingLayer(SequenceLayer):
             self.cell.build((shape[0], *shape[2:]))
             self.cell.built = True
 
-    def run(self, inputs, states, training):
-        return run_cell(self.cell, inputs, states, training)
+    def run(self, inputs, states, training, *mask):
+        return run_cell(self.cell, inputs, states, training, *mask)
+
+    @property
+    def output_dtype(self):
+        """The dtype of the outputs: spikes of height 1 / dt, and their sum over time, do not fit in half precision."""
+        return voltage_dtype(self.compute_dtype) if self.emits_spikes else self.compute_dtype
 
     def step_shapes(self, shape):
         cell = self.cell or self.build_cell(shape)
@@ -62,17 +78,6 @@ class SpikingLayer(SequenceLayer):
     def initial_state(self, batch_size):
         states = self.cell.get_initial_state(batch_size=batch_size)
         return list(states) if tree.is_nested(states) else [states]
-
-    @property
-    def dt(self):
-        """The time step in force; a new one reaches the cell as well."""
-        return HasTimeStep.dt.fget(self)
-
-    @dt.setter
-    def dt(self, dt):
-        HasTimeStep.dt.fset(self, dt)
-        if getattr(self, "cell", None) is not None:
-            self.cell.dt = dt
 
 
 KerasSpikingLayer = SpikingLayer

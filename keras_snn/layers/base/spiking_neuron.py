@@ -11,8 +11,8 @@ from keras_snn import surrogates
 from keras_snn.constraints import Clip
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.ops.neurons import RESETS, Neuron, refractory
+from keras_snn.ops.precision import voltage_dtype
 from keras_snn.ops.scan import scan
-from keras_snn.ops.spiking import voltage_dtype
 
 PER = ("layer", "channel", "unit")
 _AT_LEAST_ONE_STEP = Clip(min_value=1.0)
@@ -46,6 +46,7 @@ class SpikingNeuron(SequenceLayer):
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)`` with at least one axis after time.
+        mask: As in ``SpikingLayer``.
         initial_state: Tensor or list of tensors ``(batch, ...)``; default: ``v_reset`` for the membrane, 0 for others.
 
     Input shape: ``(batch, time, ...)``. Output shape: the same, or ``(batch, ...)`` with ``return_sequences=False``;
@@ -73,6 +74,7 @@ class SpikingNeuron(SequenceLayer):
     ```
     """
 
+    changeable = ("surrogate", "detach_reset")
     #: Names of the parameters: each is an argument and an attribute, and can be trained.
     parameter_names = ("threshold",)
     #: Names of the states, in the order in which ``step`` has them. "v", the membrane, begins at ``v_reset``.
@@ -114,7 +116,7 @@ class SpikingNeuron(SequenceLayer):
         self.threshold = threshold
         self.reset = reset
         self.v_reset = number("v_reset", v_reset)
-        self.surrogate = surrogates.get(surrogate)
+        self.surrogate = surrogate
         self.detach_reset = detach_reset
         self.learn = learn
         self.per = per
@@ -125,6 +127,8 @@ class SpikingNeuron(SequenceLayer):
         raise NotImplementedError("A SpikingNeuron needs a static method `step(p, state, x) -> (state, spikes)`.")
 
     def __setattr__(self, name, value):
+        if name == "surrogate":
+            value = surrogates.get(value)
         if name in type(self).parameter_names and not isinstance(value, keras.Variable):
             if isinstance(getattr(self, name, None), keras.Variable):
                 raise AttributeError(f"`{name}` of {self.name!r} is a weight: use {name}.assign(...).")
@@ -178,7 +182,7 @@ class SpikingNeuron(SequenceLayer):
         leaks = {leak: 1 / p[name] for name, leak in self.time_constants.items()}
         return {**{name: value for name, value in p.items() if name not in self.time_constants}, **leaks}
 
-    def run(self, inputs, states, training):
+    def run(self, inputs, states, training, mask=None):
         wide = states[0].dtype
         values = {name: getattr(self, name) for name in (*self.parameter_names, *self.options)}
         values = self.equation_values({name: _tensor_if_variable(value) for name, value in values.items()})
@@ -190,7 +194,7 @@ class SpikingNeuron(SequenceLayer):
         step = Neuron(step, constants, self.surrogate, self.reset, self.detach_reset)
         # Of the shape of a batch, where it can be: then its gradient is summed over it once, and not in every step.
         params = {name: self.spread(name, value, states) for name, value in params.items()}
-        options = {"unroll": self.unroll, "pointwise": self.pointwise}
+        options = {"unroll": self.unroll, "pointwise": self.pointwise, "mask": mask}
         outputs, states = scan(step, tuple(states), ops.cast(inputs, wide), params, **options)
         return outputs, list(states)
 

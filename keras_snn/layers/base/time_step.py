@@ -11,6 +11,7 @@ import keras
 
 from keras_snn import probe
 from keras_snn.config import default
+from keras_snn.layers.base.arguments import Arguments
 
 
 class _SharedTimeStep:
@@ -53,12 +54,14 @@ class _SharedTimeStep:
         return {"id": self.id, "layer": user, "value": float(self.variable.numpy())}
 
 
-class HasTimeStep(keras.layers.Layer):
+class HasTimeStep(Arguments, keras.layers.Layer):
     """A layer with the property ``dt``, in seconds.
 
     ``dt`` is configuration, as a number and as a variable: it is never among ``weights``, so that weights go from one
     dt to another, and it is always in the config, so that a saved model carries it.
     """
+
+    changeable = ("dt",)
 
     def __init__(self, dt=None, **kwargs):
         # What accumulates must not be rounded to half precision on the way in: the layers cast their inputs themselves.

@@ -3,12 +3,14 @@
 import keras
 from keras import ops
 
-from keras_snn.layers.time.time_fold import check_time_axis
-from keras_snn.ops import decoding, encoding
+from keras_snn.layers.base.arguments import Arguments
+from keras_snn.layers.time.time_fold import check_mask, check_time_axis
+from keras_snn.ops import decoding, encoding, masks
+from keras_snn.ops.precision import voltage_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class Delta(keras.layers.Layer):
+class Delta(Arguments, keras.layers.Layer):
     r"""Send on delta: a spike each time that the signal has moved by a threshold.
 
     With the reference r, which starts at the first value of the signal, :math:`r_0 = x_0`:
@@ -30,7 +32,8 @@ class Delta(keras.layers.Layer):
 
     Call arguments:
         inputs: a tensor, time on axis 1.
-        mask: bool tensor (batch, time), passed on.
+        mask: bool tensor (batch, time), True at the steps that count. At the others the reference is held and there is
+            no spike; r_0 is the first value that counts. It is passed on.
 
     Input shape:
         ``(batch, time, ...)`` with at least one axis after time; batch and time may be unknown.
@@ -69,13 +72,15 @@ class Delta(keras.layers.Layer):
     def build(self, input_shape):
         self._check_shape(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs, mask=None):
         self._check_shape(inputs.shape)
-        signal = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
-        spikes = encoding.delta(signal, self.threshold)
+        mask = check_mask(self, mask, inputs.shape)
+        signal = ops.cast(inputs, voltage_dtype(self.compute_dtype))
+        spikes = encoding.delta(signal if mask is None else masks.only_counted(signal, mask), self.threshold, mask=mask)
         if not self.off_spikes:
             spikes = ops.where(spikes == -1, 0, spikes)
-        return ops.cast(spikes, self.compute_dtype)
+        spikes = ops.cast(spikes, self.compute_dtype)
+        return spikes if mask is None else masks.only_counted(spikes, mask)
 
     def decode(self, spikes, initial):
         """Return the signal ``(batch, time, ...)``: ``initial + threshold`` times the sum of the spikes so far.
@@ -101,6 +106,10 @@ class Delta(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         self._check_shape(input_shape)
         return tuple(input_shape)
+
+    def compute_output_spec(self, inputs, mask=None):
+        check_mask(self, mask, inputs.shape)
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
     def get_config(self):
         return {**super().get_config(), "threshold": self.threshold, "off_spikes": self.off_spikes}

@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from keras_snn.layers.base.arguments import Arguments
+
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class ParallelConvEncoder(keras.layers.Layer):
+class ParallelConvEncoder(Arguments, keras.layers.Layer):
     """Sum of several convolutions of the same image, each with a batch normalization of its own.
 
     ``y = sum_i BatchNormalization_i(Conv2D_i(x))``; no bias, stride 1, padding "same". A layer of neurons behind it

@@ -74,7 +74,7 @@ class Poisson(StillEncoder):
         else:
             seed = self.seed_generator.next() if self.seed is None else self.seed
             uniform = uniform_by_index(ops.arange(ops.shape(x)[0], dtype="int32"), shape, seed)
-        return encoding.poisson(x, uniform, self.scale)
+        return encoding.poisson(x, ops.cast(uniform, x.dtype), self.scale)
 
     def decode(self, spikes):
         """Return the values of the spikes ``(batch, time, ...)``: their rate divided by ``scale``.

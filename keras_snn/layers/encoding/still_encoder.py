@@ -4,7 +4,9 @@ import keras
 from keras import ops
 
 from keras_snn import probe
+from keras_snn.layers.base.arguments import Arguments
 from keras_snn.ops.backend import is_known
+from keras_snn.ops.precision import voltage_dtype
 
 
 def check_int(name, value, least, meaning):
@@ -14,7 +16,7 @@ def check_int(name, value, least, meaning):
     return value
 
 
-class StillEncoder(keras.layers.Layer):
+class StillEncoder(Arguments, keras.layers.Layer):
     """Plumbing of the layers that make spikes ``(batch, n_steps, ...)`` of values ``(batch, ...)``.
 
     Subclasses override ``encode(x, n_steps)``, which gets values in range, in float32 or wider.
@@ -34,7 +36,7 @@ class StillEncoder(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} has to override `encode(x, n_steps)`.")
 
     def call(self, inputs):
-        x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
+        x = ops.cast(inputs, voltage_dtype(self.compute_dtype))
         if self.clip:
             codable = ops.logical_not(ops.isnan(x))
             x = ops.clip(x, self.low, self.high)

@@ -21,8 +21,9 @@ class AlphaCell(FilterCell):
         super().__init__(size, tau_initializer, **kwargs)
         self.state_size = (2, *self.state_shapes[0])
 
-    def filter(self, inputs, state):
-        outputs, last = alpha(inputs, (state[:, 0], state[:, 1]), self.tau[0], self.dt, method=self.method)
+    def filter(self, inputs, state, mask=None):
+        slope_and_level = (state[:, 0], state[:, 1])
+        outputs, last = alpha(inputs, slope_and_level, self.tau[0], self.dt, method=self.method, mask=mask)
         return outputs, ops.stack(last, axis=1)
 
     def get_initial_state(self, inputs=None, batch_size=None, dtype=None):

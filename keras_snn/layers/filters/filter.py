@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_snn.layers.base import SpikingCell, SpikingLayer
 from keras_snn.ops.filters import METHODS
-from keras_snn.ops.spiking import voltage_dtype
+from keras_snn.ops.precision import voltage_dtype
 
 
 class FilterCell(SpikingCell):
@@ -57,14 +57,14 @@ class FilterCell(SpikingCell):
         )
         self.built = True
 
-    def filter(self, inputs, state):
+    def filter(self, inputs, state, mask=None):
         """Return the filtered ``inputs (batch, time, ...)`` and the last state."""
         raise NotImplementedError
 
-    def call_sequence(self, inputs, states, training):
+    def call_sequence(self, inputs, states, training, mask=None):
         if training and not self.apply_during_training:
             return inputs, states
-        outputs, state = self.filter(ops.cast(inputs, states[0].dtype), states[0])
+        outputs, state = self.filter(ops.cast(inputs, states[0].dtype), states[0], mask)
         return ops.cast(outputs, inputs.dtype), [state]
 
     def call_training(self, inputs, states):

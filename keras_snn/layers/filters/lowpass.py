@@ -16,8 +16,8 @@ class LowpassCell(FilterCell):
         **kwargs: The other arguments of ``Lowpass`` up to ``method``, and those of any Keras layer.
     """
 
-    def filter(self, inputs, state):
-        return lowpass(inputs, state, self.tau[0], self.dt, method=self.method)
+    def filter(self, inputs, state, mask=None):
+        return lowpass(inputs, state, self.tau[0], self.dt, method=self.method, mask=mask)
 
     def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
         return [self.level(keras.ops.shape(inputs)[0] if batch_size is None else batch_size)]

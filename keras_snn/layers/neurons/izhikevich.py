@@ -6,6 +6,7 @@ from keras import ops
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.layers.base.spiking_neuron import number
 from keras_snn.ops import neurons
+from keras_snn.ops.precision import voltage_dtype
 from keras_snn.surrogates import ATan
 
 
@@ -57,14 +58,14 @@ class Izhikevich(SpikingNeuron):
 
     def equation_values(self, p):
         dt = self.dt
-        return {**p, "dt": dt if isinstance(dt, float) else ops.convert_to_tensor(dt, "float32")}
+        return {**p, "dt": dt if isinstance(dt, float) else ops.cast(dt, voltage_dtype(self.compute_dtype))}
 
     def spread(self, name, value, states):
         return value if name == "dt" else super().spread(name, value, states)
 
     def initial_state(self, batch_size):
         v, u = super().initial_state(batch_size)
-        return [v, u + ops.convert_to_tensor(self.b) * v]
+        return [v, u + ops.cast(self.b, v.dtype) * v]
 
     def get_config(self):
         config = super().get_config()

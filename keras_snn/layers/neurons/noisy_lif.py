@@ -8,7 +8,7 @@ from keras import ops
 from keras_snn import probe
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.layers.base.spiking_neuron import number
-from keras_snn.ops import neurons
+from keras_snn.ops import masks, neurons
 from keras_snn.surrogates import ATan
 
 NOISES = ("gaussian", "uniform", None)
@@ -122,13 +122,18 @@ class NoisyLIF(SpikingNeuron):
         """Whether each unit is by itself: without memory there are no statistics of it."""
         return self.alpha is None
 
-    def run(self, inputs, states, training):
+    def run(self, inputs, states, training, mask=None):
+        if mask is not None and self.statistics == "batch":
+            raise ValueError(
+                f"{self.name!r} with statistics='batch' cannot take a mask: padding would enter the statistics of the "
+                "batch. Use statistics='sample'."
+            )
         inputs = ops.cast(inputs, states[0].dtype)
         if self.noise is not None:
-            inputs = inputs + self._noise(inputs)
-        return super().run(inputs, states, training)
+            inputs = inputs + self._noise(inputs, mask)
+        return super().run(inputs, states, training, mask)
 
-    def _noise(self, inputs):
+    def _noise(self, inputs, mask):
         """Return n, or n + beta where there is no memory."""
         half_range, mean = _HALF_RANGE, _MEAN
         if self.alpha is not None:
@@ -137,7 +142,10 @@ class NoisyLIF(SpikingNeuron):
             return mean
         # Steps before units: the first of them are then the same, however many follow.
         axes = neurons.statistics_axes(self.statistics, inputs, first=2)
-        return half_range * neurons.noise(*self._draw(inputs), self.noise, axes) + mean
+        noise = neurons.noise(*self._draw(inputs), self.noise, axes)
+        if mask is not None:
+            noise = masks.spread_over_counted(noise, mask)
+        return half_range * noise + mean
 
     def _draw(self, inputs):
         if probe.draws_by_index():

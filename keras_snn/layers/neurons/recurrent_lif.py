@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.ops import neurons
-from keras_snn.ops.spiking import voltage_dtype
+from keras_snn.ops.precision import voltage_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")

@@ -5,8 +5,9 @@ from keras import ops
 
 from keras_snn import probe
 from keras_snn.layers.time.end_of_time import EndOfTime
-from keras_snn.layers.time.time_fold import check_time_axis
-from keras_snn.ops import decoding
+from keras_snn.layers.time.time_fold import check_mask, check_time_axis
+from keras_snn.ops import decoding, masks
+from keras_snn.ops.precision import voltage_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -15,10 +16,10 @@ class FirstSpikeTime(EndOfTime):
 
     .. math:: y = \min \{t : x_t \ne 0\}, \text{ or } T \text{ where there is none}
 
-    of the steps 0, ..., T - 1; with a mask, spikes at the steps that do not count are none. There is no gradient. A
-    unit with a NaN at a step that counts gives NaN.
+    of the steps 0, ..., T - 1; with a mask, only the steps that count are counted, and T is their number. There is no
+    gradient. A unit with a NaN at a step that counts gives NaN.
 
-    Steps are returned in the layer's compute dtype; float16 is exact up to 2048 of them, bfloat16 up to 256.
+    Steps are returned in float32 or wider under every dtype policy: float16 counts to 2048, bfloat16 to 256.
 
     Args:
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
@@ -46,11 +47,16 @@ class FirstSpikeTime(EndOfTime):
 
     def call(self, inputs, mask=None):
         check_time_axis(self, inputs.shape)
-        if mask is not None:
-            batch, time, *rest = ops.shape(inputs)
-            mask = ops.cast(ops.reshape(mask, (batch, time, *[1] * len(rest))), "bool")
-            inputs = ops.where(mask, inputs, 0)
-        times = ops.cast(decoding.first_spike_time(inputs), self.compute_dtype)
-        if mask is not None:
-            return times
-        return probe.end_of_time(inputs, times, lambda _, steps: [ops.minimum(times, k) for k in steps])
+        mask = check_mask(self, mask, inputs.shape)
+        times = ops.cast(decoding.first_spike_time(inputs, mask), voltage_dtype(self.compute_dtype))
+
+        def times_after(_, steps):
+            if mask is None:
+                return [ops.minimum(times, k) for k in steps]
+            n = ops.cast(masks.n_so_far(mask), times.dtype)
+            return [ops.minimum(times, masks.along(n[:, k - 1], times)) for k in steps]
+
+        return probe.end_of_time(inputs, times, times_after)
+
+    def spec_dtype(self, inputs):
+        return voltage_dtype(self.compute_dtype)

@@ -3,12 +3,17 @@
 import keras
 from keras import ops
 
+from keras_snn import probe
+from keras_snn.layers.base.states import States
 from keras_snn.layers.time import TimeFold
-from keras_snn.ops.spiking import voltage_dtype
+from keras_snn.layers.time.time_fold import check_mask
+from keras_snn.ops import masks
+from keras_snn.ops.backend import cumsum
+from keras_snn.ops.precision import voltage_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class MaxRatePooling(TimeFold):
+class MaxRatePooling(States, TimeFold):
     r"""Pool spike trains such that the rate that comes out is the largest of the rates that go in.
 
     .. math:: y_t = P(c_t) - P(c_{t - 1}), \qquad c_t = \sum_{s \le t} x_s
@@ -19,10 +24,14 @@ class MaxRatePooling(TimeFold):
 
     Args:
         layer: Keras layer, the pooling P, such as ``keras.layers.MaxPooling2D(2)``.
+        stateful: bool, whether each call goes on from the counts in which the last one ended. Needs a static batch
+            size. Default False.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
         inputs: a tensor, time on axis 1.
+        mask: bool tensor (batch, time), True at the steps that count. At the others nothing is counted, and there are
+            no spikes. It is passed on.
 
     Input shape:
         ``(batch, time, ...)``, with the axes after time that the pooling takes.
@@ -49,12 +58,40 @@ class MaxRatePooling(TimeFold):
         by estimated rates in the same spirit.
     """
 
-    def __init__(self, layer, **kwargs):
+    def __init__(self, layer, *, stateful=False, **kwargs):
         super().__init__(layer, **kwargs)
         self.layer.autocast = False  # it pools counts, for which half precision is too coarse
+        self.stateful = stateful
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if self.stateful:
+            self._units = tuple(input_shape[2:])
+            self.add_states([(input_shape[0], *self._units)], [voltage_dtype(self.compute_dtype)])
+
+    def initial_state(self, batch_size):
+        return [ops.zeros((batch_size, *self._units), voltage_dtype(self.compute_dtype))]
 
     def call(self, inputs, training=None, mask=None):
-        counts = ops.cumsum(ops.cast(inputs, voltage_dtype(self.compute_dtype)), axis=1)
-        pooled = super().call(counts, training=training, mask=mask)
-        before = ops.concatenate([ops.zeros_like(pooled[:, :1]), pooled[:, :-1]], axis=1)
-        return ops.cast(pooled - before, self.compute_dtype)
+        mask = check_mask(self, mask, inputs.shape)
+        x = ops.cast(inputs, voltage_dtype(self.compute_dtype))
+        if mask is not None:
+            x = masks.only_counted(x, mask)
+        if not (self.stateful and not probe.draws_by_index()):
+            pooled = super().call(cumsum(x), training=training)
+            first = ops.zeros_like(pooled[:, :1])
+        else:
+            x, (start,) = self.start_from_states(x)
+            start = ops.expand_dims(start, 1)
+            counts = start + cumsum(x)
+            self.keep_states([counts[:, -1]])
+            pooled, first = (TimeFold.call(self, c, training=training) for c in (counts, start))
+        return ops.cast(pooled - ops.concatenate([first, pooled[:, :-1]], axis=1), inputs.dtype)
+
+    def compute_output_spec(self, inputs, training=None, mask=None):
+        check_mask(self, mask, inputs.shape)
+        spec = super().compute_output_spec(inputs)
+        return keras.KerasTensor(spec.shape, inputs.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "stateful": self.stateful}

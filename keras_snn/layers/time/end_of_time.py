@@ -2,18 +2,28 @@
 
 import keras
 
-from keras_snn.layers.time.time_fold import check_time_axis
+from keras_snn.layers.base.arguments import Arguments
+from keras_snn.layers.time.time_fold import check_mask, check_time_axis
 
 
-class EndOfTime(keras.layers.Layer):
+class EndOfTime(Arguments, keras.layers.Layer):
     """Plumbing of the layers that make values ``(batch, ...)`` of sequences ``(batch, time, ...)``."""
 
     def __init__(self, **kwargs):
-        super().__init__(**kwargs)
+        # Half precision holds neither high spikes nor the sum of many.
+        super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
 
     def build(self, input_shape):
         check_time_axis(self, input_shape)
+
+    def compute_output_spec(self, inputs, mask=None):
+        check_mask(self, mask, inputs.shape)
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.spec_dtype(inputs))
+
+    def spec_dtype(self, inputs):
+        """Return the dtype of the outputs."""
+        return self.compute_dtype
 
     def compute_mask(self, inputs, mask=None):
         return None

@@ -1,11 +1,11 @@
 """LastStep: the end of the time axis, by its last value."""
 
 import keras
-from keras import ops
 
 from keras_snn import probe
 from keras_snn.layers.time.end_of_time import EndOfTime
-from keras_snn.layers.time.time_fold import check_time_axis
+from keras_snn.layers.time.time_fold import check_mask, check_time_axis
+from keras_snn.ops import masks
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -43,15 +43,9 @@ class LastStep(EndOfTime):
 
     def call(self, inputs, mask=None):
         check_time_axis(self, inputs.shape)
-        if mask is None:
-            return probe.end_of_time(inputs, inputs[:, -1], probe.values_after)
-        batch, time, *rest = ops.shape(inputs)
-        valid = ops.cast(ops.reshape(mask, (batch, time)), "bool")
-        steps = ops.arange(1, time + 1)
-        last = ops.max(ops.where(valid, steps, 0), axis=1, keepdims=True)
-        selected = ops.reshape(ops.equal(steps, last), (batch, time, *[1] * len(rest)))
-        # One term of the sum is not zero, at most: it is exact in every dtype.
-        return ops.cast(ops.sum(ops.where(selected, inputs, 0), axis=1), inputs.dtype)
+        mask = check_mask(self, mask, inputs.shape)
+        held = inputs if mask is None else masks.hold_last(inputs, mask)
+        return probe.end_of_time(held, held[:, -1], probe.values_after)
 
-    def compute_output_spec(self, inputs, mask=None):
-        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)
+    def spec_dtype(self, inputs):
+        return inputs.dtype

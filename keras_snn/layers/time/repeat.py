@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from keras_snn import probe
+from keras_snn.layers.base.arguments import Arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class Repeat(keras.layers.Layer):
+class Repeat(Arguments, keras.layers.Layer):
     """Present the same input at every time step.
 
     ``y[b, t, ...] = x[b, ...]`` for t = 0, ..., n - 1. Nothing is computed: the values are broadcast, and copied only

@@ -1,11 +1,15 @@
 """TemporalAveragePooling: the end of the time axis, by its mean."""
 
+import functools
+
 import keras
 from keras import ops
 
 from keras_snn import probe
 from keras_snn.layers.time.end_of_time import EndOfTime
-from keras_snn.layers.time.time_fold import check_time_axis
+from keras_snn.layers.time.time_fold import check_mask, check_time_axis
+from keras_snn.ops import masks
+from keras_snn.ops.precision import mean, voltage_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -48,12 +52,9 @@ class TemporalAveragePooling(EndOfTime):
 
     def call(self, inputs, mask=None):
         check_time_axis(self, inputs.shape)
-        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        if mask is None:
-            mean = ops.cast(ops.mean(x, axis=1), self.compute_dtype)
-            return probe.end_of_time(x, mean, probe.means_after)
-        batch, time, *rest = ops.shape(x)
-        valid = ops.cast(ops.reshape(mask, (batch, time, *[1] * len(rest))), "bool")
-        count = ops.sum(ops.cast(valid, x.dtype), axis=1)
-        mean = ops.sum(ops.where(valid, x, 0), axis=1) / ops.maximum(count, 1)
-        return ops.cast(mean, self.compute_dtype)
+        mask = check_mask(self, mask, inputs.shape)
+        x = ops.cast(inputs, voltage_dtype(self.compute_dtype))
+        average = mean(x, axis=1) if mask is None else masks.mean(x, mask)
+        return probe.end_of_time(
+            x, ops.cast(average, self.compute_dtype), functools.partial(probe.means_after, mask=mask)
+        )

@@ -5,6 +5,8 @@ import inspect
 import keras
 from keras import ops
 
+from keras_snn.layers.base.arguments import Arguments
+
 
 def check_time_axis(layer, shape):
     """Raise ValueError unless ``shape`` is (batch, time, ...) with at least one step, as far as it is known."""
@@ -18,6 +20,20 @@ def check_time_axis(layer, shape):
             f"{type(layer).__name__} {layer.name!r} takes inputs of shape (batch, time, ...) with at least one time "
             f"step, received {tuple(shape)}: the time axis, axis 1, is empty."
         )
+
+
+def check_mask(layer, mask, shape, rank=2):
+    """Return ``mask`` as a bool tensor; raise ValueError unless it has the first two axes of the inputs' ``shape``."""
+    if mask is None:
+        return None
+    mask = mask if isinstance(mask, keras.KerasTensor) else ops.cast(mask, "bool")
+    same = all(None in (m, n) or m == n for m, n in zip(mask.shape, shape[:2], strict=False))
+    if len(mask.shape) != rank or not same:
+        raise ValueError(
+            f"{type(layer).__name__} {layer.name!r} takes a `mask` of shape {tuple(shape[:2])}, one value for each "
+            f"step of its inputs {tuple(shape)}; received {tuple(mask.shape)}."
+        )
+    return mask
 
 
 def _fold(x):
@@ -37,7 +53,7 @@ def _fold_mask(mask, folded):
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class TimeFold(keras.layers.Wrapper):
+class TimeFold(Arguments, keras.layers.Wrapper):
     """Apply a layer, or a whole model, to every time step, in one call.
 
     Time is folded into the batch: ``(batch, time, ...)`` is reshaped to ``(batch * time, ...)``, the inner layer is
@@ -98,6 +114,11 @@ class TimeFold(keras.layers.Wrapper):
                 "Make a time axis, for example with keras_snn.layers.Repeat."
             )
 
+    def _check_masks(self, mask, inputs):
+        for m, x in zip(keras.tree.flatten(mask), keras.tree.flatten(inputs), strict=False):
+            if m is not None:
+                check_mask(self, m, x.shape, rank=len(m.shape))
+
     def _folded_shape(self, input_shape):
         keras.tree.map_shape_structure(self._check, input_shape)
         return keras.tree.map_shape_structure(lambda shape: (None, *shape[2:]), input_shape)
@@ -112,6 +133,7 @@ class TimeFold(keras.layers.Wrapper):
 
     def call(self, inputs, training=None, mask=None):
         keras.tree.map_structure(lambda x: self._check(x.shape), inputs)
+        self._check_masks(mask, inputs)
         folded = keras.tree.map_structure(_fold, inputs)
         arguments = {"training": training}
         if any(m is not None for m in keras.tree.flatten(mask)):
@@ -128,6 +150,7 @@ class TimeFold(keras.layers.Wrapper):
         return keras.tree.map_shape_structure(lambda shape: (*shapes[0][:2], *shape[1:]), folded)
 
     def compute_output_spec(self, inputs, training=None, mask=None):
+        self._check_masks(mask, inputs)
         folded = keras.tree.map_structure(lambda x: keras.KerasTensor(self._folded_shape(x.shape), x.dtype), inputs)
         steps = keras.tree.flatten(inputs)[0].shape[:2]
         outputs = self.layer.compute_output_spec(folded)

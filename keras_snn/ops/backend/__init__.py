@@ -14,9 +14,23 @@ if keras.config.backend() not in _EXTRAS:
 _backend = importlib.import_module(f"{__name__}.{keras.config.backend()}")
 
 compiled = _backend.compiled
+cumsum = _backend.cumsum
+floor = _backend.floor
+has_float64 = _backend.has_float64
 is_known = _backend.is_known
 scan = _backend.scan
+start_from = _backend.start_from
 straight_through = _backend.straight_through
 with_derivative = _backend.with_derivative
 
-__all__ = ["compiled", "is_known", "scan", "straight_through", "with_derivative"]
+__all__ = [
+    "compiled",
+    "cumsum",
+    "floor",
+    "has_float64",
+    "is_known",
+    "scan",
+    "start_from",
+    "straight_through",
+    "with_derivative",
+]

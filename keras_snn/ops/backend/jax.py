@@ -45,9 +45,30 @@ def _with_derivative_jvp(derivative, primals, tangents):
     return value, tangents[1] * derivative(x)
 
 
+def has_float64():
+    """Return whether float64 exists: JAX makes float32 of it unless ``jax_enable_x64`` is set."""
+    return jax.config.jax_enable_x64
+
+
+def floor(x):
+    """Return the floor of ``x`` in its dtype; ``keras.ops.floor`` has no float64 on JAX and PyTorch."""
+    return jnp.floor(x)
+
+
+def cumsum(x):
+    """Return the cumulative sum over axis 1 in the dtype of ``x``; ``keras.ops.cumsum`` has no float64 on PyTorch."""
+    return jnp.cumsum(x, axis=1)
+
+
 def is_known(x):
     """Tell whether the value of the tensor ``x`` can be read now."""
     return not isinstance(x, jax.core.Tracer)
+
+
+def start_from(states, x, message):
+    """Return ``x`` and copies of ``states``: the batch size of both is known, and was compared."""
+    del message
+    return x, [jnp.asarray(state) for state in states]
 
 
 def compiled(function):

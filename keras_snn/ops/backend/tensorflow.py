@@ -75,10 +75,37 @@ def with_derivative(value, x, derivative):
     return through(value, x)
 
 
+def has_float64():
+    """Return whether float64 exists."""
+    return True
+
+
+def floor(x):
+    """Return the floor of ``x`` in its dtype; ``keras.ops.floor`` has no float64 on JAX and PyTorch."""
+    return tf.floor(x)
+
+
+def cumsum(x):
+    """Return the cumulative sum over axis 1 in the dtype of ``x``; ``keras.ops.cumsum`` has no float64 on PyTorch."""
+    return tf.cumsum(x, axis=1)
+
+
 def is_known(x):
     """Tell whether the value of the tensor ``x`` can be read now."""
     del x
     return tf.executing_eagerly()
+
+
+def start_from(states, x, message):
+    """Return ``x`` and copies of ``states``; where only the run knows the batch size, a difference is an error."""
+    states = [tf.identity(state) for state in states]
+    if x.shape[0] is None:
+        received, built = tf.shape(x)[0], states[0].shape[0]
+        with tf.control_dependencies([tf.debugging.Assert(received == built, [message, received])]):
+            x = tf.identity(x)
+        # Of unknown batch size as well: what comes after must not find the difference first, in worse words.
+        states = [tf.compat.v1.placeholder_with_default(s, (None, *s.shape[1:])) for s in states]
+    return x, states
 
 
 def compiled(function):

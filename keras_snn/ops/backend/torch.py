@@ -36,9 +36,30 @@ def with_derivative(value, x, derivative):
     return _WithDerivative.apply(value, x, derivative)
 
 
+def has_float64():
+    """Return whether float64 exists."""
+    return True
+
+
+def floor(x):
+    """Return the floor of ``x`` in its dtype; ``keras.ops.floor`` has no float64 on JAX and PyTorch."""
+    return torch.floor(x)
+
+
+def cumsum(x):
+    """Return the cumulative sum over axis 1 in the dtype of ``x``; ``keras.ops.cumsum`` has no float64 on PyTorch."""
+    return torch.cumsum(x, dim=1)
+
+
 def is_known(x):
     """Tell whether the value of the tensor ``x`` can be read now."""
     return not (x.is_meta or torch.compiler.is_compiling())
+
+
+def start_from(states, x, message):
+    """Return ``x`` and copies of ``states``: the batch size of both is known, and was compared."""
+    del message
+    return x, [state.detach().clone() for state in states]
 
 
 def compiled(function):

@@ -219,7 +219,7 @@ def test_a_users_cell_computes_in_float32_under_half_precision(policy):
     layer = RNN(cell, dtype=policy)
     for call in (layer, keras.Model(inputs, layer(inputs))):
         y = call(x)
-        assert keras.backend.standardize_dtype(y.dtype) == policy.removeprefix("mixed_")
+        assert keras.backend.standardize_dtype(y.dtype) == "float32"  # its outputs are spikes, 1 / dt high
     assert set(seen) == {"float32"}
 
 

@@ -91,8 +91,8 @@ def test_mixed_float16():
     x = RNG.normal(size=(4, 4, 2)).astype("float32")
     for mask in (None, MASK):
         y = layer(x, mask=mask)
-        assert keras.backend.standardize_dtype(y.dtype) == "float16"
-        np.testing.assert_array_equal(to_numpy(y)[0], x.astype("float16")[0, 3 if mask is None else 1])
+        assert keras.backend.standardize_dtype(y.dtype) == "float32"  # that of the inputs: spikes are high
+        np.testing.assert_array_equal(to_numpy(y)[0], x[0, 3 if mask is None else 1])
 
 
 @pytest.mark.tensorflow("only TensorFlow has graphs of unknown shape, with and without XLA")

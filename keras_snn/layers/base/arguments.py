@@ -1,0 +1,36 @@
+"""Which constructor arguments of a layer can be changed after it was built."""
+
+import functools
+import inspect
+
+
+class Arguments:
+    """Mixin that refuses to set a constructor argument which a built layer no longer reads.
+
+    An argument named in ``changeable`` takes effect in the next call; in compiled functions, after ``compile()``.
+    """
+
+    #: Constructor arguments that may be set after the layer was built.
+    changeable = ()
+
+    def __setattr__(self, name, value):
+        if getattr(self, "built", False) and name in _fixed(type(self)) and hasattr(self, name):
+            names = ", ".join(sorted(_changeable(type(self)))) or "none"
+            raise AttributeError(
+                f"`{name}` of {self.name!r} cannot be changed after the layer was built. Make a new layer. What can be "
+                f"changed: {names}."
+            )
+        super().__setattr__(name, value)
+
+
+@functools.cache
+def _fixed(cls):
+    ours = (c for c in cls.__mro__ if c.__module__.startswith("keras_snn.") and "__init__" in vars(c))
+    names = {name for c in ours for name in inspect.signature(c.__init__).parameters}
+    return names - {"self", "args", "kwargs"} - _changeable(cls)
+
+
+@functools.cache
+def _changeable(cls):
+    own = getattr(cls, "parameter_names", ())
+    return {*own, *(name for c in cls.__mro__ for name in vars(c).get("changeable", ()))}

@@ -1,0 +1,103 @@
+"""The states of a layer that go on from one call to the next."""
+
+import keras
+from keras import ops
+
+from keras_snn.ops.backend import start_from
+
+
+class States:
+    """Mixin for layers with ``stateful`` and ``states``: a list of variables, or None.
+
+    States are not weights: Keras neither counts nor saves them, and ``set_weights`` takes the weights of a model of any
+    batch size. A layer that was built, loaded or reset starts from ``initial_state``, by its weights at that time.
+    """
+
+    states = None
+    _fresh = None  # whether the next call starts from `initial_state`: a variable, or None if no weight changes that
+
+    def add_states(self, shapes, dtypes):
+        """Make the state variables of ``shapes``, which begin with the batch axis."""
+        if any(shape[0] is None for shape in shapes):
+            raise ValueError(
+                f"{type(self).__name__} with stateful=True needs a static batch size; got None. Give it with "
+                "keras.Input(..., batch_size=n)."
+            )
+        # By initializers: what is assigned here is lost where Keras builds the model symbolically, in `fit`.
+        with keras.name_scope(self.name):
+            self.states = [
+                keras.Variable(
+                    lambda shape, dtype, i=i: ops.copy(self.initial_state(shape[0])[i]),
+                    shape=shape,
+                    dtype=dtype,
+                    trainable=False,
+                    autocast=False,
+                    name="state",
+                )
+                for i, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True))
+            ]
+            if self.weights:
+                self._fresh = keras.Variable("ones", shape=(), dtype="bool", trainable=False, name="fresh")
+
+    def initial_state(self, batch_size):
+        """Return the list of the states before the first step."""
+        raise NotImplementedError
+
+    def start_from_states(self, x):
+        """Return ``x`` and copies of the states, or raise an error unless it is of the batch size that they have."""
+        size = self.states[0].shape[0]
+        message = (
+            f"The stateful layer {self.name!r} was built for batches of {size} samples. Drop a smaller last batch, or "
+            "build the model with another `batch_size`. Samples received:"
+        )
+        if x.shape[0] not in (None, size):
+            raise ValueError(f"{message} {x.shape[0]}.")
+        x, states = start_from([ops.convert_to_tensor(state) for state in self.states], x, message)
+        if self._fresh is not None:
+            initial, fresh = self.initial_state(ops.shape(x)[0]), ops.copy(self._fresh)
+            states = [ops.where(fresh, i, state) for i, state in zip(initial, states, strict=True)]
+        return x, states
+
+    def __setattr__(self, name, value):
+        if name in ("states", "_fresh"):  # Keras would take the variables for weights
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def variables(self):
+        """All variables, the states among them: Keras has to know them to change them inside compiled code.
+
+        Not on PyTorch, which would take them into ``state_dict``.
+        """
+        return super().variables + ([] if keras.config.backend() == "torch" else self.carried)
+
+    @property
+    def carried(self):
+        """The variables that go on from one call to the next."""
+        return [*(self.states or ()), *(() if self._fresh is None else (self._fresh,))]
+
+    def keep_states(self, states):
+        """Go on from these states in the next call. No gradient flows from one call to the next."""
+        for variable, value in zip(self.states, states, strict=True):
+            variable.assign(ops.stop_gradient(value))
+        if self._fresh is not None:
+            self._fresh.assign(False)
+
+    def reset_states(self, states=None):
+        """Go back to the initial state, or to ``states``, of a stateful layer."""
+        if not self.stateful:
+            raise AttributeError(f"{self.name!r} has no states to reset: it is not stateful.")
+        if self.states is None:
+            raise ValueError(f"{self.name!r} has no states yet: build or call it first.")
+        if self._fresh is not None:
+            self._fresh.assign(states is None)
+        if states is None:
+            states = self.initial_state(self.states[0].shape[0])
+        states = states if isinstance(states, (list, tuple)) else [states]
+        if len(states) != len(self.states):
+            raise ValueError(f"`states` needs {len(self.states)} values for {self.name!r}; got {len(states)}.")
+        for variable, value in zip(self.states, states, strict=True):
+            variable.assign(value)
+
+    reset_state = reset_states

@@ -1,0 +1,51 @@
+"""Masks of time steps: which steps of a padded sequence count.
+
+A mask is a bool tensor ``(batch, time)``, True at the steps that count. Padding may be before, after and between them.
+"""
+
+from keras import ops
+
+
+def along(mask, x):
+    """Return ``mask`` with further axes of length one, so that it broadcasts to ``x (batch, ...)``."""
+    return ops.reshape(mask, (*ops.shape(mask), *[1] * (len(x.shape) - len(mask.shape))))
+
+
+def only_counted(x, mask):
+    """Return ``x (batch, time, ...)`` with zeros at the steps that do not count, even where they hold NaN."""
+    return ops.where(along(mask, x), x, ops.zeros((), x.dtype))
+
+
+def n_so_far(mask):
+    """Return how many of the steps up to each one count, itself included: int32 ``(batch, time)``."""
+    return ops.cumsum(ops.cast(mask, "int32"), axis=1)
+
+
+def hold_last(x, mask):
+    """Return ``x (batch, time, ...)`` with, at each step that does not count, the value at the last one that does.
+
+    Before the first step that counts there are zeros.
+    """
+    n, n_steps = n_so_far(mask), ops.shape(mask)[1]
+    steps = ops.arange(n_steps, dtype="int32")
+    counted_first = ops.argsort(ops.where(mask, steps, steps + n_steps), axis=1)
+    last = ops.take_along_axis(counted_first, ops.maximum(n - 1, 0), axis=1)
+    return only_counted(ops.take_along_axis(x, along(last, x), axis=1), n > 0)
+
+
+def first_counted(x, mask):
+    """Return ``x (batch, time, ...)`` at the first step that counts, ``(batch, 1, ...)``; at step 0 if none does."""
+    first = ops.argmax(ops.cast(mask, "int32"), axis=1, keepdims=True)
+    return ops.take_along_axis(x, along(first, x), axis=1)
+
+
+def spread_over_counted(x, mask):
+    """Return ``x (batch, time, ...)`` moved such that the k-th step that counts has the k-th value."""
+    return ops.take_along_axis(x, along(ops.maximum(n_so_far(mask) - 1, 0), x), axis=1)
+
+
+def mean(x, mask):
+    """Return the mean of ``x (batch, time, ...)`` over the steps that count, ``(batch, ...)``; 0 where none does."""
+    total = ops.sum(only_counted(x, mask), axis=1)
+    count = ops.cast(ops.sum(ops.cast(mask, "int32"), axis=1), x.dtype)
+    return total / along(ops.maximum(count, 1), total)
