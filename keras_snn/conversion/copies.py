@@ -31,6 +31,25 @@ def compile_like(new, model):
         )
 
 
+def from_config(layer, config):
+    """Make a layer of the class of ``layer``; a Python function inside a ``Lambda`` is used again, not read from text.
+
+    A file that holds one is refused by Keras for safety. A model in memory is no file.
+    """
+    inner = getattr(layer, "layer", None)
+    if isinstance(layer, keras.layers.Lambda):
+        parts = {"function": layer.function, "mask": layer.mask, "arguments": layer.arguments}
+        base = {name: value for name, value in config.items() if name in ("name", "trainable", "dtype")}
+        return type(layer)(output_shape=layer._output_shape, **parts, **base)
+    if isinstance(layer, keras.layers.Wrapper) and isinstance(inner, (keras.layers.Lambda, keras.Model)):
+        rest = {name: value for name, value in config.items() if name != "layer"}
+        if isinstance(inner, keras.layers.Lambda):
+            return type(layer)(from_config(inner, inner.get_config()), **rest)
+        copy = keras.models.clone_model(inner, clone_function=lambda part: from_config(part, part.get_config()))
+        return type(layer)(copy, **rest)
+    return type(layer).from_config(config)
+
+
 def config_of_copy(layer):
     """Return the config of a linear layer that will have other weights, without what is said of the old ones."""
     old = ("_regularizer", "_constraint", "lora_rank", "lora_alpha")

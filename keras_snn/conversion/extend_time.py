@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_snn.conversion.copies import compile_like, set_weights
+from keras_snn.conversion.copies import compile_like, from_config, set_weights
 from keras_snn.conversion.plan import is_graph
 from keras_snn.layers import NoisyLIF, Repeat
 
@@ -55,7 +55,7 @@ def extend_time(model, n_steps, alpha=4.0, beta=0.5):
             config["n"] = n_steps
         elif isinstance(layer, NoisyLIF):
             config |= {"alpha": alpha, "beta": beta}
-        return type(layer).from_config(config)
+        return from_config(layer, config)
 
     compiled, model.compiled = model.compiled, False  # cloning fails where it cannot compile
     try:

@@ -141,8 +141,22 @@ class _Sweep:
             synapses={name: self._synapses(of_layer, events.get(name)) for name, of_layer in seen.synapses.items()},
             latency=_only({name: one for name, one in latency.items() if len(one.steps) > 1}),
             metrics={name: number(metric.result()) for name, (_, metric) in self.metrics.items()},
-            notes=(f"No answers after fewer steps: {seen.why_not}.",) if seen.why_not else (),
+            notes=self._notes(layers),
         )
+
+    def _notes(self, layers):
+        why_not, silent = self.prober.seen.why_not, [name for name, layer in layers.items() if layer.silent == 1]
+        notes = [f"No answers after fewer steps: {why_not}."] if why_not else []
+        if silent:
+            causes = ["inputs too small for the threshold", "too few steps"]
+            parts = self.prober.inspected._flatten_layers()
+            if any(isinstance(part, keras.layers.BatchNormalization) for part in parts):
+                causes.append(
+                    "moving statistics of a BatchNormalization that lag behind (after few batches, train with "
+                    "momentum=0.9)"
+                )
+            notes.append(f"Silent for all samples: {', '.join(silent)}. Possible causes: {'; '.join(causes)}.")
+        return tuple(notes)
 
     def _with_shorter_runs(self, answers, start, stop, dt):
         seen = self.prober.seen

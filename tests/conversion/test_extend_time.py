@@ -199,3 +199,25 @@ def test_a_functional_model_with_a_call_of_its_own_is_refused():
 
     with pytest.raises(ValueError, match="Own is a subclass with a `call` of its own"):
         extend_time(Own(), 10)
+
+
+def test_a_python_lambda_is_used_again():
+    """Nothing is read from a file here: Keras's rules for files do not apply."""
+    inner = keras.Sequential([keras.Input((6,)), keras.layers.Lambda(lambda x: x + 1)])
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Lambda(lambda x: 2 * x, name="doubled"),
+            keras.layers.Dense(6),
+            Repeat(1),
+            NoisyLIF(seed=0),
+            TimeFold(keras.layers.Lambda(lambda x: 3 * x)),
+            TimeFold(inner),
+            TemporalAveragePooling(),
+        ]
+    )
+    x = np.ones((2, 4), "float32")
+    again = extend_time(model, np.int64(1), alpha=None)
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert again.get_layer("doubled").function is model.get_layer("doubled").function
+    assert extend_time(model, 5).predict(x, verbose=0).shape == (2, 6)

@@ -1,0 +1,92 @@
+"""Values that half precision does not hold, and float64 that stays float64."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_snn
+from keras_snn import layers
+
+
+def numpy_of(x):
+    return ops.convert_to_numpy(ops.cast(x, "float32") if keras.backend.standardize_dtype(x.dtype) == "bfloat16" else x)
+
+
+@pytest.fixture
+def policy(request):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"], indirect=True)
+def test_high_spikes_and_their_sums(policy):
+    """A spike is 1e5 high at dt = 1e-5, above 65504; at dt = 0.003 it is 333.3, which bfloat16 rounds to 334."""
+    for dt, rate in ((1e-5, 2e4), (0.003, 100.0)):
+        parts = [layers.Repeat(10), layers.SpikingActivation("relu", dt=dt, seed=0), layers.TemporalAveragePooling()]
+        model = keras.Sequential([keras.Input((64,)), *parts])
+        x = np.full((1, 64), rate, "float32")
+        spikes = numpy_of(parts[1](parts[0](x)))
+        counts = spikes.astype("float64") * dt
+        np.testing.assert_allclose(counts, np.rint(counts), rtol=0, atol=1e-6)  # float32, one spike
+        assert np.all(abs(counts.sum(axis=1) - 10 * rate * dt) <= 1)
+        # The mean of ten is rounded once, to half precision.
+        rounding = 2.0**-11 if policy == "mixed_float16" else 2.0**-8
+        mean = numpy_of(model(x)).astype("float64")
+        np.testing.assert_allclose(mean, spikes.astype("float64").mean(axis=1), rtol=rounding)
+        report = keras_snn.inspect(model, x, dt=dt, examples=0)
+        (layer,) = report[dt].layers.values()
+        assert layer.histogram["1"] == round(counts.sum())
+
+
+FLOAT64 = pytest.mark.skipif(
+    keras.config.backend() == "jax", reason="JAX has no float64 unless the process asks for it, which changes all tests"
+)
+
+
+@FLOAT64
+def test_float64_by_hand():
+    big = 2.0**24 + 1  # float32 has no such number
+    x = np.array([[[big, 1e300]]])
+    assert numpy_of(layers.TemporalAveragePooling(dtype="float64")(x)).tolist() == [[big, 1e300]]
+    assert numpy_of(layers.VotingPooling(1, dtype="float64")(x)).tolist() == [[big, 1e300]]
+    assert numpy_of(layers.LastStep(dtype="float64")(x)).tolist() == [[big, 1e300]]
+    pooled = layers.MaxRatePooling(keras.layers.MaxPooling1D(1, dtype="float64"), dtype="float64")(
+        np.full((1, 2, 1, 1), big)
+    )
+    assert numpy_of(pooled).ravel().tolist() == [big, big]
+    above = np.array([[[1 + 1e-9]]])
+    for neuron in (
+        layers.IF(dtype="float64"),
+        layers.LIF(tau=1.0, dtype="float64"),
+        layers.KLIF(tau=1.0, dtype="float64"),
+    ):
+        assert numpy_of(neuron(above)).tolist() == [[[1.0]]]
+    assert numpy_of(layers.SpikingActivation("linear", dt=1.0, seed=0, dtype="float64")(x[..., :1])).tolist() == [
+        [[big]]
+    ]
+    # 1e-9 below the threshold, and at it.
+    signal = np.array([[[0.0], [1 - 1e-9], [1.0]]])
+    assert numpy_of(layers.Delta(1.0, dtype="float64")(signal)).ravel().tolist() == [0, 0, 1]
+    assert numpy_of(layers.Poisson(3, dtype="float64")(np.ones((1, 2)))).tolist() == np.ones((1, 3, 2)).tolist()
+
+
+@FLOAT64
+@pytest.mark.parametrize("policy", ["float64"], indirect=True)
+def test_float64_of_analog_layers(policy):
+    """To float64's precision, as loops in NumPy."""
+    rng = np.random.default_rng(0)
+    x, dt, tau = rng.normal(size=(1, 5, 2)), 0.01, 0.03
+    decay, level, expected = np.exp(-dt / tau), np.zeros(2), []
+    for step in x[0]:
+        level = decay * level + (1 - decay) * step
+        expected.append(level)
+    y = layers.Lowpass(keras.initializers.Constant(tau), dt=dt)(x)
+    np.testing.assert_allclose(numpy_of(y)[0], expected, rtol=1e-13)
+    v, expected = np.zeros(2), []
+    for step in x[0]:
+        v = v + (step - v) / 3
+        expected.append(v)
+    np.testing.assert_allclose(numpy_of(layers.LeakyIntegrator(tau=3.0)(x))[0], expected, rtol=1e-13)

@@ -1,0 +1,83 @@
+"""Attributes of built layers: what is set takes effect in the next call, or is refused."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_snn import layers
+from keras_snn.surrogates import Sigmoid
+
+X = np.ones((1, 8, 3), "float32")
+
+
+def test_spiking_activation_takes_another_activation_and_mode():
+    model = keras.Sequential([keras.Input((8, 3)), layers.SpikingActivation("relu", dt=0.75, seed=0)])
+    model.compile("sgd", "mse")
+    layer = model.layers[0]
+    before = model.predict(X, verbose=0)
+    layer.activation = "softplus"
+    layer.spiking_aware_training = False
+    assert layer.activation is layer.cell.activation is keras.activations.softplus
+    softplus = np.full(X.shape, np.log(1 + np.e))
+    # In float32, to a few units of the last place.
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(X, training=True)), softplus, rtol=1e-6)
+    model.compile("sgd", "mse")  # compiled code takes it up then
+    assert not np.array_equal(model.predict(X, verbose=0), before)
+    again = keras.Sequential.from_config(json.loads(json.dumps(model.get_config())))
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_a_neuron_takes_other_numbers_and_another_surrogate():
+    layer = layers.LIF(tau=2.0)
+    x = ops.convert_to_tensor(0.9 * X)
+    assert not np.any(ops.convert_to_numpy(layer(x)))
+    layer.threshold, layer.surrogate, layer.detach_reset = 0.5, "sigmoid", True
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(layer(x)), ops.convert_to_numpy(layers.LIF(tau=2.0, threshold=0.5)(x))
+    )
+    assert layer.surrogate == Sigmoid()
+    assert layers.LIF.from_config(layer.get_config()).threshold == 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda: layers.SpikingActivation("relu"), ["seed", "stateful", "return_sequences", "time_major"]),
+        (lambda: layers.Lowpass(0.1), ["apply_during_training", "tau_initializer", "method", "tau_constraint"]),
+        (lambda: layers.Alpha(0.1), ["apply_during_training", "level_initializer"]),
+        (lambda: layers.LIF(), ["reset", "v_reset", "learn", "per", "refractory", "decay_input", "return_state"]),
+        (lambda: layers.PLIF(), ["tau"]),
+        (lambda: layers.KLIF(), ["k_bounds", "variant", "activation"]),
+        (lambda: layers.NoisyLIF(), ["alpha", "beta", "noise", "statistics", "seed"]),
+        (lambda: layers.Izhikevich(), ["c"]),
+        (lambda: layers.RecurrentLIF(), ["recurrent_initializer"]),
+        (lambda: layers.RNN(layers.LowpassCell(3, 0.1)), ["cell"]),
+        (lambda: layers.TimeFold(keras.layers.Dense(2)), ["layer"]),
+        (lambda: layers.Repeat(3), ["n"]),
+        (lambda: layers.VotingPooling(3), ["n_votes"]),
+        (lambda: layers.Poisson(3), ["n_steps", "scale", "seed", "clip"]),
+        (lambda: layers.Delta(0.1), ["threshold", "off_spikes"]),
+    ],
+)
+def test_other_arguments_of_a_built_layer_are_refused(make, names):
+    layer = make()
+    layer(X)
+    for name in names:
+        old = getattr(layer, name)
+        with pytest.raises(
+            AttributeError, match=f"`{name}` of '{layer.name}' cannot be changed after the layer was bu"
+        ):
+            setattr(layer, name, old)
+        assert getattr(layer, name) is old
+    layer.note = "an attribute of the user's"
+
+
+def test_before_it_is_built_a_layer_takes_everything():
+    layer = layers.SpikingActivation("relu", dt=0.5)
+    layer.seed = 3
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(layer(X)), ops.convert_to_numpy(layers.SpikingActivation("relu", dt=0.5, seed=3)(X))
+    )
