@@ -385,6 +385,29 @@ def test_a_cell_written_with_tensorflow():
         assert layers.RNN(cell)(x).shape == x.shape and cell.get_config()["size"] == (2, 3)
 
 
+@pytest.mark.backend_free
+def test_what_the_migration_page_says_about_keras(tmp_path):
+    dense, x = keras.layers.Dense(2), np.zeros((2, 5, 8, 8, 3), "float32")
+    model = keras.Sequential([keras.Input((10,)), dense])
+    assert not hasattr(dense, "output_shape") and dense.output.shape == (None, 2)
+    for error, refused in (
+        ("extension", lambda: model.save(tmp_path / "folder")),
+        ("Cannot convert '10' to a shape", lambda: keras.Input(10)),
+        (r"must end in `.weights.h5`", lambda: model.save_weights(tmp_path / "name")),
+        ("Kernel shape must have the same length", lambda: keras.layers.Conv2D(4, 3)(x)),
+        ("`name` must be passed as a keyword", lambda: keras.layers.Layer().add_weight("name", (3,))),
+    ):
+        with pytest.raises(ValueError, match=error):
+            refused()
+    with pytest.raises(AttributeError, match="no attribute 'shape'"):
+        dense.set_weights([[[0.0, 0.0]] * 10, [0.0, 0.0]])
+    inputs = keras.Input((None, 3))
+    distributed = keras.Model(inputs, keras.layers.TimeDistributed(keras.layers.Dense(2))(inputs))
+    shapes = [distributed.predict(np.zeros((2, n_steps, 3)), verbose=0).shape for n_steps in (1, 5)]
+    # Where this fails, Keras has repaired it: change the page. The other backends give (2, 5, 2).
+    assert shapes == [(2, 1, 2), (2, 2, 2)]
+
+
 class OfKeras(KerasSpikingLayer):
     def build_cell(self, input_shape):
         return keras.layers.LSTMCell(input_shape[-1], seed=0)

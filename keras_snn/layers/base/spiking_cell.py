@@ -36,6 +36,7 @@ class SpikingCell(HasTimeStep):
     Example:
 
     ```python
+    @keras.saving.register_keras_serializable(package="my_cells")
     class Threshold(keras_snn.layers.SpikingCell):
         def call_inference(self, inputs, states):
             voltage = states[0] + inputs * self.dt

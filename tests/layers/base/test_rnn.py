@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from reference.autodiff import COMPILED, gradients
 
-from keras_snn import probe
+from keras_snn import ModelEnergy, probe
 from keras_snn.layers import RNN, AlphaCell, LowpassCell, SpikingActivationCell, SpikingCell
 
 RNG = np.random.default_rng(0)
@@ -153,6 +153,11 @@ def test_keras_cells(make, tmp_path):
     model.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(to_numpy(restored(x)[0]), to_numpy(model(x)[0]))
+
+
+def test_the_connections_of_a_keras_cell_count_as_unknown():
+    model = keras.Sequential([keras.Input((4, 3)), RNN(keras.layers.GRUCell(3), name="gru")])
+    assert "not known: gru (RNN)" in ModelEnergy(model).summary_string()
 
 
 def test_the_states_of_keras_cells_are_wide_in_half_precision():
