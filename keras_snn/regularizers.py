@@ -137,7 +137,8 @@ class RangedRegularizer(keras.regularizers.Regularizer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+        plain = keras.saving.deserialize_keras_object
+        return cls(**{name: v if name == "regularizer" else plain(v) for name, v in config.items()})
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")

@@ -432,6 +432,8 @@ def test_names_of_the_regularizers():
     assert all(isinstance(r, L1L2) for r in (L1(), L2(), Percentile(l1=0.1)))
     x = np.array([3.0], "float32")
     assert float(L1(0.5, l2=0.25)(x)) == float(L2(0.25, l1=0.5)(x)) == 3.75
+    config = {"target": (1, 2), "regularizer": {"class_name": "L1L2", "config": {"l1": 1.0, "l2": 0.0}}}
+    assert float(RangedRegularizer.from_config(config)(x)) == 1.0
     for cls in (L1, L2, L1L2):
         again = cls.from_config({"l1": 0.5, "l2": 0.25, "target": 1.0})  # as KerasSpiking writes it
         assert float(again(x)) == 2.0
