@@ -110,6 +110,16 @@ class RangedRegularizer(keras.regularizers.Regularizer):
             return self.regularizer(ops.relu(low - x) + ops.relu(x - high))
         return self.regularizer(x - ops.convert_to_tensor(self.target, dtype=x.dtype))
 
+    @property
+    def minimum(self):
+        """The lower end of the target range, or the one target."""
+        return self.target[0] if isinstance(self.target, tuple) else self.target
+
+    @property
+    def maximum(self):
+        """The upper end of the target range, or the one target."""
+        return self.target[1] if isinstance(self.target, tuple) else self.target
+
     def _observe(self, x):
         """Return the values that are compared with the target."""
         x = ops.convert_to_tensor(x)
@@ -129,7 +139,8 @@ class RangedRegularizer(keras.regularizers.Regularizer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+        plain = keras.saving.deserialize_keras_object
+        return cls(**{name: v if name == "regularizer" else plain(v) for name, v in config.items()})
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -172,7 +183,7 @@ class L1L2(RangedRegularizer):
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class L1(RangedRegularizer):
+class L1(L1L2):
     r"""L1 penalty :math:`l_1 \sum |e|` on the distance to a target value or range.
 
     The error :math:`e` is that of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalises each
@@ -181,13 +192,14 @@ class L1(RangedRegularizer):
     Args:
         l1: float >= 0, the factor of the penalty. Default 0.01.
         target: number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
+        l2: float >= 0, keyword only: the factor of an L2 penalty on the same distance. Default 0.
         time_axis: int or None, keyword only: average over this axis first. Default None.
 
     Raises:
-        ValueError: if ``l1`` is negative or not finite, or the target is invalid (see `RangedRegularizer`).
+        ValueError: if a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
 
     Warns:
-        UserWarning: if ``l1`` is 0.
+        UserWarning: if both factors are 0.
 
     Example:
         >>> import numpy as np
@@ -196,18 +208,12 @@ class L1(RangedRegularizer):
         3.0
     """
 
-    def __init__(self, l1=0.01, target=0, *, time_axis=None):
-        super().__init__(target, _penalty(l1, 0.0), time_axis=time_axis)
-        self.l1 = self.regularizer.l1
-
-    def get_config(self):
-        config = super().get_config()
-        del config["regularizer"]
-        return {"l1": self.l1, **config}
+    def __init__(self, l1=0.01, target=0, *, l2=0.0, time_axis=None):
+        super().__init__(l1, l2, target, time_axis=time_axis)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class L2(RangedRegularizer):
+class L2(L1L2):
     r"""L2 penalty :math:`l_2 \sum e^2` on the distance to a target value or range.
 
     The error :math:`e` is that of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalises each
@@ -216,13 +222,14 @@ class L2(RangedRegularizer):
     Args:
         l2: float >= 0, the factor of the penalty. Default 0.01.
         target: number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
+        l1: float >= 0, keyword only: the factor of an L1 penalty on the same distance. Default 0.
         time_axis: int or None, keyword only: average over this axis first. Default None.
 
     Raises:
-        ValueError: if ``l2`` is negative or not finite, or the target is invalid (see `RangedRegularizer`).
+        ValueError: if a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
 
     Warns:
-        UserWarning: if ``l2`` is 0.
+        UserWarning: if both factors are 0.
 
     Example:
         One example, ten steps of dt = 0.01 s, one spike: 10 Hz on average, which is within the range.
@@ -237,18 +244,12 @@ class L2(RangedRegularizer):
         7300.0
     """
 
-    def __init__(self, l2=0.01, target=0, *, time_axis=None):
-        super().__init__(target, _penalty(0.0, l2), time_axis=time_axis)
-        self.l2 = self.regularizer.l2
-
-    def get_config(self):
-        config = super().get_config()
-        del config["regularizer"]
-        return {"l2": self.l2, **config}
+    def __init__(self, l2=0.01, target=0, *, l1=0.0, time_axis=None):
+        super().__init__(l1, l2, target, time_axis=time_axis)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class Percentile(RangedRegularizer):
+class Percentile(L1L2):
     r"""L1 and L2 penalties on a percentile of the activity, for example on the highest rate in the batch.
 
     .. math:: l_1 \sum |e(p)| + l_2 \sum e(p)^2, \qquad p = (1 - w) \, x_{(k)} + w \, x_{(k+1)}
@@ -289,7 +290,7 @@ class Percentile(RangedRegularizer):
     """
 
     def __init__(self, percentile=100, axis=0, target=0, l1=0.0, l2=0.0, *, time_axis=None):
-        super().__init__(target, _penalty(l1, l2), time_axis=time_axis)
+        super().__init__(l1, l2, target, time_axis=time_axis)
         if not 0 <= percentile <= 100:
             raise ValueError(f"`percentile` must be within [0, 100], received {percentile!r}.")
         # A config that went through JSON brings a list.
@@ -297,8 +298,6 @@ class Percentile(RangedRegularizer):
         if not self._axes or not all(isinstance(a, int) for a in self._axes):
             raise TypeError(f"`axis` must be an int or a tuple of ints, received {axis!r}.")
         self.percentile = float(percentile)
-        self.l1 = self.regularizer.l1
-        self.l2 = self.regularizer.l2
 
     @property
     def _axes(self):
@@ -320,7 +319,5 @@ class Percentile(RangedRegularizer):
         return low + weight * (high - low)
 
     def get_config(self):
-        config = super().get_config()
-        del config["regularizer"]
         axis = list(self.axis) if isinstance(self.axis, tuple) else self.axis
-        return {"percentile": self.percentile, "axis": axis, "l1": self.l1, "l2": self.l2, **config}
+        return {"percentile": self.percentile, "axis": axis, **super().get_config()}

@@ -116,14 +116,25 @@ def small(monkeypatch):
     monkeypatch.setattr(keras_snn.models, "noise_net", one_layer)
 
 
-def test_readme(tmp_path, monkeypatch, small):
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / "README.rst").read_text(encoding="utf-8")
-    blocks = re.findall(r"^\.\. code-block:: python\n\n((?: {3}.*\n|\n)+)", text, re.M)
-    assert len(blocks) >= 5
+def run_page(path):
+    """Run the Python blocks of an .rst page in one namespace, and return it."""
+    blocks = re.findall(r"^\.\. code-block:: python\n\n((?: {3}.*\n|\n)+)", path.read_text(encoding="utf-8"), re.M)
     shared = {}
     for block in blocks:
-        exec(compile(re.sub(r"^ {3}", "", block, flags=re.M), "README.rst", "exec"), shared)
+        exec(compile(re.sub(r"^ {3}", "", block, flags=re.M), path.name, "exec"), shared)
+    return shared
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.rst")), ids=lambda path: path.stem)
+def test_page(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_page(path)
+
+
+def test_readme(tmp_path, monkeypatch, small):
+    monkeypatch.chdir(tmp_path)
+    shared = run_page(ROOT / "README.rst")
+    assert isinstance(shared["loaded"].layers[0], shared["Quadratic"])
     assert shared["report"][1].accuracy > 0.6  # chance is 0.1; five epochs of 1,600 images give about 0.75
     assert shared["search"].dt in (0.1, 1)  # at 0.01 it is some 10 % below the target
     assert len(shared["latency"].accuracy) == 10

@@ -1,7 +1,9 @@
 """What a script written for KerasSpiking 0.3 relies on: names, arguments, defaults, and what they mean."""
 
+import importlib
 import inspect
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -70,6 +72,7 @@ def owner(cls):
 def test_names():
     for name in ("SpikingActivation", "Lowpass", "Alpha", "layers", "regularizers", "constraints", "callbacks"):
         assert hasattr(keras_snn, name)
+    assert importlib.import_module("keras_snn.model_energy").ModelEnergy is keras_snn.ModelEnergy
     for name in ("SpikingActivation", "Lowpass", "Alpha"):
         assert hasattr(layers, name)
         assert getattr(keras_snn, f"{name}Cell") is getattr(layers, f"{name}Cell")
@@ -288,6 +291,155 @@ class UserCell(KerasSpikingCell):
 class UserLayer(KerasSpikingLayer):
     def build_cell(self, input_shape):
         return UserCell(input_shape[-1], dt=self.dt)
+
+
+def test_the_weights_of_filters_have_its_order_and_shapes():
+    f = Lowpass(0.1, dt=0.01)
+    f.build((1, 1, 1))
+    f.set_weights([np.array([[0.0]]), np.array([[0.05]])])  # Keras 3 takes arrays only
+    # 1 - exp(-n 0.01 / 0.05)
+    np.testing.assert_allclose(to_numpy(f(np.ones((1, 3, 1), "float32")))[0, :, 0], [0.181, 0.330, 0.451], atol=5e-4)
+    assert f.layer.cell.tau is f.cell.tau
+    for cls, shape in ((Lowpass, (1, 4, 3)), (Alpha, (12,))):
+        layer = cls(0.1)
+        layer.build((2, 5, 4, 3))
+        assert [w.name for w in layer.weights] == ["initial_level", "tau"]
+        assert [w.shape for w in layer.weights] == [shape, shape]
+
+
+def test_a_weight_file_of_keras_2_loads(tmp_path):
+    # The layout that Keras 2 gives an HDF5 file of weights: names in attributes, the order of `layer.weights`.
+    rng, path = np.random.default_rng(0), tmp_path / "weights.h5"
+    model = keras.Sequential(
+        [
+            keras.Input((None, 4)),
+            keras.layers.Dense(3, name="dense"),
+            SpikingActivation("relu", name="spiking_activation"),
+            Lowpass(0.1, dt=0.01, name="lowpass"),
+            Alpha(0.1, dt=0.01, name="alpha"),
+        ]
+    )
+    names = {
+        "dense": {"dense/kernel": (4, 3), "dense/bias": (3,)},
+        "spiking_activation": {},
+        "lowpass": {"lowpass/lowpass_cell/initial_level": (1, 3), "lowpass/lowpass_cell/tau": (1, 3)},
+        "alpha": {"alpha/alpha_cell/initial_level": (3,), "alpha/alpha_cell/tau": (3,)},
+    }
+    written = {}
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name in names]
+        file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.15.0"
+        for layer, weights in names.items():
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = [f"{name}:0".encode() for name in weights]
+            for name, shape in weights.items():
+                written[name] = group[f"{name}:0"] = rng.uniform(0.05, 0.2, shape).astype("float32")
+    model.load_weights(path)
+    for name in ("lowpass", "alpha"):
+        for weight in ("initial_level", "tau"):
+            value = getattr(model.get_layer(name).layer.cell, weight)
+            np.testing.assert_array_equal(to_numpy(value), written[f"{name}/{name}_cell/{weight}"])
+
+
+class StatefulStart(KerasSpikingCell):
+    """A cell that sets its states up as its base class in KerasSpiking asks: from a batch size and a dtype."""
+
+    def __init__(self, size, **kwargs):
+        super().__init__(size, state_size=size, **kwargs)
+
+    def get_initial_state(self, inputs, batch_size, dtype):
+        return ops.full((batch_size, *self.size), 0.5, dtype=dtype)
+
+    def call_inference(self, inputs, states):
+        (voltage,) = states
+        voltage = voltage + inputs * self.dt
+        spikes = ops.floor(voltage)
+        return spikes / self.dt, (voltage - spikes,)
+
+
+@pytest.mark.parametrize("size", [(3,), [3]])
+def test_a_users_initial_state_gets_a_dtype(size):
+    x = np.ones((2, 4, 3), "float32")
+    for dtype in ("float32", "mixed_bfloat16"):
+        y = to_numpy(ops.cast(layers.RNN(StatefulStart(size, dt=0.25, dtype=dtype), dtype=dtype)(x), "float32"))
+        np.testing.assert_array_equal(y[0, :, 0], [0.0, 4.0, 0.0, 0.0])
+
+
+@pytest.mark.tensorflow("tf.TensorShape and TensorFlow's own operations")
+def test_a_cell_written_with_tensorflow():
+    import tensorflow as tf
+
+    class Cell(StatefulStart):
+        def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
+            return tf.fill((batch_size, *self.size), tf.cast(0.5, dtype))
+
+        def call_inference(self, inputs, states):
+            voltage = states[0] + inputs * self.dt
+            spikes = tf.floor(voltage)
+            return spikes / self.dt, (voltage - spikes,)
+
+    x = np.ones((2, 4, 2, 3), "float32")
+    layer = layers.RNN(Cell(tf.TensorShape((2, 3)), dt=0.25))
+    assert layer.cell.size == (2, 3)
+    np.testing.assert_array_equal(to_numpy(layer(x))[0, :, 0, 0], [0.0, 4.0, 0.0, 0.0])
+    for cell in (SpikingActivationCell, LowpassCell, AlphaCell):
+        cell = cell(tf.TensorShape((2, 3)), "relu" if cell is SpikingActivationCell else 0.1)
+        assert layers.RNN(cell)(x).shape == x.shape and cell.get_config()["size"] == (2, 3)
+
+
+@pytest.mark.backend_free
+def test_what_the_migration_page_says_about_keras(tmp_path):
+    dense, x = keras.layers.Dense(2), np.zeros((2, 5, 8, 8, 3), "float32")
+    model = keras.Sequential([keras.Input((10,)), dense])
+    assert not hasattr(dense, "output_shape") and dense.output.shape == (None, 2)
+    for error, refused in (
+        ("extension", lambda: model.save(tmp_path / "folder")),
+        ("Cannot convert '10' to a shape", lambda: keras.Input(10)),
+        (r"must end in `.weights.h5`", lambda: model.save_weights(tmp_path / "name")),
+        ("Kernel shape must have the same length", lambda: keras.layers.Conv2D(4, 3)(x)),
+        ("`name` must be passed as a keyword", lambda: keras.layers.Layer().add_weight("name", (3,))),
+    ):
+        with pytest.raises(ValueError, match=error):
+            refused()
+    with pytest.raises(AttributeError, match="no attribute 'shape'"):
+        dense.set_weights([[[0.0, 0.0]] * 10, [0.0, 0.0]])
+    inputs = keras.Input((None, 3))
+    distributed = keras.Model(inputs, keras.layers.TimeDistributed(keras.layers.Dense(2))(inputs))
+    shapes = [distributed.predict(np.zeros((2, n_steps, 3)), verbose=0).shape for n_steps in (1, 5)]
+    # Where this fails, Keras has repaired it: change the page. The other backends give (2, 5, 2).
+    assert shapes == [(2, 1, 2), (2, 2, 2)]
+
+
+class OfKeras(KerasSpikingLayer):
+    def build_cell(self, input_shape):
+        return keras.layers.LSTMCell(input_shape[-1], seed=0)
+
+
+def test_build_cell_may_return_a_keras_cell():
+    layer, x = OfKeras(), normal(2, 5, 3)
+    assert layer.emits_spikes
+    y = to_numpy(layer(x))
+    assert not layer.emits_spikes
+    theirs = keras.layers.RNN(keras.layers.LSTMCell(3), return_sequences=True)
+    theirs.build(x.shape)
+    theirs.set_weights(layer.get_weights())
+    np.testing.assert_allclose(y, to_numpy(theirs(x)), rtol=1e-5, atol=1e-6)  # XLA's activations round differently
+
+
+def test_names_of_the_regularizers():
+    from keras_snn.regularizers import L1, L1L2, L2, Percentile, RangedRegularizer
+
+    assert (RangedRegularizer((1, 2)).minimum, RangedRegularizer((1, 2)).maximum) == (1, 2)
+    assert L2(target=3.0).minimum == L2(target=3.0).maximum == 3
+    assert all(isinstance(r, L1L2) for r in (L1(), L2(), Percentile(l1=0.1)))
+    x = np.array([3.0], "float32")
+    assert float(L1(0.5, l2=0.25)(x)) == float(L2(0.25, l1=0.5)(x)) == 3.75
+    config = {"target": (1, 2), "regularizer": {"class_name": "L1L2", "config": {"l1": 1.0, "l2": 0.0}}}
+    assert float(RangedRegularizer.from_config(config)(x)) == 1.0
+    for cls in (L1, L2, L1L2):
+        again = cls.from_config({"l1": 0.5, "l2": 0.25, "target": 1.0})  # as KerasSpiking writes it
+        assert float(again(x)) == 2.0
+        assert cls.from_config(again.get_config()).get_config() == again.get_config()
 
 
 def test_a_users_cell_and_layer():

@@ -27,7 +27,7 @@ LINES = (
     ("models",),
     ("callbacks",),
     ("energy",),
-    ("inspector",),
+    ("inspector", "model_energy"),
     ("conversion", "robustness", "export"),
     ("experiments",),
     ("cli",),

@@ -114,6 +114,8 @@ class ModelEnergy:
             if known in cls.layer_stats:
                 return cls.layer_stats[known](node)
         n_outputs = math.prod(node.output_shapes[0][1:])
+        if isinstance(node.layer, ours.SpikingLayer) and not isinstance(node.layer.cell, ours.SpikingCell):
+            return None  # a Keras cell
         if isinstance(node.layer, (ours.SpikingLayer, ours.SpikingNeuron)):
             spiking = node.layer.emits_spikes
             return {"neurons": math.prod(node.input_shapes[0][2:]) * spiking, "spiking": spiking}

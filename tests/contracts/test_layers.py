@@ -661,7 +661,9 @@ def test_inputs_of_any_rank(row):
         return
     weights = [w.reshape(*w.shape[: w.ndim - 3], 6) if w.ndim else w for w in layer.get_weights()]
     flat = built(row, (6,), weights=weights)
-    options = {name: [ops.reshape(s, (*s.shape[:-3], 6)) for s in states] for name, states in options.items()}
+    shapes = [s.shape if s.shape[-1] == 6 else (*s.shape[:-3], 6) for s in options.get("initial_state", [])]
+    for name, states in options.items():  # Alpha's state is flat as it is
+        options[name] = [ops.reshape(s, shape) for s, shape in zip(states, shapes, strict=True)]
     z = to_numpy(flat(x.reshape(*x.shape[:-3], 6), training=False, **options))
     # Vectorised and remaining units of a loop round otherwise under XLA.
     np.testing.assert_allclose(z.reshape(y.shape), y, rtol=1e-6, atol=1e-6)

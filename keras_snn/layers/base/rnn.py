@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_snn.layers.base.spiking_cell import SpikingCell
+from keras_snn.layers.base.spiking_cell import check_cell
 from keras_snn.layers.base.spiking_layer import SpikingLayer
 
 
@@ -11,7 +11,7 @@ class RNN(SpikingLayer):
     """Run a cell over time, of any rank, which ``keras.layers.RNN`` does not do.
 
     Args:
-        cell: A ``SpikingCell``.
+        cell: A ``SpikingCell``, or any Keras cell without dropout.
         **kwargs: As in ``SpikingLayer``, without ``dt``, which is the cell's.
 
     Example:
@@ -23,13 +23,10 @@ class RNN(SpikingLayer):
     """
 
     def __init__(self, cell, **kwargs):
-        if not isinstance(cell, SpikingCell):
-            raise TypeError(
-                f"`cell` has to be a keras_snn.layers.SpikingCell; got {cell!r}. keras.layers.RNN runs other cells."
-            )
-        super().__init__(dt=cell._dt, **kwargs)
+        check_cell(cell)
+        super().__init__(dt=getattr(cell, "_dt", None), **kwargs)
         self.cell = cell
-        self.emits_spikes = cell.emits_spikes
+        self.emits_spikes = getattr(cell, "emits_spikes", False)
 
     def build_cell(self, input_shape):
         return self.cell

@@ -1,5 +1,7 @@
 """The base of cells: what a layer does in one time step."""
 
+import inspect
+import operator
 import weakref
 
 import keras
@@ -20,8 +22,9 @@ class SpikingCell(HasTimeStep):
     whole sequence. Weights are made in ``build`` as in any Keras layer. ``self.dt`` is the time step in force.
 
     Args:
-        size: Integer or tuple of integers, shape of the outputs of one step without the batch axis.
-        state_size: Integer or tuple, shape of the one state; or a list of those, one a state. Default: ``size``.
+        size: Integer, tuple of integers or ``tf.TensorShape``, shape of the outputs of one step without the batch axis.
+            The attribute ``size`` is an integer or a tuple.
+        state_size: The same, shape of the one state; or a list of those, one a state. Default: ``size``.
         dt: Number in seconds, or a scalar variable. Default: ``keras_snn.default.dt`` when the cell is made.
         always_use_inference: Boolean, use ``call_inference`` in training too.
 
@@ -33,6 +36,7 @@ class SpikingCell(HasTimeStep):
     Example:
 
     ```python
+    @keras.saving.register_keras_serializable(package="my_cells")
     class Threshold(keras_snn.layers.SpikingCell):
         def call_inference(self, inputs, states):
             voltage = states[0] + inputs * self.dt
@@ -49,7 +53,7 @@ class SpikingCell(HasTimeStep):
 
     def __init__(self, size, state_size=None, dt=None, always_use_inference=True, **kwargs):
         super().__init__(dt=dt, **kwargs)
-        self.size = tuple(size) if isinstance(size, list) else size  # JSON brings a list
+        self.size = _integers(size)
         self.state_size = self.size if state_size is None else state_size
         self.output_size = self.size
         self.always_use_inference = always_use_inference
@@ -75,14 +79,16 @@ class SpikingCell(HasTimeStep):
         A cell with a faster way to the same values overrides it, and need not override the calls of one step. The
         states are held where the bool tensor ``mask (batch, time)`` is False; outputs there are not used.
         """
-        step = _CellStep(self, bool(training))
+        step = _CellStep(self, bool(training), states)
         wide = voltage_dtype(self.compute_dtype)
-        inputs, dt = ops.cast(inputs, wide), ops.convert_to_tensor(self.dt, wide)
+        inputs = ops.cast(inputs, wide)
+        dt = self.dt if isinstance(self, HasTimeStep) else getattr(probe.current(), "dt", None)
+        dt = [] if dt is None else [ops.convert_to_tensor(dt, wide)]
         trainable = [ops.convert_to_tensor(v) for v in self.trainable_variables]
         # Copied, since PyTorch needs the old values in the backward pass.
         changing = [ops.copy(v) for v in self.non_trainable_variables]
         xs = (inputs,) if mask is None else (inputs, mask)
-        outputs, (states, changed) = scan(step, (list(states), changing), xs, (trainable, dt))
+        outputs, (states, changed) = scan(step, (tree.flatten(states), changing), xs, (trainable, dt))
         for variable, value in zip(self.non_trainable_variables, changed, strict=True):
             variable.assign(value)
         return outputs, states
@@ -97,17 +103,19 @@ class SpikingCell(HasTimeStep):
     @property
     def state_shapes(self):
         """The shapes of the states without the batch axis."""
-        return [(size,) if isinstance(size, int) else tuple(size) for size in self._state_sizes]
+        return [shape_of(size) for size in self._state_sizes]
 
     @property
     def _state_sizes(self):
-        return self.state_size if isinstance(self.state_size, list) else [self.state_size]
+        sizes = self.state_size
+        several = isinstance(sizes, (list, tuple)) and (isinstance(sizes, list) or any(map(_is_iterable, sizes)))
+        return [_integers(size) for size in (sizes if several else [sizes])]
 
     def get_config(self):
         return {
             **super().get_config(),
             "size": self.size,
-            "state_size": list(self._state_sizes),
+            "state_size": self._state_sizes,
             "always_use_inference": self.always_use_inference,
         }
 
@@ -119,8 +127,77 @@ class SpikingCell(HasTimeStep):
 KerasSpikingCell = SpikingCell
 
 
+def check_cell(cell):
+    """Return ``cell`` if the engine can run it, or raise an error."""
+    if not (isinstance(cell, keras.layers.Layer) and hasattr(cell, "state_size")):
+        raise TypeError(
+            "`cell` must be a keras_snn.layers.SpikingCell or a Keras layer with `state_size` and "
+            f"`call(inputs, states)`, such as keras.layers.LSTMCell; got {cell!r}."
+        )
+    for part in cell._flatten_layers():
+        if hasattr(part, "reset_dropout_mask") and (part.dropout or part.recurrent_dropout):
+            raise ValueError(
+                f"{part.name!r} ({type(part).__name__}) must have `dropout` and `recurrent_dropout` of 0; got "
+                f"{part.dropout} and {part.recurrent_dropout}. Keras keeps such a mask outside the time loop. Put a "
+                "keras.layers.Dropout before this layer, or run the cell in keras.layers.RNN."
+            )
+    return cell
+
+
+def keep_wide(cell):
+    """Keep mixed precision from rounding what a built Keras cell reads: its states accumulate, as voltages do."""
+    for part in cell._flatten_layers():
+        part.autocast = False
+    for variable in cell.variables:
+        variable._autocast = False  # as in `check_variable`
+
+
+def initial_states(cell, batch_size):
+    """Return the nest of the states from which ``cell`` starts.
+
+    ``get_initial_state`` receives those of ``inputs=None``, ``batch_size`` and ``dtype`` that it takes.
+    """
+    dtype = voltage_dtype(cell.compute_dtype)
+    if not hasattr(cell, "get_initial_state"):
+        return [ops.zeros((batch_size, size), dtype) for size in tree.flatten(cell.state_size)]
+    options = {"inputs": None, "batch_size": batch_size, "dtype": dtype}
+    states = cell.get_initial_state(**_accepted(cell.get_initial_state, options))
+    states = list(states) if tree.is_nested(states) else [states]
+    if isinstance(cell, SpikingCell):
+        return states
+    # Keras's cells give half precision under such a policy.
+    return tree.map_structure(lambda state: ops.cast(state, dtype), states)
+
+
+def _accepted(function, options):
+    """Return those of ``options`` that ``function`` has arguments for."""
+    parameters = inspect.signature(function).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return {name: value for name, value in options.items() if takes_all or name in parameters}
+
+
+def shape_of(size):
+    """Return the shape of one step, without the batch axis, that an integer or an iterable of integers gives."""
+    size = _integers(size)
+    return (size,) if isinstance(size, int) else size
+
+
+def _integers(size):
+    """Return an integer, or a tuple of integers for a list (from JSON), a ``tf.TensorShape`` or any other iterable."""
+    try:
+        return tuple(map(operator.index, size)) if _is_iterable(size) else operator.index(size)
+    except TypeError:
+        raise TypeError(f"`size` and `state_size` must be an integer or a tuple of integers; got {size!r}.") from None
+
+
+def _is_iterable(size):
+    return hasattr(size, "__iter__")
+
+
 def run_cell(cell, inputs, states, training, *mask):
     """Run ``cell`` over axis 1 of ``inputs``: its own way over the sequence, unless a subclass changed the step."""
+    if not isinstance(cell, SpikingCell):
+        return SpikingCell.call_sequence(cell, inputs, states, training, *mask)
     classes = type(cell).__mro__
     place = {name: next(i for i, c in enumerate(classes) if name in vars(c)) for name in _WAYS}
     run = type(cell) if place["call_sequence"] <= min(place.values()) else SpikingCell
@@ -133,13 +210,14 @@ _WAYS = ("call_sequence", "call", "call_training", "call_inference")
 class _CellStep:
     """A cell as a pure step: its variables come as params, those that change as state."""
 
-    def __init__(self, cell, training):
+    def __init__(self, cell, training, states):
+        self.structure = tree.map_structure(lambda _: 0, states)
         self.cell = weakref.ref(cell)  # the engine remembers steps: it must not keep models alive
         plain = ((name, value) for name, value in vars(cell).items() if not name.startswith("_"))
         # What the step takes for constants: a change of one makes another step of it.
         constants = tuple((name, value) for name, value in plain if isinstance(value, (bool, int, float, str)))
         self.key = (id(cell), training, constants)
-        self.training = training
+        self.options = _accepted(cell.call, {"training": training})
 
     def __eq__(self, other):
         return isinstance(other, _CellStep) and self.key == other.key and self.cell() is other.cell()
@@ -148,13 +226,11 @@ class _CellStep:
         return hash(self.key)
 
     def __call__(self, params, state, x):
-        trainable, dt = params
-        states, changing = state
-        x, *counts = x
-        with probe.scope(dt=dt):
-            (outputs, new_states), changed = self.cell().stateless_call(
-                trainable, changing, x, states, training=self.training
+        (trainable, dt), (states, changing), (x, *counts) = params, state, x
+        cell = self.cell()
+        with probe.scope(dt=dt[0] if dt else None):
+            (outputs, new_states), changed = cell.stateless_call(
+                trainable, changing, x, tree.pack_sequence_as(self.structure, states), **self.options
             )
-        new_states = new_states if tree.is_nested(new_states) else [new_states]
-        new_states = list(new_states)
+        new_states = tree.flatten(new_states)
         return (held(*counts, new_states, states) if counts else new_states, list(changed)), outputs

@@ -1,16 +1,29 @@
 """The base of layers that run a cell over time."""
 
+import functools
+from types import SimpleNamespace
+
 import keras
 from keras import tree
 
 from keras_snn.layers.base.sequence_layer import SequenceLayer
-from keras_snn.layers.base.spiking_cell import run_cell
+from keras_snn.layers.base.spiking_cell import (
+    SpikingCell,
+    check_cell,
+    initial_states,
+    keep_wide,
+    run_cell,
+    shape_of,
+)
 from keras_snn.ops.precision import voltage_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class SpikingLayer(SequenceLayer):
     """A layer that runs a cell over time; the class to subclass. Override ``build_cell(input_shape)``.
+
+    ``build_cell`` returns a ``SpikingCell``, or any Keras cell without dropout, such as ``keras.layers.LSTMCell``. The
+    outputs of a Keras cell do not count as spikes, unless its attribute ``emits_spikes`` is True.
 
     Args:
         dt: Number in seconds, or a scalar variable that layers share: ``keras.Variable`` (made non-trainable) or, on
@@ -56,15 +69,19 @@ class SpikingLayer(SequenceLayer):
     def build_parts(self, shape):
         if self.cell is None:
             self.known_units(shape)
-            self.cell = self.build_cell(shape)
+            self.cell = check_cell(self.build_cell(shape))
+            self.emits_spikes = self.emits_spikes and getattr(self.cell, "emits_spikes", False)
         if not self.trainable:
             self.cell.trainable = False
         if not self.cell.built:
             self.cell.build((shape[0], *shape[2:]))
             self.cell.built = True
+        if not isinstance(self.cell, SpikingCell):
+            keep_wide(self.cell)
 
     def run(self, inputs, states, training, *mask):
-        return run_cell(self.cell, inputs, states, training, *mask)
+        outputs, states = run_cell(self.cell, inputs, self._pack_states(states), training, *mask)
+        return outputs, tree.flatten(states)
 
     @property
     def output_dtype(self):
@@ -72,12 +89,25 @@ class SpikingLayer(SequenceLayer):
         return voltage_dtype(self.compute_dtype) if self.emits_spikes else self.compute_dtype
 
     def step_shapes(self, shape):
-        cell = self.cell or self.build_cell(shape)
-        return (cell.output_size,) if isinstance(cell.output_size, int) else tuple(cell.output_size), cell.state_shapes
+        cell = self.cell or check_cell(self.build_cell(shape))
+        if isinstance(cell, SpikingCell):
+            states = cell.state_shapes
+        else:
+            states = [tuple(state.shape)[1:] for state in tree.flatten(initial_states(cell, 1))]
+        output_size = getattr(cell, "output_size", None)
+        return states[0] if output_size is None else shape_of(output_size), states
 
     def initial_state(self, batch_size):
-        states = self.cell.get_initial_state(batch_size=batch_size)
-        return list(states) if tree.is_nested(states) else [states]
+        states = initial_states(self.cell, batch_size)
+        # Keras would track a nest, but not a function.
+        self._pack_states = functools.partial(tree.pack_sequence_as, tree.map_structure(lambda _: 0, states))
+        return tree.flatten(states)
+
+    @property
+    def layer(self):
+        """What scripts for KerasSpiking read of the RNN that it keeps under this name."""
+        # Not the layer itself: Keras walks over attributes when it loads, and would not end.
+        return SimpleNamespace(cell=self.cell, states=self.states, reset_states=self.reset_states)
 
 
 KerasSpikingLayer = SpikingLayer

@@ -59,8 +59,10 @@ class SpikingNeuron(SequenceLayer):
     Example:
 
     ```python
+    @keras.saving.register_keras_serializable(package="my_neurons")
     class Quadratic(keras_snn.layers.SpikingNeuron):
         parameter_names = ("a", "critical", "threshold")
+        state_names = ("v",)
 
         def __init__(self, a=0.2, critical=0.5, **kwargs):
             super().__init__(**kwargs)

@@ -1,15 +1,18 @@
 """Alpha: a second-order synaptic filter."""
 
+import math
+
 import keras
 from keras import ops
 
+from keras_snn.layers.base.spiking_cell import shape_of
 from keras_snn.layers.filters.filter import FilterCell, FilterLayer
 from keras_snn.ops.filters import alpha
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class AlphaCell(FilterCell):
-    """One time step of ``Alpha``; its state is one tensor ``(batch, 2, ...)`` of the slope and the level.
+    """One time step of ``Alpha``; its state is one tensor ``(batch, 2, units)`` of the slope and the level.
 
     Args:
         size: Integer or tuple, shape of one step without the batch axis.
@@ -19,15 +22,22 @@ class AlphaCell(FilterCell):
 
     def __init__(self, size, tau_initializer, **kwargs):
         super().__init__(size, tau_initializer, **kwargs)
-        self.state_size = (2, *self.state_shapes[0])
+        self.state_size = (2, *self.weight_shape)
+
+    @property
+    def weight_shape(self):
+        return (math.prod(shape_of(self.size)),)
 
     def filter(self, inputs, state, mask=None):
+        shape = (*ops.shape(inputs)[:2], *self.weight_shape)
+        x = inputs if len(shape) == len(inputs.shape) else ops.reshape(inputs, shape)
         slope_and_level = (state[:, 0], state[:, 1])
-        outputs, last = alpha(inputs, slope_and_level, self.tau[0], self.dt, method=self.method, mask=mask)
-        return outputs, ops.stack(last, axis=1)
+        outputs, last = alpha(x, slope_and_level, self.tau, self.dt, method=self.method, mask=mask)
+        return outputs if x is inputs else ops.reshape(outputs, ops.shape(inputs)), ops.stack(last, axis=1)
 
     def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
-        level = self.level(keras.ops.shape(inputs)[0] if batch_size is None else batch_size)
+        batch_size = ops.shape(inputs)[0] if batch_size is None else batch_size
+        level = ops.broadcast_to(self.initial_level, (batch_size, *self.weight_shape))
         return [ops.stack([ops.zeros_like(level), level], axis=1)]
 
 
@@ -40,8 +50,8 @@ class Alpha(FilterLayer):
         p_t = e (1 - r) p_{t-1} - e r / tau q_{t-1} + e r / tau x_t
         q_t = e dt p_{t-1}      + e (1 + r) q_{t-1} + (1 - e (1 + r)) x_t
 
-    and the output is q_t; p is its slope. The weights are ``tau`` and ``initial_level`` (q before the first step; p
-    starts at 0), one a unit, of shape ``(1, ...)``.
+    and the output is q_t; p is its slope. The weights are ``initial_level`` (q before the first step; p
+    starts at 0) and ``tau``, in this order, one a unit, of shape ``(units,)``: the axes after time, flattened.
 
     Args:
         tau_initializer: Positive number in seconds, or a name or instance of an initializer, for ``tau``.
@@ -58,10 +68,10 @@ class Alpha(FilterLayer):
     Call arguments:
         inputs: Tensor ``(batch, time, ...)``.
         training: Boolean.
-        initial_state: Tensor ``(batch, 2, ...)``, (p, q) in place of (0, ``initial_level``).
+        initial_state: Tensor ``(batch, 2, units)``, (p, q) in place of (0, ``initial_level``).
 
     Input shape: ``(batch, time, ...)``. Output shape: the same, or ``(batch, ...)`` with ``return_sequences=False``;
-    ``return_state=True`` adds one state ``(batch, 2, ...)``.
+    ``return_state=True`` adds one state ``(batch, 2, units)``.
 
     Raises:
         ValueError: For a missing or empty time axis, ``dt`` <= 0, ``tau_initializer`` <= 0 or an unknown ``method``.

@@ -6,12 +6,16 @@ import keras
 from keras import ops
 
 from keras_snn.layers.base import SpikingCell, SpikingLayer
+from keras_snn.layers.base.spiking_cell import shape_of
 from keras_snn.ops.filters import METHODS
 from keras_snn.ops.precision import voltage_dtype
 
 
 class FilterCell(SpikingCell):
-    """A cell with the weights ``tau`` (seconds) and ``initial_level``, one a unit, of shape ``(1, *size)``."""
+    """A cell with the weights ``initial_level`` and ``tau`` (seconds), one a unit.
+
+    Their order and shapes are those of KerasSpiking, so that files of trained weights load.
+    """
 
     emits_spikes = False
 
@@ -40,20 +44,19 @@ class FilterCell(SpikingCell):
         )
 
     def build(self, input_shape=None):
-        size = (self.size,) if isinstance(self.size, int) else self.size
         options = {
-            "shape": (1, *size),
+            "shape": self.weight_shape,
             "dtype": voltage_dtype(self.variable_dtype),
             "trainable": self.apply_during_training,
         }
-        self.tau = self.add_weight(
-            name="tau", initializer=self.tau_initializer, constraint=self.tau_constraint, **options
-        )
         self.initial_level = self.add_weight(
             name="initial_level",
             initializer=self.level_initializer,
             constraint=self.initial_level_constraint,
             **options,
+        )
+        self.tau = self.add_weight(
+            name="tau", initializer=self.tau_initializer, constraint=self.tau_constraint, **options
         )
         self.built = True
 
@@ -70,9 +73,10 @@ class FilterCell(SpikingCell):
     def call_training(self, inputs, states):
         return self._one_step(inputs, states, training=True)
 
-    def level(self, batch_size):
-        """Return the initial level for a batch: ``(batch, ...)``."""
-        return ops.broadcast_to(self.initial_level, (batch_size, *self.initial_level.shape[1:]))
+    @property
+    def weight_shape(self):
+        """The shape of either weight."""
+        return (1, *shape_of(self.size))
 
     def get_config(self):
         config = super().get_config()

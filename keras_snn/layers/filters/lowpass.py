@@ -1,6 +1,7 @@
 """Lowpass: a first-order synaptic filter."""
 
 import keras
+from keras import ops
 
 from keras_snn.layers.filters.filter import FilterCell, FilterLayer
 from keras_snn.ops.filters import lowpass
@@ -17,10 +18,11 @@ class LowpassCell(FilterCell):
     """
 
     def filter(self, inputs, state, mask=None):
-        return lowpass(inputs, state, self.tau[0], self.dt, method=self.method, mask=mask)
+        return lowpass(inputs, state, self.tau, self.dt, method=self.method, mask=mask)
 
     def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
-        return [self.level(keras.ops.shape(inputs)[0] if batch_size is None else batch_size)]
+        batch_size = ops.shape(inputs)[0] if batch_size is None else batch_size
+        return [ops.broadcast_to(self.initial_level, (batch_size, *self.weight_shape[1:]))]
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -28,8 +30,8 @@ class Lowpass(FilterLayer):
     """First-order low-pass filter, one a unit, with a trainable time constant.
 
     ``y_t = a y_{t-1} + (1 - a) x_t``, ``a = exp(-dt / max(tau, 1e-8))``: the zero-order hold of 1 / (tau s + 1), that
-    is, an exponential synapse. The weights are ``tau`` and ``initial_level`` (y before the first step), one a unit, of
-    shape ``(1, ...)``.
+    is, an exponential synapse. The weights are ``initial_level`` (y before the first step) and ``tau``, in this order,
+    one a unit, of shape ``(1, ...)``.
 
     Args:
         tau_initializer: Positive number in seconds, or a name or instance of an initializer, for ``tau``.

@@ -72,7 +72,7 @@ class NoisyLIF(SpikingNeuron):
     ```python
     model = keras.Sequential([
         keras.layers.Dense(128),
-        keras.layers.BatchNormalization(),
+        keras.layers.BatchNormalization(momentum=0.9),
         keras_snn.layers.Repeat(1),
         keras_snn.layers.NoisyLIF(),
         keras.layers.Dense(10),

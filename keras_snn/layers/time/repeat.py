@@ -15,6 +15,9 @@ class Repeat(Arguments, keras.layers.Layer):
     where the backend has to (PyTorch returns a view). Put it after the first `Dense` or `Conv` of a still image, so
     that this layer runs once and not once a step.
 
+    A `BatchNormalization` directly after it normalizes over batch, time and all further axes but the last, as inside
+    `TimeFold`.
+
     Inside ``keras_snn.probe.scope(n_steps=k)`` the input is presented for k steps instead of n.
 
     Args:

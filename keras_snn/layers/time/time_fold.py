@@ -59,7 +59,9 @@ class TimeFold(Arguments, keras.layers.Wrapper):
     Time is folded into the batch: ``(batch, time, ...)`` is reshaped to ``(batch * time, ...)``, the inner layer is
     called once, and its output is reshaped back. The steps are examples to the inner layer, therefore
 
-    - `BatchNormalization` takes its statistics over batch and time together;
+    - `BatchNormalization` takes its statistics over batch, time and all further axes but the last. It does the same
+      without this wrapper, on ``(batch, time, ...)``. Give it ``momentum=0.9``: moving averages lag behind at Keras's
+      0.99;
     - `Dropout` draws an independent mask for each step (a mask that stays for all steps needs another layer);
     - an ``activity_regularizer`` of the inner layer is divided by batch * time, where one of this wrapper is divided
       by the batch;

@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from reference.autodiff import COMPILED, gradients
 
+from keras_snn import ModelEnergy, probe
 from keras_snn.layers import RNN, AlphaCell, LowpassCell, SpikingActivationCell, SpikingCell
 
 RNG = np.random.default_rng(0)
@@ -85,9 +87,96 @@ def test_kerass_own_wrapper_gives_the_same_and_trains(make):
 
 
 def test_other_cells_are_refused():
-    for cell in (keras.layers.LSTMCell(3), "lowpass", None):
-        with pytest.raises(TypeError, match=r"`cell` has to be a keras_snn.layers.SpikingCell; got .*keras.layers.RNN"):
+    for cell in (keras.layers.Dense(3), "lowpass", None):
+        with pytest.raises(TypeError, match=r"`cell` must be a keras_snn.layers.SpikingCell or a Keras layer .*; got "):
             RNN(cell)
+    stacked = keras.layers.StackedRNNCells([keras.layers.GRUCell(3, recurrent_dropout=0.2, name="gru")])
+    for cell in (keras.layers.LSTMCell(3, dropout=0.5), stacked):
+        with pytest.raises(ValueError, match=r"Cell\) must have `dropout` and `recurrent_dropout` of 0; got "):
+            RNN(cell)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class PlainCell(keras.layers.Layer):
+    """A cell as Keras documents it, without `output_size`, `training` and `get_initial_state`."""
+
+    state_size = 3
+
+    def call(self, inputs, states):
+        total = states[0] + inputs
+        return total, [total]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.layers.SimpleRNNCell(4, seed=0),
+        lambda: keras.layers.LSTMCell(4, seed=0),
+        lambda: keras.layers.StackedRNNCells(
+            [keras.layers.LSTMCell(5, seed=0), LowpassCell(5, 0.1, dt=0.05), keras.layers.GRUCell(4, seed=1)]
+        ),
+        PlainCell,
+    ],
+    ids=["SimpleRNNCell", "LSTMCell", "StackedRNNCells", "PlainCell"],
+)
+def test_keras_cells(make, tmp_path):
+    x = normal(2, 6, 3) / 100
+    inputs = keras.Input((6, 3))
+    layer = RNN(make(), return_state=True)
+    model = keras.Model(inputs, layer(inputs))
+    theirs = keras.layers.RNN(make(), return_sequences=True, return_state=True)
+    other = keras.Model(inputs, theirs(inputs))
+    rng = np.random.default_rng(0)
+    weights = [rng.uniform(0.1, 0.3, w.shape) for w in model.get_weights()]
+    model.set_weights(weights)
+    other.set_weights(weights)
+    assert layer.emits_spikes is False
+
+    def loss_and_gradients(model, values):
+        def loss(*values):
+            (y, *states), _ = model.stateless_call(list(values), state, x, training=True)
+            flat = keras.tree.flatten(states)
+            return ops.sum(ops.square(y)) + sum(ops.sum(s) * i for i, s in enumerate(flat, 1)), [y, *flat]
+
+        state = [ops.copy(v) for v in model.non_trainable_variables]
+        results = loss(*values)[1]
+        if not values:
+            return [to_numpy(a) for a in results], []
+        return [to_numpy(a) for a in results], gradients(COMPILED, lambda *v: loss(*v)[0], *values)
+
+    values = [to_numpy(v) for v in model.trainable_variables]
+    results, grads = loss_and_gradients(model, values)
+    expected, expected_grads = loss_and_gradients(other, values)
+    for ours, keras_own in zip((*results, *grads), (*expected, *expected_grads), strict=True):
+        # The loops sum gradients over the steps in another order.
+        np.testing.assert_allclose(ours, keras_own, rtol=1e-4, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(to_numpy(restored(x)[0]), to_numpy(model(x)[0]))
+
+
+def test_the_connections_of_a_keras_cell_count_as_unknown():
+    model = keras.Sequential([keras.Input((4, 3)), RNN(keras.layers.GRUCell(3), name="gru")])
+    assert "not known: gru (RNN)" in ModelEnergy(model).summary_string()
+
+
+def test_the_states_of_keras_cells_are_wide_in_half_precision():
+    policy = {"dtype": "mixed_bfloat16"}
+    stacked = keras.layers.StackedRNNCells([keras.layers.GRUCell(4, **policy)], **policy)
+    for cell in (keras.layers.GRUCell(4, **policy), stacked):
+        y, state = RNN(cell, return_state=True, **policy)(normal(2, 6, 3))
+        assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
+        assert keras.backend.standardize_dtype(state.dtype) == "float32"
+
+
+def test_a_scope_reaches_the_cells_inside_a_keras_cell():
+    cells = keras.layers.StackedRNNCells([LowpassCell(3, 0.1, dt=0.01), PlainCell()])
+    layer, slow = RNN(cells), RNN(keras.layers.StackedRNNCells([LowpassCell(3, 0.1, dt=0.05), PlainCell()]))
+    x = normal(2, 6, 3)
+    with probe.scope(dt=0.05):
+        seen = to_numpy(layer(x))
+    np.testing.assert_allclose(seen, to_numpy(slow(x)), rtol=1e-6)  # a number, and a tensor, for dt
+    assert not np.allclose(seen, to_numpy(layer(x)), rtol=1e-2)
 
 
 def test_another_size_than_the_inputs():

@@ -27,11 +27,28 @@ def normal(*shape):
 def test_the_weights(Filter):
     layer = Filter(0.05, level_initializer="ones")
     layer.build((2, 5, 4, 3))
-    assert [w.name for w in layer.weights] == ["tau", "initial_level"]
-    assert [w.shape for w in layer.weights] == [(1, 4, 3)] * 2
+    shape = (1, 4, 3) if Filter is Lowpass else (12,)
+    assert [w.name for w in layer.weights] == ["initial_level", "tau"]
+    assert [w.shape for w in layer.weights] == [shape] * 2
     assert layer.trainable_weights == layer.weights
-    np.testing.assert_array_equal(to_numpy(layer.cell.tau), np.full((1, 4, 3), 0.05, "float32"))
-    np.testing.assert_array_equal(to_numpy(layer.cell.initial_level), np.ones((1, 4, 3)))
+    np.testing.assert_array_equal(to_numpy(layer.cell.tau), np.full(shape, 0.05, "float32"))
+    np.testing.assert_array_equal(to_numpy(layer.cell.initial_level), np.ones(shape))
+
+
+@filters
+def test_units_of_several_axes_keep_their_weights(Filter):
+    flat, layer = (Filter(0.1, dt=0.01, return_state=True) for _ in range(2))
+    x = normal(2, 5, 12)
+    flat.build(x.shape)
+    layer.build((2, 5, 4, 3))
+    weights = [RNG.uniform(0.05, 0.2, 12).astype("float32") for _ in range(2)]
+    for filter in (flat, layer):
+        filter.set_weights([w.reshape(v.shape) for w, v in zip(weights, filter.weights, strict=True)])
+    expected, last = (to_numpy(a) for a in flat(x))
+    y, state = (to_numpy(a) for a in layer(x.reshape(2, 5, 4, 3)))
+    # XLA may fuse the loops of the two shapes differently.
+    np.testing.assert_allclose(y, expected.reshape(2, 5, 4, 3), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(state.reshape(last.shape), last, rtol=1e-6, atol=1e-6)
 
 
 @filters
@@ -57,7 +74,7 @@ def test_each_unit_has_its_own_time_constant(Filter):
     layer, x = Filter(0.1, dt=0.01), np.repeat(normal(1, 9, 1), 3, axis=2)
     layer.build(x.shape)
     taus = [0.02, 0.1, 0.5]
-    layer.cell.tau.assign([taus])
+    layer.cell.tau.assign(np.reshape(taus, layer.cell.tau.shape))
     y = to_numpy(layer(x, training=False))
     for unit, tau in enumerate(taus):
         alone = to_numpy(Filter(tau, dt=0.01)(x[..., :1], training=False))
@@ -70,7 +87,7 @@ def test_each_unit_has_its_own_time_constant(Filter):
 def test_a_time_constant_that_training_drove_to_zero_passes_the_input(Filter, tau):
     layer, x = Filter(0.1, dt=0.01), normal(2, 5, 3)
     layer.build(x.shape)
-    layer.cell.tau.assign(np.full((1, 3), tau))
+    layer.cell.tau.assign(np.full(layer.cell.tau.shape, tau))
     np.testing.assert_array_equal(to_numpy(layer(x, training=False)), x)
     (d_x,) = gradients("eager", lambda x: ops.sum(ops.square(layer(x, training=False))), x)
     np.testing.assert_allclose(d_x, 2 * x, rtol=1e-6)
@@ -148,7 +165,7 @@ def test_gradients_of_the_weights(Filter, mode):
     upstream = normal(2, 7, 3)
 
     def loss(tau, level, x):
-        variables = [tau, level]
+        variables = [ops.reshape(value, layer.cell.tau.shape) for value in (level, tau)]
         outputs, _ = layer.stateless_call(variables, [], x, training=True)
         return ops.sum(ops.multiply(upstream, outputs))
 

@@ -37,7 +37,7 @@ def test_every_step_is_that_of_a_plain_loop(mode, method):
     x = RNG.normal(size=(2, 40, 3)).astype("float32")
     layer.build(x.shape)
     tau, level = np.array([[0.005, 0.05, 1.0]]), np.array([[0.5, -1.0, 2.0]])
-    layer.set_weights([tau, level])
+    layer.set_weights([level, tau])
     expected, last = loops.lowpass(x, np.repeat(level, 2, axis=0), tau, 0.01)
     y, final = run(mode, layer, x)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)

@@ -50,3 +50,10 @@ def test_initial_potential():
 def test_there_is_no_tau():
     with pytest.raises(ValueError, match="Unrecognized keyword arguments"):
         IF(tau=2.0)
+
+
+@pytest.mark.parametrize("threshold, expected", [(1.0, [0, 0, 1, 0]), (np.nextafter(np.float32(1), 0), [0, 1, 0, 1])])
+def test_a_membrane_at_the_threshold_gives_no_spike(threshold, expected):
+    # The second threshold is the one that the neurons' reference gives for weights from SpikingJelly.
+    spikes = ops.convert_to_numpy(IF(threshold=threshold)(np.full((1, 4, 1), 0.5, "float32")))
+    np.testing.assert_array_equal(spikes[0, :, 0], expected)

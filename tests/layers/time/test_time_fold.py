@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_snn.layers.time import TemporalAveragePooling, TimeFold
+from keras_snn.layers.time import Repeat, TemporalAveragePooling, TimeFold
 
 RNG = np.random.default_rng(0)
 # One large matrix product rounds differently from several small ones.
@@ -49,6 +49,16 @@ def test_batch_normalization_takes_batch_and_time_together():
     np.testing.assert_allclose(y, (x - mean) / np.sqrt(variance + 1e-6), **CLOSE)
     np.testing.assert_allclose(to_numpy(layer.moving_mean), mean, **CLOSE)
     np.testing.assert_allclose(to_numpy(layer.moving_variance), variance, **CLOSE)
+
+
+@pytest.mark.parametrize("units", [(3,), (4, 2, 3)])
+def test_batch_normalization_needs_no_fold(units):
+    plain, folded = (keras.layers.BatchNormalization(momentum=0.5) for _ in range(2))
+    x = Repeat(2)(normal(5, *units) * 2 + 1)
+    for training in (True, False):  # sums over other shapes round in another order
+        expected = to_numpy(TimeFold(folded)(x, training=training))
+        np.testing.assert_allclose(to_numpy(plain(x, training=training)), expected, **CLOSE)
+    np.testing.assert_allclose(to_numpy(plain.moving_variance), to_numpy(folded.moving_variance), **CLOSE)
 
 
 @pytest.mark.parametrize("shape", [(3,), (4, 2, 3)])

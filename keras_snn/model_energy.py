@@ -1,0 +1,5 @@
+"""ModelEnergy under the name of its module in KerasSpiking."""
+
+from keras_snn.energy import ModelEnergy
+
+__all__ = ["ModelEnergy"]
