@@ -6,7 +6,7 @@ from keras import ops
 from keras_snn import probe
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
-from keras_snn.ops.random import uniform_by_index
+from keras_snn.ops.random import sample_index, uniform_by_index
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -73,7 +73,7 @@ class Poisson(StillEncoder):
             uniform = probe.initial_uniform(shape, x.dtype)
         else:
             seed = self.seed_generator.next() if self.seed is None else self.seed
-            uniform = uniform_by_index(ops.arange(ops.shape(x)[0], dtype="int32"), shape, seed)
+            uniform = uniform_by_index(sample_index(ops.shape(x)[0]), shape, seed)
         return encoding.poisson(x, uniform, self.scale)
 
     def decode(self, spikes):

@@ -9,6 +9,7 @@ from keras_snn import probe
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.layers.base.spiking_neuron import number
 from keras_snn.ops import neurons
+from keras_snn.ops.random import sample_index
 from keras_snn.surrogates import ATan
 
 NOISES = ("gaussian", "uniform", None)
@@ -143,7 +144,7 @@ class NoisyLIF(SpikingNeuron):
         if probe.draws_by_index():
             index, seed = probe.next_draw()
         else:
-            index = ops.arange(ops.shape(inputs)[0], dtype="int32")
+            index = sample_index(ops.shape(inputs)[0])
             seed = self.seed_generator.next() if self.seed is None else self.seed
         return index, inputs, seed
 

@@ -15,8 +15,9 @@ _backend = importlib.import_module(f"{__name__}.{keras.config.backend()}")
 
 compiled = _backend.compiled
 is_known = _backend.is_known
+replica = _backend.replica
 scan = _backend.scan
 straight_through = _backend.straight_through
 with_derivative = _backend.with_derivative
 
-__all__ = ["compiled", "is_known", "scan", "straight_through", "with_derivative"]
+__all__ = ["compiled", "is_known", "replica", "scan", "straight_through", "with_derivative"]

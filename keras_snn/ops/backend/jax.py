@@ -55,6 +55,11 @@ def compiled(function):
     return jax.jit(function)
 
 
+def replica():
+    """Return 0: JAX traces a function with the whole batch, on however many devices it is."""
+    return 0
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _forward_only(step, length, reverse, params, init, xs):
     params, init, xs = lax.stop_gradient((params, init, xs))

@@ -86,6 +86,12 @@ def compiled(function):
     return tf.function(function, jit_compile=True, autograph=False)
 
 
+def replica():
+    """Return the index of the replica that runs this call; 0 outside of replicas."""
+    context = tf.distribute.get_replica_context()
+    return 0 if context is None else context.replica_id_in_sync_group
+
+
 @functools.lru_cache(maxsize=256)
 class _Loops:
     """The compiled loops of one step, in one direction, for one kind of inputs; equal steps share them."""

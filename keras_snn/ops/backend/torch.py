@@ -46,6 +46,12 @@ def compiled(function):
     return function
 
 
+def replica():
+    """Return the rank of this process in the default process group; 0 without one."""
+    distributed = torch.distributed
+    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+
+
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, like):
