@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_snn.ops.bounds import bounded
 from keras_snn.ops.scan import check_length, scan
 
 METHODS = ("sequential", "parallel")
@@ -89,7 +90,7 @@ def _alpha_step(params, state, x):
 
 
 def _steps_per_tau(tau, dt):
-    return dt / ops.maximum(tau, 1e-8)
+    return dt / bounded(tau, 1e-8, None)
 
 
 def _is_parallel(method):

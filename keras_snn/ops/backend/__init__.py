@@ -19,5 +19,6 @@ replica = _backend.replica
 scan = _backend.scan
 straight_through = _backend.straight_through
 with_derivative = _backend.with_derivative
+with_pullback = _backend.with_pullback
 
-__all__ = ["compiled", "is_known", "replica", "scan", "straight_through", "with_derivative"]
+__all__ = ["compiled", "is_known", "replica", "scan", "straight_through", "with_derivative", "with_pullback"]

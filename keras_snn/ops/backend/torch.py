@@ -52,6 +52,11 @@ def replica():
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
 
 
+def with_pullback(value, x, pullback):
+    """Return ``value``; its gradient goes to ``x``, as ``pullback(upstream, x)``, a function closed over no tensor."""
+    return _WithPullback.apply(value, x, pullback)
+
+
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, like):
@@ -75,6 +80,18 @@ class _WithDerivative(torch.autograd.Function):
         if ctx.slope is None:  # kept, as the engine asks several times
             ctx.slope = ctx.derivative(*ctx.saved_tensors)
         return None, upstream * ctx.slope, None
+
+
+class _WithPullback(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value, x, pullback):
+        ctx.save_for_backward(x)
+        ctx.pullback = pullback
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, upstream):
+        return None, ctx.pullback(upstream, *ctx.saved_tensors), None
 
 
 class _Scan(torch.autograd.Function):
