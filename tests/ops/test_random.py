@@ -7,6 +7,7 @@ from keras import ops
 from reference import loops
 from reference.autodiff import FEW_MODES, STEP_BY_STEP, run, to_numpy
 
+from keras_snn.ops import random
 from keras_snn.ops.random import uniform_by_index
 
 modes = pytest.mark.parametrize("mode", FEW_MODES)
@@ -67,6 +68,14 @@ def test_a_sample_keeps_its_numbers_in_any_batch():
     np.testing.assert_array_equal(draw(order, (7,), 3), whole[order])
     np.testing.assert_array_equal(draw([42], (7,), 3), whole[42:43])
     np.testing.assert_array_equal(draw([42, 42], (7,), 3), whole[[42, 42]])
+
+
+def test_replicas_count_on_from_those_before(monkeypatch):
+    np.testing.assert_array_equal(to_numpy(random.sample_index(3)), [0, 1, 2])
+    monkeypatch.setattr(random, "replica", lambda: 2)
+    index = to_numpy(random.sample_index(3))
+    np.testing.assert_array_equal(index, [6, 7, 8])
+    assert index.dtype == "int32"
 
 
 def test_uniform():
