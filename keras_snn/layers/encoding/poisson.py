@@ -64,7 +64,9 @@ class Poisson(StillEncoder):
             raise ValueError(f"`seed` has to be an int or None; got {seed!r}.")
         self.scale = scale
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(name="seed_generator") if seed is None else None
+        # By the layer's name: PyTorch keeps one parameter for all variables of one path.
+        name = f"{self.name}_seed_generator"
+        self.seed_generator = keras.random.SeedGenerator(name=name) if seed is None else None
 
     def encode(self, x, n_steps):
         # Steps before units: the first of them are then the same, however many follow.

@@ -116,7 +116,9 @@ class NoisyLIF(SpikingNeuron):
         self.noise = noise
         self.statistics = statistics
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(name="seed_generator") if seed is None else None
+        # By the layer's name: PyTorch keeps one parameter for all variables of one path.
+        name = f"{self.name}_seed_generator"
+        self.seed_generator = keras.random.SeedGenerator(name=name) if seed is None else None
 
     @property
     def pointwise(self):
