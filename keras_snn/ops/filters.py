@@ -13,6 +13,9 @@ def lowpass(x, level, tau, dt, *, method="sequential"):
 
     ``y_t = a y_{t-1} + (1 - a) x_t`` with ``a = exp(-dt / max(tau, 1e-8))``.
 
+    At or below 1e-8 the gradient by tau is that at 1e-8, where descent leads upwards. In float32 it underflows to zero
+    for a tau below about dt / 100: training does not move such a tau, and the filter passes its input through.
+
     Args:
         x: Tensor ``(batch, time, ...)``.
         level: Tensor ``(batch, ...)``, the output before the first step.

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 from reference.autodiff import BACKEND, COMPILED, run, to_numpy, wrap
 
+from keras_snn.layers import LIF
 from keras_snn.ops.bounds import bounded
 
 # Below, at, inside, at, above.
@@ -72,3 +73,13 @@ def test_transformations_of_jax():
     )
     np.testing.assert_array_equal(grads, [0, -1, 0, 1])
     assert jax.grad(jax.grad(lambda x: -(bounded(x, 1.0, None) ** 2) * x))(2.0) == -12
+
+
+@pytest.mark.torch("only its exporter traces through a function of autograd")
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_a_learned_constant_can_be_exported_to_onnx(tmp_path):
+    pytest.importorskip("onnx")
+    model = keras.Sequential([keras.Input((2, 3)), LIF(learn="tau", unroll=True)])
+    model(np.ones((1, 2, 3), "float32"))
+    model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    assert (tmp_path / "model.onnx").stat().st_size > 0

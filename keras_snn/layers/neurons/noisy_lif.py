@@ -44,7 +44,7 @@ class NoisyLIF(SpikingNeuron):
 
     Mean and maximum go over the units of one sample and step. The noise of few units is therefore wide (its standard
     deviation is 0.26 for ten of them, 0.12 for 25,000), and of a single unit 0 or 1. ``statistics="batch"``, the
-    reading of the published code, takes them over the whole batch; what is said of a sample then depends on the batch.
+    reading of the published code, takes them over the batch of a replica; what is said of a sample then depends on it.
 
     Since the memory is divided by its largest value, ``tau`` only tells memory from none (``tau=1``). With noise,
     ``beta`` only says which part of the constant 1/2 goes by the name of memory; it is what the memory is centred at

@@ -54,7 +54,8 @@ def replica():
 
 def with_pullback(value, x, pullback):
     """Return ``value``; its gradient goes to ``x``, as ``pullback(upstream, x)``, a function closed over no tensor."""
-    return _WithPullback.apply(value, x, pullback)
+    # The ONNX exporter, which traces, fails on the function where x is a weight. A trace has no gradients.
+    return value if torch.jit.is_tracing() else _WithPullback.apply(value, x, pullback)
 
 
 class _StraightThrough(torch.autograd.Function):
