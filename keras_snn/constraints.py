@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_snn.ops.bounds import clip
 from keras_snn.ops.precision import mean
 
 
@@ -50,7 +51,10 @@ class Mean(keras.constraints.Constraint):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class Clip(keras.constraints.Constraint):
-    """Keep every entry between two bounds, after each update by the optimizer; the gradient at a bound is left alone.
+    """Keep every entry between two bounds, after each update by a Keras optimizer.
+
+    Other training loops ignore constraints. The bounds of a neuron's parameters hold there too: the equations clamp
+    what they use, see ``SpikingNeuron.parameter_values``.
 
     Args:
         min_value: Number, the lower bound, or None.
@@ -75,12 +79,7 @@ class Clip(keras.constraints.Constraint):
         self.max_value = max_value
 
     def __call__(self, w):
-        w = ops.convert_to_tensor(w)
-        if self.min_value is not None:
-            w = ops.maximum(w, ops.cast(self.min_value, w.dtype))
-        if self.max_value is not None:
-            w = ops.minimum(w, ops.cast(self.max_value, w.dtype))
-        return w
+        return clip(w, self.min_value, self.max_value)
 
     def holds(self, value):
         """Tell whether the number ``value`` keeps the bounds."""

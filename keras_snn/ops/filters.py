@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_snn.ops.bounds import bounded
 from keras_snn.ops.scan import check_length, scan
 
 METHODS = ("sequential", "parallel")
@@ -11,6 +12,9 @@ def lowpass(x, level, tau, dt, *, method="sequential", mask=None):
     """First-order low-pass filter ``1 / (tau s + 1)``.
 
     ``y_t = a y_{t-1} + (1 - a) x_t`` with ``a = exp(-dt / max(tau, 1e-8))``.
+
+    At or below 1e-8 the gradient by tau is that at 1e-8, where descent leads upwards. In float32 it underflows to zero
+    for a tau below about dt / 100: training does not move such a tau, and the filter passes its input through.
 
     Args:
         x: Tensor ``(batch, time, ...)``.
@@ -92,7 +96,7 @@ def _alpha_step(params, state, x):
 
 
 def _steps_per_tau(tau, dt):
-    return dt / ops.maximum(tau, 1e-8)
+    return dt / bounded(tau, 1e-8, None)
 
 
 def _is_parallel(method):

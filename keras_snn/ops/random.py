@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_snn.ops.backend import replica
+
 
 def uniform_by_index(index, shape, seed):
     """Draw from U[0, 1), for each sample by its index and the seed alone.
@@ -25,6 +27,18 @@ def uniform_by_index(index, shape, seed):
     # 24 bits are all that float32 holds of a number below 1.
     values = ops.cast(ops.right_shift(hashed, _word(8)), "float32") * 2.0**-24
     return ops.reshape(values, (-1, *shape))
+
+
+def sample_index(batch_size):
+    """Return the place of each sample in the global batch: int32 tensor ``(batch_size,)``.
+
+    Each replica (TensorFlow) or rank (PyTorch) counts on from the batches of those before it, which must be as large as
+    its own: in a smaller last batch, places may occur twice. On JAX the batch is global already.
+
+    Args:
+        batch_size: Integer or scalar tensor, the number of samples of this replica.
+    """
+    return ops.arange(batch_size, dtype="int32") + replica() * batch_size
 
 
 def _seed_word(seed):

@@ -145,6 +145,20 @@ def test_a_tiny_tau_passes_the_input_through(name):
         np.testing.assert_array_equal(d_tau, np.zeros(3))
 
 
+@names
+def test_the_gradient_at_the_least_tau_leads_away_from_it(name):
+    """tau = 1e-8 is the bound. dt is as small here: with longer steps the gradient is below the least float32."""
+    x, state, tau = np.ones((1, 1, 3), "float32"), random_state(name, 1, 3), np.array([1e-8, 0.0, -1.0], "float32")
+    state = [0 * s for s in state] if name == "alpha" else 0 * state
+
+    def loss(sign):
+        return lambda tau: ops.sum(sign * FILTERS[name][0](x, state, tau, 1e-8)[0])
+
+    np.testing.assert_array_equal(gradients("eager", loss(-1.0), tau)[0], np.zeros(3))  # descent wants a smaller tau
+    (d_tau,) = gradients("eager", loss(1.0), tau)
+    assert np.all(d_tau < 0) and np.ptp(d_tau) == 0
+
+
 def loss_of(name, filtered, weights, ops=ops):
     outputs, last = filtered
     return ops.sum(ops.multiply(outputs, weights)) + ops.sum(last[-1] if name == "alpha" else last)

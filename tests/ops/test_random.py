@@ -1,4 +1,8 @@
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -7,6 +11,7 @@ from keras import ops
 from reference import loops
 from reference.autodiff import FEW_MODES, STEP_BY_STEP, run, to_numpy
 
+from keras_snn.ops import random
 from keras_snn.ops.random import uniform_by_index
 
 modes = pytest.mark.parametrize("mode", FEW_MODES)
@@ -67,6 +72,14 @@ def test_a_sample_keeps_its_numbers_in_any_batch():
     np.testing.assert_array_equal(draw(order, (7,), 3), whole[order])
     np.testing.assert_array_equal(draw([42], (7,), 3), whole[42:43])
     np.testing.assert_array_equal(draw([42, 42], (7,), 3), whole[[42, 42]])
+
+
+def test_replicas_count_on_from_those_before(monkeypatch):
+    np.testing.assert_array_equal(to_numpy(random.sample_index(3)), [0, 1, 2])
+    monkeypatch.setattr(random, "replica", lambda: 2)
+    index = to_numpy(random.sample_index(3))
+    np.testing.assert_array_equal(index, [6, 7, 8])
+    assert index.dtype == "int32"
 
 
 def test_uniform():
@@ -135,3 +148,75 @@ def test_the_global_seed_plays_no_part():
     first = draw([1, 2], (3,), 0)
     keras.utils.set_random_seed(99)
     np.testing.assert_array_equal(draw([1, 2], (3,), 0), first)
+
+
+# Several devices; TensorFlow's are in test_scan_tensorflow.py.
+
+
+def run_script(script, **environment):
+    tests = Path(__file__).parents[1]
+    paths = {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **paths, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.torch("DistributedDataParallel is PyTorch's")
+def test_two_ranks(tmp_path):
+    """Before and after wrapping: it gives all ranks the seeds of the first, which are among the model's parameters."""
+    script = """
+import datetime, os
+import torch
+from reference.models import COPIES, assert_draws_of_one_device, drawing_model
+
+rank = 0 if os.fork() else 1  # after the imports, which take most of the time, and before PyTorch starts threads
+torch.set_num_threads(1)
+SOON = datetime.timedelta(seconds=60)  # where one rank fails, the other waits for it
+x = torch.tensor(COPIES)
+one = [y.detach() for y in drawing_model()(x)]
+torch.distributed.init_process_group("gloo", init_method="file://GROUP", rank=rank, world_size=2, timeout=SOON)
+model = drawing_model()
+model.weight = torch.nn.Parameter(torch.zeros(1))  # there must be one that needs a gradient
+seeds = model.non_trainable_variables
+starts = [seed.numpy().copy() for seed in seeds]
+for wraps in (False, True):
+    if wraps:
+        for seed, start in zip(seeds, starts):
+            seed.assign([1, 1] if rank else start)
+        torch.nn.parallel.DistributedDataParallel(model)
+    gathered = []
+    for y in model(x[32 * rank : 32 * rank + 32]):
+        halves = [torch.empty_like(y) for _ in range(2)]
+        torch.distributed.all_gather(halves, y.detach())
+        gathered.append(torch.cat(halves))
+    assert_draws_of_one_device(gathered, one)
+torch.distributed.destroy_process_group()
+if rank:
+    os._exit(0)
+assert os.wait()[1] == 0
+print("2 ranks agree")
+"""
+    done = run_script(script.replace("GROUP", str(tmp_path / "group")))
+    assert done.stdout.split("\n")[0] == "2 ranks agree", done.stderr[-2000:]
+
+
+@pytest.mark.jax("its own devices")
+@pytest.mark.nightly("holds by construction: the batch of a JAX function is the global one")
+def test_two_devices_of_jax():
+    script = """
+import jax, keras
+from reference.models import COPIES, assert_draws_of_one_device, drawing_model
+
+one = drawing_model()(COPIES)
+keras.distribution.set_distribution(keras.distribution.DataParallel())
+model = drawing_model()
+model.compile()
+assert_draws_of_one_device(model.predict(COPIES, batch_size=64, verbose=0), one)
+print(jax.device_count(), "devices agree")
+"""
+    done = run_script(script, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert done.stdout.split("\n")[0] == "2 devices agree", done.stderr[-2000:]

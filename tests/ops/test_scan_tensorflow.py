@@ -263,13 +263,13 @@ def test_saved_model_export(time, tmp_path):
 
 
 def test_two_devices():
-    """fit and predict under MirroredStrategy equal those on one device."""
+    """fit, predict and random draws under MirroredStrategy equal those on one device."""
     script = """
 import numpy as np, tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from keras import tree
-from reference.models import leaky_model, trained
+from reference.models import COPIES, assert_draws_of_one_device, drawing_model, leaky_model, trained
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 one = trained(leaky_model(depth=1, jit_compile=False))
 with strategy.scope():
@@ -279,6 +279,10 @@ two = trained(model)
 # Losses and gradients are sums over half batches.
 for a, b in zip(tree.flatten(one), tree.flatten(two), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+with strategy.scope():
+    drawing = drawing_model()
+halves = [strategy.experimental_local_results(y) for y in strategy.run(drawing, (COPIES[:32],))]
+assert_draws_of_one_device([tf.concat(y, 0) for y in halves], drawing_model()(COPIES))
 print(strategy.num_replicas_in_sync, "replicas agree")
 """
     tests = Path(__file__).parents[1]

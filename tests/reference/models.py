@@ -1,11 +1,15 @@
-"""A small model on `scan`, for the tests that train one in every mode and on several devices."""
+"""Small models for the tests that run one in every mode and on several devices."""
 
 import keras
 import numpy as np
 from keras import ops
 from reference.autodiff import to_numpy
 
+from keras_snn.layers import NoisyLIF, Poisson, Repeat, SpikingActivation
 from keras_snn.ops import scan
+
+#: Copies of one sample, for `drawing_model`.
+COPIES = np.full((64, 32), 0.4, "float32")
 
 
 class Leaky(keras.layers.Layer):
@@ -44,3 +48,21 @@ def trained(model):
     x, y = rng.normal(size=(10, 5, 2)).astype("float32"), rng.normal(size=(10, 3)).astype("float32")
     losses = model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0).history["loss"]
     return np.array(losses), to_numpy(model.trainable_variables), model.predict(x, batch_size=4, verbose=0)
+
+
+def drawing_model():
+    """Return a model of every layer that draws, with a seed and with the global one; `set_random_seed` comes first."""
+    keras.utils.set_random_seed(7)
+    inputs = keras.Input(COPIES.shape[1:])
+    steps, outputs = Repeat(3)(inputs), []
+    for seed in (3, None):
+        neurons = SpikingActivation("relu", dt=1.0, seed=seed)(steps), NoisyLIF(seed=seed)(steps)
+        outputs += [Poisson(3, seed=seed)(inputs), *neurons]
+    return keras.Model(inputs, outputs)
+
+
+def assert_draws_of_one_device(several, one):
+    """Check that each copy of the sample has its own draws, and those of the same global batch on one device."""
+    for a, b in zip(several, one, strict=True):
+        assert len(np.unique(a, axis=0)) == len(COPIES)
+        np.testing.assert_array_equal(a, b)

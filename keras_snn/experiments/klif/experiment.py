@@ -170,5 +170,5 @@ class _Watch(common.Diary):
             self.epochs = {"begin": {"k": self._k()}}
 
     def _k(self):
-        learned = [layer.k for layer in self.model.layers if isinstance(layer, layers.KLIF) and "k" in layer.learn]
-        return [float(keras.ops.convert_to_numpy(k)) for k in learned]
+        learned = [layer for layer in self.model.layers if isinstance(layer, layers.KLIF) and "k" in layer.learn]
+        return [float(keras.ops.convert_to_numpy(layer.parameter_values()["k"])) for layer in learned]

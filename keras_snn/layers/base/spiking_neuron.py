@@ -10,6 +10,7 @@ from keras import ops
 from keras_snn import surrogates
 from keras_snn.constraints import Clip
 from keras_snn.layers.base.sequence_layer import SequenceLayer
+from keras_snn.ops.bounds import bounded
 from keras_snn.ops.neurons import RESETS, Neuron, refractory
 from keras_snn.ops.precision import voltage_dtype
 from keras_snn.ops.scan import scan
@@ -37,7 +38,9 @@ class SpikingNeuron(SequenceLayer):
             any function of the membrane above the threshold that gives spikes with a gradient of their own (a
             registered one, if the model is to be saved). Default "atan", of slope 2.
         detach_reset: Boolean. True: no gradient flows through the spike that resets. Default False.
-        learn: Sequence of names of parameters that are trained. Default none.
+        learn: Sequence of names of parameters that are trained. Default none. A learned parameter with a bound is
+            clamped in the equations, so that the bound holds in any training loop; ``parameter_values()`` returns the
+            values in force. A learned threshold is kept at ``v_reset`` or above.
         per: What shares one value of a parameter that is trained or comes from an initializer: the "layer", each
             "channel" (an entry of the last axis), or nothing ("unit").
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``time_major=False``,
@@ -83,7 +86,8 @@ class SpikingNeuron(SequenceLayer):
     state_names = ("v",)
     #: The parameters that are time constants, 1 at least, each with the name by which ``step`` finds 1 / tau.
     time_constants = {}  # noqa: RUF012
-    #: Where another parameter has to stay: the constraint of its weight, by name, and what a number is checked against.
+    #: The ``Clip`` of other parameters, by name. It checks a number, clamps a weight in the equations, and is the
+    #: constraint of the weight. The default for a threshold that is learned is ``v_reset`` or above.
     bounds = {}  # noqa: RUF012
     #: Names of further arguments that ``step`` finds in ``p``; their values are hashable.
     options = ("v_reset",)
@@ -115,12 +119,12 @@ class SpikingNeuron(SequenceLayer):
         learn = (learn,) if isinstance(learn, str) else tuple(learn)
         if unknown := set(learn) - set(self.parameter_names):
             raise ValueError(f"`learn` has to name parameters of {self.parameter_names}; got {sorted(unknown)}.")
-        self.threshold = threshold
-        self.reset = reset
+        self.learn = learn
         self.v_reset = number("v_reset", v_reset)
+        self.threshold = threshold  # after the two, as they bound it
+        self.reset = reset
         self.surrogate = surrogate
         self.detach_reset = detach_reset
-        self.learn = learn
         self.per = per
 
     @staticmethod
@@ -151,7 +155,11 @@ class SpikingNeuron(SequenceLayer):
         return value
 
     def _bound(self, name):
-        return _AT_LEAST_ONE_STEP if name in self.time_constants else self.bounds.get(name)
+        if name in self.time_constants:
+            return _AT_LEAST_ONE_STEP
+        if name == "threshold" and name in self.learn:
+            return self.bounds.get(name, Clip(min_value=self.v_reset))  # a smaller one fires at rest
+        return self.bounds.get(name)
 
     def build_parts(self, shape):
         self._units = self.known_units(shape)
@@ -176,6 +184,21 @@ class SpikingNeuron(SequenceLayer):
             return ()
         return units if self.per == "unit" else units[-1:]
 
+    def parameter_values(self):
+        """Return the parameters in force as a dict: numbers, or tensors, which are clamped to their bounds.
+
+        A weight can lie outside of its bounds, as only Keras's optimizers apply constraints. Report these values, not
+        the weights.
+        """
+        values = {}
+        for name in self.parameter_names:
+            value, bound = getattr(self, name), self._bound(name)
+            is_weight = isinstance(value, keras.Variable)
+            value = ops.convert_to_tensor(value) if is_weight else value
+            clamps = is_weight and bound is not None
+            values[name] = bounded(value, bound.min_value, bound.max_value) if clamps else value
+        return values
+
     def equation_values(self, p):
         """Return the dict of what ``step`` finds in its ``p``, from a dict of the layer's parameters.
 
@@ -186,8 +209,8 @@ class SpikingNeuron(SequenceLayer):
 
     def run(self, inputs, states, training, mask=None):
         wide = states[0].dtype
-        values = {name: getattr(self, name) for name in (*self.parameter_names, *self.options)}
-        values = self.equation_values({name: _tensor_if_variable(value) for name, value in values.items()})
+        options = {name: getattr(self, name) for name in self.options}
+        values = self.equation_values({**self.parameter_values(), **options})
         params = {name: value for name, value in values.items() if ops.is_tensor(value)}
         constants = tuple((name, value) for name, value in values.items() if name not in params)
         step = self.step
@@ -232,10 +255,6 @@ class SpikingNeuron(SequenceLayer):
 
 def _within(bound, initializer):
     return lambda shape, dtype=None: bound(initializer(shape, dtype))
-
-
-def _tensor_if_variable(value):
-    return ops.convert_to_tensor(value) if isinstance(value, keras.Variable) else value
 
 
 def check_refractory(steps):

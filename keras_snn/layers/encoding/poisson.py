@@ -6,7 +6,7 @@ from keras import ops
 from keras_snn import probe
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
-from keras_snn.ops.random import uniform_by_index
+from keras_snn.ops.random import sample_index, uniform_by_index
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -64,7 +64,9 @@ class Poisson(StillEncoder):
             raise ValueError(f"`seed` has to be an int or None; got {seed!r}.")
         self.scale = scale
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(name="seed_generator") if seed is None else None
+        # By the layer's name: PyTorch keeps one parameter for all variables of one path.
+        name = f"{self.name}_seed_generator"
+        self.seed_generator = keras.random.SeedGenerator(name=name) if seed is None else None
 
     def encode(self, x, n_steps):
         # Steps before units: the first of them are then the same, however many follow.
@@ -73,7 +75,7 @@ class Poisson(StillEncoder):
             uniform = probe.initial_uniform(shape, x.dtype)
         else:
             seed = self.seed_generator.next() if self.seed is None else self.seed
-            uniform = uniform_by_index(ops.arange(ops.shape(x)[0], dtype="int32"), shape, seed)
+            uniform = uniform_by_index(sample_index(ops.shape(x)[0]), shape, seed)
         return encoding.poisson(x, ops.cast(uniform, x.dtype), self.scale)
 
     def decode(self, spikes):

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_snn.constraints import Clip
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.ops import neurons
 
@@ -25,8 +26,8 @@ class ALIF(SpikingNeuron):
         decay_input: As in ``LIF``. Default True.
         **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
             ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
-            as in ``SpikingNeuron``. ``learn`` may name "tau", "tau_adaptation" (both kept at 1 or above), "beta" and
-            "threshold".
+            as in ``SpikingNeuron``. ``learn`` may name "tau", "tau_adaptation" (both kept at 1 or above), "beta" (at
+            0 or above) and "threshold".
 
     Call arguments, shapes and errors: as in ``SpikingNeuron``. The states are v and a.
 
@@ -50,5 +51,6 @@ class ALIF(SpikingNeuron):
         super().__init__(**kwargs)
         self.tau = tau
         self.tau_adaptation = tau_adaptation
+        self.bounds = {"beta": Clip(min_value=0.0)} if "beta" in self.learn else {}
         self.beta = beta
         self.decay_input = decay_input

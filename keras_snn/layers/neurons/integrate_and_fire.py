@@ -52,7 +52,7 @@ class IF(SpikingNeuron):
     def initial_state(self, batch_size):
         v, *wait = super().initial_state(batch_size)
         return (
-            [v + ops.cast(self.initial_potential * self.threshold, v.dtype), *wait]
+            [v + ops.cast(self.initial_potential * self.parameter_values()["threshold"], v.dtype), *wait]
             if self.initial_potential
             else [v, *wait]
         )

@@ -26,8 +26,8 @@ class KLIF(SpikingNeuron):
     grows without any input until it fires.
 
     One k serves all neurons of the layer and all steps, unless ``per`` says otherwise. It begins at 1, is trained with
-    the weights, and is clipped to ``k_bounds`` after each update. With ``k`` frozen at 1 (``learn=()``) and
-    ``activation=None`` the layer is a LIF.
+    the weights, and is clamped to ``k_bounds``. With ``k`` frozen at 1 (``learn=()``) and ``activation=None`` the layer
+    is a LIF.
 
     Args:
         tau: Number >= 1, the time constant of the membrane in steps, or an initializer. Default 2.
@@ -50,11 +50,12 @@ class KLIF(SpikingNeuron):
     layer = keras_snn.layers.KLIF(tau=2.0)
     layer(keras.ops.ones((2, 8, 16)))
     layer.k  # the weight, 1.0 before the training
+    layer.parameter_values()["k"]  # the value in force, within k_bounds
     ```
 
     References: Jiang 2022, PhD thesis, University of Canterbury, equations 2.2 to 2.10; Jiang and Zhang 2023,
-    arXiv:2302.09238. The thesis says that k is kept within its bounds, not how: here by a constraint, since clipping in
-    the forward pass would stop the gradient at a bound.
+    arXiv:2302.09238. The thesis says that k is kept within its bounds, not how. Here the equations clamp it, with a
+    gradient that leads back from a bound, and Keras's optimizers clip the weight after each update.
     """
 
     parameter_names = ("tau", "k", "threshold")

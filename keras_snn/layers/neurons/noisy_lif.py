@@ -9,6 +9,7 @@ from keras_snn import probe
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.layers.base.spiking_neuron import number
 from keras_snn.ops import masks, neurons
+from keras_snn.ops.random import sample_index
 from keras_snn.surrogates import ATan
 
 NOISES = ("gaussian", "uniform", None)
@@ -43,7 +44,7 @@ class NoisyLIF(SpikingNeuron):
 
     Mean and maximum go over the units of one sample and step. The noise of few units is therefore wide (its standard
     deviation is 0.26 for ten of them, 0.12 for 25,000), and of a single unit 0 or 1. ``statistics="batch"``, the
-    reading of the published code, takes them over the whole batch; what is said of a sample then depends on the batch.
+    reading of the published code, takes them over the batch of a replica; what is said of a sample then depends on it.
 
     Since the memory is divided by its largest value, ``tau`` only tells memory from none (``tau=1``). With noise,
     ``beta`` only says which part of the constant 1/2 goes by the name of memory; it is what the memory is centred at
@@ -115,7 +116,9 @@ class NoisyLIF(SpikingNeuron):
         self.noise = noise
         self.statistics = statistics
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(name="seed_generator") if seed is None else None
+        # By the layer's name: PyTorch keeps one parameter for all variables of one path.
+        name = f"{self.name}_seed_generator"
+        self.seed_generator = keras.random.SeedGenerator(name=name) if seed is None else None
 
     @property
     def pointwise(self):
@@ -151,7 +154,7 @@ class NoisyLIF(SpikingNeuron):
         if probe.draws_by_index():
             index, seed = probe.next_draw()
         else:
-            index = ops.arange(ops.shape(inputs)[0], dtype="int32")
+            index = sample_index(ops.shape(inputs)[0])
             seed = self.seed_generator.next() if self.seed is None else self.seed
         return index, inputs, seed
 

@@ -18,10 +18,12 @@ cumsum = _backend.cumsum
 floor = _backend.floor
 has_float64 = _backend.has_float64
 is_known = _backend.is_known
+replica = _backend.replica
 scan = _backend.scan
 start_from = _backend.start_from
 straight_through = _backend.straight_through
 with_derivative = _backend.with_derivative
+with_pullback = _backend.with_pullback
 
 __all__ = [
     "compiled",
@@ -29,8 +31,10 @@ __all__ = [
     "floor",
     "has_float64",
     "is_known",
+    "replica",
     "scan",
     "start_from",
     "straight_through",
     "with_derivative",
+    "with_pullback",
 ]

@@ -76,6 +76,21 @@ def compiled(function):
     return jax.jit(function)
 
 
+def replica():
+    """Return 0: JAX traces a function with the whole batch, on however many devices it is."""
+    return 0
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def with_pullback(value, x, pullback):
+    """Return ``value``; its gradient goes to ``x``, as ``pullback(upstream, x)``, a function closed over no tensor."""
+    del x, pullback
+    return value
+
+
+with_pullback.defvjp(lambda value, x, _: (value, x), lambda pullback, x, upstream: (None, pullback(upstream, x)))
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _forward_only(step, length, reverse, params, init, xs):
     params, init, xs = lax.stop_gradient((params, init, xs))

@@ -113,6 +113,22 @@ def compiled(function):
     return tf.function(function, jit_compile=True, autograph=False)
 
 
+def replica():
+    """Return the index of the replica that runs this call; 0 outside of replicas."""
+    context = tf.distribute.get_replica_context()
+    return 0 if context is None else context.replica_id_in_sync_group
+
+
+def with_pullback(value, x, pullback):
+    """Return ``value``; its gradient goes to ``x``, as ``pullback(upstream, x)``, a function closed over no tensor."""
+
+    @tf.custom_gradient
+    def through(value, x):
+        return tf.identity(value), lambda upstream: (None, pullback(upstream, x))
+
+    return through(value, x)
+
+
 @functools.lru_cache(maxsize=256)
 class _Loops:
     """The compiled loops of one step, in one direction, for one kind of inputs; equal steps share them."""

@@ -67,6 +67,18 @@ def compiled(function):
     return function
 
 
+def replica():
+    """Return the rank of this process in the default process group; 0 without one."""
+    distributed = torch.distributed
+    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+
+
+def with_pullback(value, x, pullback):
+    """Return ``value``; its gradient goes to ``x``, as ``pullback(upstream, x)``, a function closed over no tensor."""
+    # The ONNX exporter, which traces, fails on the function where x is a weight. A trace has no gradients.
+    return value if torch.jit.is_tracing() else _WithPullback.apply(value, x, pullback)
+
+
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, like):
@@ -90,6 +102,18 @@ class _WithDerivative(torch.autograd.Function):
         if ctx.slope is None:  # kept, as the engine asks several times
             ctx.slope = ctx.derivative(*ctx.saved_tensors)
         return None, upstream * ctx.slope, None
+
+
+class _WithPullback(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value, x, pullback):
+        ctx.save_for_backward(x)
+        ctx.pullback = pullback
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, upstream):
+        return None, ctx.pullback(upstream, *ctx.saved_tensors), None
 
 
 class _Scan(torch.autograd.Function):

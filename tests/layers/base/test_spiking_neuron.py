@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from reference.autodiff import STEP_BY_STEP, layer_gradients
+from reference.autodiff import STEP_BY_STEP, layer_gradients, run
 
 import keras_snn
-from keras_snn import ModelEnergy, probe
+from keras_snn import ModelEnergy, layers, probe
 from keras_snn.constraints import Clip
 from keras_snn.layers import IF, LIF, Repeat, SpikingNeuron, TemporalAveragePooling
 
@@ -289,3 +289,93 @@ def test_weights_are_in_the_order_of_the_parameters():
     layer = LIF(learn=("threshold", "tau"))
     layer.build((None, 3, 2))
     assert [w.name for w in layer.weights] == ["tau", "threshold"]
+
+
+# Bounds of weights
+
+
+class Bounded(Quadratic):
+    bounds = {"a": Clip(0.1, 0.3), "threshold": None}  # noqa: RUF012
+
+
+#: A layer, the parameter, a value outside of its bounds, and the bound.
+OUTSIDE = [
+    (lambda: LIF(learn="tau", decay_input=False), "tau", 0.4, 1.0),
+    (lambda: LIF(tau=keras.initializers.Constant(2.0), per="unit"), "tau", -3.0, 1.0),
+    (lambda: LIF(learn="threshold", v_reset=-0.5), "threshold", -2.0, -0.5),
+    (lambda: IF(learn="threshold", initial_potential=0.5), "threshold", -1.0, 0.0),
+    (lambda: layers.KLIF(), "k", 9.0, 5.0),
+    (lambda: layers.KLIF(variant="klif*"), "k", -1.0, 0.5),
+    (lambda: layers.ALIF(learn="beta", decay_input=False), "beta", -1.0, 0.0),
+    (lambda: layers.ALIF(learn="tau_adaptation"), "tau_adaptation", 0.0, 1.0),
+    (lambda: layers.Synaptic(learn="tau_synapse"), "tau_synapse", 0.5, 1.0),
+    (lambda: layers.LeakyIntegrator(learn="tau"), "tau", 0.5, 1.0),
+    (lambda: layers.RecurrentLIF(learn="tau", recurrent_initializer="ones"), "tau", 0.5, 1.0),
+    (lambda: layers.NoisyLIF(learn="tau", alpha=4, seed=0), "tau", 0.5, 1.0),
+    (lambda: layers.Izhikevich(learn="threshold"), "threshold", -80.0, -65.0),
+    (lambda: Bounded(learn="a"), "a", 0.9, 0.3),
+]
+
+
+def test_the_equations_clamp_every_weight_with_a_bound():
+    made = [(make(), name, outside, bound) for make, name, outside, bound in OUTSIDE]
+    for layer, *_ in made:
+        layer.build(X.shape)
+
+    def outputs(x):
+        return [layer(x) for layer, *_ in made]
+
+    def set_to(place):
+        for layer, name, *values in made:
+            weight = getattr(layer, name)
+            weight.assign(np.full(weight.shape, values[place]))
+        return run(STEP_BY_STEP, outputs, X), [to_numpy(layer.parameter_values()[name]) for layer, name, *_ in made]
+
+    for (layer, name, _, bound), *results in zip(made, *set_to(0), *set_to(1), strict=True):
+        clamped, in_force, expected, _ = results
+        np.testing.assert_array_equal(clamped, expected, err_msg=f"{layer.name} {name}")
+        assert np.all(in_force == np.float32(bound)), f"{layer.name} {name}"
+
+
+def test_a_bound_holds_where_no_optimizer_keeps_it(tmp_path):
+    """Plain gradient descent, two steps of 0.3: h_0 = 0.3, h_1 = 0.3 (1 - 1 / tau) + 0.3, dh_1 / dtau = 0.3 / tau^2.
+
+    The surrogate's slope at h is 1 / (1 + (pi (h - 1))^2); nothing fires.
+    """
+    layer, x = LIF(tau=1.05, learn="tau", decay_input=False), np.full((1, 2, 1), 0.3, "float32")
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+
+    def slope(tau):
+        return 0.3 / tau**2 / (1 + (np.pi * (0.3 * (1 - 1 / tau) - 0.7)) ** 2) / 2
+
+    def descend(sign):
+        """For the loss (y^2 + sign y).mean(), with y = 0."""
+        _, _, grads = layer_gradients("eager", layer, x, np.full_like(x, sign / 2))
+        layer.tau.assign(to_numpy(layer.tau) - 5 * grads["tau"])
+        return float(to_numpy(layer.tau))
+
+    below = 1.05 - 5 * slope(1.05)
+    assert 0.9 < below < 1
+    assert descend(1) == pytest.approx(below, rel=1e-6)  # float32
+    assert descend(1) == descend(1) == float(to_numpy(layer.tau))  # outward gradients are zero
+    assert float(to_numpy(layer.parameter_values()["tau"])) == 1
+    model.save(tmp_path / "model.keras")  # the weight as it is; the equations clamp it again
+    restored = keras.saving.load_model(tmp_path / "model.keras").layers[0]
+    np.testing.assert_array_equal(to_numpy(restored.tau), to_numpy(layer.tau))
+    assert float(to_numpy(restored.parameter_values()["tau"])) == 1
+    assert descend(-1) == pytest.approx(below + 5 * slope(1), rel=1e-6)
+    assert float(to_numpy(layer.parameter_values()["tau"])) > 1
+
+
+def test_bounds_of_learned_thresholds_and_betas_do_not_concern_numbers():
+    assert LIF(threshold=-1.0).threshold == -1
+    assert layers.ALIF(beta=-1.0).beta == -1
+    assert Bounded(threshold=-1.0, learn="threshold").threshold == -1  # its class has no bound for it
+    with pytest.raises(ValueError, match="`threshold` has to be at least 1; got 0.5"):
+        LIF(threshold=0.5, v_reset=1.0, learn="threshold")
+    with pytest.raises(ValueError, match="`beta` has to be at least 0; got -1"):
+        layers.ALIF(beta=-1.0, learn="beta")
+    for learn, expected in ((), 0), ("threshold", 1):
+        layer = LIF(threshold="zeros", v_reset=1.0, learn=learn)
+        layer.build(X.shape)
+        assert to_numpy(layer.threshold) == to_numpy(layer.parameter_values()["threshold"]) == expected

@@ -57,7 +57,7 @@ def test_what_can_be_learned():
     layer.build((None, 4, 3))
     values = {w.name: float(ops.convert_to_numpy(w)) for w in layer.trainable_weights}
     assert values == pytest.approx({"tau": 2, "tau_adaptation": 100, "beta": 0.1, "threshold": 1})  # float32
-    assert layer.beta.constraint is None
+    assert layer.beta.constraint.min_value == 0
     assert layer.tau.constraint.min_value == layer.tau_adaptation.constraint.min_value == 1
 
 

@@ -1,0 +1,43 @@
+"""Learned constants that have to stay in a range."""
+
+from keras import ops
+
+from keras_snn.ops.backend import with_pullback
+
+
+def clip(x, low, high):
+    """Return ``x`` clipped to [``low``, ``high``]; None is no bound."""
+    x = ops.convert_to_tensor(x)
+    if low is not None:
+        x = ops.maximum(x, ops.cast(low, x.dtype))
+    return x if high is None else ops.minimum(x, ops.cast(high, x.dtype))
+
+
+def bounded(x, low, high):
+    """Return ``x`` clipped to [``low``, ``high``], with a gradient that leads back into the range.
+
+    Inside the range the gradient passes. At or beyond a bound it passes only if descent moves x back into the range
+    (negative at ``low``, positive at ``high``); otherwise it is zero. A constant at its bound can therefore leave it
+    again, in any training loop.
+
+    Each use of x is judged by itself: each call of a shared layer, and each replica.
+
+    Args:
+        x: Tensor.
+        low: Number, the lower bound, or None.
+        high: Number, the upper bound, or None.
+    """
+    x = ops.convert_to_tensor(x)
+
+    def pullback(upstream, x):
+        if low is not None:
+            upstream = _zero_where(x <= ops.cast(low, x.dtype), upstream > 0, upstream)
+        if high is not None:
+            upstream = _zero_where(x >= ops.cast(high, x.dtype), upstream < 0, upstream)
+        return upstream
+
+    return with_pullback(clip(x, low, high), x, pullback)
+
+
+def _zero_where(at_bound, outward, upstream):
+    return ops.where(ops.logical_and(at_bound, outward), ops.zeros_like(upstream), upstream)
