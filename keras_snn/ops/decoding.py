@@ -5,7 +5,8 @@ Spikes come as ``(batch, time, ...)`` in any dtype, and values leave in float32 
 
 from keras import backend, ops
 
-from keras_snn.ops.encoding import check_latency_code, check_periods, receptive_fields
+from keras_snn import checks
+from keras_snn.ops.encoding import LATENCY_CODES, check_periods, receptive_fields
 
 
 def first_spike_time(spikes):
@@ -30,7 +31,7 @@ def latency(spikes, code):
 
     A unit without a spike gives 0.
     """
-    check_latency_code(code)
+    checks.choice("code", code, LATENCY_CODES)
     spikes = _wide(spikes)
     times, last = first_spike_time(spikes), ops.maximum(_n_steps(spikes) - 1, 1)
     if code == "linear":

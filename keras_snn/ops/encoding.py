@@ -5,6 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.ops.backend import straight_through
 from keras_snn.ops.scan import scan
 
@@ -36,19 +37,13 @@ def latency(x, n_steps, code):
         n_steps: Integer T.
         code: "linear" or "log".
     """
-    check_latency_code(code)
+    checks.choice("code", code, LATENCY_CODES)
     if code == "linear":
         times = (n_steps - 1) * (1 - x)
     else:
         # Where the exponential underflows, x = 0 has an infinite time.
         times = ops.minimum(-ops.log(x + (1 - x) * math.exp(1 - n_steps)), n_steps - 1)
     return _spikes_at(ops.round(times), n_steps, x.dtype)
-
-
-def check_latency_code(code):
-    """Raise ValueError for a code that there is not."""
-    if code not in LATENCY_CODES:
-        raise ValueError(f"`code` has to be one of {LATENCY_CODES}; got {code!r}.")
 
 
 def phase(x, n_steps, bits):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_snn import probe
+from keras_snn import checks, probe
 from keras_snn.layers.base import SpikingCell, SpikingLayer
 from keras_snn.ops.random import uniform_by_index
 from keras_snn.ops.spiking import integrate_and_fire, voltage_dtype
@@ -24,7 +24,7 @@ class SpikingActivationCell(SpikingCell):
     def __init__(self, size, activation, *, dt=None, seed=None, spiking_aware_training=True, **kwargs):
         super().__init__(size, dt=dt, always_use_inference=spiking_aware_training, **kwargs)
         self.activation = keras.activations.get(activation)
-        self.seed = seed
+        self.seed = checks.seed(seed)
         # Named, so that a state_dict on PyTorch does not depend on what was made before.
         self.seed_generator = keras.random.SeedGenerator(name="seed_generator") if seed is None else None
         self.spiking_aware_training = spiking_aware_training
@@ -129,7 +129,7 @@ class SpikingActivation(SpikingLayer):
     def __init__(self, activation, *, dt=None, seed=None, spiking_aware_training=True, **kwargs):
         super().__init__(dt=dt, **kwargs)
         self.activation = keras.activations.get(activation)
-        self.seed = seed
+        self.seed = checks.seed(seed)
         self.spiking_aware_training = spiking_aware_training
 
     def build_cell(self, input_shape):

@@ -1,13 +1,11 @@
 """The base of neurons: one step of equations, and what they have in common."""
 
 import inspect
-import math
-import numbers
 
 import keras
 from keras import ops
 
-from keras_snn import surrogates
+from keras_snn import checks, surrogates
 from keras_snn.constraints import Clip
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.ops.neurons import RESETS, Neuron, refractory
@@ -104,20 +102,16 @@ class SpikingNeuron(SequenceLayer):
         self._given = {}
         if not isinstance(inspect.getattr_static(self, "step"), staticmethod):
             raise TypeError(f"`step` of {type(self).__name__} has to be a static method: @staticmethod above its def.")
-        if reset not in RESETS:
-            raise ValueError(f"`reset` has to be one of {RESETS}; got {reset!r}.")
-        if per not in PER:
-            raise ValueError(f"`per` has to be one of {PER}; got {per!r}.")
         learn = (learn,) if isinstance(learn, str) else tuple(learn)
         if unknown := set(learn) - set(self.parameter_names):
             raise ValueError(f"`learn` has to name parameters of {self.parameter_names}; got {sorted(unknown)}.")
         self.threshold = threshold
-        self.reset = reset
-        self.v_reset = number("v_reset", v_reset)
+        self.reset = checks.choice("reset", reset, RESETS)
+        self.v_reset = checks.number("v_reset", v_reset)
         self.surrogate = surrogates.get(surrogate)
         self.detach_reset = detach_reset
         self.learn = learn
-        self.per = per
+        self.per = checks.choice("per", per, PER)
 
     @staticmethod
     def step(p, state, x):
@@ -138,7 +132,7 @@ class SpikingNeuron(SequenceLayer):
         """Return the parameter ``value`` as a float or as an initializer, or raise an error."""
         if isinstance(value, (dict, str)) or callable(value):
             return keras.initializers.get(value)
-        value = number(name, value)
+        value = checks.number(name, value)
         bound = self._bound(name)
         if bound is not None and not bound.holds(value):
             raise ValueError(f"`{name}` has to be {bound}; got {value:g}.")
@@ -230,19 +224,3 @@ def _within(bound, initializer):
 
 def _tensor_if_variable(value):
     return ops.convert_to_tensor(value) if isinstance(value, keras.Variable) else value
-
-
-def check_refractory(steps):
-    """Return the number of steps, or raise an error."""
-    if isinstance(steps, bool) or not isinstance(steps, numbers.Integral) or steps < 0:
-        raise ValueError(f"`refractory` has to be a number of steps, an integer of at least 0; got {steps!r}.")
-    return int(steps)
-
-
-def number(name, value):
-    """Return ``value`` as a float, or raise an error."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"`{name}` has to be a number; got {value!r}.")
-    if not math.isfinite(value):
-        raise ValueError(f"`{name}` has to be a finite number; got {value!r}.")
-    return float(value)

@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_snn.layers.encoding.still_encoder import StillEncoder, check_int
+from keras_snn import checks
+from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
 
 
@@ -54,14 +55,11 @@ class Interval(StillEncoder):
 
     def __init__(self, n_steps, *, shortest=1, longest=None, clip=False, **kwargs):
         super().__init__(n_steps, clip=clip, **kwargs)
-        self.shortest = check_int("shortest", shortest, 1, "the interval for x = 1, in steps")
-        longest = n_steps if longest is None else longest
-        self.longest = check_int("longest", longest, shortest + 1, "the interval for x = 0, longer than `shortest`")
-        if longest > n_steps:
-            raise ValueError(
-                f"`longest` has to be `n_steps` at most, or small values would have no spike; got longest={longest} "
-                f"and n_steps={n_steps}."
-            )
+        self.shortest = checks.integer("shortest", shortest, least=1, meaning="the interval for x = 1, in steps")
+        longest = self.n_steps if longest is None else longest
+        limits = {"least": self.shortest + 1, "most": self.n_steps}
+        meaning = "the interval for x = 0, from `shortest + 1` to `n_steps`"
+        self.longest = checks.integer("longest", longest, **limits, meaning=meaning)
 
     def encode(self, x, n_steps):
         return encoding.interval(x, n_steps, self.shortest, self.longest)

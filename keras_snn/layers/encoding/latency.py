@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_snn import checks
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
 
@@ -53,8 +54,7 @@ class Latency(StillEncoder):
 
     def __init__(self, n_steps, *, code="linear", clip=False, **kwargs):
         super().__init__(n_steps, clip=clip, **kwargs)
-        encoding.check_latency_code(code)
-        self.code = code
+        self.code = checks.choice("code", code, encoding.LATENCY_CODES)
 
     def encode(self, x, n_steps):
         return encoding.latency(x, n_steps, self.code)

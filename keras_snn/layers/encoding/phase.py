@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_snn.layers.encoding.still_encoder import StillEncoder, check_int
+from keras_snn import checks
+from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
 
 
@@ -56,10 +57,9 @@ class Phase(StillEncoder):
 
     def __init__(self, n_steps, *, bits=8, clip=False, **kwargs):
         super().__init__(n_steps, clip=clip, **kwargs)
-        self.bits = check_int("bits", bits, 1, "the steps of one period, 24 at most, as many as float32 has digits")
-        if bits > 24:
-            raise ValueError(f"`bits` has to be 24 at most, as many binary digits as float32 has; got {bits!r}.")
-        encoding.check_periods(n_steps, bits)
+        meaning = "the steps of one period; float32 has 24 binary digits"
+        self.bits = checks.integer("bits", bits, least=1, most=24, meaning=meaning)
+        encoding.check_periods(self.n_steps, self.bits)
 
     def encode(self, x, n_steps):
         return encoding.phase(x, n_steps, self.bits)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_snn import probe
+from keras_snn import checks, probe
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
 from keras_snn.ops.random import uniform_by_index
@@ -58,12 +58,8 @@ class Poisson(StillEncoder):
 
     def __init__(self, n_steps, *, scale=1.0, seed=None, clip=False, **kwargs):
         super().__init__(n_steps, clip=clip, **kwargs)
-        if not 0 < scale <= 1:
-            raise ValueError(f"`scale` has to be in (0, 1], the probability of a spike at x = 1; got {scale!r}.")
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-            raise ValueError(f"`seed` has to be an int or None; got {seed!r}.")
-        self.scale = scale
-        self.seed = seed
+        self.scale = checks.number("scale", scale, above=0, most=1)
+        self.seed = checks.seed(seed)
         self.seed_generator = keras.random.SeedGenerator(name="seed_generator") if seed is None else None
 
     def encode(self, x, n_steps):

@@ -4,7 +4,8 @@ import math
 
 import keras
 
-from keras_snn.layers.encoding.still_encoder import StillEncoder, check_int
+from keras_snn import checks
+from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
 
 
@@ -66,20 +67,15 @@ class Population(StillEncoder):
 
     def __init__(self, n_steps, n_neurons, *, low=0.0, high=1.0, beta=1.5, cutoff=0.1, clip=False, **kwargs):
         super().__init__(n_steps, clip=clip, **kwargs)
-        self.n_neurons = check_int("n_neurons", n_neurons, 3, "the neurons that share a value")
+        self.n_neurons = checks.integer("n_neurons", n_neurons, least=3, meaning="the neurons that share a value")
+        self.low = checks.number("low", low)
+        self.high = checks.number("high", high)
         if not low < high:
             raise ValueError(f"`low` has to be below `high`; got low={low!r} and high={high!r}.")
-        if not beta > 0:
-            raise ValueError(f"`beta` has to be positive, the distance of two centres in widths; got {beta!r}.")
-        if not 0 <= cutoff <= math.exp(-(beta**2) / 8):
-            raise ValueError(
-                f"`cutoff` has to be from 0 to exp(-beta^2 / 8) = {math.exp(-(beta**2) / 8):.4g}, or values between "
-                f"two centres would have no spike; got {cutoff!r}. Lower it, or lower `beta`."
-            )
-        self.low = low
-        self.high = high
-        self.beta = beta
-        self.cutoff = cutoff
+        self.beta = checks.number("beta", beta, above=0)
+        limits = {"least": 0, "most": math.exp(-(beta**2) / 8)}
+        meaning = "exp(-beta^2 / 8), or values between two centers would have no spike"
+        self.cutoff = checks.number("cutoff", cutoff, **limits, meaning=meaning)
 
     def encode(self, x, n_steps):
         return encoding.population(x, n_steps, self.n_neurons, self.low, self.high, self.beta, self.cutoff)

@@ -106,8 +106,8 @@ def test_a_network_before_it_learns_through_the_spikes():
 
 def test_bad_arguments_are_refused():
     for scale in [0, -0.5, 1.5, np.nan]:
-        with pytest.raises(ValueError, match=r"`scale` has to be in \(0, 1\]"):
+        with pytest.raises(ValueError, match="`scale` must be a finite number above 0 and of at most 1"):
             Poisson(5, scale=scale)
     for seed in [1.5, "0", True]:
-        with pytest.raises(ValueError, match="`seed` has to be an int or None"):
+        with pytest.raises(ValueError, match="`seed` must be an integer or None"):
             Poisson(5, seed=seed)

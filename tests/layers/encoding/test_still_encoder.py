@@ -195,7 +195,7 @@ def test_an_empty_batch(make):
 @each
 def test_bad_arguments_are_refused(make):
     for n_steps in [0, -1, 2.5, "3", None, True]:
-        with pytest.raises(ValueError, match="`n_steps` has to be an int, at least 1"):
+        with pytest.raises(ValueError, match="`n_steps` must be an integer of at least 1, the number of time steps"):
             make(n_steps)
     with pytest.raises(ValueError, match="min_ndim=1"):
         make()(np.float32(0.5) * np.ones(()))
