@@ -7,6 +7,7 @@ from keras import backend, ops
 
 from keras_snn import checks
 from keras_snn.ops.encoding import LATENCY_CODES, check_periods, receptive_fields
+from keras_snn.ops.statistics import largest_over
 
 
 def first_spike_time(spikes):
@@ -15,7 +16,8 @@ def first_spike_time(spikes):
     A unit with a NaN gives NaN. There is no gradient.
     """
     spikes = _wide(spikes)
-    times = ops.min(ops.where(spikes != 0, _steps(spikes), _n_steps(spikes)), axis=1)
+    n_steps = _n_steps(spikes)
+    times = n_steps - largest_over(ops.where(spikes != 0, n_steps - _steps(spikes), 0), axis=1)
     return ops.where(ops.any(ops.isnan(spikes), axis=1), float("nan"), times)
 
 
@@ -85,7 +87,7 @@ def interval(spikes, shortest, longest):
     """
     spikes = _wide(spikes)
     count = ops.sum(spikes, axis=1)
-    passed = ops.max(ops.where(spikes != 0, _steps(spikes) + 1, 0), axis=1)
+    passed = largest_over(ops.where(spikes != 0, _steps(spikes) + 1, 0), axis=1)
     mean = ops.where(count == 0, longest, passed / ops.where(count == 0, 1, count))
     return (longest - mean) / (longest - shortest)
 

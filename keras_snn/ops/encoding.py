@@ -116,9 +116,9 @@ def rank_order(x, n_steps):
         n_steps: Integer T.
     """
     n_units = math.prod(ops.shape(x)[1:])
-    order = ops.argsort(-ops.reshape(x, (-1, n_units)), axis=1)
+    order = ops.argsort(-ops.reshape(x, (ops.shape(x)[0], n_units)), axis=1)
     ranks = ops.argsort(order, axis=1)
-    times = ops.floor_divide(ranks * n_steps, n_units)  # N T are the spikes of one sample: they fit an int32
+    times = ops.floor_divide(ranks * n_steps, max(n_units, 1))  # N T are the spikes of one sample: they fit an int32
     return _spikes_at(ops.reshape(times, ops.shape(x)), n_steps, x.dtype)
 
 

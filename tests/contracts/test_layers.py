@@ -617,6 +617,39 @@ def test_a_stateful_layer_carries_its_state_through_fit():
             np.testing.assert_allclose(to_numpy(state), to_numpy(expected), rtol=1e-5, err_msg=name)
 
 
+#: With statistics of the units or of the batch, and with noise.
+WITH_STATISTICS = {
+    f"NoisyLIF-{alpha}-{statistics}": neuron_row(NoisyLIF, alpha=alpha, statistics=statistics, seed=0)
+    for alpha in (4.0, None)
+    for statistics in ("sample", "batch")
+}
+
+
+@pytest.mark.parametrize("empty", ["batch", "units"])
+def test_an_empty_batch_and_an_empty_step_give_an_empty_result(empty):
+    """Every layer is a branch of one model. Keras's own `predict` fails for no samples, hence `predict_on_batch`."""
+    rows = {**MAIN, **WITH_STATISTICS}
+    if empty == "units":
+        del rows["MaxRatePooling"]  # the pooling of this file takes one unit away
+    units = UNITS if empty == "batch" else (0,)
+    x = {name: row.x(BATCH if empty == "units" else 0, units=units) for name, row in rows.items()}
+    models, shapes = {}, {}
+    for name, row in rows.items():
+        inputs, layer = keras.Input(x[name].shape[1:], name=name), row.layer(units)
+        models[name] = keras.Model(inputs, layer(inputs))
+        shapes[name] = tuple(layer.compute_output_shape(x[name].shape))
+    model = joined(models)
+    for call in (model, model.predict_on_batch)[: 2 if empty == "batch" else 1]:
+        assert {name: tuple(y.shape) for name, y in call(x).items()} == shapes
+
+
+@each({name: row for name, row in MAIN.items() if not row.keeps_time})
+def test_the_end_of_time_of_an_empty_batch_with_a_mask(row):
+    x = row.x(batch=0)
+    layer = built(row)
+    assert tuple(layer(x, mask=np.ones(x.shape[:2], bool)).shape) == tuple(layer.compute_output_shape(x.shape))
+
+
 @each(ROWS)
 def test_samples_do_not_see_each_other(row):
     layer, x = built(row), row.x()

@@ -6,6 +6,7 @@ from keras import ops
 from keras_snn import probe
 from keras_snn.layers.time.end_of_time import EndOfTime
 from keras_snn.layers.time.time_fold import check_time_axis
+from keras_snn.ops.statistics import largest_over
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -48,7 +49,7 @@ class LastStep(EndOfTime):
         batch, time, *rest = ops.shape(inputs)
         valid = ops.cast(ops.reshape(mask, (batch, time)), "bool")
         steps = ops.arange(1, time + 1)
-        last = ops.max(ops.where(valid, steps, 0), axis=1, keepdims=True)
+        last = largest_over(ops.where(valid, steps, 0), axis=1, keepdims=True)
         selected = ops.reshape(ops.equal(steps, last), (batch, time, *[1] * len(rest)))
         # One term of the sum is not zero, at most: it is exact in every dtype.
         return ops.cast(ops.sum(ops.where(selected, inputs, 0), axis=1), inputs.dtype)

@@ -21,7 +21,8 @@ def check_time_axis(layer, shape):
 
 
 def _fold(x):
-    return ops.reshape(x, (-1, *ops.shape(x)[2:]))
+    batch, time, *rest = ops.shape(x)
+    return ops.reshape(x, (batch * time, *rest))  # not -1, which is undefined where an axis is empty
 
 
 def _fold_mask(mask, folded):
