@@ -26,7 +26,7 @@ def poisson(x, uniform, scale):
     return straight_through(ops.cast(uniform < probability, x.dtype), probability)
 
 
-def latency(x, n_steps, code):
+def latency(x, n_steps, code, *, silent_zero=False):
     """Spike once, the sooner the larger the value: at step 0 for x = 1, at the last step T - 1 for x = 0.
 
     The step is ``round((T - 1) (1 - x))`` for the code "linear". For "log" it is ``round((T - 1) - ln(a x + 1))`` with
@@ -36,6 +36,7 @@ def latency(x, n_steps, code):
         x: Tensor ``(batch, ...)`` with values in [0, 1].
         n_steps: Integer T.
         code: "linear" or "log".
+        silent_zero: Boolean, no spike for x = 0.
     """
     checks.choice("code", code, LATENCY_CODES)
     if code == "linear":
@@ -43,6 +44,8 @@ def latency(x, n_steps, code):
     else:
         # Where the exponential underflows, x = 0 has an infinite time.
         times = ops.minimum(-ops.log(x + (1 - x) * math.exp(1 - n_steps)), n_steps - 1)
+    if silent_zero:
+        times = ops.where(x == 0, n_steps, times)
     return _spikes_at(ops.round(times), n_steps, x.dtype)
 
 

@@ -15,7 +15,7 @@ class StillEncoder(keras.layers.Layer):
 
     low, high = 0.0, 1.0
 
-    def __init__(self, n_steps, *, clip=False, **kwargs):
+    def __init__(self, n_steps, *, clip=True, **kwargs):
         # Half precision would round the values to others.
         super().__init__(autocast=False, **kwargs)
         self.n_steps = checks.integer("n_steps", n_steps, least=1, meaning="the number of time steps")

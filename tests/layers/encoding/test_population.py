@@ -10,17 +10,17 @@ def test_the_neurons_are_the_last_axis():
 
 
 def test_the_range_is_that_of_the_arguments():
-    layer = Population(11, 6, low=-1.0, high=2.0)
+    layer = Population(11, 6, low=-1.0, high=2.0, clip=False)
     with pytest.raises(ValueError, match=r"have to be in \[-1.0, 2.0\]; they range from -1.5 to 2.0"):
         layer(np.array([[-1.5, 2.0]], "float32"))
-    clipped = Population(11, 6, low=-1.0, high=2.0, clip=True)
+    clipped = Population(11, 6, low=-1.0, high=2.0)
     ends = np.array([[-1.0, 2.0]], "float32")
     np.testing.assert_array_equal(to_numpy(clipped(3 * ends)), to_numpy(layer(ends)))
 
 
 @pytest.mark.skipif(COMPILED == "eager", reason="without compiled code every value is known")
 def test_an_unknown_value_outside_the_range_makes_all_its_neurons_nan():
-    layer = Population(11, 6, low=-1.0, high=2.0)
+    layer = Population(11, 6, low=-1.0, high=2.0, clip=False)
     spikes = run(COMPILED, layer, np.array([[0.0, 2.5]], "float32"))
     assert not np.isnan(spikes[:, :, 0]).any() and np.isnan(spikes[:, :, 1]).all()
 
