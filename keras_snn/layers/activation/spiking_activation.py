@@ -91,8 +91,9 @@ class SpikingActivation(SpikingLayer):
     Args:
         activation: Name or callable of the activation function, for instance "relu". Its values are rates in Hz.
         dt: Number in seconds, or a scalar variable that layers share; see ``SpikingLayer``. Default 0.001.
-        seed: Integer that fixes the initial voltages, the same ones on every backend, for each place in the batch;
-            None draws new ones in every call.
+        seed: Integer that fixes the initial voltages, the same ones on every backend, for each place in the batch,
+            whatever the batch size. With None (the default) every call draws new ones: two calls of a model, or a model
+            and its saved copy, then differ by up to a spike a unit. Give a seed where outputs must be equal.
         spiking_aware_training: Boolean, spike in the forward pass of training too. False trains with f(x) itself, and
             leaves the state as it was.
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``unroll=False``,
