@@ -1,9 +1,9 @@
 """Rates of leaky integrate-and-fire neurons as activation functions."""
 
-import numbers
-
 import keras
 from keras import ops
+
+from keras_snn import checks
 
 
 def lif_rate(x, tau_rc=0.02, tau_ref=0.002, amplitude=1.0):
@@ -61,9 +61,9 @@ class _Rate:
     _names = ("tau_rc", "tau_ref", "amplitude")
 
     def __init__(self, tau_rc=0.02, tau_ref=0.002, amplitude=1.0):
-        _check("tau_rc", tau_rc, above=0)
-        _check("tau_ref", tau_ref, least=0)
-        _check("amplitude", amplitude)
+        checks.number("tau_rc", tau_rc, above=0)
+        checks.number("tau_ref", tau_ref, least=0)
+        checks.number("amplitude", amplitude)
         self.tau_rc, self.tau_ref, self.amplitude = tau_rc, tau_ref, amplitude
 
     def get_config(self):
@@ -125,7 +125,7 @@ class SoftLIF(_Rate):
 
     def __init__(self, tau_rc=0.02, tau_ref=0.002, amplitude=1.0, sigma=1.0):
         super().__init__(tau_rc, tau_ref, amplitude)
-        _check("sigma", sigma, above=0)
+        checks.number("sigma", sigma, above=0)
         self.sigma = sigma
 
     def __call__(self, x):
@@ -152,7 +152,7 @@ class Scaled:
     """
 
     def __init__(self, activation, scale):
-        _check("scale", scale, above=0)
+        checks.number("scale", scale, above=0)
         self.activation = keras.activations.get(activation)
         self.scale = scale
 
@@ -165,13 +165,6 @@ class Scaled:
     @classmethod
     def from_config(cls, config):
         return cls(**config)
-
-
-def _check(name, value, *, above=None, least=None):
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < float("inf")
-    if not number or (above is not None and value <= above) or (least is not None and value < least):
-        limit = f" greater than {above}" if above is not None else f" of at least {least}" if least is not None else ""
-        raise ValueError(f"`{name}` has to be a finite number{limit}; got {value!r}.")
 
 
 for _function in (lif_rate, soft_lif):

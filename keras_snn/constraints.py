@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.ops.bounds import clip
 from keras_snn.ops.precision import mean
 
@@ -20,8 +21,8 @@ class Mean(keras.constraints.Constraint):
         axis: int or tuple of ints, the axis or axes to average over, negative ones counted from the end. Default -1.
 
     Raises:
-        TypeError: if ``axis`` is neither an int nor a tuple of ints.
-        ValueError: when applied, if the weight does not have the axis.
+        ValueError: if ``axis`` is neither an int nor a tuple of ints; when applied, if the weight does not have
+            it.
 
     Example:
         >>> import numpy as np
@@ -32,11 +33,7 @@ class Mean(keras.constraints.Constraint):
     """
 
     def __init__(self, axis=-1):
-        # A config that went through JSON brings a list.
-        self.axis = tuple(axis) if isinstance(axis, list) else axis
-        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        if not axes or not all(isinstance(a, int) for a in axes):
-            raise TypeError(f"`axis` must be an int or a tuple of ints, received {axis!r}.")
+        self.axis = checks.axes("axis", axis)
 
     def __call__(self, w):
         w = ops.convert_to_tensor(w)

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_snn import checks
 from keras_snn.ops import masks
 from keras_snn.ops.random import uniform_by_index
 
@@ -56,6 +57,8 @@ def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0, firs
     """
     if not hasattr(_local, "stack"):
         _local.stack = []
+    n_steps = checks.integer("n_steps", n_steps, least=1, optional=True)
+    seed = checks.integer("seed", seed)
     _local.stack.append(Scope(dt, n_steps, record, sample_index, seed, first_steps))
     try:
         yield _local.stack[-1]

@@ -20,6 +20,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.ops.precision import mean, voltage_dtype
 
 
@@ -74,8 +75,9 @@ class RangedRegularizer(keras.regularizers.Regularizer):
             None: every element of the activity is penalised as it comes.
 
     Raises:
-        ValueError: if a range does not have two values or has min > max; when called, if there is no ``time_axis``.
-        TypeError: if ``target`` is not numeric, or ``time_axis`` neither None nor an int.
+        ValueError: if a range does not have two values or has min > max, or ``time_axis`` is neither None nor an int;
+            when called, if there is no ``time_axis``.
+        TypeError: if ``target`` is not numeric.
 
     Example:
         >>> import numpy as np
@@ -98,10 +100,8 @@ class RangedRegularizer(keras.regularizers.Regularizer):
             self.target = (low, high)
         else:
             self.target = _bound("target", target)
-        if time_axis is not None and not isinstance(time_axis, int):
-            raise TypeError(f"`time_axis` must be None or an int, received {time_axis!r}.")
         self.regularizer = keras.regularizers.get(regularizer) or keras.regularizers.L1L2(l2=0.01)
-        self.time_axis = time_axis
+        self.time_axis = checks.integer("time_axis", time_axis, optional=True)
 
     def __call__(self, x):
         x = self._observe(x)
@@ -272,9 +272,8 @@ class Percentile(L1L2):
         time_axis: int or None, keyword only: average over this axis first. Default None.
 
     Raises:
-        ValueError: if ``percentile`` is outside [0, 100], a factor is negative or not finite, or the target is invalid;
-            when called, if the activity does not have ``axis``.
-        TypeError: if ``axis`` is neither an int nor a tuple of ints.
+        ValueError: if ``percentile`` is outside [0, 100], a factor is negative or not finite, the target is invalid,
+            or ``axis`` is neither an int nor a tuple of ints; when called, if the activity does not have ``axis``.
 
     Warns:
         UserWarning: if both factors are 0.
@@ -293,10 +292,7 @@ class Percentile(L1L2):
         super().__init__(l1, l2, target, time_axis=time_axis)
         if not 0 <= percentile <= 100:
             raise ValueError(f"`percentile` must be within [0, 100], received {percentile!r}.")
-        # A config that went through JSON brings a list.
-        self.axis = tuple(axis) if isinstance(axis, list) else axis
-        if not self._axes or not all(isinstance(a, int) for a in self._axes):
-            raise TypeError(f"`axis` must be an int or a tuple of ints, received {axis!r}.")
+        self.axis = checks.axes("axis", axis)
         self.percentile = float(percentile)
 
     @property

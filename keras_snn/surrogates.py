@@ -5,11 +5,11 @@ useful derivative. In the backward pass the layers take that of a smooth functio
 """
 
 import math
-import numbers
 
 import keras
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.ops.surrogate import spike
 
 
@@ -24,9 +24,7 @@ class Surrogate:
     """
 
     def __init__(self, slope):
-        if isinstance(slope, bool) or not isinstance(slope, numbers.Real) or not 0 < slope < math.inf:
-            raise ValueError(f"`slope` has to be a positive, finite number; got {slope!r}.")
-        self.slope = slope
+        self.slope = checks.number("slope", slope, above=0)
 
     def __call__(self, x):
         return spike(x, self.derivative)

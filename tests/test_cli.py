@@ -80,7 +80,7 @@ def test_an_unknown_experiment_is_an_error_that_names_those_there_are(capsys):
 def test_an_unknown_preset_is_an_error_that_names_those_of_the_experiment(tmp_path, capsys):
     for name, presets in (("fashion-mnist", "'quick', 'full'"), ("noise-training", "'quick', 'wide', 'full'")):
         assert main(["run", name, "--preset", "slow", "--out", str(tmp_path / "new")]) == 1
-        assert capsys.readouterr().err == f"keras-snn: `preset` has to be one of {presets}; got 'slow'.\n"
+        assert capsys.readouterr().err == f"keras-snn: `preset` must be one of {presets}; got 'slow'.\n"
     assert not (tmp_path / "new").exists()
 
 

@@ -50,7 +50,7 @@ def test_saved_model_keeps_the_constraint(tmp_path):
 
 def test_an_axis_that_is_no_int_is_refused():
     for axis in [1.0, "0", None, (), (0, 1.0)]:
-        with pytest.raises(TypeError, match="`axis`"):
+        with pytest.raises(ValueError, match="`axis` must be an integer, or a tuple of integers; got"):
             Mean(axis)
 
 

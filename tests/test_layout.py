@@ -18,7 +18,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # Each line imports from the lines above it; what stands on one line never imports each other.
 LINES = (
-    ("config", "files", "_version"),
+    ("config", "files", "checks", "_version"),
     ("ops",),
     ("data",),
     ("probe",),

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops, tree
 
-from keras_snn import probe
+from keras_snn import checks, probe
 from keras_snn.inspector import inputs as data
 
 #: Octaves of a histogram, half of them below 1, and bins of each. With a threshold a channel there is one for each of
@@ -54,7 +54,7 @@ def _check(model, x, batch_size):
         )
     if not shapes[0][0]:
         raise ValueError("`calibration` has no samples: give some hundred.")
-    data.check_integer("batch_size", batch_size, 1, optional=False)
+    checks.integer("batch_size", batch_size, least=1)
 
 
 def recorded(model, x, batch_size, names, **scope):

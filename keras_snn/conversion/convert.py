@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_snn import activations, layers
+from keras_snn import activations, checks, layers
 from keras_snn.config import default
 from keras_snn.conversion.calibration import activation_scales
 from keras_snn.conversion.copies import compile_like, config_of_copy, folded, set_weights
@@ -24,7 +24,6 @@ from keras_snn.conversion.plan import (
     lif_constants,
     plan,
 )
-from keras_snn.inspector.inputs import check_integer
 
 NEURONS = ("if", "lif", "spiking_activation")
 
@@ -323,24 +322,20 @@ def _keeps_units_of_channels(layer):
 
 
 def _check(n_steps, neuron, calibration, percentile, per, initial_potential, scale_firing_rates, synapse):
-    check_integer("n_steps", n_steps, 1, optional=False)
-    if neuron not in NEURONS:
-        raise ValueError(f"`neuron` has to be one of {', '.join(map(repr, NEURONS))}; got {neuron!r}.")
+    checks.integer("n_steps", n_steps, least=1)
+    checks.choice("neuron", neuron, NEURONS)
     if neuron == "if" and calibration is None:
         raise ValueError(
             "`calibration` is needed for neuron='if', whose thresholds are taken from it: give some hundred inputs of "
             "the model, such as x_train[:500]."
         )
-    if per not in ("layer", "channel"):
-        raise ValueError(f"`per` has to be 'layer' or 'channel'; got {per!r}.")
-    if not 0 < percentile <= 100:
-        raise ValueError(f"`percentile` has to be in (0, 100]; got {percentile!r}.")
+    checks.choice("per", per, ("layer", "channel"))
+    checks.number("percentile", percentile, above=0, most=100)
     if not 0 <= initial_potential < 1:
         raise ValueError(
             f"`initial_potential` has to be in [0, 1), in parts of the threshold; got {initial_potential!r}."
         )
-    if not scale_firing_rates > 0:
-        raise ValueError(f"`scale_firing_rates` has to be a number > 0; got {scale_firing_rates!r}.")
+    checks.number("scale_firing_rates", scale_firing_rates, above=0)
     if synapse is not None and not synapse > 0:
         raise ValueError(f"`synapse` has to be a time constant in seconds, > 0, or None; got {synapse!r}.")
     if synapse is not None and neuron == "if":

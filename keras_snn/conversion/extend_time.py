@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_snn import checks
 from keras_snn.conversion.copies import compile_like, from_config, set_weights
 from keras_snn.conversion.plan import is_graph
 from keras_snn.layers import NoisyLIF, Repeat
@@ -46,7 +47,7 @@ def extend_time(model, n_steps, alpha=4.0, beta=0.5):
     References: Jiang 2022, PhD thesis, University of Canterbury, section 4.2.2; Jiang and Zhang 2022, arXiv:2211.05453.
     """
     _check(model)
-    Repeat(n_steps)  # the errors of an argument, as they are
+    n_steps = checks.integer("n_steps", n_steps, least=1)
     NoisyLIF(alpha=alpha, beta=beta)
 
     def extended(layer):

@@ -6,6 +6,7 @@ import os
 import keras
 import numpy as np
 
+from keras_snn import checks
 from keras_snn.data import sample
 
 _DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
@@ -82,8 +83,8 @@ def load(name: str, *, source: str = "keras", data_dir: str | os.PathLike | None
         >>> x_train.shape, x_train.dtype, y_test.shape
         ((7800, 28, 28), dtype('float32'), (1000,))
     """
-    _check("name", name, tuple(_CLASS_NAMES))
-    _check("source", source, ("keras", "tfds"))
+    checks.choice("name", name, tuple(_CLASS_NAMES))
+    checks.choice("source", source, ("keras", "tfds"))
     if data_dir is not None and source != "tfds":
         raise ValueError(
             f"data_dir={data_dir!r} needs source='tfds', got source={source!r}; "
@@ -116,13 +117,8 @@ def class_names(name: str) -> tuple[str, ...]:
         >>> data.class_names("fashion_mnist")[9]
         'Ankle boot'
     """
-    _check("name", name, tuple(_CLASS_NAMES))
+    checks.choice("name", name, tuple(_CLASS_NAMES))
     return _CLASS_NAMES[name]
-
-
-def _check(argument, value, known):
-    if value not in known:
-        raise ValueError(f"{argument} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
 def _from_keras(name):

@@ -1,4 +1,4 @@
-"""Recordings of event cameras, counted in frames."""
+"""Event recordings of cameras and audio sensors, counted in frames."""
 
 import itertools
 import os
@@ -6,14 +6,17 @@ import zipfile
 
 import numpy as np
 
+from keras_snn import checks
+
 SPLITS_BY = ("number", "time")
 
 
 def load_events(path: str | os.PathLike, split: str) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
     """Read the recordings of one split from a file of ``numpy.savez``.
 
-    The file has the arrays ``x_SPLIT``, ``y_SPLIT``, ``p_SPLIT`` (polarity, 0 or 1) and ``t_SPLIT`` of all events
-    behind each other, ``offset_SPLIT``, at which each recording begins and the last one ends, and ``label_SPLIT``.
+    The file has the arrays ``x_SPLIT``, ``y_SPLIT`` (missing for audio), ``p_SPLIT`` and ``t_SPLIT`` of the events of
+    all recordings, one recording after another; ``offset_SPLIT``, the index of the first event of each recording and
+    the number of all events; and ``label_SPLIT``.
 
     Args:
         path: str or path of the file.
@@ -24,35 +27,54 @@ def load_events(path: str | os.PathLike, split: str) -> tuple[list[dict[str, np.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It has not the arrays above.
+        ValueError: An array is missing, or the arrays do not fit each other.
     """
     try:
         with np.load(path) as file:
-            arrays = {name: file[f"{name}_{split}"] for name in ("x", "y", "p", "t", "offset", "label")}
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+            names = [name for name in ("x", "y", "p", "t") if name != "y" or f"y_{split}" in file]
+            arrays = {name: file[f"{name}_{split}"] for name in (*names, "offset", "label")}
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no file of events with the split {split!r}: {error}") from error
-    offset = arrays["offset"].astype("int64")
-    recordings = [{name: arrays[name][a:b] for name in ("x", "y", "p", "t")} for a, b in itertools.pairwise(offset)]
-    return recordings, arrays["label"].astype("int64")
+    offset, labels = (_whole_numbers(arrays[name], f"`{name}_{split}` of {path}") for name in ("offset", "label"))
+    ends = {0, *(len(arrays[name]) for name in names)}
+    if ends != {*offset[:1].tolist(), *offset[-1:].tolist()} or np.any(np.diff(offset) < 0):
+        lengths = ", ".join(f"{len(arrays[name])} {name}" for name in names)
+        raise ValueError(
+            f"`offset_{split}` of {path} must rise from 0 to the number of events; got {offset.tolist()[:3]} ... "
+            f"{offset.tolist()[-1:]} for {lengths}."
+        )
+    if len(labels) != len(offset) - 1:
+        raise ValueError(f"{path} must have a label for each of {len(offset) - 1} recordings; got {len(labels)}.")
+    return [{name: arrays[name][a:b] for name in names} for a, b in itertools.pairwise(offset)], labels
 
 
 def event_frames(
-    recordings: list[dict[str, np.ndarray]], n_steps: int, size: tuple[int, int], *, split_by: str = "number"
+    recordings: list[dict[str, np.ndarray]],
+    n_steps: int,
+    size: tuple[int, ...] | int,
+    *,
+    split_by: str = "number",
+    sort: bool = False,
 ) -> np.ndarray:
     """Count events in frames.
 
     Args:
-        recordings: list of dicts of the arrays "x", "y", "p" and "t", as ``load_events`` returns them.
+        recordings: list of dicts (or NumPy record arrays) of the arrays "x", "y", "p" and "t", as ``load_events``
+            returns them. "x" and "y" are whole numbers. "p", the polarity, is 0 and 1, -1 and +1, or booleans. "t", the
+            time, is in any unit: integers are compared in 64 bits, floats in float64. Audio has no "y".
         n_steps: int, number of frames for each recording.
-        size: pair of ints, height and width.
+        size: pair of ints, height and width; or ``(n,)`` or n, the number of channels of events without "y".
         split_by: str. "number": each frame gets the same number of events, and the last one what is left over, as in
-            Fang et al. 2021. "time": each frame covers the same time.
+            Fang et al. 2021. "time": each frame covers the same time. Integer times count as intervals of one unit.
+        sort: bool. Sort the events by time. False (the default): unsorted times are an error.
 
     Returns:
-        float32 array (n, n_steps, height, width, 2), the numbers of events by polarity.
+        float32 array (n, n_steps, height, width, 2), or (n, n_steps, channels, 2) without "y": the number of events by
+        polarity, first those of 0, -1 or False. A recording without events gives zeros.
 
     Raises:
-        ValueError: An unknown ``split_by``, or events outside of ``size``.
+        ValueError: An unknown ``split_by``, another form of ``size``, or events that lack an array, lie outside of
+            ``size``, are not sorted, or have other values than those above. The error names the first such event.
 
     Example:
         >>> from keras_snn.data import event_frames
@@ -60,19 +82,119 @@ def event_frames(
         >>> event_frames([events], 2, (2, 3), split_by="time")[0, :, 0, 2, 0].tolist()
         [1.0, 1.0]
     """
-    if split_by not in SPLITS_BY:
-        raise ValueError(f"split_by must be one of {', '.join(map(repr, SPLITS_BY))}, got {split_by!r}")
-    height, width = size
-    frames = np.zeros((len(recordings), n_steps, height, width, 2), "float32")
-    for frame, events in zip(frames, recordings, strict=True):
-        x, y, p, t = (np.asarray(events[name]).astype("int64") for name in ("x", "y", "p", "t"))
-        if not len(t):
-            continue
-        if x.max() >= width or y.max() >= height or min(x.min(), y.min()) < 0:
-            raise ValueError(f"size must hold all events, got {size} for events up to y = {y.max()} and x = {x.max()}")
+    n_steps = checks.integer("n_steps", n_steps, least=1)
+    checks.choice("split_by", split_by, SPLITS_BY)
+    size = _check_size(size)
+    if isinstance(recordings, dict):
+        raise ValueError("`recordings` must be a list of dicts, one for each recording; got a dict.")
+    frames = np.zeros((len(recordings), n_steps, *size, 2), "float32")
+    for number, (frame, events) in enumerate(zip(frames, recordings, strict=True)):
+        arrays = _check_events(events, size, f"recordings[{number}]", sort)
+        t = arrays.pop("t")
         if split_by == "number":
             step = np.minimum(np.arange(len(t)) // max(1, len(t) // n_steps), n_steps - 1)
         else:
-            step = (t - t.min()) * n_steps // (t.max() - t.min() + 1)
-        np.add.at(frame, (step, y, x, p), 1)
+            step = _bins(t, n_steps)
+        axes = ("x",) if len(size) == 1 else ("y", "x")
+        np.add.at(frame, (step, *(arrays[name] for name in (*axes, "p"))), 1)
     return frames
+
+
+def _check_size(size):
+    sizes = tuple(size) if np.ndim(size) else (size,)
+    if len(sizes) not in (1, 2):
+        raise ValueError(
+            '`size` must be (height, width), or (n,) for events without "y"; the axis of the two polarities is added. '
+            f"Got {size!r}."
+        )
+    return tuple(checks.integer("size", n, least=1, meaning="along each axis") for n in sizes)
+
+
+def _check_events(events, size, place, sort):
+    """Return the arrays of a recording, sorted, or raise an error: x, y and p as indices int64, t as 64-bit numbers."""
+    present = events.dtype.names or () if isinstance(events, np.ndarray) else events
+    limits = {"x": size[-1], **({"y": size[0]} if len(size) == 2 else {})}
+    if missing := [name for name in (*limits, "p", "t") if name not in present]:
+        hint = ' Events without "y" need `size=(n,)`.' if "y" in missing else ""
+        raise ValueError(
+            f"{place} must have {', '.join(map(repr, (*limits, 'p', 't')))}; {missing[0]!r} is missing.{hint}"
+        )
+    if "y" in present and len(size) == 1:
+        raise ValueError(f'{place} has a "y": `size` must be (height, width); got {size}.')
+    arrays = {
+        **{name: _whole_numbers(events[name], f'"{name}" of {place}') for name in limits},
+        "p": _polarities(events["p"], f'"p" of {place}'),
+        "t": _times(events["t"], f'"t" of {place}'),
+    }
+    if len({len(array) for array in arrays.values()}) > 1:
+        lengths = ", ".join(f"{len(array)} of {name!r}" for name, array in arrays.items())
+        raise ValueError(f"The arrays of {place} must have the same length; got {lengths}.")
+    for name, n in limits.items():
+        _refuse(
+            (arrays[name] < 0) | (arrays[name] >= n),
+            arrays[name],
+            f'"{name}" of {place}',
+            f"from 0 to {n - 1}, within `size` {size}",
+        )
+    t = arrays["t"]
+    if sort:
+        order = np.argsort(t, kind="stable")
+        return {name: array[order] for name, array in arrays.items()}
+    _refuse(np.append(False, t[1:] < t[:-1])[: len(t)], t, f'"t" of {place}', "sorted (sort=True does it)")
+    return arrays
+
+
+def _refuse(wrong, values, what, expected):
+    """Raise an error that names the first value of the array that is wrong, and its place."""
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(f"{what} must be {expected}; got {values[first]} at event {first}.")
+
+
+def _vector(values, what, kinds, expected):
+    values = np.asarray(values)
+    if values.ndim != 1 or values.dtype.kind not in kinds:
+        raise ValueError(
+            f"{what} must be a vector of {expected}; got an array of {values.dtype} of shape {values.shape}."
+        )
+    return values
+
+
+def _whole_numbers(values, what):
+    values = _vector(values, what, "iuf", "whole numbers")
+    fits = np.abs(values) < 2**63 if values.dtype.kind == "f" else values <= np.iinfo("int64").max
+    whole = np.floor(values) == values if values.dtype.kind == "f" else True
+    _refuse(~(fits & whole), values, what, "whole numbers")
+    return values.astype("int64")
+
+
+def _polarities(values, what):
+    values = _vector(values, what, "biuf", "0 and 1, of -1 and +1, or of booleans")
+    if values.dtype.kind == "b":
+        return values.astype("int64")
+    low = -1 if np.any(values == -1) else 0
+    expected = "-1 or +1, as there is a -1" if low else "0 or 1 (or -1 and +1)"
+    _refuse((values != low) & (values != 1), values, what, expected)
+    return (values == 1).astype("int64")
+
+
+def _times(values, what):
+    values = _vector(values, what, "iuf", "integers or floats")
+    if values.dtype.kind != "f":
+        return values
+    _refuse(~np.isfinite(values), values, what, "finite")
+    return values.astype("float64")
+
+
+def _bins(t, n_bins):
+    """Return the bin of each sorted time, of bins of equal length from the first time to the last."""
+    if not len(t):
+        return np.zeros(0, "int64")
+    if t.dtype.kind == "f":
+        span = t[-1] - t[0]
+        return np.minimum((t - t[0]) / (span or 1) * n_bins, n_bins - 1).astype("int64")
+    # Differences of any two 64-bit integers fit into uint64, which wraps around, and Python's integers do not overflow.
+    elapsed = t.astype("uint64") - t[0].astype("uint64")
+    length = int(elapsed[-1]) + 1
+    edges = np.array([-(-k * length // n_bins) for k in range(1, n_bins)], "uint64")
+    return np.searchsorted(edges, elapsed, side="right")

@@ -9,6 +9,8 @@ import os
 
 import numpy as np
 
+from keras_snn import checks
+
 # Turning takes some twenty numbers a pixel at once.
 _BATCH = 256
 _PIXELS = 28 * 28
@@ -72,6 +74,7 @@ def rotate(images: np.ndarray, seed: int) -> np.ndarray:
         (1000, 28, 28)
     """
     _check_images(images)
+    seed = checks.integer("seed", seed, least=0)
     return turn(images, np.random.default_rng(seed).uniform(0, 2 * np.pi, size=len(images)))
 
 
@@ -97,6 +100,7 @@ def random_background(images: np.ndarray, seed: int) -> np.ndarray:
         True
     """
     _check_images(images)
+    seed = checks.integer("seed", seed, least=0)
     return np.maximum(images, np.random.default_rng(seed).random(images.shape, dtype="float32").astype(images.dtype))
 
 

@@ -7,7 +7,7 @@ import time
 import keras
 import numpy as np
 
-from keras_snn import data, layers
+from keras_snn import checks, data, layers
 from keras_snn.experiments.record import Record
 from keras_snn.files import save_figure, write_text
 
@@ -18,21 +18,14 @@ def configuration(experiment, presets, *, preset, data_name, seed, epochs):
     Raises:
         ValueError: For an unknown preset, or ``epochs`` that is no positive integer.
     """
-    check("preset", preset, presets)
+    checks.choice("preset", preset, presets)
+    seed = checks.integer("seed", seed, least=0)
     config = {"experiment": experiment, "preset": preset, "seed": seed, **presets[preset]}
     if data_name is not None:
         config["data"] = data_name
     if epochs is not None:
-        config["epochs"] = epochs
-    if not isinstance(config["epochs"], int) or config["epochs"] < 1:
-        raise ValueError(f"`epochs` has to be an integer of at least 1; got {epochs!r}.")
+        config["epochs"] = checks.integer("epochs", epochs, least=1)
     return config
-
-
-def check(argument, value, known):
-    """Raise an error unless ``value`` is one of ``known``."""
-    if value not in known:
-        raise ValueError(f"`{argument}` has to be one of {', '.join(map(repr, known))}; got {value!r}.")
 
 
 def load(name, data_name, sample):

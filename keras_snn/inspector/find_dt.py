@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from keras_snn import checks
 from keras_snn.inspector.sweep import inspect
 from keras_snn.layers.base.time_step import check_dt
 
@@ -107,10 +108,10 @@ def find_dt(
     start, stop = check_dt(start), check_dt(stop)
     if stop < start:
         raise ValueError(f"`stop` has to be `start` at least, {start:g} s; got {stop:g}.")
-    if not factor > 1:
-        raise ValueError(f"`factor` has to be greater than 1, as dt goes up; got {factor!r}.")
-    if not tolerance >= 0:
-        raise ValueError(f"`tolerance` has to be 0 or more; got {tolerance!r}.")
+    factor = checks.number("factor", factor, above=1)
+    tolerance = checks.number("tolerance", tolerance, least=0)
+    bisect = checks.integer("bisect", bisect, least=0)
+    batch_size = checks.integer("batch_size", batch_size, least=1, optional=True)
     if isinstance(target, keras.Model):
         target = _accuracy(target, x, y, batch_size)
     if isinstance(target, bool) or not 0 <= target <= 1:

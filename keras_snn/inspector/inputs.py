@@ -1,7 +1,5 @@
 """What ``inspect`` is given: checks, and the parts of it that belong to a batch."""
 
-import numbers
-
 import keras
 import numpy as np
 from keras import ops, tree
@@ -37,14 +35,6 @@ def check_data(x, y):
             which = f"`y[{name!r}]`" if name else "`y`"
             raise ValueError(f"{which} needs a label for each of the {min(sizes)} samples of `x`; got {values.shape}.")
     return {name: values for name, values in labels.items() if values is not None}
-
-
-def check_integer(name, value, least, *, optional=True):
-    """Raise an error for what is no integer of at least ``least``, nor None where that is allowed."""
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"`{name}` has to be an integer of at least {least}; got {value!r}.")
 
 
 def n_samples(x):

@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 
-from keras_snn import probe
+from keras_snn import checks, probe
 from keras_snn.inspector import inputs as data
 from keras_snn.inspector.prober import number, prober
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report, Synapses
@@ -67,14 +67,9 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     dts, many_steps = _dts(dt), np.ravel(n_steps).tolist()
     if not many_steps:
         raise ValueError("`n_steps` is an empty sequence; give at least one number of steps, or None.")
-    for name, value, least in (
-        *(("n_steps", value, 1) for value in many_steps),
-        ("batch_size", batch_size, 1),
-        ("examples", examples, 0),
-        ("seed", seed, 0),
-    ):
-        data.check_integer(name, value, least)
-    batch_size = batch_size or data.default_batch_size(n_samples)
+    many_steps = [checks.integer("n_steps", value, least=1, optional=True) for value in many_steps]
+    batch_size = checks.integer("batch_size", batch_size, least=1, optional=True) or data.default_batch_size(n_samples)
+    examples, seed = checks.integer("examples", examples, least=0), checks.integer("seed", seed, least=0)
     arguments = {"dt": None if dt is None else max(dts), "seed": seed, "outputs": bool(metrics)}
     few = functools.partial(data.rows, start=0, stop=data.static_batch_size(model) or 4)
     results = []

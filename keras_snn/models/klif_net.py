@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import keras
 
-from keras_snn import layers
-from keras_snn.models.spiking_layers import check_width, conv, dropout, make_neuron, scaled
+from keras_snn import checks, layers
+from keras_snn.models.spiking_layers import conv, dropout, make_neuron, scaled
 
 POOL = "pool"
 
@@ -71,13 +71,12 @@ def klif_net(dataset, neuron="klif", *, width=1.0, n_steps=None, dropout_rate=0.
     table 2.1 says otherwise); Fang et al. 2021, ICCV, arXiv:2007.05785, for the architecture. In the appendix the batch
     normalization takes its statistics step by step, here over all steps together.
     """
-    if dataset not in NETS:
-        raise ValueError(f"`dataset` has to be one of {', '.join(map(repr, NETS))}; got {dataset!r}.")
-    check_width(width)
-    net = NETS[dataset]
-    n_steps = n_steps or net.n_steps
+    net = NETS[checks.choice("dataset", dataset, NETS)]
+    checks.number("width", width, above=0)
+    n_steps = checks.integer("n_steps", n_steps, least=1, optional=True) or net.n_steps
+    branches = checks.integer("branches", branches, least=1, optional=True) or net.branches
     filters = scaled(net.blocks[0], width)
-    encoder = layers.ParallelConvEncoder(filters, branches=branches or net.branches, name="encoder")
+    encoder = layers.ParallelConvEncoder(filters, branches=branches, name="encoder")
     if net.events:
         x = inputs = keras.Input((n_steps, *net.shape))
         x = layers.TimeFold(encoder)(x)

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_snn import layers
-from keras_snn.models.spiking_layers import check_width, conv, make_neuron, normalization, scaled
+from keras_snn import checks, layers
+from keras_snn.models.spiking_layers import conv, make_neuron, normalization, scaled
 
 #: Channels of the convolutions, each with an average pooling by 2 after its neurons, and units of the dense layer.
 CHANNELS = (64, 128, 128)
@@ -39,7 +39,8 @@ def noise_net(input_shape=(28, 28, 1), n_classes=10, neuron=layers.NoisyLIF, *, 
     References: Jiang 2022, PhD thesis, University of Canterbury, table 4.1, which says nothing of normalization, nor of
     the output; both are as in its appendix B.
     """
-    check_width(width)
+    checks.number("width", width, above=0)
+    n_classes = checks.integer("n_classes", n_classes, least=1)
     if len(input_shape) != 3 or any(n is None or n < 8 for n in input_shape[:2]):
         raise ValueError(f"`input_shape` has to be (height, width, channels), of 8 x 8 at least; got {input_shape}.")
     inputs = keras.Input(input_shape)

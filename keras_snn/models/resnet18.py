@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_snn import layers
-from keras_snn.models.spiking_layers import check_width, conv, make_neuron, normalization, scaled
+from keras_snn import checks, layers
+from keras_snn.models.spiking_layers import conv, make_neuron, normalization, scaled
 
 STAGES = (64, 128, 256, 512)
 
@@ -35,7 +35,9 @@ def resnet18(
     Canterbury, appendix B, whose code adds the shortcut to the membrane before its decay and reset; here it is a
     current, the usual form.
     """
-    check_width(width)
+    checks.number("width", width, above=0)
+    n_classes = checks.integer("n_classes", n_classes, least=1)
+    n_votes = checks.integer("n_votes", n_votes, least=1)
     if len(input_shape) != 3 or any(n is None or n % 8 for n in input_shape[:2]):
         raise ValueError(f"`input_shape` has to be (height, width, channels) in multiples of 8; got {input_shape}.")
     inputs = keras.Input(input_shape)

@@ -60,9 +60,3 @@ def dropout(x, rate):
 def scaled(n, width):
     """Return ``n`` channels or units times ``width``, at least one."""
     return max(1, round(n * width))
-
-
-def check_width(width):
-    """Raise an error unless ``width`` is a positive number."""
-    if not width > 0:
-        raise ValueError(f"`width` has to be a positive number; got {width!r}.")

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_snn import layers
-from keras_snn.models.spiking_layers import check_width, conv, dropout, make_neuron, scaled
+from keras_snn import checks, layers
+from keras_snn.models.spiking_layers import conv, dropout, make_neuron, scaled
 
 #: Channels of the convolutions; an average pooling by 2 follows each group.
 GROUPS = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
@@ -44,7 +44,9 @@ def vgg16(
     References: Simonyan and Zisserman 2015, arXiv:1409.1556; with spikes as in Jiang 2022, PhD thesis, University of
     Canterbury, appendix B.
     """
-    check_width(width)
+    checks.number("width", width, above=0)
+    n_classes = checks.integer("n_classes", n_classes, least=1)
+    n_votes = checks.integer("n_votes", n_votes, least=1)
     if len(input_shape) != 3 or any(n is None or n % 32 for n in input_shape[:2]):
         raise ValueError(f"`input_shape` has to be (height, width, channels) in multiples of 32; got {input_shape}.")
     inputs = keras.Input(input_shape)

@@ -5,10 +5,12 @@ Spikes come as ``(batch, time, ...)`` in any dtype, and values leave in float32 
 
 from keras import backend, ops
 
+from keras_snn import checks
 from keras_snn.ops import masks
 from keras_snn.ops.backend import cumsum
-from keras_snn.ops.encoding import check_latency_code, check_periods, receptive_fields
+from keras_snn.ops.encoding import LATENCY_CODES, check_periods, receptive_fields
 from keras_snn.ops.precision import mean, voltage_dtype
+from keras_snn.ops.statistics import largest_over
 
 
 def first_spike_time(spikes, mask=None):
@@ -18,12 +20,12 @@ def first_spike_time(spikes, mask=None):
     """
     spikes = _wide(spikes)
     if mask is None:
-        steps, n_steps = _steps(spikes), _n_steps(spikes)
+        n_steps, to_come = _n_steps(spikes), _n_steps(spikes) - _steps(spikes)
     else:
         spikes = masks.only_counted(spikes, mask)
         n = ops.cast(masks.along(masks.n_so_far(mask), spikes), spikes.dtype)
-        steps, n_steps = n - 1, n[:, -1:]
-    times = ops.min(ops.where(spikes != 0, steps, n_steps), axis=1)
+        n_steps, to_come = n[:, -1], n[:, -1:] - n + 1
+    times = n_steps - largest_over(ops.where(spikes != 0, to_come, 0), axis=1)
     return ops.where(ops.any(ops.isnan(spikes), axis=1), float("nan"), times)
 
 
@@ -39,7 +41,7 @@ def latency(spikes, code):
 
     A unit without a spike gives 0.
     """
-    check_latency_code(code)
+    checks.choice("code", code, LATENCY_CODES)
     spikes = _wide(spikes)
     times, last = first_spike_time(spikes), ops.maximum(_n_steps(spikes) - 1, 1)
     if code == "linear":
@@ -93,7 +95,7 @@ def interval(spikes, shortest, longest):
     """
     spikes = _wide(spikes)
     count = ops.sum(spikes, axis=1)
-    passed = ops.max(ops.where(spikes != 0, _steps(spikes) + 1, 0), axis=1)
+    passed = largest_over(ops.where(spikes != 0, _steps(spikes) + 1, 0), axis=1)
     mean = ops.where(count == 0, longest, passed / ops.where(count == 0, 1, count))
     return (longest - mean) / (longest - shortest)
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.ops import masks
 from keras_snn.ops.backend import floor, straight_through
 from keras_snn.ops.scan import scan
@@ -26,7 +27,7 @@ def poisson(x, uniform, scale):
     return straight_through(ops.cast(uniform < probability, x.dtype), probability)
 
 
-def latency(x, n_steps, code):
+def latency(x, n_steps, code, *, silent_zero=False):
     """Spike once, the sooner the larger the value: at step 0 for x = 1, at the last step T - 1 for x = 0.
 
     The step is ``round((T - 1) (1 - x))`` for the code "linear". For "log" it is ``round((T - 1) - ln(a x + 1))`` with
@@ -36,20 +37,17 @@ def latency(x, n_steps, code):
         x: Tensor ``(batch, ...)`` with values in [0, 1].
         n_steps: Integer T.
         code: "linear" or "log".
+        silent_zero: Boolean, no spike for x = 0.
     """
-    check_latency_code(code)
+    checks.choice("code", code, LATENCY_CODES)
     if code == "linear":
         times = (n_steps - 1) * (1 - x)
     else:
         # Where the exponential underflows, x = 0 has an infinite time.
         times = ops.clip(-ops.log(x + (1 - x) * math.exp(1 - n_steps)), 0, n_steps - 1)
+    if silent_zero:
+        times = ops.where(x == 0, n_steps, times)
     return _spikes_at(ops.round(times), n_steps, x.dtype)
-
-
-def check_latency_code(code):
-    """Raise ValueError for a code that there is not."""
-    if code not in LATENCY_CODES:
-        raise ValueError(f"`code` has to be one of {LATENCY_CODES}; got {code!r}.")
 
 
 def phase(x, n_steps, bits):
@@ -122,9 +120,9 @@ def rank_order(x, n_steps):
         n_steps: Integer T.
     """
     n_units = math.prod(ops.shape(x)[1:])
-    order = ops.argsort(-ops.reshape(x, (-1, n_units)), axis=1)
+    order = ops.argsort(-ops.reshape(x, (ops.shape(x)[0], n_units)), axis=1)
     ranks = ops.argsort(order, axis=1)
-    times = ops.floor_divide(ranks * n_steps, n_units)  # N T are the spikes of one sample: they fit an int32
+    times = ops.floor_divide(ranks * n_steps, max(n_units, 1))  # N T are the spikes of one sample: they fit an int32
     return _spikes_at(ops.reshape(times, ops.shape(x)), n_steps, x.dtype)
 
 

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.ops.bounds import bounded
 from keras_snn.ops.scan import check_length, scan
 
@@ -100,9 +101,7 @@ def _steps_per_tau(tau, dt):
 
 
 def _is_parallel(method):
-    if method not in METHODS:
-        raise ValueError(f"`method` has to be one of {METHODS}; got {method!r}.")
-    return method == "parallel"
+    return checks.choice("method", method, METHODS) == "parallel"
 
 
 def _like(state, p):

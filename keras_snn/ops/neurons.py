@@ -18,6 +18,7 @@ from keras import ops
 from keras_snn.ops.backend import compiled, straight_through
 from keras_snn.ops.precision import mean
 from keras_snn.ops.random import uniform_by_index
+from keras_snn.ops.statistics import largest_over
 
 RESETS = ("zero", "subtract", None)
 
@@ -203,7 +204,7 @@ def standardised(a, axes):
     """Return ``(a - mean(a)) / max|a - mean(a)|`` over ``axes``, which is in [-1, 1]: 0 where all are alike."""
     # Rounded, or XLA fuses the product in the mean here and not there, and finds no largest one in the backward pass.
     centred = a - rounded(mean(a, axes, keepdims=True))
-    largest = ops.max(ops.abs(centred), axis=axes, keepdims=True)
+    largest = largest_over(ops.abs(centred), axis=axes, keepdims=True)
     # What rounding leaves of equal values must not be blown up.
     return centred / ops.where(largest < 1e-6, math.inf, largest)
 
@@ -235,7 +236,7 @@ def _noise(kind, axes, own_seed=None):
         # number is sqrt(2) erfinv of it, which rises: the largest one is that of the largest. TensorFlow's erfinv has
         # no values near 1; those near -1 are right.
         middle = uniform + 2.0**-24
-        largest = ops.max(ops.abs(middle), axis=axes, keepdims=True)
+        largest = largest_over(ops.abs(middle), axis=axes, keepdims=True)
         return ops.cast(ops.sign(middle) * ops.erfinv(-ops.abs(middle)) / ops.erfinv(-largest), like.dtype)
 
     return draw

@@ -26,7 +26,7 @@ def uniform_by_index(index, shape, seed):
     hashed = _hash(_add(ops.expand_dims(_hash(_words(index)), 1), units))
     # 24 bits are all that float32 holds of a number below 1.
     values = ops.cast(ops.right_shift(hashed, _word(8)), "float32") * 2.0**-24
-    return ops.reshape(values, (-1, *shape))
+    return ops.reshape(values, (ops.shape(index)[0], *shape))
 
 
 def sample_index(batch_size):

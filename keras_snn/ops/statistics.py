@@ -10,6 +10,11 @@ from keras_snn.ops.backend import compiled
 MOST_SPIKES = 10
 
 
+def largest_over(x, axis, keepdims=False):
+    """Return ``ops.max(x)`` over an axis or several. Of an empty tensor, which Keras refuses, return zeros."""
+    return (ops.sum if 0 in x.shape else ops.max)(x, axis=axis, keepdims=keepdims)
+
+
 def summarise(spikes, dt, mask=None):
     """Reduce the spikes of a batch to integers, which add up over batches without loss.
 

@@ -246,13 +246,13 @@ ROWS = {
     ),
     "TemporalAveragePooling": Row(lambda _: TemporalAveragePooling(), keeps_time=False),
     "LastStep": Row(lambda _: LastStep(), keeps_time=False, wide=True),
-    "Poisson": code_row(lambda _: Poisson(TIME, seed=0, clip=True), has_gradient=True),
-    "Latency": code_row(lambda _: Latency(TIME, clip=True)),
-    "Latency-log": code_row(lambda _: Latency(TIME, code="log", clip=True), variant=True),
-    "Phase": code_row(lambda _: Phase(TIME, bits=3, clip=True)),
-    "Population": code_row(lambda _: Population(TIME, 5, low=-0.5, high=0.75, clip=True)),
-    "RankOrder": code_row(lambda _: RankOrder(TIME, clip=True)),
-    "Interval": code_row(lambda _: Interval(TIME, shortest=2, clip=True)),
+    "Poisson": code_row(lambda _: Poisson(TIME, seed=0), has_gradient=True),
+    "Latency": code_row(lambda _: Latency(TIME)),
+    "Latency-log": code_row(lambda _: Latency(TIME, code="log"), variant=True),
+    "Phase": code_row(lambda _: Phase(TIME, bits=3)),
+    "Population": code_row(lambda _: Population(TIME, 5, low=-0.5, high=0.75)),
+    "RankOrder": code_row(lambda _: RankOrder(TIME)),
+    "Interval": code_row(lambda _: Interval(TIME, shortest=2)),
     "Delta": code_row(lambda _: Delta(0.25), has_time=True, before=None),
     "VotingPooling": Row(lambda _: VotingPooling(3), keeps_time=False, elementwise=False),
     # Where nothing is zero, every first spike is at step 0, and there is nothing to learn.
@@ -622,6 +622,39 @@ def test_a_stateful_layer_carries_its_state_through_fit():
         for state, expected in zip(model.branches[name].states, other.states, strict=True):
             # A fused multiplication and addition in the one, and not in the other, rounds once less a step.
             np.testing.assert_allclose(to_numpy(state), to_numpy(expected), rtol=1e-5, err_msg=name)
+
+
+#: With statistics of the units or of the batch, and with noise.
+WITH_STATISTICS = {
+    f"NoisyLIF-{alpha}-{statistics}": neuron_row(NoisyLIF, alpha=alpha, statistics=statistics, seed=0)
+    for alpha in (4.0, None)
+    for statistics in ("sample", "batch")
+}
+
+
+@pytest.mark.parametrize("empty", ["batch", "units"])
+def test_an_empty_batch_and_an_empty_step_give_an_empty_result(empty):
+    """Every layer is a branch of one model. Keras's own `predict` fails for no samples, hence `predict_on_batch`."""
+    rows = {**MAIN, **WITH_STATISTICS}
+    if empty == "units":
+        del rows["MaxRatePooling"]  # the pooling of this file takes one unit away
+    units = UNITS if empty == "batch" else (0,)
+    x = {name: row.x(BATCH if empty == "units" else 0, units=units) for name, row in rows.items()}
+    models, shapes = {}, {}
+    for name, row in rows.items():
+        inputs, layer = keras.Input(x[name].shape[1:], name=name), row.layer(units)
+        models[name] = keras.Model(inputs, layer(inputs))
+        shapes[name] = tuple(layer.compute_output_shape(x[name].shape))
+    model = joined(models)
+    for call in (model, model.predict_on_batch)[: 2 if empty == "batch" else 1]:
+        assert {name: tuple(y.shape) for name, y in call(x).items()} == shapes
+
+
+@each({name: row for name, row in MAIN.items() if not row.keeps_time})
+def test_the_end_of_time_of_an_empty_batch_with_a_mask(row):
+    x = row.x(batch=0)
+    layer = built(row)
+    assert tuple(layer(x, mask=np.ones(x.shape[:2], bool)).shape) == tuple(layer.compute_output_shape(x.shape))
 
 
 @each(ROWS)

@@ -297,11 +297,11 @@ def test_what_each_kind_of_neuron_refuses(make, neuron, message):
     ("options", "message"),
     [
         ({}, "`calibration` is needed"),
-        ({"neuron": "izhikevich"}, "`neuron` has to be one of"),
+        ({"neuron": "izhikevich"}, "`neuron` must be one of"),
         ({"percentile": 0}, "`percentile`"),
         ({"per": "unit"}, "`per`"),
         ({"initial_potential": 1}, "`initial_potential`"),
-        ({"scale_firing_rates": 0}, "`scale_firing_rates` has to be a number > 0"),
+        ({"scale_firing_rates": 0}, "`scale_firing_rates` must be a finite number above 0"),
         ({"synapse": 0, "neuron": "lif"}, "`synapse` has to be a time constant"),
         ({"synapse": 0.1}, "would only delay"),
         ({"scale_firing_rates": 2}, "is for neuron='spiking_activation'"),

@@ -126,9 +126,9 @@ def test_the_report_has_the_accuracy_of_every_number_of_steps():
 def test_errors():
     model = sequential()
     for n_steps in (0, 2.5, True):
-        with pytest.raises(ValueError, match="`n` must be a positive int"):
+        with pytest.raises(ValueError, match="`n_steps` must be an integer of at least 1"):
             extend_time(model, n_steps)
-    with pytest.raises(ValueError, match="`alpha` has to be at least 2"):
+    with pytest.raises(ValueError, match="`alpha` must be a finite number of at least 2"):
         extend_time(model, 10, alpha=1.5)
     with pytest.raises(TypeError, match="`model` has to be a Keras model; got 3"):
         extend_time(3, 10)

@@ -315,9 +315,9 @@ def test_numbers_of_steps_and_batches():
     model = keras.Sequential([keras.Input((8,)), Dense(4, activation="relu"), Dense(2)])
     assert convert(model, n_steps=np.int64(3), calibration=X).get_layer("repeat").n == 3
     for n_steps in (0, 2.0, None):
-        with pytest.raises(ValueError, match="`n_steps` has to be an integer of at least 1; got"):
+        with pytest.raises(ValueError, match="`n_steps` must be an integer of at least 1; got"):
             convert(model, n_steps=n_steps, calibration=X)
-    with pytest.raises(ValueError, match="`batch_size` has to be an integer of at least 1; got 0"):
+    with pytest.raises(ValueError, match="`batch_size` must be an integer of at least 1; got 0"):
         convert(model, n_steps=2, calibration=X, batch_size=0)
 
 

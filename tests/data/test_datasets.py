@@ -271,9 +271,12 @@ def test_digits_split_is_the_same_everywhere():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: data.load("fashion"), "name must be one of 'fashion_mnist', .* 'fashion_mnist_sample', got 'fashion'"),
-        (lambda: data.class_names("fashion"), "name must be one of .* got 'fashion'"),
-        (lambda: data.load("digits", source="web"), "source must be one of 'keras', 'tfds', got 'web'"),
+        (
+            lambda: data.load("fashion"),
+            "`name` must be one of 'fashion_mnist', .* 'fashion_mnist_sample'; got 'fashion'",
+        ),
+        (lambda: data.class_names("fashion"), "`name` must be one of .*; got 'fashion'"),
+        (lambda: data.load("digits", source="web"), "`source` must be one of 'keras', 'tfds'; got 'web'"),
         (
             lambda: data.load("mnist", data_dir="x"),
             "data_dir='x' needs source='tfds', got source='keras'; .* KERAS_HOME",

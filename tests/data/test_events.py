@@ -66,8 +66,150 @@ def test_a_file(tmp_path):
         load_events(tmp_path / "text.npz", "train")
 
 
-def test_bad_arguments():
-    with pytest.raises(ValueError, match="split_by must be one of 'number', 'time', got 'space'"):
-        event_frames([], 3, (5, 7), split_by="space")
-    with pytest.raises(ValueError, match="size must hold all events"):
-        event_frames([recording(50)], 3, (5, 5))
+def test_a_file_of_audio_has_no_y(tmp_path):
+    joined = {"x_train": [0, 1, 1], "p_train": [1, 0, 1], "t_train": [0.1, 0.2, 0.3]}
+    np.savez(tmp_path / "audio.npz", **joined, offset_train=[0, 3], label_train=[2])
+    (events,), _ = load_events(tmp_path / "audio.npz", "train")
+    assert set(events) == {"x", "p", "t"}
+    assert event_frames([events], 3, 2, split_by="time")[0, :, 1].tolist() == [[0, 0], [1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"offset_train": [0, 2, 4]}, "`offset_train` of .* must rise from 0 to the number of events"),
+        ({"offset_train": [1, 2, 3]}, "must rise from 0"),
+        ({"offset_train": [0, 4, 3]}, "must rise from 0"),
+        ({"offset_train": []}, "must rise from 0"),
+        ({"offset_train": [0, 1.5, 3]}, r"`offset_train` of .* must be whole numbers; got 1.5 at event 1"),
+        ({"t_train": [5, 6]}, "for 3 x, 3 y, 3 p, 2 t"),
+        ({"label_train": [1]}, "must have a label for each of 2 recordings; got 1"),
+        ({"label_train": [1, 0.5]}, "`label_train` of .* must be whole numbers; got 0.5"),
+    ],
+    ids=str,
+)
+def test_a_file_whose_arrays_do_not_fit_is_refused(tmp_path, changed, message):
+    arrays = {f"{name}_train": [0, 1, 1] for name in "xypt"} | {"offset_train": [0, 1, 3], "label_train": [4, 5]}
+    np.savez(tmp_path / "events.npz", **(arrays | changed))
+    with pytest.raises(ValueError, match=message):
+        load_events(tmp_path / "events.npz", "train")
+
+
+#: Four events at y = 0, x = 0.
+EVENTS = {"x": [0, 0, 0, 0], "y": [0, 0, 0, 0], "p": [0, 1, 1, 0], "t": [1, 2, 3, 4]}
+
+
+def counts(n_steps=4, size=(1, 1), recordings=None, split_by="time", sort=False, **changed):
+    """Return the counts (n_steps, 2) of the first pixel."""
+    recordings = [EVENTS | changed] if recordings is None else recordings
+    return event_frames(recordings, n_steps, size, split_by=split_by, sort=sort)[0].reshape(n_steps, -1, 2)[:, 0]
+
+
+@pytest.mark.parametrize(
+    "p", [[-1, 1, 1, -1], [-1.0, 1.0, 1.0, -1.0], [False, True, True, False], [0.0, 1.0, 1.0, 0.0]]
+)
+def test_polarities(p):
+    expected = [[1, 0], [0, 1], [0, 1], [1, 0]]
+    assert counts().tolist() == counts(p=p).tolist() == counts(p=np.array(p, "float16")).tolist() == expected
+    assert counts(p=[1] * 4).sum(axis=0).tolist() == [0, 4]
+    assert counts(p=[-1] * 4).sum(axis=0).tolist() == [4, 0]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("unit", [1.0, 1000.0])
+def test_times_that_are_floats(dtype, unit):
+    events = {"x": [0] * 3, "y": [0] * 3, "p": [0] * 3, "t": unit * np.array([0.10, 0.45, 0.90], dtype)}
+    assert counts(3, recordings=[events])[:, 0].tolist() == [1, 1, 1]
+
+
+def test_integer_times_do_not_overflow():
+    limits = np.iinfo("int64")
+    for t in (
+        np.array([limits.min, -1, 1, limits.max]),
+        np.array([0, 2**62, 2**63, 2**64 - 1], "uint64"),
+        np.array([-128, -1, 1, 127], "int8"),
+    ):
+        assert counts(2, t=t).sum(axis=1).tolist() == [2, 2]
+    assert counts(4, t=10**18 + np.array([0, 1, 2, 3])).sum(axis=1).tolist() == [1, 1, 1, 1]  # float64 has steps of 128
+
+
+@pytest.mark.parametrize("split_by", ["number", "time"])
+@pytest.mark.parametrize("t", [[7], [0.5], np.array([2**32 - 1], "uint32")])
+def test_a_single_event_survives(split_by, t):
+    event = {"x": [0], "y": [0], "p": [1], "t": t}
+    assert counts(recordings=[event], split_by=split_by).tolist() == [[0, 1], [0, 0], [0, 0], [0, 0]]
+    assert counts(9, split_by=split_by).sum() == 4  # more steps than events
+
+
+def test_equal_times_are_in_the_first_step():
+    for t in ([3] * 4, [0.3] * 4):
+        assert counts(t=t).sum(axis=1).tolist() == [4, 0, 0, 0]
+
+
+def test_a_recording_without_events_gives_zeros():
+    empty = {name: [] for name in "xypt"}
+    frames = event_frames([empty, EVENTS], 3, (2, 2), split_by="time")
+    assert frames.shape == (2, 3, 2, 2, 2)
+    assert frames.sum(axis=(1, 2, 3, 4)).tolist() == [0, 4]
+    assert event_frames([], 3, (2, 2)).shape == (0, 3, 2, 2, 2)
+
+
+@pytest.mark.parametrize("size", [3, (3,), np.int64(3), [3]])
+def test_events_without_y_are_counted_by_channel(size):
+    events = {"x": [2, 0, 2], "p": [0, 1, 1], "t": [1, 2, 3]}
+    frames = event_frames([events], np.int64(3), size, split_by="time")
+    assert frames.shape == (1, 3, 3, 2)
+    assert frames[0, :, 2].tolist() == [[1, 0], [0, 0], [0, 1]]
+    assert frames[0, 1, 0].tolist() == [0, 1]
+
+
+def test_record_arrays():
+    records = np.array([(5, 0, 0, True), (9, 0, 0, False)], [("t", "i4"), ("x", "i2"), ("y", "i2"), ("p", "?")])
+    assert counts(2, recordings=[records]).tolist() == [[0, 1], [1, 0]]
+
+
+def test_unsorted_times():
+    t, x = [3, 1, 4, 2], [0, 1, 2, 3]
+    for split_by in ("number", "time"):
+        with pytest.raises(ValueError, match=r'^"t" of recordings\[0\] must be sorted.*sort=True.*; got 1 at event 1'):
+            counts(t=t, split_by=split_by)
+        frames = event_frames([EVENTS | {"t": t, "x": x}], 4, (1, 4), split_by=split_by, sort=True)
+        assert frames.sum(axis=(2, 4))[0].argmax(axis=1).tolist() == [1, 3, 0, 2]
+    with pytest.raises(ValueError, match=r"recordings\[1\]"):
+        event_frames([EVENTS, EVENTS | {"t": np.uint8([1, 2, 1, 3])}], 4, (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split_by": "space"}, "`split_by` must be one of 'number', 'time'; got 'space'"),
+        ({"n_steps": 0}, "`n_steps` must be an integer of at least 1; got 0"),
+        ({"n_steps": 2.0}, "`n_steps` must be an integer"),
+        ({"size": (2, 2, 2)}, r"`size` must be \(height, width\), or \(n,\) .* polarities is added. Got \(2, 2, 2\)"),
+        ({"size": ()}, r"`size` must be \(height, width\)"),
+        ({"size": (2.0, 2)}, "`size` must be an integer of at least 1"),
+        ({"size": (1,)}, r'recordings\[0\] has a "y": `size` must be \(height, width\); got \(1,\)'),
+        ({"recordings": EVENTS}, "`recordings` must be a list of dicts"),
+        ({"recordings": [{"x": [0], "p": [0], "t": [0]}]}, r"recordings\[0\] must have .*'y' is missing.*size=\(n,\)"),
+        *(({"recordings": [EVENTS, {k: EVENTS[k] for k in "xypt" if k != n}]}, f"'{n}' is missing") for n in "xpt"),
+        ({"x": [0, 0, 1, 0]}, r'"x" of recordings\[0\] must be from 0 to 0, within `size` \(1, 1\); got 1 at event 2'),
+        ({"y": [0, -1, 0, 0]}, r'"y" of recordings\[0\] must be from 0 to 0, .*; got -1 at event 1'),
+        ({"x": [0, 0, 0.5, 0]}, r'"x" of recordings\[0\] must be whole numbers; got 0.5 at event 2'),
+        ({"y": [0, 0, np.nan, 0]}, '"y" .* must be whole numbers; got nan at event 2'),
+        ({"x": [0, 0, np.inf, 0]}, '"x" .* must be whole numbers; got inf at event 2'),
+        ({"x": ["0"] * 4}, '"x" .* must be a vector of whole numbers'),
+        ({"x": [[0, 0, 0, 0]]}, r'"x" .* must be a vector .* of shape \(1, 4\)'),
+        ({"x": [0, 0, 0]}, "must have the same length; got 3 of 'x', 4 of 'y', 4 of 'p', 4 of 't'"),
+        ({"p": [0, 1, 2, 0]}, r'"p" of recordings\[0\] must be 0 or 1 \(or -1 and \+1\); got 2 at event 2'),
+        ({"p": [0, 1, 1, -1]}, r'"p" .* must be -1 or \+1, as there is a -1; got 0 at event 0'),
+        ({"p": [0, 1, 0.5, 0]}, '"p" .*; got 0.5 at event 2'),
+        ({"p": [0, 1, np.nan, 0]}, '"p" .*; got nan at event 2'),
+        ({"t": [0.1, np.nan, 0.2, 0.3]}, '"t" .* must be finite; got nan at event 1'),
+        ({"t": np.float16([0.1, 0.2, 0.3, np.inf])}, '"t" .* must be finite; got inf at event 3'),
+        ({"t": np.array([1, 2, 3, 4], "datetime64[us]")}, '"t" .* must be a vector of integers or floats'),
+    ],
+    ids=str,
+)
+def test_what_is_not_clear_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        counts(**options)

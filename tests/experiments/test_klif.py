@@ -189,10 +189,10 @@ def test_cifar_takes_a_file_of_jpegs(asked, tmp_path, monkeypatch):
 
 def test_bad_arguments(tmp_path):
     for options, message in (
-        ({"dataset": "svhn"}, "`dataset` has to be one of 'fashion_mnist'"),
-        ({"only": ["gru"]}, "`only` has to be one of 'lif'"),
-        ({"preset": "slow"}, "`preset` has to be one of 'quick', 'full'"),
-        ({"epochs": 0}, "`epochs` has to be an integer of at least 1"),
+        ({"dataset": "svhn"}, "`dataset` must be one of 'fashion_mnist'"),
+        ({"only": ["gru"]}, "`only` must be one of 'lif'"),
+        ({"preset": "slow"}, "`preset` must be one of 'quick', 'full'"),
+        ({"epochs": 0}, "`epochs` must be an integer of at least 1"),
     ):
         with pytest.raises(ValueError, match=message):
             run(out=tmp_path, verbose=False, **options)

@@ -182,10 +182,10 @@ def test_the_full_preset_takes_the_published_epochs(tmp_path, monkeypatch):
 
 def test_bad_arguments(tmp_path):
     for options, message in (
-        ({"dataset": "cifar10"}, "`dataset` has to be one of 'fashion_mnist'"),
-        ({"only": ["lif"]}, "`only` has to be one of 'gaussian'"),
+        ({"dataset": "cifar10"}, "`dataset` must be one of 'fashion_mnist'"),
+        ({"only": ["lif"]}, "`only` must be one of 'gaussian'"),
         ({"dataset": "mnist", "data_name": "sample"}, "'sample' is of Fashion-MNIST; for 'mnist'"),
-        ({"epochs": 0}, "`epochs` has to be an integer of at least 1"),
+        ({"epochs": 0}, "`epochs` must be an integer of at least 1"),
     ):
         with pytest.raises(ValueError, match=message):
             run(out=tmp_path, verbose=False, **options)

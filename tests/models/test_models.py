@@ -153,14 +153,14 @@ def test_the_deep_ones_train_and_come_back_from_a_file(build, tmp_path):
 
 @backend_free
 def test_errors():
-    with pytest.raises(ValueError, match="`dataset` has to be one of 'mnist'.*got 'svhn'"):
+    with pytest.raises(ValueError, match="`dataset` must be one of 'mnist'.*got 'svhn'"):
         klif_net("svhn")
     with pytest.raises(ValueError, match="`neuron` has to be one of 'lif'.*got 'lief'"):
         klif_net("mnist", "lief")
     with pytest.raises(TypeError, match="every place in the network needs one of its own"):
         klif_net("mnist", layers.LIF())
     for width in (0, -1):
-        with pytest.raises(ValueError, match="`width` has to be a positive number"):
+        with pytest.raises(ValueError, match="`width` must be a finite number above 0"):
             klif_net("mnist", width=width)
     with pytest.raises(ValueError, match="multiples of 32; got"):
         vgg16((28, 28, 1))

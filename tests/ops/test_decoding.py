@@ -145,7 +145,7 @@ def assert_population_by_hand(mode):
 
 @pytest.mark.backend_free
 def test_unknown_codes_and_part_of_a_period_are_refused():
-    with pytest.raises(ValueError, match="`code` has to be one of"):
+    with pytest.raises(ValueError, match="`code` must be one of"):
         decoding.latency(ops.ones((1, 4, 1)), "exp")
     with pytest.raises(ValueError, match=r"n_steps=4 and bits=3"):
         decoding.phase(ops.ones((1, 4, 1)), 3)

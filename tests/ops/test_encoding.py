@@ -117,7 +117,7 @@ def test_latency_of_many_steps_is_that_of_the_logarithm():
 
 @pytest.mark.backend_free
 def test_an_unknown_latency_code_is_refused():
-    with pytest.raises(ValueError, match=r"`code` has to be one of \('linear', 'log'\); got 'exp'"):
+    with pytest.raises(ValueError, match="`code` must be one of 'linear', 'log'; got 'exp'"):
         encoding.latency(np.zeros((1, 1), "float32"), 4, "exp")
 
 

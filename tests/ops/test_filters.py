@@ -229,7 +229,7 @@ def test_long_sequences(name):
 
 @pytest.mark.parametrize("function", [lowpass, alpha])
 def test_an_unknown_method(function):
-    with pytest.raises(ValueError, match=r"`method` has to be one of .*'sequential', 'parallel'.*; got 'cumsum'"):
+    with pytest.raises(ValueError, match=r"`method` must be one of 'sequential', 'parallel'; got 'cumsum'"):
         function(normal(2, 5), (normal(2), normal(2)), 0.1, DT, method="cumsum")
 
 

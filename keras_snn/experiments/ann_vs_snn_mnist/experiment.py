@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_snn import data
+from keras_snn import checks, data
 from keras_snn.experiments import common
 from keras_snn.experiments.ann_vs_snn_mnist.results import draw, draw_confusion, table
 from keras_snn.inspector import inspect
@@ -73,9 +73,9 @@ def run(
     config |= {"n_steps": N_STEPS, "amat": {name: str(path) for name, path in (amat or {}).items()}}
     names = list(NETWORKS if only is None else only)
     for name in names:
-        common.check("only", name, NETWORKS)
+        checks.choice("only", name, NETWORKS)
     for name in config["amat"]:
-        common.check("amat", name, VARIATIONS)
+        checks.choice("amat", name, VARIATIONS)
     say = print if verbose else (lambda *_: None)
 
     (x, y), clean = common.load("mnist", config["data"], _sample)  # first: where it fails, results from before stay

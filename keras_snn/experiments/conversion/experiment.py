@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_snn import checks
 from keras_snn.conversion import convert, report
 from keras_snn.experiments import common
 from keras_snn.experiments.conversion.networks import NETWORKS
@@ -89,17 +90,17 @@ def run(
         ValueError: For an unknown preset, data set or network.
         OSError: If ``out`` cannot be written; raised before the training.
     """
-    common.check("preset", preset, PRESETS)
-    common.check("dataset", dataset, DATASETS)
+    checks.choice("preset", preset, PRESETS)
+    checks.choice("dataset", dataset, DATASETS)
     if data_name is None and dataset != "fashion_mnist":
         data_name = "full"
     config = common.configuration("conversion", PRESETS, preset=preset, data_name=data_name, seed=seed, epochs=epochs)
     config["dataset"] = dataset
     if preset == "quick":
-        config |= {**_QUICK.get(dataset, {}), **({} if epochs is None else {"epochs": epochs})}
+        config |= {**_QUICK.get(dataset, {}), **({} if epochs is None else {"epochs": config["epochs"]})}
     names = list(DATASETS[dataset] if only is None else only)
     for name in names:
-        common.check("only", name, DATASETS[dataset])
+        checks.choice("only", name, DATASETS[dataset])
     say = print if verbose else (lambda *_: None)
     sets = _load(config)
 

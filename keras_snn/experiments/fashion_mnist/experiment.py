@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_snn import data, layers, regularizers
+from keras_snn import checks, data, layers, regularizers
 from keras_snn.experiments import common
 from keras_snn.experiments.fashion_mnist.published import PUBLISHED
 from keras_snn.experiments.fashion_mnist.results import draw, table
@@ -64,7 +64,7 @@ def run(*, preset="quick", data_name=None, seed=0, out="runs/fashion-mnist", epo
     config["n_steps"] = N_STEPS
     names = list(PUBLISHED if only is None else only)
     for name in names:
-        common.check("only", name, PUBLISHED)
+        checks.choice("only", name, PUBLISHED)
     say = print if verbose else (lambda *_: None)
 
     train, test = common.load(

@@ -4,7 +4,7 @@ import os
 
 import keras
 
-from keras_snn import data, layers
+from keras_snn import checks, data, layers
 from keras_snn.experiments import common
 from keras_snn.experiments.klif.results import draw, table
 from keras_snn.inspector import inspect
@@ -91,8 +91,8 @@ def run(
         ValueError: For an unknown preset, data set or neuron.
         OSError: If ``out`` cannot be written; raised before the training.
     """
-    common.check("preset", preset, PRESETS)
-    common.check("dataset", dataset, DATASETS)
+    checks.choice("preset", preset, PRESETS)
+    checks.choice("dataset", dataset, DATASETS)
     if epochs is None and preset == "full" and dataset == "cifar10":
         epochs = 200
     if data_name is None and dataset != "fashion_mnist":
@@ -102,10 +102,10 @@ def run(
     if preset == "quick":
         config |= _QUICK.get(dataset, {})
     config["n_steps"] = config["n_steps"] or NETS[dataset].n_steps
-    config["n_seeds"] = n_seeds or config["n_seeds"]
+    config["n_seeds"] = checks.integer("n_seeds", n_seeds, least=1, optional=True) or config["n_seeds"]
     kinds = list(KINDS if only is None else only)
     for name in kinds:
-        common.check("only", name, KINDS)
+        checks.choice("only", name, KINDS)
     say = print if verbose else (lambda *_: None)
     sets = _load(config)
     names = [f"{name}, seed {seed + i}" for i in range(config["n_seeds"]) for name in kinds]

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_snn import layers
+from keras_snn import checks, layers
 from keras_snn.conversion import extend_time
 from keras_snn.experiments import common
 from keras_snn.experiments.noise_training.results import DEFAULT, draw, table
@@ -100,8 +100,8 @@ def run(
         ValueError: For an unknown preset, data set or kind.
         OSError: If ``out`` cannot be written; raised before the training.
     """
-    common.check("preset", preset, PRESETS)
-    common.check("dataset", dataset, DATASETS)
+    checks.choice("preset", preset, PRESETS)
+    checks.choice("dataset", dataset, DATASETS)
     if epochs is None and preset == "full":
         epochs = DATASETS[dataset][1]
     if data_name is None and dataset != "fashion_mnist":
@@ -113,10 +113,10 @@ def run(
     if preset == "quick" and dataset.startswith("cifar10"):
         config |= _QUICK_CIFAR10
     config["direct_epochs"] = min(config["direct_epochs"] or config["epochs"], config["epochs"])
-    config["n_seeds"] = n_seeds or config["n_seeds"]
+    config["n_seeds"] = checks.integer("n_seeds", n_seeds, least=1, optional=True) or config["n_seeds"]
     kinds = list(KINDS if only is None else only)
     for name in kinds:
-        common.check("only", name, KINDS)
+        checks.choice("only", name, KINDS)
     say = print if verbose else (lambda *_: None)
     sets = _load(config)
     names = [f"{name}, seed {seed + i}" for i in range(config["n_seeds"]) for name in kinds]

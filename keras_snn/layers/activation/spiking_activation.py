@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_snn import probe
+from keras_snn import checks, probe
 from keras_snn.layers.base import SpikingCell, SpikingLayer
 from keras_snn.ops.precision import voltage_dtype
 from keras_snn.ops.random import sample_index, uniform_by_index
@@ -34,7 +34,7 @@ class SpikingActivationCell(_Rates, SpikingCell):
     def __init__(self, size, activation, *, dt=None, seed=None, spiking_aware_training=True, **kwargs):
         super().__init__(size, dt=dt, **kwargs)
         self.activation = activation
-        self.seed = seed
+        self.seed = checks.seed(seed)
         # Named, so that a state_dict on PyTorch does not depend on what was made before.
         self.seed_generator = keras.random.SeedGenerator(name="seed_generator") if seed is None else None
         self.spiking_aware_training = spiking_aware_training
@@ -106,8 +106,9 @@ class SpikingActivation(_Rates, SpikingLayer):
     Args:
         activation: Name or callable of the activation function, for instance "relu". Its values are rates in Hz.
         dt: Number in seconds, or a scalar variable that layers share; see ``SpikingLayer``. Default 0.001.
-        seed: Integer that fixes the initial voltages, the same ones on every backend, for each place in the batch;
-            None draws new ones in every call.
+        seed: Integer that fixes the initial voltages, the same ones on every backend, for each place in the batch,
+            whatever the batch size. With None (the default) every call draws new ones: two calls of a model, or a model
+            and its saved copy, then differ by up to a spike a unit. Give a seed where outputs must be equal.
         spiking_aware_training: Boolean, spike in the forward pass of training too. False trains with f(x) itself, and
             leaves the state as it was.
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``unroll=False``,
@@ -144,7 +145,7 @@ class SpikingActivation(_Rates, SpikingLayer):
     def __init__(self, activation, *, dt=None, seed=None, spiking_aware_training=True, **kwargs):
         super().__init__(dt=dt, **kwargs)
         self.activation = activation
-        self.seed = seed
+        self.seed = checks.seed(seed)
         self.spiking_aware_training = spiking_aware_training
 
     def build_cell(self, input_shape):

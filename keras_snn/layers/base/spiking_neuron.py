@@ -1,13 +1,11 @@
 """The base of neurons: one step of equations, and what they have in common."""
 
 import inspect
-import math
-import numbers
 
 import keras
 from keras import ops
 
-from keras_snn import surrogates
+from keras_snn import checks, surrogates
 from keras_snn.constraints import Clip
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.ops.bounds import bounded
@@ -112,20 +110,16 @@ class SpikingNeuron(SequenceLayer):
         self._given = {}
         if not isinstance(inspect.getattr_static(self, "step"), staticmethod):
             raise TypeError(f"`step` of {type(self).__name__} has to be a static method: @staticmethod above its def.")
-        if reset not in RESETS:
-            raise ValueError(f"`reset` has to be one of {RESETS}; got {reset!r}.")
-        if per not in PER:
-            raise ValueError(f"`per` has to be one of {PER}; got {per!r}.")
         learn = (learn,) if isinstance(learn, str) else tuple(learn)
         if unknown := set(learn) - set(self.parameter_names):
             raise ValueError(f"`learn` has to name parameters of {self.parameter_names}; got {sorted(unknown)}.")
         self.learn = learn
-        self.v_reset = number("v_reset", v_reset)
+        self.v_reset = checks.number("v_reset", v_reset)
         self.threshold = threshold  # after the two, as they bound it
-        self.reset = reset
+        self.reset = checks.choice("reset", reset, RESETS)
         self.surrogate = surrogate
         self.detach_reset = detach_reset
-        self.per = per
+        self.per = checks.choice("per", per, PER)
 
     @staticmethod
     def step(p, state, x):
@@ -148,7 +142,7 @@ class SpikingNeuron(SequenceLayer):
         """Return the parameter ``value`` as a float or as an initializer, or raise an error."""
         if isinstance(value, (dict, str)) or callable(value):
             return keras.initializers.get(value)
-        value = number(name, value)
+        value = checks.number(name, value)
         bound = self._bound(name)
         if bound is not None and not bound.holds(value):
             raise ValueError(f"`{name}` has to be {bound}; got {value:g}.")
@@ -255,19 +249,3 @@ class SpikingNeuron(SequenceLayer):
 
 def _within(bound, initializer):
     return lambda shape, dtype=None: bound(initializer(shape, dtype))
-
-
-def check_refractory(steps):
-    """Return the number of steps, or raise an error."""
-    if isinstance(steps, bool) or not isinstance(steps, numbers.Integral) or steps < 0:
-        raise ValueError(f"`refractory` has to be a number of steps, an integer of at least 0; got {steps!r}.")
-    return int(steps)
-
-
-def number(name, value):
-    """Return ``value`` as a float, or raise an error."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"`{name}` has to be a number; got {value!r}.")
-    if not math.isfinite(value):
-        raise ValueError(f"`{name}` has to be a finite number; got {value!r}.")
-    return float(value)

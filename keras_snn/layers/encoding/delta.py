@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.layers.base.arguments import Arguments
 from keras_snn.layers.time.time_fold import check_mask, check_time_axis
 from keras_snn.ops import decoding, encoding, masks
@@ -63,9 +64,7 @@ class Delta(Arguments, keras.layers.Layer):
     def __init__(self, threshold, *, off_spikes=True, **kwargs):
         # Half precision would round the signal to another.
         super().__init__(autocast=False, **kwargs)
-        if not 0 < threshold < float("inf"):
-            raise ValueError(f"`threshold` has to be positive and finite; got {threshold!r}.")
-        self.threshold = threshold
+        self.threshold = checks.number("threshold", threshold, above=0)
         self.off_spikes = off_spikes
         self.supports_masking = True
 

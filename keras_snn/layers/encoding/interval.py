@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_snn.layers.encoding.still_encoder import StillEncoder, check_int
+from keras_snn import checks
+from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
 
 
@@ -14,8 +15,9 @@ class Interval(StillEncoder):
 
     .. math:: i = \text{shortest} + \mathrm{round}\big((\text{longest} - \text{shortest})(1 - x)\big)
 
-    and the spikes are at the steps :math:`i - 1, 2 i - 1, 3 i - 1, ...`: the first one when one interval is over. There
-    is no gradient.
+    and the spikes are at the steps :math:`i - 1, 2 i - 1, 3 i - 1, ...`: the first one when one interval is over. The
+    value 0 gives the fewest spikes, not none: one, at the last step, with the default ``longest``. There is no
+    gradient.
 
     Inside ``keras_snn.probe.scope(n_steps=k)`` there are k steps, which are the first k of a longer run.
 
@@ -24,9 +26,9 @@ class Interval(StillEncoder):
         shortest: int > 0, the interval for x = 1, in steps. Default 1, a spike at every step.
         longest: int from ``shortest + 1`` to ``n_steps``, the interval for x = 0. Default: ``n_steps``, one spike at
             the last step.
-        clip: bool. What is done with values outside [0, 1]. True: they are clipped to it, and NaN gives NaN instead of
-            spikes. False (the default): they raise an error where values are known, and give NaN instead of spikes
-            inside compiled code.
+        clip: bool. True (the default): values outside [0, 1] are clipped to it, so scale images to [0, 1] first.
+            False: they raise an error in an eager call, and give NaN instead of spikes inside compiled code. NaN gives
+            NaN, with False an error in an eager call.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -39,7 +41,8 @@ class Interval(StillEncoder):
         ``(batch, n_steps, ...)``, 0 or 1.
 
     Raises:
-        ValueError: for arguments outside the ranges above; for values outside [0, 1] as described under ``clip``.
+        ValueError: for arguments outside the ranges above; for values outside [0, 1] in an eager
+            call with ``clip=False``.
 
     Example:
         >>> import numpy as np
@@ -52,16 +55,13 @@ class Interval(StillEncoder):
         [[1.0, 0.5, 0.0]]
     """
 
-    def __init__(self, n_steps, *, shortest=1, longest=None, clip=False, **kwargs):
+    def __init__(self, n_steps, *, shortest=1, longest=None, clip=True, **kwargs):
         super().__init__(n_steps, clip=clip, **kwargs)
-        self.shortest = check_int("shortest", shortest, 1, "the interval for x = 1, in steps")
-        longest = n_steps if longest is None else longest
-        self.longest = check_int("longest", longest, shortest + 1, "the interval for x = 0, longer than `shortest`")
-        if longest > n_steps:
-            raise ValueError(
-                f"`longest` has to be `n_steps` at most, or small values would have no spike; got longest={longest} "
-                f"and n_steps={n_steps}."
-            )
+        self.shortest = checks.integer("shortest", shortest, least=1, meaning="the interval for x = 1, in steps")
+        longest = self.n_steps if longest is None else longest
+        limits = {"least": self.shortest + 1, "most": self.n_steps}
+        meaning = "the interval for x = 0, from `shortest + 1` to `n_steps`"
+        self.longest = checks.integer("longest", longest, **limits, meaning=meaning)
 
     def encode(self, x, n_steps):
         return encoding.interval(x, n_steps, self.shortest, self.longest)

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_snn import checks
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
 
@@ -16,17 +17,19 @@ class Latency(StillEncoder):
         t = \mathrm{round}\big((T - 1)(1 - x)\big) \quad \text{or} \quad
         t = \mathrm{round}\big((T - 1) - \ln(a x + 1)\big), \quad a = e^{T - 1} - 1
 
-    for the codes "linear" and "log": at step 0 for x = 1, at the last one for x = 0. The logarithmic code gives the
-    small values most of the steps. There is no gradient.
+    for the codes "linear" and "log": at step 0 for x = 1, at the last one for x = 0. The black background of an image
+    therefore spikes, unless ``silent_zero=True``. The logarithmic code gives the small values most of the steps. There
+    is no gradient.
 
     Inside ``keras_snn.probe.scope(n_steps=k)`` the values are coded in k steps.
 
     Args:
         n_steps: int > 0, the number of time steps T. One step alone can hold no value.
         code: "linear" (the default) or "log".
-        clip: bool. What is done with values outside [0, 1]. True: they are clipped to it, and NaN gives NaN instead of
-            spikes. False (the default): they raise an error where values are known, and give NaN instead of spikes
-            inside compiled code.
+        silent_zero: bool. True: the value 0, after clipping, gives no spike. Default False.
+        clip: bool. True (the default): values outside [0, 1] are clipped to it, so scale images to [0, 1] first.
+            False: they raise an error in an eager call, and give NaN instead of spikes inside compiled code. NaN gives
+            NaN, with False an error in an eager call.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -39,7 +42,8 @@ class Latency(StillEncoder):
         ``(batch, n_steps, ...)``, 0 or 1.
 
     Raises:
-        ValueError: for arguments other than those above; for values outside [0, 1] as described under ``clip``.
+        ValueError: for arguments other than those above; for values outside [0, 1] in an eager
+            call with ``clip=False``.
 
     Example:
         >>> import numpy as np
@@ -51,13 +55,13 @@ class Latency(StillEncoder):
         [[1.0, 0.5, 0.0]]
     """
 
-    def __init__(self, n_steps, *, code="linear", clip=False, **kwargs):
+    def __init__(self, n_steps, *, code="linear", silent_zero=False, clip=True, **kwargs):
         super().__init__(n_steps, clip=clip, **kwargs)
-        encoding.check_latency_code(code)
-        self.code = code
+        self.code = checks.choice("code", code, encoding.LATENCY_CODES)
+        self.silent_zero = silent_zero
 
     def encode(self, x, n_steps):
-        return encoding.latency(x, n_steps, self.code)
+        return encoding.latency(x, n_steps, self.code, silent_zero=self.silent_zero)
 
     def decode(self, spikes):
         """Return the values of the spikes ``(batch, time, ...)``, by the first spike of each unit.
@@ -68,4 +72,4 @@ class Latency(StillEncoder):
         return decoding.latency(spikes, self.code)
 
     def get_config(self):
-        return {**super().get_config(), "code": self.code}
+        return {**super().get_config(), "code": self.code, "silent_zero": self.silent_zero}

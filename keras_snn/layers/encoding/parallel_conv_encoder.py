@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.layers.base.arguments import Arguments
 
 
@@ -50,20 +51,17 @@ class ParallelConvEncoder(Arguments, keras.layers.Layer):
 
     def __init__(self, filters, *, branches=3, kernel_size=3, **kwargs):
         super().__init__(**kwargs)
-        for name, value in (("filters", filters), ("branches", branches), ("kernel_size", kernel_size)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"`{name}` has to be a positive integer; got {value!r}.")
-        self.filters = filters
-        self.branches = branches
-        self.kernel_size = kernel_size
+        self.filters = checks.integer("filters", filters, least=1)
+        self.branches = checks.integer("branches", branches, least=1)
+        self.kernel_size = checks.integer("kernel_size", kernel_size, least=1)
         # One convolution makes the channels of all branches, and the normalization is by channel anyway.
         self.conv = keras.layers.Conv2D(
-            branches * filters,
-            kernel_size,
+            self.branches * self.filters,
+            self.kernel_size,
             padding="same",
             use_bias=False,
             data_format="channels_last",
-            kernel_initializer=_glorot_of_one_branch(branches),
+            kernel_initializer=_glorot_of_one_branch(self.branches),
             dtype=self.dtype_policy,
         )
         self.normalization = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=self.dtype_policy)

@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_snn.layers.encoding.still_encoder import StillEncoder, check_int
+from keras_snn import checks
+from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
 
 
@@ -15,16 +16,16 @@ class Phase(StillEncoder):
     .. math:: \min(x, 1 - 2^{-\text{bits}}) = 0.b_0 b_1 b_2 ..., \quad s_t = b_{t \bmod \text{bits}}
 
     the most significant one first, and the rest is cut off. The pixels p / 255 of an image of 8 bits get the digits of
-    p. Every period is the same. There is no gradient.
+    p. Every period is the same. The value 0 gives no spike. There is no gradient.
 
     Inside ``keras_snn.probe.scope(n_steps=k)`` there are k steps, which have to be whole periods too.
 
     Args:
         n_steps: int > 0, the number of time steps T, a multiple of ``bits``.
         bits: int from 1 to 24, the steps of one period. Default 8.
-        clip: bool. What is done with values outside [0, 1]. True: they are clipped to it, and NaN gives NaN instead of
-            spikes. False (the default): they raise an error where values are known, and give NaN instead of spikes
-            inside compiled code.
+        clip: bool. True (the default): values outside [0, 1] are clipped to it, so scale images to [0, 1] first.
+            False: they raise an error in an eager call, and give NaN instead of spikes inside compiled code. NaN gives
+            NaN, with False an error in an eager call.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -54,12 +55,11 @@ class Phase(StillEncoder):
         doi:10.1016/j.neucom.2018.05.087.
     """
 
-    def __init__(self, n_steps, *, bits=8, clip=False, **kwargs):
+    def __init__(self, n_steps, *, bits=8, clip=True, **kwargs):
         super().__init__(n_steps, clip=clip, **kwargs)
-        self.bits = check_int("bits", bits, 1, "the steps of one period, 24 at most, as many as float32 has digits")
-        if bits > 24:
-            raise ValueError(f"`bits` has to be 24 at most, as many binary digits as float32 has; got {bits!r}.")
-        encoding.check_periods(n_steps, bits)
+        meaning = "the steps of one period; float32 has 24 binary digits"
+        self.bits = checks.integer("bits", bits, least=1, most=24, meaning=meaning)
+        encoding.check_periods(self.n_steps, self.bits)
 
     def encode(self, x, n_steps):
         return encoding.phase(x, n_steps, self.bits)

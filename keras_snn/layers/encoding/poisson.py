@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_snn import probe
+from keras_snn import checks, probe
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
 from keras_snn.ops.random import sample_index, uniform_by_index
@@ -17,6 +17,8 @@ class Poisson(StillEncoder):
 
     independently of all other steps, units and examples: a Bernoulli process, the Poisson process of discrete time.
 
+    The value 0 gives no spike.
+
     The gradient of every spike by x is ``scale``, that of its expectation (straight-through). Values that were clipped
     have none.
 
@@ -28,9 +30,9 @@ class Poisson(StillEncoder):
         seed: int that fixes the spikes, the same ones in every call and on every backend, for each place in the batch,
             whatever stands at the others; None (the default) draws new ones in every call. Inside
             ``keras_snn.probe.scope(sample_index=...)`` the spikes go by the place in the data instead.
-        clip: bool. What is done with values outside [0, 1]. True: they are clipped to it, and NaN gives NaN instead of
-            spikes. False (the default): they raise an error where values are known, and give NaN instead of spikes
-            inside compiled code.
+        clip: bool. True (the default): values outside [0, 1] are clipped to it, so scale images to [0, 1] first.
+            False: they raise an error in an eager call, and give NaN instead of spikes inside compiled code. NaN gives
+            NaN, with False an error in an eager call.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -43,7 +45,8 @@ class Poisson(StillEncoder):
         ``(batch, n_steps, ...)``, 0 or 1.
 
     Raises:
-        ValueError: for arguments outside the ranges above; for values outside [0, 1] as described under ``clip``.
+        ValueError: for arguments outside the ranges above; for values outside [0, 1] in an eager
+            call with ``clip=False``.
 
     Example:
         >>> import numpy as np
@@ -56,14 +59,10 @@ class Poisson(StillEncoder):
         [0.0, 0.2, 1.0]
     """
 
-    def __init__(self, n_steps, *, scale=1.0, seed=None, clip=False, **kwargs):
+    def __init__(self, n_steps, *, scale=1.0, seed=None, clip=True, **kwargs):
         super().__init__(n_steps, clip=clip, **kwargs)
-        if not 0 < scale <= 1:
-            raise ValueError(f"`scale` has to be in (0, 1], the probability of a spike at x = 1; got {scale!r}.")
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-            raise ValueError(f"`seed` has to be an int or None; got {seed!r}.")
-        self.scale = scale
-        self.seed = seed
+        self.scale = checks.number("scale", scale, above=0, most=1)
+        self.seed = checks.seed(seed)
         # By the layer's name: PyTorch keeps one parameter for all variables of one path.
         name = f"{self.name}_seed_generator"
         self.seed_generator = keras.random.SeedGenerator(name=name) if seed is None else None

@@ -4,7 +4,8 @@ import math
 
 import keras
 
-from keras_snn.layers.encoding.still_encoder import StillEncoder, check_int
+from keras_snn import checks
+from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
 
 
@@ -19,7 +20,8 @@ class Population(StillEncoder):
         \sigma = \frac{1}{\beta} \cdot \frac{\text{high} - \text{low}}{m - 2}
 
     and its activation :math:`g_i = \exp(-(x - c_i)^2 / (2 \sigma^2))` becomes one spike at step
-    :math:`\mathrm{round}((T - 1)(1 - g_i))`, or none where it is below ``cutoff``. There is no gradient.
+    :math:`\mathrm{round}((T - 1)(1 - g_i))`, or none where it is below ``cutoff``. The value 0 gives
+    spikes like any other. There is no gradient.
 
     Inside ``keras_snn.probe.scope(n_steps=k)`` the values are coded in k steps.
 
@@ -31,9 +33,9 @@ class Population(StillEncoder):
         beta: float > 0, the distance of two centres in widths of a field. Default 1.5.
         cutoff: float, the activation below which a neuron does not spike, from 0 to ``exp(-beta^2 / 8)``, that of a
             value halfway between two centres. Default 0.1.
-        clip: bool. What is done with values outside [low, high]. True: they are clipped to it, and NaN gives NaN
-            instead of spikes. False (the default): they raise an error where values are known, and give NaN instead of
-            spikes inside compiled code.
+        clip: bool. True (the default): values outside [low, high] are clipped to it.
+            False: they raise an error in an eager call, and give NaN instead of spikes inside compiled code. NaN gives
+            NaN, with False an error in an eager call.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -46,7 +48,8 @@ class Population(StillEncoder):
         ``(batch, n_steps, ..., n_neurons)``, 0 or 1.
 
     Raises:
-        ValueError: for arguments outside the ranges above; for values outside [low, high] as described under ``clip``.
+        ValueError: for arguments outside the ranges above; for values outside [low, high] with
+            ``clip=False``, in an eager call.
 
     Example:
         >>> import numpy as np
@@ -64,22 +67,17 @@ class Population(StillEncoder):
         after 9 are left out, as the default of ``cutoff`` does.
     """
 
-    def __init__(self, n_steps, n_neurons, *, low=0.0, high=1.0, beta=1.5, cutoff=0.1, clip=False, **kwargs):
+    def __init__(self, n_steps, n_neurons, *, low=0.0, high=1.0, beta=1.5, cutoff=0.1, clip=True, **kwargs):
         super().__init__(n_steps, clip=clip, **kwargs)
-        self.n_neurons = check_int("n_neurons", n_neurons, 3, "the neurons that share a value")
+        self.n_neurons = checks.integer("n_neurons", n_neurons, least=3, meaning="the neurons that share a value")
+        self.low = checks.number("low", low)
+        self.high = checks.number("high", high)
         if not low < high:
             raise ValueError(f"`low` has to be below `high`; got low={low!r} and high={high!r}.")
-        if not beta > 0:
-            raise ValueError(f"`beta` has to be positive, the distance of two centres in widths; got {beta!r}.")
-        if not 0 <= cutoff <= math.exp(-(beta**2) / 8):
-            raise ValueError(
-                f"`cutoff` has to be from 0 to exp(-beta^2 / 8) = {math.exp(-(beta**2) / 8):.4g}, or values between "
-                f"two centres would have no spike; got {cutoff!r}. Lower it, or lower `beta`."
-            )
-        self.low = low
-        self.high = high
-        self.beta = beta
-        self.cutoff = cutoff
+        self.beta = checks.number("beta", beta, above=0)
+        limits = {"least": 0, "most": math.exp(-(beta**2) / 8)}
+        meaning = "exp(-beta^2 / 8), or values between two centers would have no spike"
+        self.cutoff = checks.number("cutoff", cutoff, **limits, meaning=meaning)
 
     def encode(self, x, n_steps):
         return encoding.population(x, n_steps, self.n_neurons, self.low, self.high, self.beta, self.cutoff)

@@ -12,16 +12,16 @@ class RankOrder(StillEncoder):
 
     The unit of rank r = 0, ..., N - 1 among the N units of its sample spikes at step
     :math:`\lfloor r T / N \rfloor`; of two equal values, the one of the lower index (in C order) comes first. With
-    fewer steps than units, neighbours in the order share a step. Only the order of the values is coded. There is no
-    gradient.
+    fewer steps than units, neighbours in the order share a step. Only the order of the values is coded: units
+    of the value 0 spike too, as the last ones. There is no gradient.
 
     Inside ``keras_snn.probe.scope(n_steps=k)`` the order is coded in k steps.
 
     Args:
         n_steps: int > 0, the number of time steps T.
-        clip: bool. What is done with values outside [0, 1]. True: they are clipped to it, which makes them equal, and
-            NaN gives NaN instead of spikes and is ranked as 0. False (the default): they raise an error where values
-            are known, and are treated as NaN inside compiled code.
+        clip: bool. True (the default): values outside [0, 1] are clipped to it, which makes them equal. False: they
+            raise an error in an eager call, and are treated as NaN inside compiled code. NaN gives NaN and is ranked as
+            0, with False an error in an eager call.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -34,7 +34,8 @@ class RankOrder(StillEncoder):
         ``(batch, n_steps, ...)``, 0 or 1.
 
     Raises:
-        ValueError: if ``n_steps`` is not a positive int; for values outside [0, 1] as described under ``clip``.
+        ValueError: if ``n_steps`` is not a positive int; for values outside [0, 1] in an eager
+            call with ``clip=False``.
 
     Example:
         >>> import numpy as np

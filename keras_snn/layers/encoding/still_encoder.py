@@ -3,17 +3,10 @@
 import keras
 from keras import ops
 
-from keras_snn import probe
+from keras_snn import checks, probe
 from keras_snn.layers.base.arguments import Arguments
 from keras_snn.ops.backend import is_known
 from keras_snn.ops.precision import voltage_dtype
-
-
-def check_int(name, value, least, meaning):
-    """Return ``value`` if it is an int of at least ``least``, else raise ValueError."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"`{name}` has to be an int, at least {least}: {meaning}. Got {value!r}.")
-    return value
 
 
 class StillEncoder(Arguments, keras.layers.Layer):
@@ -24,10 +17,10 @@ class StillEncoder(Arguments, keras.layers.Layer):
 
     low, high = 0.0, 1.0
 
-    def __init__(self, n_steps, *, clip=False, **kwargs):
+    def __init__(self, n_steps, *, clip=True, **kwargs):
         # Half precision would round the values to others.
         super().__init__(autocast=False, **kwargs)
-        self.n_steps = check_int("n_steps", n_steps, 1, "the number of time steps")
+        self.n_steps = checks.integer("n_steps", n_steps, least=1, meaning="the number of time steps")
         self.clip = clip
         self.input_spec = keras.layers.InputSpec(min_ndim=1)
 

@@ -5,6 +5,7 @@ import numbers
 import keras
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.layers.base import SpikingCell, SpikingLayer
 from keras_snn.layers.base.spiking_cell import shape_of
 from keras_snn.ops.filters import METHODS
@@ -145,8 +146,7 @@ def _set_options(
     tau_constraint,
     method,
 ):
-    if method not in METHODS:
-        raise ValueError(f"`method` has to be one of {METHODS}; got {method!r}.")
+    checks.choice("method", method, METHODS)
     layer.tau_initializer = _tau_initializer(tau_initializer)
     layer.apply_during_training = apply_during_training
     layer.level_initializer = keras.initializers.get(level_initializer)

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.layers.base import SpikingNeuron
-from keras_snn.layers.base.spiking_neuron import check_refractory, number
 from keras_snn.ops import neurons
 
 
@@ -46,8 +46,8 @@ class IF(SpikingNeuron):
 
     def __init__(self, *, refractory=0, initial_potential=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.refractory = check_refractory(refractory)
-        self.initial_potential = number("initial_potential", initial_potential)
+        self.refractory = checks.integer("refractory", refractory, least=0, meaning="a number of steps")
+        self.initial_potential = checks.number("initial_potential", initial_potential)
 
     def initial_state(self, batch_size):
         v, *wait = super().initial_state(batch_size)

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.layers.base import SpikingNeuron
-from keras_snn.layers.base.spiking_neuron import number
 from keras_snn.ops import neurons
 from keras_snn.ops.precision import voltage_dtype
 from keras_snn.surrogates import ATan
@@ -53,8 +53,9 @@ class Izhikevich(SpikingNeuron):
 
     def __init__(self, a=0.02, b=0.2, c=-65.0, d=8.0, *, threshold=30.0, surrogate=None, **kwargs):
         surrogate = ATan(0.1) if surrogate is None else surrogate
-        super().__init__(threshold=threshold, reset="zero", v_reset=number("c", c), surrogate=surrogate, **kwargs)
-        self.a, self.b, self.c, self.d = a, b, number("c", c), d
+        c = checks.number("c", c)
+        super().__init__(threshold=threshold, reset="zero", v_reset=c, surrogate=surrogate, **kwargs)
+        self.a, self.b, self.c, self.d = a, b, c, d
 
     def equation_values(self, p):
         dt = self.dt

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_snn import checks
 from keras_snn.constraints import Clip
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.ops import neurons
@@ -77,15 +78,13 @@ class KLIF(SpikingNeuron):
         **kwargs,
     ):
         super().__init__(learn=learn, **kwargs)
-        if variant not in VARIANTS:
-            raise ValueError(f"`variant` has to be one of {VARIANTS}; got {variant!r}.")
         if k_bounds is not None and not (len(k_bounds) == 2 and 0 < k_bounds[0] <= k_bounds[1]):
             raise ValueError(f"`k_bounds` has to be a pair 0 < lowest <= highest, or None; got {k_bounds!r}.")
         self.k_bounds = None if k_bounds is None else tuple(k_bounds)
         self.bounds = {} if k_bounds is None else {"k": Clip(*k_bounds)}
         self.tau = tau
         self.k = k
-        self.variant = variant
+        self.variant = checks.choice("variant", variant, VARIANTS)
         self.activation = keras.activations.get(activation)
         self.decay_input = decay_input
 

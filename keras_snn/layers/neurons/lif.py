@@ -2,8 +2,8 @@
 
 import keras
 
+from keras_snn import checks
 from keras_snn.layers.base import SpikingNeuron
-from keras_snn.layers.base.spiking_neuron import check_refractory
 from keras_snn.ops import neurons
 
 
@@ -57,4 +57,4 @@ class LIF(SpikingNeuron):
         super().__init__(**kwargs)
         self.tau = tau
         self.decay_input = decay_input
-        self.refractory = check_refractory(refractory)
+        self.refractory = checks.integer("refractory", refractory, least=0, meaning="a number of steps")

@@ -1,13 +1,10 @@
 """NoisyLIF: the leaky integrate-and-fire neuron that is trained at one step, with noise in place of its memory."""
 
-import math
-
 import keras
 from keras import ops
 
-from keras_snn import probe
+from keras_snn import checks, probe
 from keras_snn.layers.base import SpikingNeuron
-from keras_snn.layers.base.spiking_neuron import number
 from keras_snn.ops import masks, neurons
 from keras_snn.ops.random import sample_index
 from keras_snn.surrogates import ATan
@@ -105,17 +102,13 @@ class NoisyLIF(SpikingNeuron):
         **kwargs,
     ):
         super().__init__(surrogate=ATan(3.0) if surrogate is None else surrogate, **kwargs)
-        for name, value, known in (("noise", noise, NOISES), ("statistics", statistics, STATISTICS)):
-            if value not in known:
-                raise ValueError(f"`{name}` has to be one of {known}; got {value!r}.")
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-            raise ValueError(f"`seed` has to be an integer or None; got {seed!r}.")
         self.tau = tau
-        self.alpha = check_alpha(alpha)
-        self.beta = number("beta", beta)
-        self.noise = noise
-        self.statistics = statistics
-        self.seed = seed
+        limit = {"least": 1 / _HALF_RANGE, "meaning": "or None for no memory; 2 leaves no noise"}
+        self.alpha = None if alpha is None else checks.number("alpha", alpha, **limit)
+        self.beta = checks.number("beta", beta)
+        self.noise = checks.choice("noise", noise, NOISES)
+        self.statistics = checks.choice("statistics", statistics, STATISTICS)
+        self.seed = checks.seed(seed)
         # By the layer's name: PyTorch keeps one parameter for all variables of one path.
         name = f"{self.name}_seed_generator"
         self.seed_generator = keras.random.SeedGenerator(name=name) if seed is None else None
@@ -160,18 +153,3 @@ class NoisyLIF(SpikingNeuron):
 
     def get_config(self):
         return {**super().get_config(), "noise": self.noise, "seed": self.seed}
-
-
-def check_alpha(alpha):
-    """Return ``alpha`` as a float or None, or raise an error."""
-    if alpha is None:
-        return None
-    if alpha == math.inf:
-        raise ValueError("`alpha` has to be a finite number, or None for no memory; got inf.")
-    alpha = number("alpha", alpha)
-    if alpha < 1 / _HALF_RANGE:
-        raise ValueError(
-            f"`alpha` has to be at least {1 / _HALF_RANGE:g}, where the memory takes the whole range and no noise is "
-            f"left, or None for no memory; got {alpha:g}."
-        )
-    return alpha

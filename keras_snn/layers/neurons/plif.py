@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_snn import checks
 from keras_snn.layers.base import SpikingNeuron
-from keras_snn.layers.base.spiking_neuron import check_refractory, number
 from keras_snn.ops import neurons
 
 
@@ -46,12 +46,12 @@ class PLIF(SpikingNeuron):
     def __init__(self, tau=2.0, *, decay_input=True, refractory=0, learn=(), **kwargs):
         learn = (learn,) if isinstance(learn, str) else learn
         super().__init__(learn=("w", *learn), **kwargs)
-        self.tau = number("tau", tau)
+        self.tau = checks.number("tau", tau)
         if self.tau <= 1:
             raise ValueError(f"`tau` has to be above 1; got {tau!r}. A neuron without memory is a LIF with tau=1.")
         self.w = -math.log(self.tau - 1)
         self.decay_input = decay_input
-        self.refractory = check_refractory(refractory)
+        self.refractory = checks.integer("refractory", refractory, least=0, meaning="a number of steps")
 
     def equation_values(self, p):
         p["leak"] = ops.sigmoid(p.pop("w"))

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_snn.layers.encoding.still_encoder import check_int
+from keras_snn import checks
 from keras_snn.layers.time import TemporalAveragePooling
 from keras_snn.ops import decoding
 
@@ -48,7 +48,7 @@ class VotingPooling(TemporalAveragePooling):
 
     def __init__(self, n_votes=10, **kwargs):
         super().__init__(**kwargs)
-        self.n_votes = check_int("n_votes", n_votes, 1, "the units that vote for one class")
+        self.n_votes = checks.integer("n_votes", n_votes, least=1, meaning="the units that vote for one class")
 
     def build(self, input_shape):
         self.compute_output_shape(input_shape)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_snn import probe
+from keras_snn import checks, probe
 from keras_snn.layers.base.arguments import Arguments
 
 
@@ -46,9 +46,7 @@ class Repeat(Arguments, keras.layers.Layer):
 
     def __init__(self, n, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-            raise ValueError(f"`n` must be a positive int, the number of time steps; received {n!r}.")
-        self.n = n
+        self.n = checks.integer("n", n, least=1, meaning="the number of time steps")
         self.input_spec = keras.layers.InputSpec(min_ndim=1)
 
     def call(self, inputs):

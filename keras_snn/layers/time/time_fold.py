@@ -37,7 +37,8 @@ def check_mask(layer, mask, shape, rank=2):
 
 
 def _fold(x):
-    return ops.reshape(x, (-1, *ops.shape(x)[2:]))
+    batch, time, *rest = ops.shape(x)
+    return ops.reshape(x, (batch * time, *rest))  # not -1, which is undefined where an axis is empty
 
 
 def _fold_mask(mask, folded):

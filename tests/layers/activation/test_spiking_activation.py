@@ -244,6 +244,17 @@ def test_activity_regularizers_see_spikes_or_rates():
     assert float(every_step.losses[0]) > 1000
 
 
+def test_a_saved_model_with_a_seed_gives_the_same_for_any_batch_size(tmp_path):
+    x = np.random.default_rng(0).uniform(0, 90, size=(12, 5, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((5, 3)), SpikingActivation("relu", dt=0.01, seed=2)])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    expected = to_numpy(model(x))
+    np.testing.assert_array_equal(to_numpy(loaded(x)), expected)
+    np.testing.assert_array_equal(to_numpy(loaded(x[:7])), expected[:7])
+    np.testing.assert_array_equal(loaded.predict(x[:7], verbose=0), expected[:7])
+
+
 def test_activation_in_the_config():
     for activation, name in [("relu", "relu"), (keras.activations.tanh, "tanh")]:
         assert SpikingActivation(activation).get_config()["activation"] == name

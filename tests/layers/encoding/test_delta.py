@@ -64,7 +64,7 @@ def test_save_and_load(tmp_path):
 
 def test_bad_arguments_are_refused():
     for threshold in [0, -0.1, np.nan, np.inf]:
-        with pytest.raises(ValueError, match="`threshold` has to be positive and finite"):
+        with pytest.raises(ValueError, match="`threshold` must be a finite number above 0"):
             Delta(threshold)
     with pytest.raises(ValueError, match=r"at least one axis after time.*has the shape \(batch, time, 1"):
         Delta(0.1)(SIGNAL[:, :, 0])

@@ -20,12 +20,14 @@ def test_decode_of_too_few_steps_gives_zero():
 
 def test_bad_arguments_are_refused():
     for shortest in [0, 1.5]:
-        with pytest.raises(ValueError, match="`shortest` has to be an int, at least 1"):
+        with pytest.raises(ValueError, match="`shortest` must be an integer of at least 1"):
             Interval(9, shortest=shortest)
     for shortest, longest in [(3, 3), (3, 2), (1, 4.0)]:
-        with pytest.raises(ValueError, match=f"`longest` has to be an int, at least {shortest + 1}"):
+        with pytest.raises(ValueError, match=f"`longest` must be an integer from {shortest + 1} to 9"):
             Interval(9, shortest=shortest, longest=longest)
-    with pytest.raises(ValueError, match="`longest` has to be `n_steps` at most.*longest=10 and n_steps=9"):
+    with pytest.raises(
+        ValueError, match="`longest` must be an integer from 2 to 9, the interval for x = 0, .*; got 10"
+    ):
         Interval(9, longest=10)
-    with pytest.raises(ValueError, match="`longest` has to be an int, at least 2"):
+    with pytest.raises(ValueError, match="`longest` must be an integer from 2 to 1"):
         Interval(1)

@@ -98,5 +98,5 @@ def test_tools_see_what_is_inside():
 @pytest.mark.parametrize("argument", ["filters", "branches", "kernel_size"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, True])
 def test_bad_arguments(argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}` has to be a positive integer"):
+    with pytest.raises(ValueError, match=f"`{argument}` must be an integer of at least 1"):
         ParallelConvEncoder(**{"filters": 2, argument: value})

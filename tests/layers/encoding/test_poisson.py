@@ -86,7 +86,7 @@ def test_decode_is_the_value_on_average():
 
 
 def test_the_gradient_is_the_scale_at_every_step():
-    layer = Poisson(20, scale=0.25, seed=0, clip=True)
+    layer = Poisson(20, scale=0.25, seed=0)
     x = np.array([[0.1, 0.9, -0.1, 1.1]], "float32")
     (d,) = gradients(COMPILED, lambda x: ops.sum(layer(x)), x)
     np.testing.assert_allclose(d, [[5, 5, 0, 0]], rtol=1e-6)  # float32 sums of twenty
@@ -106,8 +106,8 @@ def test_a_network_before_it_learns_through_the_spikes():
 
 def test_bad_arguments_are_refused():
     for scale in [0, -0.5, 1.5, np.nan]:
-        with pytest.raises(ValueError, match=r"`scale` has to be in \(0, 1\]"):
+        with pytest.raises(ValueError, match="`scale` must be a finite number above 0 and of at most 1"):
             Poisson(5, scale=scale)
     for seed in [1.5, "0", True]:
-        with pytest.raises(ValueError, match="`seed` has to be an int or None"):
+        with pytest.raises(ValueError, match="`seed` must be an integer or None"):
             Poisson(5, seed=seed)

@@ -211,7 +211,7 @@ def test_bad_arguments_are_refused(Filter, Cell):
                 make(tau)
         with pytest.raises(ValueError, match="Could not interpret initializer identifier: slow"):
             make("slow")
-        with pytest.raises(ValueError, match=r"`method` has to be one of \('sequential', 'parallel'\); got 'fast'"):
+        with pytest.raises(ValueError, match="`method` must be one of 'sequential', 'parallel'; got 'fast'"):
             make(0.1, method="fast")
         with pytest.raises(ValueError, match=r"Unrecognized keyword arguments.*rate"):
             make(0.1, rate=10)

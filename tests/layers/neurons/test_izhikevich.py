@@ -137,7 +137,7 @@ def test_heterogeneous_neurons():
 def test_what_it_does_not_take():
     with pytest.raises(TypeError, match="reset"):
         Izhikevich(reset="subtract")
-    with pytest.raises(TypeError, match="`c` has to be a number"):
+    with pytest.raises(TypeError, match="`c` must be a number"):
         Izhikevich(c="zeros")
     with pytest.raises(ValueError, match="`dt` has to be a positive"):
         Izhikevich(dt=0.0)

@@ -57,5 +57,5 @@ def test_config():
 def test_tau_has_to_be_above_1(tau):
     with pytest.raises(ValueError, match="`tau` has to be above 1; got .*LIF with tau=1"):
         PLIF(tau)
-    with pytest.raises(TypeError, match="`tau` has to be a number"):
+    with pytest.raises(TypeError, match="`tau` must be a number"):
         PLIF("ones")

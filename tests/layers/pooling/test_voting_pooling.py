@@ -81,7 +81,7 @@ def test_save_and_load(tmp_path):
 
 def test_bad_arguments_and_shapes_are_refused():
     for n_votes in [0, -1, 2.0, None, True]:
-        with pytest.raises(ValueError, match="`n_votes` has to be an int, at least 1"):
+        with pytest.raises(ValueError, match="`n_votes` must be an integer of at least 1"):
             VotingPooling(n_votes)
     layer = VotingPooling(5)
     for call in (

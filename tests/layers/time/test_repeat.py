@@ -90,7 +90,7 @@ def test_tf_graph_of_unknown_batch(jit_compile):
 
 def test_a_number_of_steps_that_is_no_positive_int_is_refused():
     for n in [0, -1, 2.5, 2.0, "3", None, True]:
-        with pytest.raises(ValueError, match="`n` must be a positive int"):
+        with pytest.raises(ValueError, match="`n` must be an integer of at least 1, the number of time steps"):
             Repeat(n)
 
 
