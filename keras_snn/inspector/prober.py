@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import warnings
 from types import SimpleNamespace
 
 import keras
@@ -271,11 +272,13 @@ def _kept(model, settings):
 def _settings(model, *, own_dt):
     """Return what a compiled function takes for constant: another value of it needs another function."""
     configs = []
-    for layer in model._flatten_layers():
-        if type(layer).__module__.startswith("keras_snn."):
-            config = layer.get_config()
-            config.pop("dt", None)
-            configs.append(repr(config))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nothing is saved here: a class need not be registered
+        for layer in model._flatten_layers():
+            if type(layer).__module__.startswith("keras_snn."):
+                config = layer.get_config()
+                config.pop("dt", None)
+                configs.append(repr(config))
     return tuple(configs), tuple(layer._dt for layer in layers_with_dt(model)) if own_dt else None
 
 

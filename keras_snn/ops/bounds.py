@@ -8,9 +8,10 @@ from keras_snn.ops.backend import with_pullback
 def clip(x, low, high):
     """Return ``x`` clipped to [``low``, ``high``]; None is no bound."""
     x = ops.convert_to_tensor(x)
+    # Not by ops.maximum and ops.minimum, which make float32 of float64 on PyTorch.
     if low is not None:
-        x = ops.maximum(x, ops.cast(low, x.dtype))
-    return x if high is None else ops.minimum(x, ops.cast(high, x.dtype))
+        x = ops.where(x < ops.cast(low, x.dtype), ops.cast(low, x.dtype), x)
+    return x if high is None else ops.where(x > ops.cast(high, x.dtype), ops.cast(high, x.dtype), x)
 
 
 def bounded(x, low, high):
@@ -24,7 +25,7 @@ def bounded(x, low, high):
 
     Args:
         x: Tensor.
-        low: Number, the lower bound, or None.
+        low: Number or scalar tensor, the lower bound, or None.
         high: Number, the upper bound, or None.
     """
     x = ops.convert_to_tensor(x)

@@ -1,5 +1,6 @@
 """Linear synaptic filters, discretised by a zero-order hold."""
 
+import keras
 from keras import ops
 
 from keras_snn import checks
@@ -12,10 +13,10 @@ METHODS = ("sequential", "parallel")
 def lowpass(x, level, tau, dt, *, method="sequential", mask=None):
     """First-order low-pass filter ``1 / (tau s + 1)``.
 
-    ``y_t = a y_{t-1} + (1 - a) x_t`` with ``a = exp(-dt / max(tau, 1e-8))``.
+    ``y_t = a y_{t-1} + (1 - a) x_t`` with ``a = exp(-dt / tau)``.
 
-    At or below 1e-8 the gradient by tau is that at 1e-8, where descent leads upwards. In float32 it underflows to zero
-    for a tau below about dt / 100: training does not move such a tau, and the filter passes its input through.
+    A tau below dt / 21 (dt / 40 in float64) counts as that: exp(-21) is below the rounding of 1, and its gradient is
+    that of a tau which descent can still lead upwards.
 
     Args:
         x: Tensor ``(batch, time, ...)``.
@@ -41,7 +42,7 @@ def lowpass(x, level, tau, dt, *, method="sequential", mask=None):
     ``alpha``           32 x 100 x 1024        23          498
     ==================  =====================  ==========  ========
     """
-    r = _steps_per_tau(tau, dt)
+    r = _steps_per_tau(*_tensors(tau, dt))
     if _is_parallel(method) and mask is None:
         outputs, (level,) = _linear_parallel(((ops.exp(-r),),), (-ops.expm1(-r),), x, (level,))
         return outputs, level
@@ -56,7 +57,7 @@ def _lowpass_step(b, level, x):
 def alpha(x, state, tau, dt, *, method="sequential", mask=None):
     """Second-order low-pass filter ``1 / (tau s + 1)^2``, whose impulse response is the alpha function.
 
-    With ``r = dt / max(tau, 1e-8)`` and ``e = exp(-r)``::
+    With ``r = dt / tau`` and ``e = exp(-r)``, tau bounded as in ``lowpass``::
 
         p_t = e (1 - r) p_{t-1} - e r / tau q_{t-1} + e r / tau x_t
         q_t = e dt p_{t-1}      + e (1 + r) q_{t-1} + (1 - e (1 + r)) x_t
@@ -74,11 +75,12 @@ def alpha(x, state, tau, dt, *, method="sequential", mask=None):
     Returns:
         Pair of the outputs ``(batch, time, ...)`` and the last state (p, q).
     """
+    tau, dt = _tensors(tau, dt)
     r = _steps_per_tau(tau, dt)
     b, gain = ops.exp(-r) * r, -ops.expm1(-r)
     # 1 - e (1 + r) and 1 - e (1 - r), without the cancellation that costs float32 three digits at r = 0.01
     c, d = gain - b, gain + b
-    rate = r / dt  # 1 / tau, safe at tau = 0
+    rate = r / dt  # 1 / tau
     slope, level = (ops.convert_to_tensor(s) for s in state)
     slope = slope / rate  # tau p has the unit of q, and the matrix then only three coefficients
     if _is_parallel(method) and mask is None:
@@ -96,8 +98,15 @@ def _alpha_step(params, state, x):
     return (slope, level), level
 
 
+def _tensors(tau, dt):
+    tau = ops.convert_to_tensor(tau)
+    return tau, ops.convert_to_tensor(dt, tau.dtype)
+
+
 def _steps_per_tau(tau, dt):
-    return dt / bounded(tau, 1e-8, None)
+    # exp(-21) and exp(-40) vanish beside 1, but their gradient does not vanish.
+    steps = 40 if keras.backend.standardize_dtype(tau.dtype) == "float64" else 21
+    return dt / bounded(tau, dt / steps, None)
 
 
 def _is_parallel(method):

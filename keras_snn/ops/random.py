@@ -44,7 +44,7 @@ def sample_index(batch_size):
 def _seed_word(seed):
     if isinstance(seed, int):
         return _word(0x9E3779B9 * (seed + 1))
-    first, second = ops.unstack(_words(seed))
+    first, second = _words(seed[0]), _words(seed[1])
     return _hash(_add(_hash(first), second))  # hashed again: the second counts calls, and must not shift the units
 
 

@@ -701,7 +701,9 @@ def model_with_states():
 
 
 def variables(model):
-    return [*model.variables, *model.get_layer("gru").states]  # Keras leaves these out
+    # Keras leaves the states of its GRU out, and on PyTorch those of our layers too.
+    ours = [v for layer in model.layers for v in getattr(layer, "carried", ())]
+    return [*model.variables, *model.get_layer("gru").states, *ours]
 
 
 def values(model):

@@ -26,7 +26,8 @@ class SpikingNeuron(SequenceLayer):
     to ``p.threshold``, and returns what the reset leaves of it, and the spikes with their surrogate gradient;
     ``p.fire(h, threshold)``, ``p.spike(h - threshold)`` and ``p.after_spike(h, spikes, threshold)`` are there for more.
     The spikes are 1 where ``h > threshold``, strictly, and 0 elsewhere. The gradient is that of the whole sequence.
-    After an input that is not finite its own neuron gives no more spikes, and its gradients are NaN; no other sees it.
+    An input that is not finite reaches ``step`` as NaN. From this step on its own neuron gives no spikes, and its
+    gradients are NaN; no other neuron sees it. For this, ``step`` must give a membrane of NaN for a membrane of NaN.
 
     Args:
         threshold: Number, or an initializer. Default 1.

@@ -45,7 +45,7 @@ class AlphaCell(FilterCell):
 class Alpha(FilterLayer):
     """Second-order low-pass filter, one a unit, with a trainable time constant: the alpha synapse.
 
-    The zero-order hold of 1 / (tau s + 1)^2. With r = dt / max(tau, 1e-8) and e = exp(-r)::
+    The zero-order hold of 1 / (tau s + 1)^2. With r = dt / tau and e = exp(-r)::
 
         p_t = e (1 - r) p_{t-1} - e r / tau q_{t-1} + e r / tau x_t
         q_t = e dt p_{t-1}      + e (1 + r) q_{t-1} + (1 - e (1 + r)) x_t

@@ -29,7 +29,7 @@ class LowpassCell(FilterCell):
 class Lowpass(FilterLayer):
     """First-order low-pass filter, one a unit, with a trainable time constant.
 
-    ``y_t = a y_{t-1} + (1 - a) x_t``, ``a = exp(-dt / max(tau, 1e-8))``: the zero-order hold of 1 / (tau s + 1), that
+    ``y_t = a y_{t-1} + (1 - a) x_t``, ``a = exp(-dt / tau)``: the zero-order hold of 1 / (tau s + 1), that
     is, an exponential synapse. The weights are ``initial_level`` (y before the first step) and ``tau``, in this order,
     one a unit, of shape ``(1, ...)``.
 

@@ -63,7 +63,8 @@ class NoisyLIF(SpikingNeuron):
             ``SpikingNeuron``. ``learn`` may name "tau" (kept at 1 or above) and "threshold".
 
     Call arguments, shapes and errors: as in ``SpikingNeuron``; ValueError for ``alpha`` below 2 too. The state is v.
-    After an input that is not finite, no neuron of its sample spikes from the next step on, if there is memory.
+    After an input that is not finite its own neuron does not spike at this step, and with memory no neuron of its
+    sample spikes from the next step on. Without memory the next step is not affected.
 
     Example:
 

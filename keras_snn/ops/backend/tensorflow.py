@@ -253,7 +253,7 @@ def _rows(advance, start, length, *, reverse=False):
     The rows are the loop's whole state: XLA writes no two results in one pass, and copies what is carried beside them.
     """
     first, ahead = (length - 1, -1) if reverse else (0, 1)
-    rows = tf.raw_ops.Empty(shape=_insert(tf.shape(start), 1, length), dtype=start.dtype)
+    rows = _room(start, 1, length, start)
 
     def iterate(i, rows):
         t = first + ahead * i
@@ -261,6 +261,14 @@ def _rows(advance, start, length, *, reverse=False):
 
     rows = _write(rows, first, start, 1)
     return tf.while_loop(lambda i, _: i < length - 1, iterate, (tf.constant(0), rows))[1]
+
+
+def _room(row, axis, length, source):
+    """Return a tensor for ``length`` rows like ``row`` along ``axis``, full of the first number of ``source``."""
+    # Not zeros: TensorFlow would fold them to constants, six tensors of this size that it never gives back. Not Empty,
+    # which LiteRT does not have. A number that the run brings is no constant; all places are written over.
+    number = tf.reduce_sum(tf.cast(tf.reshape(source, [-1])[:1], tf.int32))
+    return tf.fill(_insert(tf.shape(row), axis, length), tf.cast(number, row.dtype))
 
 
 def _write(rows, t, row, axis):
@@ -314,8 +322,7 @@ def _walk(body, carry, length, reverse, compiled):
     """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time; join each row along its axis."""
     _, examples = body(0, carry)  # for shapes and dtypes only: nothing of it is computed
     if compiled:
-        # Not zeros: XLA would fold them to constants, six tensors of this size that it never gives back.
-        rows = [tf.raw_ops.Empty(shape=_insert(tf.shape(row), axis, length), dtype=row.dtype) for row, axis in examples]
+        rows = [_room(row, axis, length, (*tf.nest.flatten(carry), row)[0]) for row, axis in examples]
     else:
         rows = [tf.TensorArray(row.dtype, length, element_shape=row.shape) for row, _ in examples]
 

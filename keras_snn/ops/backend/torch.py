@@ -18,7 +18,9 @@ def scan(step, init, xs, params, length, reverse, gradient, pointwise):
     inputs = (params, init, xs)
     walk = (_PointwiseWalk if pointwise else _Walk)(step, inputs, range(length)[:: -1 if reverse else 1])
     flat = tree.flatten(inputs)
-    if gradient and torch.is_grad_enabled() and any(leaf.requires_grad for leaf in flat):
+    # Not while tracing: the trace of an autograd.Function would hold the results of the example for constants.
+    gradient = gradient and torch.is_grad_enabled() and not torch.jit.is_tracing()
+    if gradient and any(leaf.requires_grad for leaf in flat):
         results = _Scan.apply(walk, *flat)
     else:
         with torch.no_grad():

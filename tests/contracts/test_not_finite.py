@@ -1,0 +1,119 @@
+"""Input that is not finite ends the spikes of its own neuron, in every layer, on every backend."""
+
+import numpy as np
+import pytest
+from reference.autodiff import COMPILED, FEW_MODES, results_and_gradients, run
+
+from keras_snn.layers import (
+    ALIF,
+    IF,
+    KLIF,
+    LIF,
+    PLIF,
+    Alpha,
+    Delta,
+    Izhikevich,
+    LeakyIntegrator,
+    Lowpass,
+    NoisyLIF,
+    RecurrentLIF,
+    SpikingActivation,
+    SpikingNeuron,
+    Synaptic,
+)
+
+TIME, BAD = 8, 4
+#: A sample and a unit for each value; the samples are alike but for these, and sample 0 has none.
+PLACES = {(1, 0): np.nan, (2, 1): np.inf, (3, 2): -np.inf}
+
+
+class Quadratic(SpikingNeuron):
+    """A user's neuron."""
+
+    @staticmethod
+    def step(p, state, x):
+        (v,) = state
+        v, spikes = p.fire(v + 0.2 * v * (v - 0.5) + x)
+        return (v,), spikes
+
+
+NEURONS = {
+    f"{make.__name__}-{reset}": lambda make=make, reset=reset: make(reset=reset)
+    for make in (IF, LIF, PLIF, ALIF, KLIF, Synaptic, Quadratic)
+    for reset in ("zero", "subtract", None)
+} | {
+    "KLIF-star": lambda: KLIF(variant="klif*", reset="subtract"),
+    "KLIF-celu": lambda: KLIF(activation="celu", reset="subtract"),
+    "KLIF-leaky_relu": lambda: KLIF(variant="klif*", activation="leaky_relu", reset=None),
+    "LIF-no-decay": lambda: LIF(decay_input=False, reset="subtract"),
+    "LIF-unroll": lambda: LIF(reset="subtract", unroll=True),
+    # Spikes at steps 0, 2, 4, ..., and at 0, 3, 6, ...: the value comes when the neuron is free, and when it waits.
+    "IF-free": lambda: IF(refractory=1),
+    "IF-waiting": lambda: IF(refractory=2),
+    "LIF-waiting": lambda: LIF(tau=1.5, refractory=2, reset="subtract", unroll=True),
+    "Izhikevich": lambda: Izhikevich(threshold=-66.0, d=0.0),
+}
+ANALOG = {
+    "LeakyIntegrator": LeakyIntegrator,
+    "SpikingActivation": lambda: SpikingActivation("linear", dt=1.0),
+    "Delta": lambda: Delta(0.5),
+}
+FILTERS = {"Lowpass": lambda: Lowpass(0.1, dt=0.05), "Alpha": lambda: Alpha(0.1, dt=0.05)}  # infinite, then NaN
+CONNECTED = {  # all neurons of a sample, or the steps not at all
+    "RecurrentLIF": lambda: RecurrentLIF(reset="subtract"),
+    "NoisyLIF": lambda: NoisyLIF(alpha=4.0, noise=None),
+    "NoisyLIF-no-memory": lambda: NoisyLIF(noise=None),
+}
+LAYERS = NEURONS | ANALOG | FILTERS | CONNECTED
+#: Those of other code than a neuron with one state: in eager mode each layer is compiled by itself.
+FEW = ("IF-subtract", "KLIF-zero", "ALIF-None", "IF-waiting", "LIF-unroll", *ANALOG, *FILTERS, *CONNECTED)
+
+
+def currents():
+    """Return the inputs, and where they are not finite or were not before. Most neurons spike at every step."""
+    x = np.full((4, TIME, 3), 2, "float32")
+    x[:, ::2] = 3  # Delta has no spikes without a change
+    own = np.zeros(x.shape, bool)
+    for (sample, unit), value in PLACES.items():
+        x[sample, BAD, unit] = value
+        own[sample, BAD:, unit] = True
+    return x, own
+
+
+@pytest.mark.parametrize("mode", FEW_MODES)
+def test_a_value_that_is_not_finite_ends_the_spikes_of_its_own_neuron(mode):
+    x, own = currents()
+    layers = {name: LAYERS[name]() for name in (LAYERS if mode == COMPILED else FEW)}
+    for layer in layers.values():
+        layer.build(x.shape)
+    results = run(mode, lambda x: {name: layer(x) for name, layer in layers.items()}, x)
+    for name, y in results.items():
+        expected = np.broadcast_to(y[:1], y.shape)
+        assert np.isfinite(y[0]).all() and expected[own].any(), f"{name} has nothing to lose"
+        if name in NEURONS:
+            np.testing.assert_array_equal(y, np.where(own, 0, expected), err_msg=name)
+        elif name in ANALOG:
+            np.testing.assert_array_equal(y, np.where(own, np.nan, expected), err_msg=name)
+        elif name in FILTERS:
+            np.testing.assert_array_equal(np.isfinite(y), ~own, err_msg=name)
+            np.testing.assert_array_equal(y[~own], expected[~own], err_msg=name)
+        else:
+            assert not any(y[sample, BAD, unit] for sample, unit in PLACES) and np.isfinite(y).all(), name
+            np.testing.assert_array_equal(y[:, :BAD], expected[:, :BAD], err_msg=name)
+    # In RecurrentLIF the others go on, without the spikes of this one; the mean of the membranes silences all.
+    assert not results["RecurrentLIF"][own].any() and results["RecurrentLIF"][1:, BAD:].any()
+    assert not results["NoisyLIF"][1:, BAD + 1 :].any()
+    assert results["NoisyLIF-no-memory"][:, BAD + 1 :].all()
+
+
+def test_spikes_and_gradients_in_training():
+    """Of a layer of each kind of loop: over one state, over several, and unrolled."""
+    layers = [LIF(), IF(reset="subtract"), ALIF(), IF(refractory=2), LIF(unroll=True)]
+    x, own = currents()
+    for layer in layers:
+        layer.build(x.shape)
+    results, (gradients,) = results_and_gradients(COMPILED, lambda x: [layer(x) for layer in layers], x)
+    for y in results:
+        np.testing.assert_array_equal(y, np.where(own, 0, y[:1]))
+    assert np.isnan(gradients[:, :BAD][own[:, BAD:]]).all()
+    assert np.isfinite(gradients[~own.any(axis=1, keepdims=True) & np.ones(x.shape, bool)]).all()
