@@ -1,10 +1,11 @@
 """Linear synaptic filters, discretised by a zero-order hold."""
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from keras_snn import checks
-from keras_snn.ops.bounds import bounded
+from keras_snn.ops.backend import straight_through
+from keras_snn.ops.bounds import bounded, clip
 from keras_snn.ops.scan import check_length, scan
 
 METHODS = ("sequential", "parallel")
@@ -15,8 +16,8 @@ def lowpass(x, level, tau, dt, *, method="sequential", mask=None):
 
     ``y_t = a y_{t-1} + (1 - a) x_t`` with ``a = exp(-dt / tau)``.
 
-    A tau below dt / 21 (dt / 40 in float64) counts as that: exp(-21) is below the rounding of 1, and its gradient is
-    that of a tau which descent can still lead upwards.
+    A tau below 1e-8 counts as 1e-8. Below dt / 16 (dt / 36 in float64) its gradient is the one there, by which descent
+    can lead it upwards again: its own underflows.
 
     Args:
         x: Tensor ``(batch, time, ...)``.
@@ -42,11 +43,11 @@ def lowpass(x, level, tau, dt, *, method="sequential", mask=None):
     ``alpha``           32 x 100 x 1024        23          498
     ==================  =====================  ==========  ========
     """
-    r = _steps_per_tau(*_tensors(tau, dt))
+    decay, gain = _coefficients(tau, dt, lambda r: (ops.exp(-r), -ops.expm1(-r)))
     if _is_parallel(method) and mask is None:
-        outputs, (level,) = _linear_parallel(((ops.exp(-r),),), (-ops.expm1(-r),), x, (level,))
+        outputs, (level,) = _linear_parallel(((decay,),), (gain,), x, (level,))
         return outputs, level
-    return scan(_lowpass_step, level, x, _like(level, -ops.expm1(-r)), mask=mask)
+    return scan(_lowpass_step, level, x, _like(level, gain), mask=mask)
 
 
 def _lowpass_step(b, level, x):
@@ -75,12 +76,8 @@ def alpha(x, state, tau, dt, *, method="sequential", mask=None):
     Returns:
         Pair of the outputs ``(batch, time, ...)`` and the last state (p, q).
     """
-    tau, dt = _tensors(tau, dt)
-    r = _steps_per_tau(tau, dt)
-    b, gain = ops.exp(-r) * r, -ops.expm1(-r)
-    # 1 - e (1 + r) and 1 - e (1 - r), without the cancellation that costs float32 three digits at r = 0.01
-    c, d = gain - b, gain + b
-    rate = r / dt  # 1 / tau
+    b, c, d, steps = _coefficients(tau, dt, _alpha_coefficients)
+    rate = steps / ops.convert_to_tensor(dt, steps.dtype)  # 1 / tau
     slope, level = (ops.convert_to_tensor(s) for s in state)
     slope = slope / rate  # tau p has the unit of q, and the matrix then only three coefficients
     if _is_parallel(method) and mask is None:
@@ -98,15 +95,20 @@ def _alpha_step(params, state, x):
     return (slope, level), level
 
 
-def _tensors(tau, dt):
+def _alpha_coefficients(r):
+    b, gain = ops.exp(-r) * r, -ops.expm1(-r)
+    # 1 - e (1 + r) and 1 - e (1 - r), without the cancellation that costs float32 three digits at r = 0.01
+    return b, gain - b, gain + b, r
+
+
+def _coefficients(tau, dt, function):
+    """Return ``function`` of the steps per tau, dt / tau, with a gradient that does not underflow."""
     tau = ops.convert_to_tensor(tau)
-    return tau, ops.convert_to_tensor(dt, tau.dtype)
-
-
-def _steps_per_tau(tau, dt):
-    # exp(-21) and exp(-40) vanish beside 1, but their gradient does not vanish.
-    steps = 40 if keras.backend.standardize_dtype(tau.dtype) == "float64" else 21
-    return dt / bounded(tau, dt / steps, None)
+    dt = ops.convert_to_tensor(dt, tau.dtype)
+    # Of more steps than these, expm1 is -1, and some backends find no gradient.
+    most = 36 if keras.backend.standardize_dtype(tau.dtype) == "float64" else 16
+    values, with_gradient = function(dt / clip(tau, 1e-8, None)), function(dt / bounded(tau, dt / most, None))
+    return tree.map_structure(straight_through, values, with_gradient)
 
 
 def _is_parallel(method):
