@@ -324,3 +324,20 @@ def test_numbers_of_steps_and_batches():
 def test_relu_of_keras_ops_is_relu():
     model = keras.Sequential([keras.Input((8,)), Dense(4, activation=ops.relu), Dense(2)])
     assert isinstance(convert(model, n_steps=2, calibration=X).get_layer("dense_spikes"), keras_snn.layers.IF)
+
+
+def masking():
+    return keras.Input((6, 3)), keras.layers.Masking(0.0)
+
+
+def embedding():
+    return keras.Input((6,), dtype="int32"), keras.layers.Embedding(9, 3, mask_zero=True)
+
+
+@pytest.mark.parametrize("make", [masking, embedding])
+def test_a_model_with_a_mask_is_refused_by_name(make):
+    """Its mask is over an axis of the sample, not over the steps that spikes take."""
+    inputs, layer = make()
+    model = keras.Model(inputs, Dense(2)(GlobalAveragePooling1D()(Dense(4, "relu")(layer(inputs)))))
+    with pytest.raises(ValueError, match=rf"'{layer.name}' \({type(layer).__name__}\)"):
+        convert(model, n_steps=4, neuron="spiking_activation")
