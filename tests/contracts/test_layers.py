@@ -806,7 +806,13 @@ def assert_padding_does_not_matter(row, layer, actual, expected):
             np.testing.assert_array_equal(step, held if counts or not emits_spikes else np.zeros_like(step))
 
 
-@each({name: row for name, row in ROWS.items() if row.has_time and "BatchNormalization" not in name})
+def nightly_variants(rows):
+    """Leave the variants of a layer to the night."""
+    mark = pytest.mark.nightly("another row has the same code")
+    return {name: pytest.param(row, marks=mark) if row.variant else row for name, row in rows.items()}
+
+
+@each(nightly_variants({name: r for name, r in ROWS.items() if r.has_time and "BatchNormalization" not in name}))
 def test_padding_does_not_matter(row):
     x, layer = row.x(batch=4, time=4), built(row)
     expected = to_numpy(layer(x, training=False))
@@ -831,13 +837,12 @@ def test_masks_in_a_compiled_model():
     """Every layer behind ``Masking``, in one model."""
     rows = {n: r for n, r in MAIN.items() if r.has_time and "BatchNorm" not in n and not r.own_training}
     x = {name: row.x(batch=4, time=4) for name, row in rows.items()}
-    plain, masked = {}, {}
+    expected, masked = {}, {}
     for name, row in rows.items():
         layer = built(row)
-        plain[name] = keras.Model(i := keras.Input((4, *UNITS), name=name), layer(i))
+        expected[name] = to_numpy(layer(x[name], training=False))
         i = keras.Input((6, *UNITS), name=name)
         masked[name] = keras.Model(i, layer(keras.layers.Masking(-99.0)(i)))
-    expected = joined(plain).predict(x, verbose=0)
     actual = joined(masked).predict({n: np.nan_to_num(padded(v), nan=-99.0) for n, v in x.items()}, verbose=0)
     for name, row in rows.items():
         assert_padding_does_not_matter(row, masked[name].layers[-1], actual[name], expected[name])

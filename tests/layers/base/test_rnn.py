@@ -107,11 +107,14 @@ class PlainCell(keras.layers.Layer):
         return total, [total]
 
 
+nightly = pytest.mark.nightly("the stack has such cells")
+
+
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: keras.layers.SimpleRNNCell(4, seed=0),
-        lambda: keras.layers.LSTMCell(4, seed=0),
+        pytest.param(lambda: keras.layers.SimpleRNNCell(4, seed=0), marks=nightly),
+        pytest.param(lambda: keras.layers.LSTMCell(4, seed=0), marks=nightly),
         lambda: keras.layers.StackedRNNCells(
             [keras.layers.LSTMCell(5, seed=0), LowpassCell(5, 0.1, dt=0.05), keras.layers.GRUCell(4, seed=1)]
         ),
