@@ -20,10 +20,10 @@ def integer(
     Args:
         name: Name of the argument, for the error.
         value: The argument.
-        least: Smallest value accepted.
-        most: Largest value accepted.
-        meaning: What the argument stands for, for the error.
-        optional: Accept None too, and return it.
+        least: Smallest value accepted. Default: no limit.
+        most: Largest value accepted. Default: no limit.
+        meaning: Meaning of the argument, for the error. Default "".
+        optional: Accept None too, and return it. Default False.
 
     Raises:
         ValueError: If ``value`` is not an integer, or out of range.
@@ -62,10 +62,10 @@ def number(
     Args:
         name: Name of the argument, for the error.
         value: The argument.
-        least: Smallest value accepted.
-        most: Largest value accepted.
-        above: Value that must be exceeded.
-        meaning: What the argument stands for, for the error.
+        least: Smallest value accepted. Default: no limit.
+        most: Largest value accepted. Default: no limit.
+        above: Lower limit that is not accepted itself. Default: no limit.
+        meaning: Meaning of the argument, for the error. Default "".
 
     Raises:
         TypeError: If ``value`` is not a number.

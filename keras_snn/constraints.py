@@ -22,7 +22,7 @@ class Mean(keras.constraints.Constraint):
 
     Raises:
         ValueError: if ``axis`` is neither an int nor a tuple of ints; when applied, if the weight does not have
-            it.
+            the axis.
 
     Example:
         >>> import numpy as np
@@ -50,8 +50,8 @@ class Mean(keras.constraints.Constraint):
 class Clip(keras.constraints.Constraint):
     """Keep every entry between two bounds, after each update by a Keras optimizer.
 
-    Other training loops ignore constraints. The bounds of a neuron's parameters hold there too: the equations clamp
-    what they use, see ``SpikingNeuron.parameter_values``.
+    Other training loops ignore constraints. The bounds of a neuron's parameters hold in any loop, because the equations
+    clamp the values: see ``SpikingNeuron.parameter_values``.
 
     Args:
         min_value: Number, the lower bound, or None.

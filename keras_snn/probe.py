@@ -147,7 +147,7 @@ def left_as_it_was(model):
     if hasattr(model, "jax_state_sync"):  # in the middle of `fit`, JAX keeps the values of variables elsewhere
         model.jax_state_sync()
     stateful = (layer for layer in model._flatten_layers() if getattr(layer, "stateful", False))
-    # Keras does not count the states of its RNNs, nor those of this package on PyTorch.
+    # Keras's own RNNs do not list their states as variables, nor do layers of this package on PyTorch.
     states = [v for layer in stateful for v in getattr(layer, "carried", None) or tree.flatten(layer.states)]
     before = [(v, np.array(ops.convert_to_numpy(v))) for v in (*model.non_trainable_variables, *states)]
     try:
@@ -189,7 +189,7 @@ def values_after(sequence, steps):
 def means_after(sequence, steps, mask=None):
     """Return the mean of ``sequence (batch, time, ...)`` over each number of steps, which ascend: a list of tensors.
 
-    With a ``mask (batch, time)``, the mean over those of the steps that count.
+    With a ``mask (batch, time)``, only the steps that count are averaged.
     """
     if mask is not None:
         return [masks.mean(sequence[:, :k], mask[:, :k]) for k in steps]

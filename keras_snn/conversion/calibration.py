@@ -75,7 +75,7 @@ def recorded(model, x, batch_size, names, **scope):
                 found[name] = ops.convert_to_numpy(outputs)
 
         batch = tree.map_structure(ops.convert_to_tensor, data.rows(x, start, start + batch_size))
-        # By index, no layer keeps its state; the seeds of other layers, and states of Keras's, are put back.
+        # With `sample_index`, stateful layers of this package keep no state. Other seeds and states are restored.
         index = np.arange(start, start + len(tree.flatten(batch)[0]), dtype="int32")
         with probe.left_as_it_was(model), probe.scope(sample_index=index, **scope), probe.calls(model, record):
             model(batch, training=False)

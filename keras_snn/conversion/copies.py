@@ -32,9 +32,9 @@ def compile_like(new, model):
 
 
 def from_config(layer, config):
-    """Make a layer of the class of ``layer``; a Python function inside a ``Lambda`` is used again, not read from text.
+    """Make a layer of the class of ``layer`` from ``config``; reuse the Python function of a ``Lambda``.
 
-    A file that holds one is refused by Keras for safety. A model in memory is no file.
+    Keras refuses to deserialize such a function, for safety against untrusted files. This model is in memory.
     """
     inner = getattr(layer, "layer", None)
     if isinstance(layer, keras.layers.Lambda):

@@ -15,8 +15,8 @@ def load_events(path: str | os.PathLike, split: str) -> tuple[list[dict[str, np.
     """Read the recordings of one split from a file of ``numpy.savez``.
 
     The file has the arrays ``x_SPLIT``, ``y_SPLIT`` (missing for audio), ``p_SPLIT`` and ``t_SPLIT`` of the events of
-    all recordings, one recording after another; ``offset_SPLIT``, the index of the first event of each recording and
-    the number of all events; and ``label_SPLIT``.
+    all recordings, one recording after another; ``offset_SPLIT``, the index of the first event of each recording,
+    followed by the number of all events; and ``label_SPLIT``.
 
     Args:
         path: str or path of the file.
@@ -70,7 +70,7 @@ def event_frames(
 
     Returns:
         float32 array (n, n_steps, height, width, 2), or (n, n_steps, channels, 2) without "y": the number of events by
-        polarity, first those of 0, -1 or False. A recording without events gives zeros.
+        polarity, first 0, -1 or False, then 1 or True. A recording without events gives zeros.
 
     Raises:
         ValueError: An unknown ``split_by``, another form of ``size``, or events that lack an array, lie outside of
@@ -111,7 +111,7 @@ def _check_size(size):
 
 
 def _check_events(events, size, place, sort):
-    """Return the arrays of a recording, sorted, or raise an error: x, y and p as indices int64, t as 64-bit numbers."""
+    """Return the sorted arrays of a recording, or raise an error: x, y, p as int64 indices, t as 64-bit numbers."""
     present = events.dtype.names or () if isinstance(events, np.ndarray) else events
     limits = {"x": size[-1], **({"y": size[0]} if len(size) == 2 else {})}
     if missing := [name for name in (*limits, "p", "t") if name not in present]:
@@ -140,12 +140,12 @@ def _check_events(events, size, place, sort):
     if sort:
         order = np.argsort(t, kind="stable")
         return {name: array[order] for name, array in arrays.items()}
-    _refuse(np.append(False, t[1:] < t[:-1])[: len(t)], t, f'"t" of {place}', "sorted (sort=True does it)")
+    _refuse(np.append(False, t[1:] < t[:-1])[: len(t)], t, f'"t" of {place}', "sorted (or give sort=True)")
     return arrays
 
 
 def _refuse(wrong, values, what, expected):
-    """Raise an error that names the first value of the array that is wrong, and its place."""
+    """Raise an error that names the first wrong value of the array and its index."""
     if wrong.any():
         first = int(np.argmax(wrong))
         raise ValueError(f"{what} must be {expected}; got {values[first]} at event {first}.")
@@ -173,7 +173,7 @@ def _polarities(values, what):
     if values.dtype.kind == "b":
         return values.astype("int64")
     low = -1 if np.any(values == -1) else 0
-    expected = "-1 or +1, as there is a -1" if low else "0 or 1 (or -1 and +1)"
+    expected = "-1 or +1, as another event has -1" if low else "0 or 1 (or -1 and +1)"
     _refuse((values != low) & (values != 1), values, what, expected)
     return (values == 1).astype("int64")
 
@@ -187,7 +187,7 @@ def _times(values, what):
 
 
 def _bins(t, n_bins):
-    """Return the bin of each sorted time, of bins of equal length from the first time to the last."""
+    """Return the bin of each of the sorted times; the bins divide the whole duration into equal parts."""
     if not len(t):
         return np.zeros(0, "int64")
     if t.dtype.kind == "f":

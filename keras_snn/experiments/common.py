@@ -16,7 +16,7 @@ def configuration(experiment, presets, *, preset, data_name, seed, epochs):
     """Return the dict of what decides the figures, from the arguments of an experiment's ``run``.
 
     Raises:
-        ValueError: For an unknown preset, or ``epochs`` that is no positive integer.
+        ValueError: For an unknown preset, a ``seed`` below 0, or ``epochs`` below 1; for either that is not an integer.
     """
     checks.choice("preset", preset, presets)
     seed = checks.integer("seed", seed, least=0)

@@ -92,8 +92,8 @@ def find_dt(
         A ``DtSearch``, with every try.
 
     Raises:
-        ValueError: For a target outside [0, 1], a negative tolerance, ``factor`` <= 1, ``stop`` < ``start``, or what
-            ``inspect`` refuses.
+        ValueError: For a target outside [0, 1], a negative ``tolerance`` or ``bisect``, ``factor`` <= 1, ``stop`` <
+            ``start``, or arguments that ``inspect`` refuses.
 
     Example:
 

@@ -97,7 +97,7 @@ class Prober(keras.Model):
         kind = self.seen.kinds[name]
         if kind == "sequence":  # (batch, time, classes): the mean over time is the answer
             with probe.scope(first_steps=self.seen.one_pass):
-                mean = self.seen.average(outputs)  # a layer, which Keras gives the mask of the outputs
+                mean = self.seen.average(outputs)  # a layer: Keras passes the mask of the outputs to it
             return ops.reshape(mean, (-1, len(self.seen.steps) if self.seen.one_pass else 1, outputs.shape[-1]))
         if self.seen.one_pass and name in self.seen.folded:
             return ops.reshape(outputs, (-1, len(self.seen.steps), *outputs.shape[1:]))

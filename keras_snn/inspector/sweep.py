@@ -26,7 +26,7 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     device a batch at a time, so memory does not grow with the data.
 
     Initial voltages are drawn by ``seed`` and by each sample's place in the data: the report does not depend on the
-    batch size.
+    batch size. With a mask, only the steps that count enter rates, histograms and answers.
 
     Args:
         model: A built Keras model with at least one spiking layer of this package, at any depth.
@@ -178,12 +178,12 @@ class _Sweep:
             metric.update_state(self.labels[output][start:stop], outputs[output])
 
     def _layer_report(self, total, layer, units, dt):
-        steps = int(total["histogram"].sum()) // total["spikes"].size  # those that count, over all samples
+        steps = int(total["histogram"].sum()) // total["spikes"].size  # steps that count, over all samples
         n_steps = round(steps / self.n_samples)
         dt = number(layer.dt) if dt is None else dt
         per_unit = total["spikes"][0] / (max(steps, 1) * dt)
         active = total["active"][0]
-        # With a mask the extremes are spikes a step, as samples have steps of different number; without, spikes.
+        # With a mask, samples differ in their number of steps: min and max are spikes per step, else spikes.
         duration = dt if total["least"].dtype.kind == "f" else n_steps * dt
         least, most = float(total["least"].min() / duration), float(total["most"].max() / duration)
         return LayerReport(

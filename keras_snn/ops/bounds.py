@@ -1,4 +1,4 @@
-"""Learned constants that have to stay in a range."""
+"""Bounds of learned constants."""
 
 from keras import ops
 
@@ -21,7 +21,7 @@ def bounded(x, low, high):
     (negative at ``low``, positive at ``high``); otherwise it is zero. A constant at its bound can therefore leave it
     again, in any training loop.
 
-    Each use of x is judged by itself: each call of a shared layer, and each replica.
+    The gradient of each use of x is tested separately: in each call of a shared layer, and on each replica.
 
     Args:
         x: Tensor.

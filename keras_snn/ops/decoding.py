@@ -16,7 +16,7 @@ from keras_snn.ops.statistics import largest_over
 def first_spike_time(spikes, mask=None):
     """Return the step of the first spike of each unit, ``(batch, ...)``; the number of steps where there is none.
 
-    With a mask, only the steps that count are counted. A unit with a NaN gives NaN. There is no gradient.
+    With a mask, only the steps that count are numbered. A unit with a NaN gives NaN. There is no gradient.
     """
     spikes = _wide(spikes)
     if mask is None:

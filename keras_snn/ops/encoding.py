@@ -157,7 +157,7 @@ def delta(signal, threshold, *, mask=None):
     Args:
         signal: Tensor ``(batch, time, ...)``.
         threshold: Number > 0.
-        mask: As in ``scan``. The first value is then the first one that counts.
+        mask: As in ``scan``. With a mask, the first value is the one at the first step that counts.
     """
     first = signal[:, :1] if mask is None else masks.first_counted(signal, mask)
     # By the reciprocal, as XLA would do it, and before the loop: the same rounding on every backend.

@@ -16,8 +16,8 @@ def lowpass(x, level, tau, dt, *, method="sequential", mask=None):
 
     ``y_t = a y_{t-1} + (1 - a) x_t`` with ``a = exp(-dt / tau)``.
 
-    A tau below 1e-8 counts as 1e-8. Below dt / 16 (dt / 36 in float64) its gradient is the one there, by which descent
-    can lead it upwards again: its own underflows.
+    A tau below 1e-8 counts as 1e-8. Below dt / 16 (dt / 36 in float64) the gradient with respect to tau is the one at
+    this bound: the exact one underflows, and descent could not raise tau again.
 
     Args:
         x: Tensor ``(batch, time, ...)``.
@@ -27,7 +27,7 @@ def lowpass(x, level, tau, dt, *, method="sequential", mask=None):
         method: "sequential" walks time with ``scan``; "parallel" makes log2(T) passes over the whole sequence: the
             same values to rounding, fewer dependent steps, more work and memory. On a CPU the sequential one wins at
             every size, and it is the default everywhere; no GPU or TPU was at hand to measure.
-        mask: As in ``scan``. With one, time is always walked.
+        mask: As in ``scan``. With a mask, the method is always "sequential".
 
     Returns:
         Pair of the outputs ``(batch, time, ...)`` and the last level ``(batch, ...)``.
@@ -102,10 +102,10 @@ def _alpha_coefficients(r):
 
 
 def _coefficients(tau, dt, function):
-    """Return ``function`` of the steps per tau, dt / tau, with a gradient that does not underflow."""
+    """Return ``function(dt / tau)`` with a gradient that does not underflow."""
     tau = ops.convert_to_tensor(tau)
     dt = ops.convert_to_tensor(dt, tau.dtype)
-    # Of more steps than these, expm1 is -1, and some backends find no gradient.
+    # Above this number of steps expm1(-r) is -1, and some backends give no gradient.
     most = 36 if keras.backend.standardize_dtype(tau.dtype) == "float64" else 16
     values, with_gradient = function(dt / clip(tau, 1e-8, None)), function(dt / bounded(tau, dt / most, None))
     return tree.map_structure(straight_through, values, with_gradient)

@@ -17,14 +17,14 @@ def only_counted(x, mask):
 
 
 def n_so_far(mask):
-    """Return how many of the steps up to each one count, itself included: int32 ``(batch, time)``."""
+    """Return, for each step, how many steps up to and including it count: int32 ``(batch, time)``."""
     return ops.cumsum(ops.cast(mask, "int32"), axis=1)
 
 
 def hold_last(x, mask):
-    """Return ``x (batch, time, ...)`` with, at each step that does not count, the value at the last one that does.
+    """Return ``x (batch, time, ...)`` in which steps that do not count repeat the value of the last one that does.
 
-    Before the first step that counts there are zeros.
+    Steps before the first one that counts are zeros.
     """
     n, n_steps = n_so_far(mask), ops.shape(mask)[1]
     steps = ops.arange(n_steps, dtype="int32")
@@ -40,7 +40,7 @@ def first_counted(x, mask):
 
 
 def spread_over_counted(x, mask):
-    """Return ``x (batch, time, ...)`` moved such that the k-th step that counts has the k-th value."""
+    """Return ``x (batch, time, ...)`` shifted such that the k-th step that counts has the k-th value."""
     return ops.take_along_axis(x, along(ops.maximum(n_so_far(mask) - 1, 0), x), axis=1)
 
 

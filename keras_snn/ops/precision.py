@@ -1,4 +1,4 @@
-"""The dtypes that sums over time need, and a mean that keeps float64."""
+"""The dtype of sums over time, and a mean that keeps float64."""
 
 import math
 
@@ -10,13 +10,16 @@ from keras_snn.ops.backend import has_float64
 def voltage_dtype(dtype):
     """Return the dtype of an accumulator beside values of ``dtype``: float32, or float64 beside float64.
 
-    ``keras.backend.result_type`` makes float32 of float64 on JAX and PyTorch.
+    Not by ``keras.backend.result_type``, which gives float32 for float64 on JAX and PyTorch.
     """
     return "float64" if dtype == "float64" and has_float64() else "float32"
 
 
 def mean(x, axis, keepdims=False):
-    """Return the mean over an axis or a tuple of axes, in the dtype of ``x``; ``keras.ops.mean`` has no float64."""
+    """Return the mean over an axis or a tuple of axes, in the dtype of ``x``.
+
+    ``keras.ops.mean`` gives float32 for float64 on JAX or PyTorch.
+    """
     axes = axis if isinstance(axis, tuple) else (axis,)
     shape = ops.shape(x)
     count = math.prod(shape[a] for a in axes)

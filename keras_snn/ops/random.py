@@ -32,8 +32,8 @@ def uniform_by_index(index, shape, seed):
 def sample_index(batch_size):
     """Return the place of each sample in the global batch: int32 tensor ``(batch_size,)``.
 
-    Each replica (TensorFlow) or rank (PyTorch) counts on from the batches of those before it, which must be as large as
-    its own: in a smaller last batch, places may occur twice. On JAX the batch is global already.
+    Each replica (TensorFlow) or rank (PyTorch) continues the count of those before it, whose batches must have the same
+    size: in a smaller last batch, two samples may have the same place. On JAX the batch is already the global one.
 
     Args:
         batch_size: Integer or scalar tensor, the number of samples of this replica.

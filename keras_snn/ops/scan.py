@@ -48,8 +48,8 @@ def scan(
             alone; outputs and the gradients of ``xs`` and ``params`` are computed at once, all in about half of the
             time. This is so for one state of the shape of ``x``, all floats, walked forward; elsewhere the promise
             changes nothing.
-        mask: Bool tensor ``(batch, time)``, or None. Where it is False the state is held; what stands there in the
-            outputs has no meaning. Every leaf of ``state`` has the batch on its first axis then.
+        mask: Bool tensor ``(batch, time)``, or None. Where it is False, the state is held and the output is undefined.
+            With a mask, the first axis of every leaf of ``state`` must be the batch.
 
     Returns:
         The pair ``(outputs, final_state)``; outputs have shape ``(batch, time, ...)``.
@@ -87,7 +87,7 @@ def scan(
 
 @dataclass(frozen=True)
 class _Held:
-    """A step that holds the states of the samples for which it does not count."""
+    """A step that keeps the old state of the samples for which it does not count."""
 
     step: Callable
 

@@ -11,18 +11,19 @@ MOST_SPIKES = 10
 
 
 def largest_over(x, axis, keepdims=False):
-    """Return ``ops.max(x)`` over an axis or several. Of an empty tensor, which Keras refuses, return zeros."""
+    """Return ``ops.max(x)`` over one or several axes; zeros for an empty tensor, for which Keras raises an error."""
     return (ops.sum if 0 in x.shape else ops.max)(x, axis=axis, keepdims=keepdims)
 
 
 def summarise(spikes, dt, mask=None):
-    """Reduce the spikes of a batch to integers, which add up over batches without loss.
+    """Reduce the spikes of a batch to integers, which add up over batches without loss; with a mask, two are floats.
 
     Args:
         spikes: Tensor ``(batch, time, ...)``, Hz.
         dt: Number or scalar tensor, seconds.
-        mask: Bool tensor ``(batch, time)``, True at the steps that count, or None. Steps that do not count are left
-            out of "histogram", and "least" and "most" are then spikes a step, float32, over samples with such steps.
+        mask: Bool tensor ``(batch, time)``, True at the steps that count, or None. With a mask, "histogram" leaves out
+            the other steps, and "least" and "most" are float32, in spikes per step, over the samples that have a step
+            that counts.
 
     Returns:
         Dict of tensors with a leading axis of length one, along which batches and replicas can be joined: "spikes",

@@ -1,4 +1,4 @@
-"""Exported models: each file gives the model's outputs, for another input than that of the export."""
+"""Exported models: each file gives the model's outputs for inputs that the export has not seen."""
 
 import keras
 import numpy as np

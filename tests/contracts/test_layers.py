@@ -426,7 +426,7 @@ def test_save_and_load(tmp_path):
     model(x, training=False)
     model.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras")
-    layers.reset_states(model)  # a loaded model starts anew
+    layers.reset_states(model)  # a loaded model starts from its initial states
     actual, expected = (to_numpy(m(x, training=False)) for m in (restored, model))
     for name, row in rows.items():
         assert_same(row, actual[name], expected[name])
@@ -797,7 +797,7 @@ def assert_padding_does_not_matter(row, layer, actual, expected):
     for y, mask, of_sequence in zip(actual[:3], PADDED, expected, strict=False):
         assert_same(row, y[mask], of_sequence)
     if isinstance(layer, TimeFold) and not isinstance(layer, MaxRatePooling):
-        return  # what a layer makes of a step alone is its own affair
+        return  # outputs at masked steps are those of the inner layer
     emits_spikes = getattr(layer, "emits_spikes", True)
     for y, mask in zip(actual, PADDED, strict=True):
         held = np.zeros_like(y[0])

@@ -59,18 +59,18 @@ ANALOG = {
     "Delta": lambda: Delta(0.5),
 }
 FILTERS = {"Lowpass": lambda: Lowpass(0.1, dt=0.05), "Alpha": lambda: Alpha(0.1, dt=0.05)}  # infinite, then NaN
-CONNECTED = {  # all neurons of a sample, or the steps not at all
+CONNECTED = {  # neurons of a sample affect each other, or steps are independent
     "RecurrentLIF": lambda: RecurrentLIF(reset="subtract"),
     "NoisyLIF": lambda: NoisyLIF(alpha=4.0, noise=None),
     "NoisyLIF-no-memory": lambda: NoisyLIF(noise=None),
 }
 LAYERS = NEURONS | ANALOG | FILTERS | CONNECTED
-#: Those of other code than a neuron with one state: in eager mode each layer is compiled by itself.
+#: One layer for each kind of code: in eager mode every layer is compiled separately, which takes long.
 FEW = ("IF-subtract", "KLIF-zero", "ALIF-None", "IF-waiting", "LIF-unroll", *ANALOG, *FILTERS, *CONNECTED)
 
 
 def currents():
-    """Return the inputs, and where they are not finite or were not before. Most neurons spike at every step."""
+    """Return inputs, and where a neuron has had one that is not finite. Most neurons spike at every step."""
     x = np.full((4, TIME, 3), 2, "float32")
     x[:, ::2] = 3  # Delta has no spikes without a change
     own = np.zeros(x.shape, bool)
@@ -89,7 +89,7 @@ def test_a_value_that_is_not_finite_ends_the_spikes_of_its_own_neuron(mode):
     results = run(mode, lambda x: {name: layer(x) for name, layer in layers.items()}, x)
     for name, y in results.items():
         expected = np.broadcast_to(y[:1], y.shape)
-        assert np.isfinite(y[0]).all() and expected[own].any(), f"{name} has nothing to lose"
+        assert np.isfinite(y[0]).all() and expected[own].any(), f"{name} has no spikes after the bad value"
         if name in NEURONS:
             np.testing.assert_array_equal(y, np.where(own, 0, expected), err_msg=name)
         elif name in ANALOG:
@@ -100,14 +100,14 @@ def test_a_value_that_is_not_finite_ends_the_spikes_of_its_own_neuron(mode):
         else:
             assert not any(y[sample, BAD, unit] for sample, unit in PLACES) and np.isfinite(y).all(), name
             np.testing.assert_array_equal(y[:, :BAD], expected[:, :BAD], err_msg=name)
-    # In RecurrentLIF the others go on, without the spikes of this one; the mean of the membranes silences all.
+    # In RecurrentLIF the other neurons go on. In NoisyLIF the mean of the membranes is NaN and silences all.
     assert not results["RecurrentLIF"][own].any() and results["RecurrentLIF"][1:, BAD:].any()
     assert not results["NoisyLIF"][1:, BAD + 1 :].any()
     assert results["NoisyLIF-no-memory"][:, BAD + 1 :].all()
 
 
 def test_spikes_and_gradients_in_training():
-    """Of a layer of each kind of loop: over one state, over several, and unrolled."""
+    """Test one layer for each kind of loop: over one state, over several, and unrolled."""
     layers = [LIF(), IF(reset="subtract"), ALIF(), IF(refractory=2), LIF(unroll=True)]
     x, own = currents()
     for layer in layers:

@@ -201,7 +201,7 @@ def test_unsorted_times():
         ({"x": [[0, 0, 0, 0]]}, r'"x" .* must be a vector .* of shape \(1, 4\)'),
         ({"x": [0, 0, 0]}, "must have the same length; got 3 of 'x', 4 of 'y', 4 of 'p', 4 of 't'"),
         ({"p": [0, 1, 2, 0]}, r'"p" of recordings\[0\] must be 0 or 1 \(or -1 and \+1\); got 2 at event 2'),
-        ({"p": [0, 1, 1, -1]}, r'"p" .* must be -1 or \+1, as there is a -1; got 0 at event 0'),
+        ({"p": [0, 1, 1, -1]}, r'"p" .* must be -1 or \+1, as another event has -1; got 0 at event 0'),
         ({"p": [0, 1, 0.5, 0]}, '"p" .*; got 0.5 at event 2'),
         ({"p": [0, 1, np.nan, 0]}, '"p" .*; got nan at event 2'),
         ({"t": [0.1, np.nan, 0.2, 0.3]}, '"t" .* must be finite; got nan at event 1'),

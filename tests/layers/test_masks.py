@@ -64,7 +64,7 @@ def test_a_mask_of_another_length_is_refused():
 
 
 def test_a_mask_beside_an_initial_state():
-    """Keras names the mask of the inputs otherwise where a second tensor comes."""
+    """Keras passes the mask as `inputs_mask` if there is a second tensor."""
     inputs, state = keras.Input((3, 1)), keras.Input((1,))
     y = layers.LeakyIntegrator(2.0, return_sequences=False)(keras.layers.Masking(0.0)(inputs), initial_state=state)
     model = keras.Model([inputs, state], y)
@@ -101,7 +101,7 @@ def test_bidirectional():
 
 
 def network():
-    """Words of any number, as spikes: the layers that pass a mask on, and one that ends the time axis."""
+    """A network for sequences of any length: layers that pass a mask on, and one that ends the time axis."""
     return keras.Sequential(
         [
             keras.Input((None,), dtype="int32"),
@@ -142,10 +142,10 @@ def test_batches_of_ragged_sequences_in_fit():
             rows = WORDS[2 * i : 2 * i + 2]
             return padded(rows, max(map(len, rows)), before=i == 1), y[2 * i : 2 * i + 2]
 
-    # So slowly that the loss is that of the untrained network, and every weight moves.
+    # The learning rate is so small that the loss is that of the untrained network, yet every weight moves.
     model.compile(keras.optimizers.SGD(1e-7), "mse")
     before = [w.copy() for w in model.get_weights()]
-    # The loss is the mean over both batches; a matrix product rounds otherwise in a batch of another size.
+    # The loss is the mean over both batches; a matrix product rounds differently in a batch of another size.
     assert model.fit(Ragged(), shuffle=False, verbose=0).history["loss"][0] == pytest.approx(expected, rel=1e-3)
     for weight, old in zip(model.get_weights(), before, strict=True):
         assert np.all(np.isfinite(weight)) and not np.array_equal(weight, old)

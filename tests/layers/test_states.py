@@ -14,7 +14,7 @@ X = RNG.uniform(0, 2, (4, 6, 3)).astype("float32")
 
 
 def network(batch_size=None, stateful=False, n_steps=6):
-    """Every kind of layer with states, side by side; weights say where some of them begin."""
+    """Every kind of layer with states, side by side; some initial states depend on weights."""
     options = {"stateful": stateful}
     inputs = keras.Input((n_steps, 3), batch_size=batch_size)
     x = keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomUniform(0, 1, seed=0))(inputs)
@@ -40,7 +40,7 @@ def trained(model):
 
 
 def assert_same(actual, expected):
-    """Compare outputs: a spike more or less is 1 at least; sums of counts that are no integers round otherwise."""
+    """Compare outputs: a spike more or less is 1 at least; sums that are not integers round differently."""
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -62,14 +62,14 @@ def test_a_streaming_model_takes_the_weights_of_a_batch_model(tmp_path):
     loaded.load_weights(tmp_path / "a.weights.h5")
     assert_same(by_steps(loaded, X), expected)
     loaded.save(tmp_path / "b.keras")
-    again = keras.saving.load_model(tmp_path / "b.keras")  # states are not saved: it begins anew
+    again = keras.saving.load_model(tmp_path / "b.keras")  # states are not saved
     assert_same(by_steps(again, X), expected)
     reset_states(again)
     assert_same(by_steps(again, X), expected)
 
 
 def test_a_batch_of_another_size_is_refused():
-    """In a compiled fit, whose last batch is smaller, too."""
+    """Also in a compiled fit whose last batch is smaller."""
     parts = layers.LIF(stateful=True), layers.LastStep(), keras.layers.Dense(3)
     model = keras.Sequential([keras.Input((5, 3), batch_size=4), *parts])
     model.compile("sgd", "mse")

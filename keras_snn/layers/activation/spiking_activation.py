@@ -11,7 +11,7 @@ from keras_snn.ops.spiking import integrate_and_fire
 
 
 class _Rates:
-    """The arguments that a layer and its cell share, and that can be changed after building."""
+    """Mixin of ``SpikingActivation`` and its cell: arguments that can be changed after building."""
 
     changeable = ("dt", "activation", "spiking_aware_training")
 
@@ -90,7 +90,8 @@ class SpikingActivation(_Rates, SpikingLayer):
         v_t <- v_t - n_t
 
     with v_0 drawn from U[0, 1) for every unit and example. The mean of the outputs over time is f(x), to within
-    1 / (T dt) after T steps. Rates above 1 / dt give several spikes a step, negative rates negative spikes.
+    1 / (T dt) after T steps. Rates above 1 / dt give several spikes a step, negative rates negative spikes. The
+    outputs are float32 under half-precision policies, in which a spike of 1 / dt can overflow or be rounded.
 
     In the backward pass, in training and in inference, the gradient is f'(x_t) times the upstream gradient of the same
     step; nothing flows through the voltage or through time, and the pass does no walk over time.
@@ -106,24 +107,25 @@ class SpikingActivation(_Rates, SpikingLayer):
     Args:
         activation: Name or callable of the activation function, for instance "relu". Its values are rates in Hz.
         dt: Number in seconds, or a scalar variable that layers share; see ``SpikingLayer``. Default 0.001.
-        seed: Integer that fixes the initial voltages, the same ones on every backend, for each place in the batch,
-            whatever the batch size. With None (the default) every call draws new ones: two calls of a model, or a model
-            and its saved copy, then differ by up to a spike a unit. Give a seed where outputs must be equal.
+        seed: Integer that fixes the initial voltages, the same ones on every backend and for any batch size, for each
+            place in the global batch. With None (the default) every call draws new ones: two calls of a model, or a
+            model and its saved copy, then differ by up to a spike per unit. Give a seed where outputs must be equal.
         spiking_aware_training: Boolean, spike in the forward pass of training too. False trains with f(x) itself, and
             leaves the state as it was.
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``unroll=False``,
-            ``time_major=False``, as in ``SpikingLayer``; and those of any Keras layer.
+            ``time_major=False``, ``go_backwards=False``, as in ``SpikingLayer``; and those of any Keras layer.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)``.
+        mask: As in ``SpikingLayer``.
         training: Boolean.
         initial_state: Tensor ``(batch, ...)``, the voltages v_0.
 
     Input shape: ``(batch, time, ...)``. Output shape: the same, or ``(batch, ...)`` with ``return_sequences=False``.
 
     Raises:
-        ValueError: For a missing or empty time axis, ``dt`` <= 0, an unknown activation name, or ``stateful=True``
-            without a static batch size.
+        ValueError: For a missing or empty time axis, ``dt`` <= 0, an unknown activation name, a ``seed`` that is not an
+            integer, or ``stateful=True`` without a static batch size.
 
     Example:
 

@@ -5,9 +5,10 @@ import inspect
 
 
 class Arguments:
-    """Mixin that refuses to set a constructor argument which a built layer no longer reads.
+    """Mixin that raises AttributeError for setting a constructor argument which a built layer no longer reads.
 
-    An argument named in ``changeable`` takes effect in the next call; in compiled functions, after ``compile()``.
+    A new value of an argument in ``changeable`` takes effect in the next call; in compiled functions, after
+    ``compile()``.
     """
 
     #: Constructor arguments that may be set after the layer was built.
@@ -17,8 +18,8 @@ class Arguments:
         if getattr(self, "built", False) and name in _fixed(type(self)) and hasattr(self, name):
             names = ", ".join(sorted(_changeable(type(self)))) or "none"
             raise AttributeError(
-                f"`{name}` of {self.name!r} cannot be changed after the layer was built. Make a new layer. What can be "
-                f"changed: {names}."
+                f"`{name}` of {self.name!r} cannot be changed after the layer was built. Make a new layer. Arguments "
+                f"that can be changed: {names}."
             )
         super().__setattr__(name, value)
 

@@ -79,10 +79,10 @@ class SequenceLayer(States, HasTimeStep):
     def call(self, inputs, training=None, initial_state=None, mask=None, inputs_mask=None):
         if training is None and keras.config.backend() == "torch":
             training = self._torch_mode()
-        # Keras gives the mask of the inputs the second name where there is another tensor, `initial_state`.
+        # Keras passes the mask as `inputs_mask` where `initial_state` is a tensor too.
         mask = check_mask(self, inputs_mask if mask is None else mask, inputs.shape)
         batch_size = self._check_shape(inputs.shape)[0]
-        # Not in half precision, which holds neither high spikes nor many of them.
+        # Half precision holds neither spikes of height 1 / dt nor sums of many spikes.
         x = self._along_time(ops.cast(inputs, voltage_dtype(self.compute_dtype)))
         if mask is not None:
             mask = self._along_time(mask)
@@ -179,7 +179,7 @@ class SequenceLayer(States, HasTimeStep):
         return (shape[1], shape[0], *shape[2:]) if self.time_major else tuple(shape)
 
     def _along_time(self, x):
-        """Return ``x`` as ``(batch, time, ...)``, its steps in the order in which they are walked."""
+        """Return ``x`` as ``(batch, time, ...)``, with its steps in the order in which they are run."""
         x = ops.swapaxes(x, 0, 1) if self.time_major else x
         return ops.flip(x, axis=1) if self.go_backwards else x
 

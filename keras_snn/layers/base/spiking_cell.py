@@ -24,7 +24,8 @@ class SpikingCell(HasTimeStep):
     Args:
         size: Integer, tuple of integers or ``tf.TensorShape``, shape of the outputs of one step without the batch axis.
             The attribute ``size`` is an integer or a tuple.
-        state_size: The same, shape of the one state; or a list of those, one a state. Default: ``size``.
+        state_size: As ``size``, the shape of a single state; or a list of such shapes, one for each state. Default:
+            ``size``.
         dt: Number in seconds, or a scalar variable. Default: ``keras_snn.default.dt`` when the cell is made.
         always_use_inference: Boolean, use ``call_inference`` in training too.
 
@@ -138,14 +139,14 @@ def check_cell(cell):
         if hasattr(part, "reset_dropout_mask") and (part.dropout or part.recurrent_dropout):
             raise ValueError(
                 f"{part.name!r} ({type(part).__name__}) must have `dropout` and `recurrent_dropout` of 0; got "
-                f"{part.dropout} and {part.recurrent_dropout}. Keras keeps such a mask outside the time loop. Put a "
+                f"{part.dropout} and {part.recurrent_dropout}. Keras keeps dropout masks outside the time loop. Put a "
                 "keras.layers.Dropout before this layer, or run the cell in keras.layers.RNN."
             )
     return cell
 
 
 def keep_wide(cell):
-    """Keep mixed precision from rounding what a built Keras cell reads: its states accumulate, as voltages do."""
+    """Turn off autocasting in a built Keras cell: mixed precision would round its states, which accumulate."""
     for part in cell._flatten_layers():
         part.autocast = False
     for variable in cell.variables:
@@ -153,9 +154,9 @@ def keep_wide(cell):
 
 
 def initial_states(cell, batch_size):
-    """Return the nest of the states from which ``cell`` starts.
+    """Return the initial states of ``cell``, as a nest.
 
-    ``get_initial_state`` receives those of ``inputs=None``, ``batch_size`` and ``dtype`` that it takes.
+    ``get_initial_state`` receives ``inputs=None``, ``batch_size`` and ``dtype``, as far as it accepts them.
     """
     dtype = voltage_dtype(cell.compute_dtype)
     if not hasattr(cell, "get_initial_state"):
@@ -165,12 +166,12 @@ def initial_states(cell, batch_size):
     states = list(states) if tree.is_nested(states) else [states]
     if isinstance(cell, SpikingCell):
         return states
-    # Keras's cells give half precision under such a policy.
+    # Under a half-precision policy, Keras's cells give states in half precision.
     return tree.map_structure(lambda state: ops.cast(state, dtype), states)
 
 
 def _accepted(function, options):
-    """Return those of ``options`` that ``function`` has arguments for."""
+    """Return the ``options`` that ``function`` accepts as arguments."""
     parameters = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return {name: value for name, value in options.items() if takes_all or name in parameters}

@@ -23,7 +23,9 @@ class SpikingLayer(SequenceLayer):
     """A layer that runs a cell over time; the class to subclass. Override ``build_cell(input_shape)``.
 
     ``build_cell`` returns a ``SpikingCell``, or any Keras cell without dropout, such as ``keras.layers.LSTMCell``. The
-    outputs of a Keras cell do not count as spikes, unless its attribute ``emits_spikes`` is True.
+    outputs of a Keras cell do not count as spikes, unless its attribute ``emits_spikes`` is True. Outputs that are
+    spikes are float32 under half-precision policies, which do not hold heights of 1 / dt; others have the compute
+    dtype.
 
     Args:
         dt: Number in seconds, or a scalar variable that layers share: ``keras.Variable`` (made non-trainable) or, on
@@ -31,26 +33,30 @@ class SpikingLayer(SequenceLayer):
         return_sequences: Boolean, return the outputs of all steps rather than of the last one.
         return_state: Boolean, return the last states as well.
         stateful: Boolean, start each call from the states in which the last one ended. Needs a static batch size; begin
-            the model with ``keras.Input(..., batch_size=n)``, and it is built before anything is compiled.
+            the model with ``keras.Input(..., batch_size=n)``, and it is built before anything is compiled. States are
+            not weights and are not saved: a loaded model starts from its initial states.
         unroll: Boolean, accepted for compatibility; the loop is compiled either way.
         time_major: Boolean, inputs and outputs are ``(time, batch, ...)``.
-        go_backwards: Boolean, walk from the last step to the first; the outputs come in that order. For
-            ``keras.layers.Bidirectional``.
+        go_backwards: Boolean, run from the last step to the first; the outputs are in that order, as
+            ``keras.layers.Bidirectional`` expects. Default False.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)`` with at least one axis after time.
-        mask: Bool tensor ``(batch, time)``, True at the steps that count. At the others every state is held; a spiking
-            layer gives zeros there, an analog one its last output (zeros before the first step that counts). With
-            ``return_sequences=False`` the output is that of the last step that counts, or zeros. Padding, before,
-            after or between the steps that count, therefore changes nothing. ``Masking`` and ``Embedding`` make masks.
+        mask: Bool tensor ``(batch, time)``, or ``(time, batch)`` with ``time_major=True``; True at the steps that
+            count. At the others every state is held; a spiking layer gives zeros there, an analog one its last output
+            (zeros before the first step that counts). With ``return_sequences=False`` the output is that of the last
+            step that counts, or zeros. Padding before, after or between these steps therefore does not change the
+            results. ``keras.layers.Masking`` and ``keras.layers.Embedding`` make masks.
         training: Boolean. Without it, on PyTorch, ``train()`` and ``eval()`` count, of the layer and of the model.
-        initial_state: Tensor or list of tensors ``(batch, ...)``; default: the cell's own.
+        initial_state: Tensor or list of tensors ``(batch, ...)``; default: the cell's initial states.
 
     Input shape: ``(batch, time, ...)``. Output shape: ``(batch, time, ...)``, or ``(batch, ...)`` with
     ``return_sequences=False``; with ``return_state=True`` a list of that and the states.
 
     Raises:
-        ValueError: For a missing or empty time axis, or ``stateful=True`` without a static batch size.
+        ValueError: For a missing or empty time axis, a mask or an initial state of another shape, a Keras cell with
+            dropout, ``stateful=True`` without a static batch size, or a batch of another size in a stateful layer.
+        TypeError: If ``build_cell`` does not return a cell.
     """
 
     def __init__(self, dt=None, **kwargs):
@@ -99,14 +105,14 @@ class SpikingLayer(SequenceLayer):
 
     def initial_state(self, batch_size):
         states = initial_states(self.cell, batch_size)
-        # Keras would track a nest, but not a function.
+        # In a function: Keras would track a nest.
         self._pack_states = functools.partial(tree.pack_sequence_as, tree.map_structure(lambda _: 0, states))
         return tree.flatten(states)
 
     @property
     def layer(self):
-        """What scripts for KerasSpiking read of the RNN that it keeps under this name."""
-        # Not the layer itself: Keras walks over attributes when it loads, and would not end.
+        """``cell``, ``states`` and ``reset_states``, under the name of the RNN inside KerasSpiking's layers."""
+        # Not the layer itself: Keras walks over attributes at loading, and would recurse without end.
         return SimpleNamespace(cell=self.cell, states=self.states, reset_states=self.reset_states)
 
 

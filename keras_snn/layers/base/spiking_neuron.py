@@ -26,8 +26,12 @@ class SpikingNeuron(SequenceLayer):
     to ``p.threshold``, and returns what the reset leaves of it, and the spikes with their surrogate gradient;
     ``p.fire(h, threshold)``, ``p.spike(h - threshold)`` and ``p.after_spike(h, spikes, threshold)`` are there for more.
     The spikes are 1 where ``h > threshold``, strictly, and 0 elsewhere. The gradient is that of the whole sequence.
-    An input that is not finite reaches ``step`` as NaN. From this step on its own neuron gives no spikes, and its
-    gradients are NaN; no other neuron sees it. For this, ``step`` must give a membrane of NaN for a membrane of NaN.
+    An input that is not finite reaches ``step`` as NaN. From this step on its neuron gives no spikes, and its gradients
+    are NaN; other neurons are not affected. This requires that ``step`` gives a membrane of NaN for a membrane of NaN.
+
+    After the layer is built, only ``dt``, ``surrogate``, ``detach_reset`` and parameters that are numbers can be set;
+    other arguments raise AttributeError. A new value takes effect in the next call, in compiled functions after
+    ``compile()``.
 
     Args:
         threshold: Number, or an initializer. Default 1.
@@ -37,14 +41,14 @@ class SpikingNeuron(SequenceLayer):
             any function of the membrane above the threshold that gives spikes with a gradient of their own (a
             registered one, if the model is to be saved). Default "atan", of slope 2.
         detach_reset: Boolean. True: no gradient flows through the spike that resets. Default False.
-        learn: Sequence of names of parameters that are trained. Default none. A learned parameter with a bound is
-            clamped in the equations, so that the bound holds in any training loop; ``parameter_values()`` returns the
-            values in force. A learned threshold is kept at ``v_reset`` or above.
+        learn: Sequence of names of parameters that are trained. Default none. The equations clamp a learned parameter
+            to its bounds, which therefore hold in any training loop; ``parameter_values()`` returns the values in
+            force. A learned threshold is kept at ``v_reset`` or above.
         per: What shares one value of a parameter that is trained or comes from an initializer: the "layer", each
             "channel" (an entry of the last axis), or nothing ("unit").
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``time_major=False``,
-            ``unroll=False``, as in ``SpikingLayer``; ``dt=None``, the length of a time step in seconds, by which tools
-            such as ``keras_snn.inspect`` tell rates in Hz; and those of any Keras layer.
+            ``unroll=False``, ``go_backwards=False``, as in ``SpikingLayer``; ``dt=None``, the length of a time step in
+            seconds, by which tools such as ``keras_snn.inspect`` compute rates in Hz; and those of any Keras layer.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)`` with at least one axis after time.
@@ -55,7 +59,8 @@ class SpikingNeuron(SequenceLayer):
     with ``return_state=True`` a list of that and the states.
 
     Raises:
-        ValueError: For a missing or empty time axis, an unknown name, or a number that makes no sense.
+        ValueError: For a missing or empty time axis, an unknown name, a number out of range, a mask or an initial
+            state of another shape, or ``stateful=True`` without a static batch size.
         TypeError: If ``step`` is not a static method, or a parameter neither a number nor an initializer.
 
     Example:
@@ -86,7 +91,7 @@ class SpikingNeuron(SequenceLayer):
     #: The parameters that are time constants, 1 at least, each with the name by which ``step`` finds 1 / tau.
     time_constants = {}  # noqa: RUF012
     #: The ``Clip`` of other parameters, by name. It checks a number, clamps a weight in the equations, and is the
-    #: constraint of the weight. The default for a threshold that is learned is ``v_reset`` or above.
+    #: constraint of the weight. Default for a learned threshold: ``v_reset`` or above.
     bounds = {}  # noqa: RUF012
     #: Names of further arguments that ``step`` finds in ``p``; their values are hashable.
     options = ("v_reset",)
@@ -116,7 +121,7 @@ class SpikingNeuron(SequenceLayer):
             raise ValueError(f"`learn` has to name parameters of {self.parameter_names}; got {sorted(unknown)}.")
         self.learn = learn
         self.v_reset = checks.number("v_reset", v_reset)
-        self.threshold = threshold  # after the two, as they bound it
+        self.threshold = threshold  # after `learn` and `v_reset`, which give its bound
         self.reset = checks.choice("reset", reset, RESETS)
         self.surrogate = surrogate
         self.detach_reset = detach_reset
@@ -153,7 +158,7 @@ class SpikingNeuron(SequenceLayer):
         if name in self.time_constants:
             return _AT_LEAST_ONE_STEP
         if name == "threshold" and name in self.learn:
-            return self.bounds.get(name, Clip(min_value=self.v_reset))  # a smaller one fires at rest
+            return self.bounds.get(name, Clip(min_value=self.v_reset))  # a smaller threshold fires at rest
         return self.bounds.get(name)
 
     def build_parts(self, shape):
@@ -180,9 +185,9 @@ class SpikingNeuron(SequenceLayer):
         return units if self.per == "unit" else units[-1:]
 
     def parameter_values(self):
-        """Return the parameters in force as a dict: numbers, or tensors, which are clamped to their bounds.
+        """Return the values in force of the parameters as a dict: numbers, or tensors clamped to their bounds.
 
-        A weight can lie outside of its bounds, as only Keras's optimizers apply constraints. Report these values, not
+        A weight can be outside its bounds, because only Keras's optimizers apply constraints. Report these values, not
         the weights.
         """
         values = {}

@@ -1,4 +1,4 @@
-"""The states of a layer that go on from one call to the next."""
+"""States of stateful layers: kept from one call to the next."""
 
 import keras
 from keras import ops
@@ -7,14 +7,15 @@ from keras_snn.ops.backend import start_from
 
 
 class States:
-    """Mixin for layers with ``stateful`` and ``states``: a list of variables, or None.
+    """Mixin for layers with the attributes ``stateful`` and ``states``: a list of variables, or None.
 
     States are not weights: Keras neither counts nor saves them, and ``set_weights`` takes the weights of a model of any
-    batch size. A layer that was built, loaded or reset starts from ``initial_state``, by its weights at that time.
+    batch size. The first call after building, loading or a reset starts from ``initial_state``, computed from the
+    weights at that time.
     """
 
     states = None
-    _fresh = None  # whether the next call starts from `initial_state`: a variable, or None if no weight changes that
+    _fresh = None  # bool variable: the next call starts from `initial_state`. None for a layer without weights
 
     def add_states(self, shapes, dtypes):
         """Make the state variables of ``shapes``, which begin with the batch axis."""
@@ -44,7 +45,7 @@ class States:
         raise NotImplementedError
 
     def start_from_states(self, x):
-        """Return ``x`` and copies of the states, or raise an error unless it is of the batch size that they have."""
+        """Return ``x`` and copies of the states; raise an error if their batch sizes differ."""
         size = self.states[0].shape[0]
         message = (
             f"The stateful layer {self.name!r} was built for batches of {size} samples. Drop a smaller last batch, or "
@@ -59,26 +60,26 @@ class States:
         return x, states
 
     def __setattr__(self, name, value):
-        if name in ("states", "_fresh"):  # Keras would take the variables for weights
+        if name in ("states", "_fresh"):  # Keras would track the variables as weights
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
 
     @property
     def variables(self):
-        """All variables, the states among them: Keras has to know them to change them inside compiled code.
+        """All variables, including the states: Keras must know them to update them in compiled code.
 
-        Not on PyTorch, which would take them into ``state_dict``.
+        On PyTorch without the states, which would otherwise enter ``state_dict``.
         """
         return super().variables + ([] if keras.config.backend() == "torch" else self.carried)
 
     @property
     def carried(self):
-        """The variables that go on from one call to the next."""
+        """The variables that are kept from one call to the next."""
         return [*(self.states or ()), *(() if self._fresh is None else (self._fresh,))]
 
     def keep_states(self, states):
-        """Go on from these states in the next call. No gradient flows from one call to the next."""
+        """Keep these states for the next call. No gradient flows from one call to the next."""
         for variable, value in zip(self.states, states, strict=True):
             variable.assign(ops.stop_gradient(value))
         if self._fresh is not None:

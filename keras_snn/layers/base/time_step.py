@@ -114,7 +114,7 @@ class HasTimeStep(Arguments, keras.layers.Layer):
         return {**super().get_config(), "dt": self._dt if self.dt_variable is None else self._dt.get_config(self)}
 
     def get_build_config(self):
-        warn_if_not_registered(self)  # Keras calls this method only where it saves
+        warn_if_not_registered(self)  # Keras calls this method only when it saves
         return super().get_build_config()
 
 

@@ -34,7 +34,7 @@ class Delta(Arguments, keras.layers.Layer):
     Call arguments:
         inputs: a tensor, time on axis 1.
         mask: bool tensor (batch, time), True at the steps that count. At the others the reference is held and there is
-            no spike; r_0 is the first value that counts. It is passed on.
+            no spike; r_0 is the value at the first step that counts. The mask is passed on.
 
     Input shape:
         ``(batch, time, ...)`` with at least one axis after time; batch and time may be unknown.
@@ -43,7 +43,8 @@ class Delta(Arguments, keras.layers.Layer):
         ``(batch, time, ...)``, -1, 0 or 1.
 
     Raises:
-        ValueError: if ``threshold`` is not positive; if the input has no time axis, or an empty one.
+        ValueError: if ``threshold`` is not positive; if the input has no time axis, or an empty one; if
+            the mask does not have the shape (batch, time).
 
     Example:
         >>> import numpy as np

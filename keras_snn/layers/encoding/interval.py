@@ -16,7 +16,7 @@ class Interval(StillEncoder):
     .. math:: i = \text{shortest} + \mathrm{round}\big((\text{longest} - \text{shortest})(1 - x)\big)
 
     and the spikes are at the steps :math:`i - 1, 2 i - 1, 3 i - 1, ...`: the first one when one interval is over. The
-    value 0 gives the fewest spikes, not none: one, at the last step, with the default ``longest``. There is no
+    value 0 gives the fewest spikes, but never none: with the default ``longest``, one at the last step. There is no
     gradient.
 
     Inside ``keras_snn.probe.scope(n_steps=k)`` there are k steps, which are the first k of a longer run.
@@ -26,9 +26,9 @@ class Interval(StillEncoder):
         shortest: int > 0, the interval for x = 1, in steps. Default 1, a spike at every step.
         longest: int from ``shortest + 1`` to ``n_steps``, the interval for x = 0. Default: ``n_steps``, one spike at
             the last step.
-        clip: bool. True (the default): values outside [0, 1] are clipped to it, so scale images to [0, 1] first.
-            False: they raise an error in an eager call, and give NaN instead of spikes inside compiled code. NaN gives
-            NaN, with False an error in an eager call.
+        clip: bool. True (the default): values outside [0, 1] are clipped, so scale images to [0, 1] first. NaN gives
+            NaN instead of spikes. False: NaN and values outside [0, 1] raise an error in an eager call, and give NaN
+            instead of spikes in compiled code.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -41,8 +41,8 @@ class Interval(StillEncoder):
         ``(batch, n_steps, ...)``, 0 or 1.
 
     Raises:
-        ValueError: for arguments outside the ranges above; for values outside [0, 1] in an eager
-            call with ``clip=False``.
+        ValueError: for arguments outside the ranges above; for NaN and values outside [0, 1] in an
+            eager call with ``clip=False``.
 
     Example:
         >>> import numpy as np

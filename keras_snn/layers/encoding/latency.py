@@ -18,8 +18,8 @@ class Latency(StillEncoder):
         t = \mathrm{round}\big((T - 1) - \ln(a x + 1)\big), \quad a = e^{T - 1} - 1
 
     for the codes "linear" and "log": at step 0 for x = 1, at the last one for x = 0. The black background of an image
-    therefore spikes, unless ``silent_zero=True``. The logarithmic code gives the small values most of the steps. There
-    is no gradient.
+    therefore spikes too, unless ``silent_zero=True``. The logarithmic code gives the small values most of the steps.
+    There is no gradient.
 
     Inside ``keras_snn.probe.scope(n_steps=k)`` the values are coded in k steps.
 
@@ -27,9 +27,9 @@ class Latency(StillEncoder):
         n_steps: int > 0, the number of time steps T. One step alone can hold no value.
         code: "linear" (the default) or "log".
         silent_zero: bool. True: the value 0, after clipping, gives no spike. Default False.
-        clip: bool. True (the default): values outside [0, 1] are clipped to it, so scale images to [0, 1] first.
-            False: they raise an error in an eager call, and give NaN instead of spikes inside compiled code. NaN gives
-            NaN, with False an error in an eager call.
+        clip: bool. True (the default): values outside [0, 1] are clipped, so scale images to [0, 1] first. NaN gives
+            NaN instead of spikes. False: NaN and values outside [0, 1] raise an error in an eager call, and give NaN
+            instead of spikes in compiled code.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -42,8 +42,8 @@ class Latency(StillEncoder):
         ``(batch, n_steps, ...)``, 0 or 1.
 
     Raises:
-        ValueError: for arguments other than those above; for values outside [0, 1] in an eager
-            call with ``clip=False``.
+        ValueError: for arguments other than those above; for NaN and values outside [0, 1] in an
+            eager call with ``clip=False``.
 
     Example:
         >>> import numpy as np

@@ -23,9 +23,9 @@ class Phase(StillEncoder):
     Args:
         n_steps: int > 0, the number of time steps T, a multiple of ``bits``.
         bits: int from 1 to 24, the steps of one period. Default 8.
-        clip: bool. True (the default): values outside [0, 1] are clipped to it, so scale images to [0, 1] first.
-            False: they raise an error in an eager call, and give NaN instead of spikes inside compiled code. NaN gives
-            NaN, with False an error in an eager call.
+        clip: bool. True (the default): values outside [0, 1] are clipped, so scale images to [0, 1] first. NaN gives
+            NaN instead of spikes. False: NaN and values outside [0, 1] raise an error in an eager call, and give NaN
+            instead of spikes in compiled code.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -38,8 +38,8 @@ class Phase(StillEncoder):
         ``(batch, n_steps, ...)``, 0 or 1.
 
     Raises:
-        ValueError: for arguments outside the ranges above, or ``n_steps`` that is not a multiple of ``bits``; for
-            values outside [0, 1] as described under ``clip``.
+        ValueError: for arguments outside the ranges above, or ``n_steps`` that is not a multiple of ``bits``; for NaN
+            and values outside [0, 1] in an eager call with ``clip=False``.
 
     Example:
         >>> import numpy as np

@@ -27,12 +27,12 @@ class Poisson(StillEncoder):
     Args:
         n_steps: int > 0, the number of time steps T.
         scale: float in (0, 1], the probability of a spike at x = 1. Default 1.0.
-        seed: int that fixes the spikes, the same ones in every call and on every backend, for each place in the batch,
-            whatever stands at the others; None (the default) draws new ones in every call. Inside
+        seed: int that fixes the spikes, the same ones in every call and on every backend, for each place in the global
+            batch, whatever the other samples are; None (the default) draws new ones in every call. Inside
             ``keras_snn.probe.scope(sample_index=...)`` the spikes go by the place in the data instead.
-        clip: bool. True (the default): values outside [0, 1] are clipped to it, so scale images to [0, 1] first.
-            False: they raise an error in an eager call, and give NaN instead of spikes inside compiled code. NaN gives
-            NaN, with False an error in an eager call.
+        clip: bool. True (the default): values outside [0, 1] are clipped, so scale images to [0, 1] first. NaN gives
+            NaN instead of spikes. False: NaN and values outside [0, 1] raise an error in an eager call, and give NaN
+            instead of spikes in compiled code.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -45,8 +45,8 @@ class Poisson(StillEncoder):
         ``(batch, n_steps, ...)``, 0 or 1.
 
     Raises:
-        ValueError: for arguments outside the ranges above; for values outside [0, 1] in an eager
-            call with ``clip=False``.
+        ValueError: for arguments outside the ranges above; for NaN and values outside [0, 1] in an
+            eager call with ``clip=False``.
 
     Example:
         >>> import numpy as np
@@ -63,7 +63,7 @@ class Poisson(StillEncoder):
         super().__init__(n_steps, clip=clip, **kwargs)
         self.scale = checks.number("scale", scale, above=0, most=1)
         self.seed = checks.seed(seed)
-        # By the layer's name: PyTorch keeps one parameter for all variables of one path.
+        # Named by the layer: PyTorch keeps a single parameter for variables of equal paths.
         name = f"{self.name}_seed_generator"
         self.seed_generator = keras.random.SeedGenerator(name=name) if seed is None else None
 

@@ -13,15 +13,15 @@ from keras_snn.ops import decoding, encoding
 class Population(StillEncoder):
     r"""Gaussian receptive fields: m neurons a value, each of which spikes the sooner the nearer the value is.
 
-    Neuron i = 1, ..., m has the centre and, like all others, the width
+    Neuron i = 1, ..., m has the center and, like all others, the width
 
     .. math::
         c_i = \text{low} + \frac{2 i - 3}{2} \cdot \frac{\text{high} - \text{low}}{m - 2}, \quad
         \sigma = \frac{1}{\beta} \cdot \frac{\text{high} - \text{low}}{m - 2}
 
     and its activation :math:`g_i = \exp(-(x - c_i)^2 / (2 \sigma^2))` becomes one spike at step
-    :math:`\mathrm{round}((T - 1)(1 - g_i))`, or none where it is below ``cutoff``. The value 0 gives
-    spikes like any other. There is no gradient.
+    :math:`\mathrm{round}((T - 1)(1 - g_i))`, or none where it is below ``cutoff``. The value 0 gives spikes
+    like any other value. There is no gradient.
 
     Inside ``keras_snn.probe.scope(n_steps=k)`` the values are coded in k steps.
 
@@ -30,12 +30,12 @@ class Population(StillEncoder):
         n_neurons: int > 2, the neurons a value, m.
         low: float, the least value. Default 0.0.
         high: float, the largest value. Default 1.0.
-        beta: float > 0, the distance of two centres in widths of a field. Default 1.5.
+        beta: float > 0, the distance of two centers in widths of a field. Default 1.5.
         cutoff: float, the activation below which a neuron does not spike, from 0 to ``exp(-beta^2 / 8)``, that of a
-            value halfway between two centres. Default 0.1.
-        clip: bool. True (the default): values outside [low, high] are clipped to it.
-            False: they raise an error in an eager call, and give NaN instead of spikes inside compiled code. NaN gives
-            NaN, with False an error in an eager call.
+            value halfway between two centers. Default 0.1.
+        clip: bool. True (the default): values outside [low, high] are clipped. NaN gives NaN instead of spikes. False:
+            NaN and values outside [low, high] raise an error in an eager call, and give NaN instead of spikes in
+            compiled code.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -48,8 +48,8 @@ class Population(StillEncoder):
         ``(batch, n_steps, ..., n_neurons)``, 0 or 1.
 
     Raises:
-        ValueError: for arguments outside the ranges above; for values outside [low, high] with
-            ``clip=False``, in an eager call.
+        ValueError: for arguments outside the ranges above; for NaN and values outside [low, high] in an
+            eager call with ``clip=False``.
 
     Example:
         >>> import numpy as np
@@ -85,9 +85,9 @@ class Population(StillEncoder):
     def decode(self, spikes):
         """Return the values ``(batch, ...)`` of the spikes ``(batch, time, ..., n_neurons)``, by their first spikes.
 
-        Measured over all values: up to ``0.7 / T`` of the distance of two centres from x for the defaults and T >= 10,
+        Measured over all values: up to ``0.7 / T`` of the distance of two centers from x for the defaults and T >= 10,
         ``1.05 / T`` for a beta from 1 to 2. No decoder can do better than ``0.6 / T`` with the defaults. One neuron
-        alone gives its centre, and none NaN.
+        alone gives its center, and none NaN.
         """
         return decoding.population(spikes, self.low, self.high, self.beta)
 

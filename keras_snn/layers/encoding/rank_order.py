@@ -12,16 +12,16 @@ class RankOrder(StillEncoder):
 
     The unit of rank r = 0, ..., N - 1 among the N units of its sample spikes at step
     :math:`\lfloor r T / N \rfloor`; of two equal values, the one of the lower index (in C order) comes first. With
-    fewer steps than units, neighbours in the order share a step. Only the order of the values is coded: units
-    of the value 0 spike too, as the last ones. There is no gradient.
+    fewer steps than units, neighbors in the order share a step. Only the order of the values is coded: units of
+    the value 0 spike too, as the last ones. There is no gradient.
 
     Inside ``keras_snn.probe.scope(n_steps=k)`` the order is coded in k steps.
 
     Args:
         n_steps: int > 0, the number of time steps T.
-        clip: bool. True (the default): values outside [0, 1] are clipped to it, which makes them equal. False: they
-            raise an error in an eager call, and are treated as NaN inside compiled code. NaN gives NaN and is ranked as
-            0, with False an error in an eager call.
+        clip: bool. True (the default): values outside [0, 1] are clipped, and those clipped to the same bound are
+            equal. NaN is ranked as 0, and gives NaN instead of spikes. False: NaN and values outside [0, 1] raise an
+            error in an eager call, and are treated as NaN in compiled code.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
@@ -34,8 +34,8 @@ class RankOrder(StillEncoder):
         ``(batch, n_steps, ...)``, 0 or 1.
 
     Raises:
-        ValueError: if ``n_steps`` is not a positive int; for values outside [0, 1] in an eager
-            call with ``clip=False``.
+        ValueError: if ``n_steps`` is not a positive int; for NaN and values outside [0, 1] in an
+            eager call with ``clip=False``.
 
     Example:
         >>> import numpy as np

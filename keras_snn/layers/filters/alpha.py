@@ -50,8 +50,9 @@ class Alpha(FilterLayer):
         p_t = e (1 - r) p_{t-1} - e r / tau q_{t-1} + e r / tau x_t
         q_t = e dt p_{t-1}      + e (1 + r) q_{t-1} + (1 - e (1 + r)) x_t
 
-    and the output is q_t; p is its slope. The weights are ``initial_level`` (q before the first step; p
-    starts at 0) and ``tau``, in this order, one a unit, of shape ``(units,)``: the axes after time, flattened.
+    and the output is q_t; p is its slope. A tau below 1e-8 counts as 1e-8. The weights are ``initial_level`` (q before
+    the first step; p starts at 0) and ``tau``, in this order, one per unit, of shape ``(units,)``: the axes after time,
+    flattened.
 
     Args:
         tau_initializer: Positive number in seconds, or a name or instance of an initializer, for ``tau``.
@@ -63,10 +64,11 @@ class Alpha(FilterLayer):
         tau_constraint: Constraint of ``tau``.
         method: "sequential" or "parallel" over time; see ``keras_snn.ops.lowpass``.
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``unroll=False``,
-            ``time_major=False``, as in ``SpikingLayer``; and those of any Keras layer.
+            ``time_major=False``, ``go_backwards=False``, as in ``SpikingLayer``; and those of any Keras layer.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)``.
+        mask: As in ``SpikingLayer``. With a mask, ``method`` is always "sequential".
         training: Boolean.
         initial_state: Tensor ``(batch, 2, units)``, (p, q) in place of (0, ``initial_level``).
 

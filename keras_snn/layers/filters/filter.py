@@ -13,7 +13,7 @@ from keras_snn.ops.precision import voltage_dtype
 
 
 class FilterCell(SpikingCell):
-    """A cell with the weights ``initial_level`` and ``tau`` (seconds), one a unit.
+    """A cell with the weights ``initial_level`` and ``tau`` (seconds), one per unit.
 
     Their order and shapes are those of KerasSpiking, so that files of trained weights load.
     """
@@ -76,7 +76,7 @@ class FilterCell(SpikingCell):
 
     @property
     def weight_shape(self):
-        """The shape of either weight."""
+        """The shape of both weights."""
         return (1, *shape_of(self.size))
 
     def get_config(self):

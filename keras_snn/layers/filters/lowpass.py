@@ -29,9 +29,9 @@ class LowpassCell(FilterCell):
 class Lowpass(FilterLayer):
     """First-order low-pass filter, one a unit, with a trainable time constant.
 
-    ``y_t = a y_{t-1} + (1 - a) x_t``, ``a = exp(-dt / tau)``: the zero-order hold of 1 / (tau s + 1), that
-    is, an exponential synapse. The weights are ``initial_level`` (y before the first step) and ``tau``, in this order,
-    one a unit, of shape ``(1, ...)``.
+    ``y_t = a y_{t-1} + (1 - a) x_t``, ``a = exp(-dt / tau)``: the zero-order hold of 1 / (tau s + 1), that is, an
+    exponential synapse. A tau below 1e-8 counts as 1e-8. The weights are ``initial_level`` (y before the first step)
+    and ``tau``, in this order, one per unit, of shape ``(1, ...)``.
 
     Args:
         tau_initializer: Positive number in seconds, or a name or instance of an initializer, for ``tau``.
@@ -43,10 +43,11 @@ class Lowpass(FilterLayer):
         tau_constraint: Constraint of ``tau``, for instance ``keras_snn.constraints.Mean()`` for one value in common.
         method: "sequential" or "parallel" over time; see ``keras_snn.ops.lowpass``.
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``unroll=False``,
-            ``time_major=False``, as in ``SpikingLayer``; and those of any Keras layer.
+            ``time_major=False``, ``go_backwards=False``, as in ``SpikingLayer``; and those of any Keras layer.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)``.
+        mask: As in ``SpikingLayer``. With a mask, ``method`` is always "sequential".
         training: Boolean.
         initial_state: Tensor ``(batch, ...)``, in place of ``initial_level``.
 

@@ -5,7 +5,7 @@ A membrane h that is exactly at the threshold spikes in some libraries and not i
 ===================================  ==============================================
 library                              a neuron spikes where
 ===================================  ==============================================
-keras_snn: neurons of this folder    ``h > threshold``
+keras_snn.layers.neurons             ``h > threshold``
 snnTorch, Norse, nengo               ``h > threshold``
 SpikingJelly                         ``h >= threshold``
 KerasSpiking, ``SpikingActivation``  ``h >= 1``: ``floor(h)`` spikes
@@ -14,7 +14,8 @@ Brian2                               the user's condition holds, often ``v > v_t
 
 With imported weights this matters only for sums that floats represent exactly, such as quantized weights: IF with
 threshold 1 and the input 0.5 at each step fires at the third step here, and at the second in SpikingJelly. To import
-such weights from SpikingJelly, lower the threshold by one rounding: ``threshold=np.nextafter(np.float32(1), 0)``.
+such weights from SpikingJelly, lower the threshold to the next smaller float32:
+``threshold=np.nextafter(np.float32(1), 0)``.
 """
 
 from keras_snn.layers.neurons.alif import ALIF

@@ -34,9 +34,9 @@ class KLIF(SpikingNeuron):
         tau: Number >= 1, the time constant of the membrane in steps, or an initializer. Default 2.
         variant: "klif" or "klif*".
         activation: Name or callable of a Keras activation. The publication tries "relu", "celu" and "leaky_relu" (their
-            slopes are not given there; Keras's defaults are 1 and 0.2). None leaves k h as it is. Default "relu". It
-            must give NaN for NaN, which "hard_shrink" and "soft_shrink" do not on TensorFlow and JAX: with them a
-            neuron can spike again after an input that is not finite.
+            slopes are not given there; Keras's defaults are 1 and 0.2). None leaves k h as it is. Default "relu".
+            It must give NaN for NaN. On TensorFlow and JAX, "hard_shrink" and "soft_shrink" do not: with them a neuron
+            can spike again after an input that is not finite.
         k: Number, where k begins, or an initializer. Default 1.
         k_bounds: Pair of numbers, or None for no bounds. Default (0.5, 5).
         decay_input: As in ``LIF``. Default True.

@@ -41,7 +41,8 @@ class NoisyLIF(SpikingNeuron):
 
     Mean and maximum go over the units of one sample and step. The noise of few units is therefore wide (its standard
     deviation is 0.26 for ten of them, 0.12 for 25,000), and of a single unit 0 or 1. ``statistics="batch"``, the
-    reading of the published code, takes them over the batch of a replica; what is said of a sample then depends on it.
+    reading of the published code, takes them over the batch of a replica; the spikes of a sample then depend on the
+    other samples.
 
     Since the memory is divided by its largest value, ``tau`` only tells memory from none (``tau=1``). With noise,
     ``beta`` only says which part of the constant 1/2 goes by the name of memory; it is what the memory is centred at
@@ -54,7 +55,7 @@ class NoisyLIF(SpikingNeuron):
         noise: "gaussian"; "uniform", with z_t / max|z_t| uniform in [-1, 1]; or None, a control: ``n_t = 0``, and
             ``m_t = 0`` with ``alpha=None``. Default "gaussian".
         statistics: "sample" or "batch". Default "sample".
-        seed: Integer that fixes the noise, the same in every call, for each place in the batch; None (the default)
+        seed: Integer that fixes the noise, the same in every call, for each place in the global batch; None (default)
             draws anew in every call, as a training needs. ``keras.utils.set_random_seed`` fixes that too. Inside
             ``keras_snn.probe.scope(sample_index=...)`` the noise goes by the place in the data instead.
         surrogate: As in ``SpikingNeuron``. Default ``ATan(3)``.
@@ -62,9 +63,9 @@ class NoisyLIF(SpikingNeuron):
             ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ..., as in
             ``SpikingNeuron``. ``learn`` may name "tau" (kept at 1 or above) and "threshold".
 
-    Call arguments, shapes and errors: as in ``SpikingNeuron``; ValueError for ``alpha`` below 2 too. The state is v.
-    After an input that is not finite its own neuron does not spike at this step, and with memory no neuron of its
-    sample spikes from the next step on. Without memory the next step is not affected.
+    Call arguments, shapes and errors: as in ``SpikingNeuron``; also ValueError for ``alpha`` below 2, and for a
+    mask with ``statistics="batch"``. The state is v. A neuron does not spike at a step whose input is not finite. With
+    memory, no neuron of its sample spikes from the next step on; without memory, later steps are not affected.
 
     Example:
 
@@ -110,7 +111,7 @@ class NoisyLIF(SpikingNeuron):
         self.noise = checks.choice("noise", noise, NOISES)
         self.statistics = checks.choice("statistics", statistics, STATISTICS)
         self.seed = checks.seed(seed)
-        # By the layer's name: PyTorch keeps one parameter for all variables of one path.
+        # Named by the layer: PyTorch keeps a single parameter for variables of equal paths.
         name = f"{self.name}_seed_generator"
         self.seed_generator = keras.random.SeedGenerator(name=name) if seed is None else None
 

@@ -16,10 +16,11 @@ class FirstSpikeTime(EndOfTime):
 
     .. math:: y = \min \{t : x_t \ne 0\}, \text{ or } T \text{ where there is none}
 
-    of the steps 0, ..., T - 1; with a mask, only the steps that count are counted, and T is their number. There is no
+    of the steps 0, ..., T - 1; with a mask, only the steps that count are numbered, and T is their number. There is no
     gradient. A unit with a NaN at a step that counts gives NaN.
 
-    Steps are returned in float32 or wider under every dtype policy: float16 counts to 2048, bfloat16 to 256.
+    Steps are returned in float32 or wider under every dtype policy: integers are exact up to 2048 in float16, and up to
+    256 in bfloat16.
 
     Args:
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
@@ -35,7 +36,7 @@ class FirstSpikeTime(EndOfTime):
         ``(batch, ...)``
 
     Raises:
-        ValueError: if the input has no time axis, or an empty one.
+        ValueError: if the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
 
     Example:
         >>> import numpy as np

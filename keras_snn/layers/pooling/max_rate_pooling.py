@@ -24,14 +24,14 @@ class MaxRatePooling(States, TimeFold):
 
     Args:
         layer: Keras layer, the pooling P, such as ``keras.layers.MaxPooling2D(2)``.
-        stateful: bool, whether each call goes on from the counts in which the last one ended. Needs a static batch
-            size. Default False.
+        stateful: bool, start each call from the counts at the end of the last call. Needs a static batch size. Default
+            False.
         **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
 
     Call arguments:
         inputs: a tensor, time on axis 1.
         mask: bool tensor (batch, time), True at the steps that count. At the others nothing is counted, and there are
-            no spikes. It is passed on.
+            no spikes. The mask is passed on.
 
     Input shape:
         ``(batch, time, ...)``, with the axes after time that the pooling takes.
@@ -40,7 +40,7 @@ class MaxRatePooling(States, TimeFold):
         ``(batch, time, ...)``, with the axes after time as the pooling makes them.
 
     Raises:
-        ValueError: as in `TimeFold`.
+        ValueError: as in `TimeFold`; for ``stateful=True`` without a static batch size.
 
     Example:
         Two spikes in one unit and one in the other are two, not three.

@@ -32,7 +32,7 @@ class VotingPooling(TemporalAveragePooling):
 
     Raises:
         ValueError: if ``n_votes`` is not a positive int, or does not divide the units; if the input has no time axis,
-            or an empty one, or no axis after it.
+            or an empty one, or no axis after it; if the mask does not have the shape (batch, time).
 
     Example:
         >>> import numpy as np

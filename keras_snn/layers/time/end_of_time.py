@@ -10,7 +10,7 @@ class EndOfTime(Arguments, keras.layers.Layer):
     """Plumbing of the layers that make values ``(batch, ...)`` of sequences ``(batch, time, ...)``."""
 
     def __init__(self, **kwargs):
-        # Half precision holds neither high spikes nor the sum of many.
+        # Half precision holds neither spikes of height 1 / dt nor sums of many spikes.
         super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
 

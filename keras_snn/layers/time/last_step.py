@@ -29,7 +29,7 @@ class LastStep(EndOfTime):
         ``(batch, ...)``
 
     Raises:
-        ValueError: if the input has no time axis, or an empty one.
+        ValueError: if the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
 
     Example:
         >>> import numpy as np

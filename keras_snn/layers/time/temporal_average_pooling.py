@@ -37,7 +37,7 @@ class TemporalAveragePooling(EndOfTime):
         ``(batch, ...)``
 
     Raises:
-        ValueError: if the input has no time axis, or an empty one.
+        ValueError: if the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
 
     Example:
         Two spikes in ten steps of 0.01 s are 20 Hz.

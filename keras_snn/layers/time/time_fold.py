@@ -61,8 +61,8 @@ class TimeFold(Arguments, keras.layers.Wrapper):
     called once, and its output is reshaped back. The steps are examples to the inner layer, therefore
 
     - `BatchNormalization` takes its statistics over batch, time and all further axes but the last. It does the same
-      without this wrapper, on ``(batch, time, ...)``. Give it ``momentum=0.9``: moving averages lag behind at Keras's
-      0.99;
+      without this wrapper, on ``(batch, time, ...)``. Give it ``momentum=0.9``: with Keras's default, 0.99, moving
+      averages lag behind;
     - `Dropout` draws an independent mask for each step (a mask that stays for all steps needs another layer);
     - an ``activity_regularizer`` of the inner layer is divided by batch * time, where one of this wrapper is divided
       by the batch;
@@ -90,7 +90,7 @@ class TimeFold(Arguments, keras.layers.Wrapper):
 
     Raises:
         ValueError: if ``layer`` is not a Keras layer; if the input has no time axis, or an empty one, or too few axes
-            without it for the inner layer.
+            without it for the inner layer; if the mask does not have the shape (batch, time).
 
     Example:
         >>> import keras

@@ -46,17 +46,17 @@ def _with_derivative_jvp(derivative, primals, tangents):
 
 
 def has_float64():
-    """Return whether float64 exists: JAX makes float32 of it unless ``jax_enable_x64`` is set."""
+    """Return whether float64 exists: JAX replaces it by float32 unless ``jax_enable_x64`` is set."""
     return jax.config.jax_enable_x64
 
 
 def floor(x):
-    """Return the floor of ``x`` in its dtype; ``keras.ops.floor`` has no float64 on JAX and PyTorch."""
+    """Return the floor of ``x`` in its dtype; ``keras.ops.floor`` gives float32 for float64 on JAX and PyTorch."""
     return jnp.floor(x)
 
 
 def cumsum(x):
-    """Return the cumulative sum over axis 1 in the dtype of ``x``; ``keras.ops.cumsum`` has no float64 on PyTorch."""
+    """Return the cumulative sum over axis 1 in the dtype of ``x``; Keras's gives float32 for float64 on PyTorch."""
     return jnp.cumsum(x, axis=1)
 
 
@@ -66,7 +66,7 @@ def is_known(x):
 
 
 def start_from(states, x, message):
-    """Return ``x`` and copies of ``states``: the batch size of both is known, and was compared."""
+    """Return ``x`` and copies of ``states``. The caller has compared their batch sizes, which are static."""
     del message
     return x, [jnp.asarray(state) for state in states]
 
@@ -77,7 +77,7 @@ def compiled(function):
 
 
 def replica():
-    """Return 0: JAX traces a function with the whole batch, on however many devices it is."""
+    """Return 0: JAX traces a function with the whole batch, on any number of devices."""
     return 0
 
 

@@ -81,12 +81,12 @@ def has_float64():
 
 
 def floor(x):
-    """Return the floor of ``x`` in its dtype; ``keras.ops.floor`` has no float64 on JAX and PyTorch."""
+    """Return the floor of ``x`` in its dtype; ``keras.ops.floor`` gives float32 for float64 on JAX and PyTorch."""
     return tf.floor(x)
 
 
 def cumsum(x):
-    """Return the cumulative sum over axis 1 in the dtype of ``x``; ``keras.ops.cumsum`` has no float64 on PyTorch."""
+    """Return the cumulative sum over axis 1 in the dtype of ``x``; Keras's gives float32 for float64 on PyTorch."""
     return tf.cumsum(x, axis=1)
 
 
@@ -97,13 +97,13 @@ def is_known(x):
 
 
 def start_from(states, x, message):
-    """Return ``x`` and copies of ``states``; where only the run knows the batch size, a difference is an error."""
+    """Return ``x`` and copies of ``states``; compare their batch sizes at run time if that of ``x`` is not static."""
     states = [tf.identity(state) for state in states]
     if x.shape[0] is None:
         received, built = tf.shape(x)[0], states[0].shape[0]
         with tf.control_dependencies([tf.debugging.Assert(received == built, [message, received])]):
             x = tf.identity(x)
-        # Of unknown batch size as well: what comes after must not find the difference first, in worse words.
+        # The batch size of the states is hidden: a later operation would fail first, with a less clear error.
         states = [tf.compat.v1.placeholder_with_default(s, (None, *s.shape[1:])) for s in states]
     return x, states
 
@@ -266,7 +266,7 @@ def _rows(advance, start, length, *, reverse=False):
 def _room(row, axis, length, source):
     """Return a tensor for ``length`` rows like ``row`` along ``axis``, full of the first number of ``source``."""
     # Not zeros: TensorFlow would fold them to constants, six tensors of this size that it never gives back. Not Empty,
-    # which LiteRT does not have. A number that the run brings is no constant; all places are written over.
+    # which LiteRT does not have. A number read at run time is not folded. Every place is overwritten later.
     number = tf.reduce_sum(tf.cast(tf.reshape(source, [-1])[:1], tf.int32))
     return tf.fill(_insert(tf.shape(row), axis, length), tf.cast(number, row.dtype))
 

@@ -18,7 +18,7 @@ def scan(step, init, xs, params, length, reverse, gradient, pointwise):
     inputs = (params, init, xs)
     walk = (_PointwiseWalk if pointwise else _Walk)(step, inputs, range(length)[:: -1 if reverse else 1])
     flat = tree.flatten(inputs)
-    # Not while tracing: the trace of an autograd.Function would hold the results of the example for constants.
+    # Not while tracing: the trace of an autograd.Function records the results of the example as constants.
     gradient = gradient and torch.is_grad_enabled() and not torch.jit.is_tracing()
     if gradient and any(leaf.requires_grad for leaf in flat):
         results = _Scan.apply(walk, *flat)
@@ -44,12 +44,12 @@ def has_float64():
 
 
 def floor(x):
-    """Return the floor of ``x`` in its dtype; ``keras.ops.floor`` has no float64 on JAX and PyTorch."""
+    """Return the floor of ``x`` in its dtype; ``keras.ops.floor`` gives float32 for float64 on JAX and PyTorch."""
     return torch.floor(x)
 
 
 def cumsum(x):
-    """Return the cumulative sum over axis 1 in the dtype of ``x``; ``keras.ops.cumsum`` has no float64 on PyTorch."""
+    """Return the cumulative sum over axis 1 in the dtype of ``x``; Keras's gives float32 for float64 on PyTorch."""
     return torch.cumsum(x, dim=1)
 
 
@@ -59,7 +59,7 @@ def is_known(x):
 
 
 def start_from(states, x, message):
-    """Return ``x`` and copies of ``states``: the batch size of both is known, and was compared."""
+    """Return ``x`` and copies of ``states``. The caller has compared their batch sizes, which are static."""
     del message
     return x, [state.detach().clone() for state in states]
 
