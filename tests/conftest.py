@@ -69,3 +69,12 @@ def _only_new_objects_are_collected():
     """Leave out what earlier modules keep, such as compiled functions: collections took a third of the time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def policy(request):
+    """Set a dtype policy for one test."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)

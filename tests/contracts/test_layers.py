@@ -351,15 +351,6 @@ def _the_same_inputs_in_any_selection():
     RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
-@pytest.fixture
-def policy(request):
-    """Set a dtype policy for one test."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(request.param)
-    yield request.param
-    keras.config.set_dtype_policy(before)
-
-
 def test_the_table_has_all_public_layers():
     built_layers = [built(row) for row in ROWS.values()]
     found = {type(item) for layer in built_layers for item in (layer, cell_of(layer))}

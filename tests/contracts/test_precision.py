@@ -13,14 +13,6 @@ def numpy_of(x):
     return ops.convert_to_numpy(ops.cast(x, "float32") if keras.backend.standardize_dtype(x.dtype) == "bfloat16" else x)
 
 
-@pytest.fixture
-def policy(request):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(request.param)
-    yield request.param
-    keras.config.set_dtype_policy(before)
-
-
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"], indirect=True)
 def test_high_spikes_and_their_sums(policy):
     """A spike is 1e5 high at dt = 1e-5, above 65504; at dt = 0.003 it is 333.3, which bfloat16 rounds to 334."""

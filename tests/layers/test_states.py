@@ -125,28 +125,23 @@ def test_two_backward_passes_of_a_stateful_model():
 BFLOAT16 = pytest.param("mixed_bfloat16", marks=pytest.mark.nightly("states and outputs are those of mixed_float16"))
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", BFLOAT16, "float64"])
+@pytest.mark.parametrize("policy", ["mixed_float16", BFLOAT16, "float64"], indirect=True)
 def test_every_stateful_layer_under_every_policy(policy, tmp_path):
     if policy == "float64" and keras.config.backend() == "jax":
         pytest.skip("JAX has no float64 unless the process asks for it")
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        core = network(4, stateful=True)
-        model = keras.Model(core.input, keras.layers.Dense(1)(keras.layers.Flatten()(core.output)))
-        model.compile(keras.optimizers.SGD(1e-3), "mse")
-        model.fit(X, np.ones((4, 1), "float32"), batch_size=4, verbose=0)
-        assert all(np.all(np.isfinite(np.asarray(w, "float32"))) for w in model.get_weights())
-        dtypes = {"int32", "bool", "float64" if policy == "float64" else "float32"}
-        carried = [v for layer in model.layers for v in getattr(layer, "carried", ())]
-        assert {keras.backend.standardize_dtype(v.dtype) for v in carried} == dtypes
-        model.save(tmp_path / "model.keras")
-        reset_states(model)
-        expected = np.asarray(ops.convert_to_numpy(ops.cast(model(X), "float32")))
-        again = keras.saving.load_model(tmp_path / "model.keras")
-        np.testing.assert_array_equal(ops.convert_to_numpy(ops.cast(again(X), "float32")), expected)
-    finally:
-        keras.config.set_dtype_policy(before)
+    core = network(4, stateful=True)
+    model = keras.Model(core.input, keras.layers.Dense(1)(keras.layers.Flatten()(core.output)))
+    model.compile(keras.optimizers.SGD(1e-3), "mse")
+    model.fit(X, np.ones((4, 1), "float32"), batch_size=4, verbose=0)
+    assert all(np.all(np.isfinite(np.asarray(w, "float32"))) for w in model.get_weights())
+    dtypes = {"int32", "bool", "float64" if policy == "float64" else "float32"}
+    carried = [v for layer in model.layers for v in getattr(layer, "carried", ())]
+    assert {keras.backend.standardize_dtype(v.dtype) for v in carried} == dtypes
+    model.save(tmp_path / "model.keras")
+    reset_states(model)
+    expected = np.asarray(ops.convert_to_numpy(ops.cast(model(X), "float32")))
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(ops.convert_to_numpy(ops.cast(again(X), "float32")), expected)
 
 
 def test_one_layer_at_two_depths_beside_a_frozen_one(tmp_path):
