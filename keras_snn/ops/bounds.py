@@ -25,7 +25,7 @@ def bounded(x, low, high):
 
     Args:
         x: Tensor.
-        low: Number or scalar tensor, the lower bound, or None.
+        low: Number, the lower bound, or None.
         high: Number, the upper bound, or None.
     """
     x = ops.convert_to_tensor(x)

@@ -107,7 +107,7 @@ def _coefficients(tau, dt, function):
     dt = ops.convert_to_tensor(dt, tau.dtype)
     # Above this number of steps expm1(-r) is -1, and some backends give no gradient.
     most = 36 if keras.backend.standardize_dtype(tau.dtype) == "float64" else 16
-    values, with_gradient = function(dt / clip(tau, 1e-8, None)), function(dt / bounded(tau, dt / most, None))
+    values, with_gradient = function(dt / clip(tau, 1e-8, None)), function(1 / bounded(tau / dt, 1 / most, None))
     return tree.map_structure(straight_through, values, with_gradient)
 
 

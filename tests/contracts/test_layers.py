@@ -781,12 +781,15 @@ def padded(x):
 
 def assert_padding_does_not_matter(row, layer, actual, expected):
     """Compare outputs for ``padded(x)`` with those for x."""
+    # Loops of another length may round a multiplication and an addition together or apart.
+    rtol = 0 if row.spikes else 1e-5
+    close = {"rtol": rtol, "atol": rtol / 10 * np.abs(expected).max()}
     if not row.keeps_time:
-        assert_same(row, actual[:3], expected[:3])
+        np.testing.assert_allclose(actual[:3], expected[:3], **close)
         np.testing.assert_array_equal(actual[3], np.zeros_like(actual[3]))
         return
     for y, mask, of_sequence in zip(actual[:3], PADDED, expected, strict=False):
-        assert_same(row, y[mask], of_sequence)
+        np.testing.assert_allclose(y[mask], of_sequence, **close)
     if isinstance(layer, TimeFold) and not isinstance(layer, MaxRatePooling):
         return  # outputs at masked steps are those of the inner layer
     emits_spikes = getattr(layer, "emits_spikes", True)
@@ -816,7 +819,7 @@ def test_padding_does_not_matter(row):
     final = built(row, weights=weights, return_sequences=False, return_state=True)
     y, *states = to_numpy(final(with_padding, training=False, mask=PADDED))
     last, *last_states = to_numpy(final(x, training=False))
-    assert_same(row, y[:3], last[:3])
+    np.testing.assert_allclose(y[:3], last[:3], rtol=0 if row.spikes else 1e-5, atol=1e-6 * np.abs(last).max())
     np.testing.assert_array_equal(y[3], np.zeros_like(y[3]))
     start = to_numpy(final.initial_state(4))
     for state, last_state, before in zip(states, last_states, start, strict=True):

@@ -142,11 +142,11 @@ def test_batches_of_ragged_sequences_in_fit():
             rows = WORDS[2 * i : 2 * i + 2]
             return padded(rows, max(map(len, rows)), before=i == 1), y[2 * i : 2 * i + 2]
 
-    # The learning rate is so small that the loss is that of the untrained network, yet every weight moves.
-    model.compile(keras.optimizers.SGD(1e-7), "mse")
-    before = [w.copy() for w in model.get_weights()]
+    model.compile("adam", "mse")
     # The loss is the mean over both batches; a matrix product rounds differently in a batch of another size.
-    assert model.fit(Ragged(), shuffle=False, verbose=0).history["loss"][0] == pytest.approx(expected, rel=1e-3)
+    assert model.evaluate(Ragged(), verbose=0) == pytest.approx(expected, rel=1e-4)
+    before = [w.copy() for w in model.get_weights()]
+    model.fit(Ragged(), shuffle=False, verbose=0)
     for weight, old in zip(model.get_weights(), before, strict=True):
         assert np.all(np.isfinite(weight)) and not np.array_equal(weight, old)
 
