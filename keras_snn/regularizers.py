@@ -60,7 +60,8 @@ class RangedRegularizer(keras.regularizers.Regularizer):
     As the ``activity_regularizer`` of a layer that returns sequences it sees ``(batch, time, ...)`` values; Keras sums
     the penalty over all of them and divides by the batch size. Without ``time_axis`` every single step is penalised,
     and a spike train, which is 0 or 1/dt at each step, can never be within a range between the two: to steer rates,
-    pass ``time_axis=1``, or put the regularizer on a `TemporalAveragePooling` layer. That trains better.
+    pass ``time_axis=1``, or put the regularizer on a `TemporalAveragePooling` layer. That trains better. Keras does not
+    pass masks to regularizers: with padded sequences use `TemporalAveragePooling`, which averages the steps that count.
 
     The penalty is computed in float32, whatever the mixed-precision policy (in float64 for float64 activities).
 

@@ -279,7 +279,9 @@ def _problem(call):
             "Multiply": "products of two spike trains have no place in time; leave it out or use Add",
             "PReLU": "use LeakyReLU with a fixed slope",
         }.get(type(layer).__name__, "replace it by layers that are known to convert")
-        if not isinstance(layer, keras.layers.Layer):
+        if isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False):
+            instead = "masks are not converted: train without padding, or give the spiking network unpadded samples"
+        elif not isinstance(layer, keras.layers.Layer):
             known = _AS_LAYERS.get(type(layer).__name__)
             instead = f"write it as keras.layers.{known}" if known else "no spiking layer stands for this operation"
         elif isinstance(layer, keras.Model):

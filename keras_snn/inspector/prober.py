@@ -46,10 +46,12 @@ class Prober(keras.Model):
         self.seen.average = TemporalAveragePooling(dtype="float32")
 
     def call(self, inputs):
-        statistics, events, unit = {}, {}, None
+        statistics, events, unit, counted = {}, {}, None, None
 
         def record(layer, spikes, mask=None):
-            nonlocal unit
+            nonlocal unit, counted
+            if mask is not None:
+                counted = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
             unit = ops.cast(ops.convert_to_tensor(layer.spike_unit), "float32")
             name = probe.unique(layer.name, statistics)
             self.seen.layers[name] = (layer, tuple(spikes.shape[2:]))
@@ -60,8 +62,10 @@ class Prober(keras.Model):
             if of_layer is not None and of_layer.spiking:
                 if of_layer.after_time and self.seen.one_pass:
                     x = ops.reshape(x, (-1, len(self.seen.steps), *x.shape[1:]))[:, -1]
-                x = ops.reshape(x, (-1, *of_layer.fan_out.shape))
-                events[name] = ops.sum(ops.abs(ops.cast(x, "float32")) * unit, axis=0, keepdims=True)
+                x = ops.abs(ops.cast(ops.reshape(x, (-1, *of_layer.fan_out.shape)), "float32")) * unit
+                if of_layer.after_time and counted is not None:  # each sample had steps of its own number
+                    x = x * ops.reshape(counted / self.seen.n_steps, (-1, *[1] * of_layer.fan_out.ndim))
+                events[name] = ops.sum(x, axis=0, keepdims=True)
 
         record = record if self.counts else None
         with probe.calls(self.inspected, watch) if self.counts else contextlib.nullcontext():

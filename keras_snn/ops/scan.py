@@ -125,8 +125,8 @@ def check_length(xs, length):
     for x in xs:
         if len(x.shape) < 2:
             raise ValueError(f"`xs` needs shapes (batch, time, ...); got {tuple(x.shape)}, which has no time axis.")
-    lengths = {x.shape[1] for x in xs} | {length}
-    lengths.discard(None)
+    # PyTorch's tracer gives a tensor for each size.
+    lengths = {int(n) for n in (*(x.shape[1] for x in xs), length) if n is not None}
     if len(lengths) > 1:
         raise ValueError(f"`xs` and `length` have to agree on the number of time steps; got {sorted(lengths)}.")
     known = lengths.pop() if lengths else None

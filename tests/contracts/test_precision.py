@@ -13,6 +13,7 @@ def numpy_of(x):
     return ops.convert_to_numpy(ops.cast(x, "float32") if keras.backend.standardize_dtype(x.dtype) == "bfloat16" else x)
 
 
+@pytest.mark.filterwarnings("ignore:A spike of .* is 1 / dt")
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"], indirect=True)
 def test_high_spikes_and_their_sums(policy):
     """A spike is 1e5 high at dt = 1e-5, above 65504; at dt = 0.003 it is 333.3, which bfloat16 rounds to 334."""
@@ -84,3 +85,16 @@ def test_float64_of_analog_layers(policy):
         v = v + (step - v) / 3
         expected.append(v)
     np.testing.assert_allclose(numpy_of(layers.LeakyIntegrator(tau=3.0)(x))[0], expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
+def test_spikes_that_a_later_layer_cannot_hold_are_named(policy):
+    with pytest.warns(UserWarning, match=r"is 1 / dt = 100000 high \(dt=1e-05\).*'mixed_float16'.*larger dt"):
+        layers.SpikingActivation("relu", dt=1e-5)(np.ones((1, 2, 3), "float32"))
+    layers.SpikingActivation("relu", dt=1e-4)(np.ones((1, 2, 3), "float32"))
+
+
+@FLOAT64
+def test_a_wrapper_has_the_dtype_of_its_cell():
+    with pytest.raises(ValueError, match=r"`dtype` must be that of the cell.*got 'float64' and a cell of 'float32'"):
+        layers.RNN(layers.LowpassCell(3, 0.1), dtype="float64")

@@ -339,5 +339,5 @@ def test_a_model_with_a_mask_is_refused_by_name(make):
     """Its mask is over an axis of the sample, not over the steps that spikes take."""
     inputs, layer = make()
     model = keras.Model(inputs, Dense(2)(GlobalAveragePooling1D()(Dense(4, "relu")(layer(inputs)))))
-    with pytest.raises(ValueError, match=rf"'{layer.name}' \({type(layer).__name__}\)"):
+    with pytest.raises(ValueError, match=rf"'{layer.name}' \({type(layer).__name__}\): masks are not converted"):
         convert(model, n_steps=4, neuron="spiking_activation")

@@ -96,6 +96,8 @@ def test_bidirectional():
         )
         np.testing.assert_array_equal(row[:n], np.concatenate([forward, backward[::-1]], axis=-1))
         np.testing.assert_array_equal(row[n:], 0)
+    states = keras.layers.Bidirectional(layers.LIF(return_state=True))(keras.Input((5, 3)))
+    assert [s.shape for s in states] == [(None, 5, 6), (None, 3), (None, 3)]
     again = keras.layers.Bidirectional.from_config(layer.get_config())
     np.testing.assert_array_equal(ops.convert_to_numpy(again(x, mask=mask)), y)
 
@@ -173,3 +175,13 @@ def test_a_report_counts_the_steps_that_count():
         assert layer.rate.mean == pytest.approx(34 / 2 / 5, rel=1e-6)
         assert sum(layer.histogram.values()) == 2 * 10
         assert layer.n_steps == 5
+
+
+def test_synaptic_operations_behind_the_end_of_time_are_those_of_the_steps_that_count():
+    parts = layers.LIF(threshold=0.5, decay_input=False), layers.LastStep(), keras.layers.Dense(2, name="dense")
+    model = keras.Sequential([keras.Input((None, 4)), keras.layers.Masking(0.0), *parts])
+    x = np.ones((1, 2, 4), "float32")
+    for padding in (0, 8):
+        report = keras_snn.inspect(model, np.pad(x, ((0, 0), (0, padding), (0, 0))), dt=0.5, examples=0)
+        # 4 units spike at 2 steps, each into 2 units; the mean over 10 steps in float32.
+        assert report[0.5].synapses["dense"].operations == pytest.approx(16, rel=1e-6)

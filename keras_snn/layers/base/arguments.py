@@ -3,6 +3,8 @@
 import functools
 import inspect
 
+from keras_snn.layers.base.registration import warn_if_not_registered
+
 
 class Arguments:
     """Mixin that raises AttributeError for setting a constructor argument which a built layer no longer reads.
@@ -22,6 +24,10 @@ class Arguments:
                 f"that can be changed: {names}."
             )
         super().__setattr__(name, value)
+
+    def get_build_config(self):
+        warn_if_not_registered(self)  # Keras calls this method only when it saves
+        return super().get_build_config()
 
 
 @functools.cache

@@ -4,6 +4,7 @@ import keras
 
 from keras_snn.layers.base.spiking_cell import check_cell
 from keras_snn.layers.base.spiking_layer import SpikingLayer
+from keras_snn.ops.precision import voltage_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -25,6 +26,11 @@ class RNN(SpikingLayer):
     def __init__(self, cell, **kwargs):
         check_cell(cell)
         super().__init__(dt=getattr(cell, "_dt", None), **kwargs)
+        if voltage_dtype(self.compute_dtype) != voltage_dtype(cell.compute_dtype):
+            raise ValueError(
+                f"`dtype` must be that of the cell, which computes; got {self.dtype_policy.name!r} and a cell of "
+                f"{cell.dtype_policy.name!r}. Give both the same."
+            )
         self.cell = cell
         self.emits_spikes = getattr(cell, "emits_spikes", False)
 

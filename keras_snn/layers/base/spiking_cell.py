@@ -49,6 +49,8 @@ class SpikingCell(HasTimeStep):
     """
 
     changeable = ("always_use_inference",)
+    #: Returns the layer that runs the cell, which has the same dt and other changeable arguments.
+    owner = staticmethod(lambda: None)
     #: Whether the outputs are spikes, for the tools that look at them.
     emits_spikes = True
 
@@ -58,6 +60,12 @@ class SpikingCell(HasTimeStep):
         self.state_size = self.size if state_size is None else state_size
         self.output_size = self.size
         self.always_use_inference = always_use_inference
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        layer = self.owner()
+        if layer is not None and name in type(layer).changeable and not same_argument(self, layer, name):
+            setattr(layer, name, value)
 
     def call(self, inputs, states, training=None):
         if training and not self.always_use_inference:
@@ -126,6 +134,12 @@ class SpikingCell(HasTimeStep):
 
 
 KerasSpikingCell = SpikingCell
+
+
+def same_argument(cell, layer, name):
+    """Return whether a cell and its layer have the same value of an argument."""
+    name = "_dt" if name == "dt" else name  # not that of an open scope
+    return getattr(cell, name) == getattr(layer, name)
 
 
 def check_cell(cell):

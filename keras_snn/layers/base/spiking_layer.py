@@ -1,6 +1,7 @@
 """The base of layers that run a cell over time."""
 
 import functools
+import weakref
 from types import SimpleNamespace
 
 import keras
@@ -13,8 +14,10 @@ from keras_snn.layers.base.spiking_cell import (
     initial_states,
     keep_wide,
     run_cell,
+    same_argument,
     shape_of,
 )
+from keras_snn.layers.base.time_step import layers_with_dt
 from keras_snn.ops.precision import voltage_dtype
 
 
@@ -65,8 +68,12 @@ class SpikingLayer(SequenceLayer):
 
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
-        if name in type(self).changeable and hasattr(getattr(self, "cell", None), name):
-            setattr(self.cell, name, value)
+        if name in type(self).changeable and getattr(self, "cell", None) is not None:
+            # All cells of a stack have the layer's dt.
+            parts = layers_with_dt(self.cell) if name == "dt" else [self.cell]
+            for part in parts:
+                if hasattr(part, name) and not same_argument(part, self, name):
+                    setattr(part, name, value)
 
     def build_cell(self, input_shape):
         """Return the cell for inputs of shape ``(batch, time, ...)``."""
@@ -77,6 +84,9 @@ class SpikingLayer(SequenceLayer):
             self.known_units(shape)
             self.cell = check_cell(self.build_cell(shape))
             self.emits_spikes = self.emits_spikes and getattr(self.cell, "emits_spikes", False)
+        for part in self.cell._flatten_layers():
+            if isinstance(part, SpikingCell):
+                part.owner = weakref.ref(self)
         if not self.trainable:
             self.cell.trainable = False
         if not self.cell.built:

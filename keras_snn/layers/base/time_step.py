@@ -12,7 +12,6 @@ import keras
 from keras_snn import probe
 from keras_snn.config import default
 from keras_snn.layers.base.arguments import Arguments
-from keras_snn.layers.base.registration import warn_if_not_registered
 
 
 class _SharedTimeStep:
@@ -112,10 +111,6 @@ class HasTimeStep(Arguments, keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "dt": self._dt if self.dt_variable is None else self._dt.get_config(self)}
-
-    def get_build_config(self):
-        warn_if_not_registered(self)  # Keras calls this method only when it saves
-        return super().get_build_config()
 
 
 def layers_with_dt(model):

@@ -81,3 +81,21 @@ def test_before_it_is_built_a_layer_takes_everything():
     np.testing.assert_array_equal(
         ops.convert_to_numpy(layer(X)), ops.convert_to_numpy(layers.SpikingActivation("relu", dt=0.5, seed=3)(X))
     )
+
+
+def test_a_cell_and_its_layer_have_the_same_arguments():
+    layer = layers.SpikingActivation("relu", dt=0.5, seed=0)
+    layer(X)
+    layer.cell.dt, layer.cell.activation = 0.25, "tanh"
+    assert layer.dt == 0.25 and layer.activation is keras.activations.tanh
+    again = layers.SpikingActivation.from_config(layer.get_config())
+    np.testing.assert_array_equal(ops.convert_to_numpy(again(X)), ops.convert_to_numpy(layer(X)))
+    wrapper = layers.RNN(layers.SpikingActivationCell(3, "relu", dt=0.5, seed=0))
+    wrapper(X)
+    wrapper.cell.dt = 0.125
+    assert wrapper.dt == 0.125
+    cells = [layers.SpikingActivationCell(3, "relu", dt=0.5, seed=i) for i in range(2)]
+    stack = layers.RNN(keras.layers.StackedRNNCells(cells))
+    stack(X)
+    stack.dt = 0.25
+    assert [cell.dt for cell in cells] == [0.25, 0.25]

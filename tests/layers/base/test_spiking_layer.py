@@ -190,6 +190,6 @@ def test_asking_for_the_mode_leaves_nothing_behind():
 
 def test_shapes_of_a_layer_that_is_not_built():
     layer = Alpha(0.1, return_state=True, return_sequences=False)
-    assert layer.compute_output_shape((2, None, 4, 3)) == [(2, 4, 3), (2, 2, 12)]
+    assert layer.compute_output_shape((2, None, 4, 3)) == ((2, 4, 3), (2, 2, 12))
     assert not layer.built and layer.cell is None
     assert SumLayer(time_major=True).compute_output_shape((None, 2, 3)) == (None, 2, 3)
