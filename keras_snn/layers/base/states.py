@@ -91,14 +91,15 @@ class States:
             raise AttributeError(f"{self.name!r} has no states to reset: it is not stateful.")
         if self.states is None:
             raise ValueError(f"{self.name!r} has no states yet: build or call it first.")
-        if self._fresh is not None:
-            self._fresh.assign(states is None)
-        if states is None:
+        fresh = states is None
+        if fresh:
             states = self.initial_state(self.states[0].shape[0])
         states = states if isinstance(states, (list, tuple)) else [states]
         if len(states) != len(self.states):
             raise ValueError(f"`states` needs {len(self.states)} values for {self.name!r}; got {len(states)}.")
         for variable, value in zip(self.states, states, strict=True):
             variable.assign(value)
+        if self._fresh is not None:
+            self._fresh.assign(fresh)
 
     reset_state = reset_states
