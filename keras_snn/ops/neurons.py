@@ -159,12 +159,14 @@ def recurrent_leaky(p, state, x):
 
 
 def noisy_leaky(p, state, x):
-    """``h = N(v - leak (v - v_reset)) + x``, with the noise as a part of x; ``h = x`` where ``alpha`` is None.
+    """``h = N(v - leak (v - v_reset)) + x``, with the noise as a part of x; ``h = x + 0 v`` where ``alpha`` is None.
 
     ``N(a) = (a - mean(a)) / (alpha max|a - mean(a)|) + beta`` over the units of a sample, or of the batch.
     """
     (v,) = state
-    if p.alpha is not None:
+    if p.alpha is None:
+        x = x + 0 * v  # NaN stays NaN
+    else:
         a = decayed(v, p.leak, p.v_reset)
         x = standardised(a, statistics_axes(p.statistics, a, first=1)) / p.alpha + p.beta + x
     v, spikes = p.fire(x)
@@ -203,8 +205,11 @@ def decayed(v, leak, rest=0.0):
 def standardised(a, axes):
     """Return ``(a - mean(a)) / max|a - mean(a)|`` over ``axes``, which is in [-1, 1]: 0 where all are alike."""
     # Rounded, or XLA fuses the product in the mean here and not there, and finds no largest one in the backward pass.
-    centred = a - rounded(mean(a, axes, keepdims=True))
-    largest = largest_over(ops.abs(centred), axis=axes, keepdims=True)
+    # A neuron that is NaN, after an input that was not finite, counts as 0: the others must go on.
+    finite = ops.where(ops.isnan(a), ops.zeros((), a.dtype), a)
+    average = rounded(mean(finite, axes, keepdims=True))
+    centred = a - average
+    largest = largest_over(ops.abs(finite - average), axis=axes, keepdims=True)
     # What rounding leaves of equal values must not be blown up.
     return centred / ops.where(largest < 1e-6, math.inf, largest)
 

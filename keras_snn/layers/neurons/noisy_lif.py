@@ -64,8 +64,8 @@ class NoisyLIF(SpikingNeuron):
             ``SpikingNeuron``. ``learn`` may name "tau" (kept at 1 or above) and "threshold".
 
     Call arguments, shapes and errors: as in ``SpikingNeuron``; also ValueError for ``alpha`` below 2, and for a
-    mask with ``statistics="batch"``. The state is v. A neuron does not spike at a step whose input is not finite. With
-    memory, no neuron of its sample spikes from the next step on; without memory, later steps are not affected.
+    mask with ``statistics="batch"``. The state is v. After an input that is not finite a neuron counts as 0 in the mean
+    and the maximum.
 
     Example:
 
