@@ -21,7 +21,7 @@ import numpy as np
 from keras import ops
 
 from keras_snn import checks
-from keras_snn.ops.precision import mean, voltage_dtype
+from keras_snn.ops.precision import mean, wide
 
 
 def _bound(name, value):
@@ -123,8 +123,7 @@ class RangedRegularizer(keras.regularizers.Regularizer):
 
     def _observe(self, x):
         """Return the values that are compared with the target."""
-        x = ops.convert_to_tensor(x)
-        x = ops.cast(x, voltage_dtype(keras.backend.standardize_dtype(x.dtype)))
+        x = wide(x)
         if self.time_axis is None:
             return x
         _check_axes("time_axis", (self.time_axis,), x)

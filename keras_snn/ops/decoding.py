@@ -3,13 +3,13 @@
 Spikes come as ``(batch, time, ...)`` in any dtype, and values leave in float32 or wider.
 """
 
-from keras import backend, ops
+from keras import ops
 
 from keras_snn import checks
 from keras_snn.ops import masks
 from keras_snn.ops.backend import cumsum
 from keras_snn.ops.encoding import LATENCY_CODES, check_periods, receptive_fields
-from keras_snn.ops.precision import mean, voltage_dtype
+from keras_snn.ops.precision import mean, wide
 from keras_snn.ops.statistics import largest_over
 
 
@@ -18,7 +18,7 @@ def first_spike_time(spikes, mask=None):
 
     With a mask, only the steps that count are numbered. A unit with a NaN gives NaN. There is no gradient.
     """
-    spikes = _wide(spikes)
+    spikes = wide(spikes)
     if mask is None:
         n_steps, to_come = _n_steps(spikes), _n_steps(spikes) - _steps(spikes)
     else:
@@ -31,7 +31,7 @@ def first_spike_time(spikes, mask=None):
 
 def rate(spikes, scale):
     """Return the spikes a step, divided by ``scale``: the inverse of ``poisson`` in expectation."""
-    return mean(_wide(spikes), axis=1) / scale
+    return mean(wide(spikes), axis=1) / scale
 
 
 def latency(spikes, code):
@@ -42,7 +42,7 @@ def latency(spikes, code):
     A unit without a spike gives 0.
     """
     checks.choice("code", code, LATENCY_CODES)
-    spikes = _wide(spikes)
+    spikes = wide(spikes)
     times, last = first_spike_time(spikes), ops.maximum(_n_steps(spikes) - 1, 1)
     if code == "linear":
         return ops.relu(1 - times / last)
@@ -54,7 +54,7 @@ def phase(spikes, bits):
     """Return the sum of the weights ``2^-(1 + t mod bits)`` of the spikes, averaged over the periods."""
     if spikes.shape[1] is not None:
         check_periods(spikes.shape[1], bits)
-    spikes = _wide(spikes)
+    spikes = wide(spikes)
     weights = ops.power(ops.cast(2.0, spikes.dtype), -1 - ops.mod(_steps(spikes), bits))
     return ops.sum(spikes * weights, axis=1) / (_n_steps(spikes) / bits)
 
@@ -83,7 +83,7 @@ def population(spikes, low, high, beta):
 
 def rank_order(spikes):
     """Return ``1 - t / T`` of the first spike's step t: the relative rank ``1 - r / N``, or up to 1 / T above it."""
-    spikes = _wide(spikes)
+    spikes = wide(spikes)
     return 1 - first_spike_time(spikes) / _n_steps(spikes)
 
 
@@ -93,7 +93,7 @@ def interval(spikes, shortest, longest):
     The mean interval is the number of steps to the end of the last spike's, divided by the number of spikes: of one
     spike alone, its own. A unit without a spike gives 0.
     """
-    spikes = _wide(spikes)
+    spikes = wide(spikes)
     count = ops.sum(spikes, axis=1)
     passed = largest_over(ops.where(spikes != 0, _steps(spikes) + 1, 0), axis=1)
     mean = ops.where(count == 0, longest, passed / ops.where(count == 0, 1, count))
@@ -108,19 +108,14 @@ def delta(spikes, initial, threshold):
         initial: Tensor ``(batch, ...)``, the first value of the signal.
         threshold: Number > 0.
     """
-    return ops.add(ops.expand_dims(_wide(initial), 1), threshold * cumsum(_wide(spikes)))
+    return ops.add(ops.expand_dims(wide(initial), 1), threshold * cumsum(wide(spikes)))
 
 
 def vote(spikes, n_votes):
     """Return the mean of each ``n_votes`` contiguous units of the last axis, ``(..., units / n_votes)``."""
-    spikes = _wide(spikes)
+    spikes = wide(spikes)
     *axes, units = ops.shape(spikes)
     return mean(ops.reshape(spikes, (*axes, units // n_votes, n_votes)), axis=-1)
-
-
-def _wide(x):
-    x = ops.convert_to_tensor(x)
-    return ops.cast(x, voltage_dtype(backend.standardize_dtype(x.dtype)))
 
 
 def _n_steps(spikes):

@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 from keras import ops
 
 from keras_snn.ops.backend import has_float64
@@ -13,6 +14,12 @@ def voltage_dtype(dtype):
     Not by ``keras.backend.result_type``, which gives float32 for float64 on JAX and PyTorch.
     """
     return "float64" if dtype == "float64" and has_float64() else "float32"
+
+
+def wide(x):
+    """Return ``x`` as a tensor of float64 if it is one, else of float32."""
+    x = ops.convert_to_tensor(x)
+    return ops.cast(x, voltage_dtype(keras.backend.standardize_dtype(x.dtype)))
 
 
 def mean(x, axis, keepdims=False):

@@ -1,7 +1,5 @@
 """The base of layers that run a state over time."""
 
-import warnings
-
 import keras
 from keras import ops
 
@@ -71,7 +69,6 @@ class SequenceLayer(States, HasTimeStep):
     def build(self, input_shape):
         shape = self._check_shape(input_shape)
         self.build_parts(shape)
-        self._check_height()
         _, self._state_shapes = self.step_shapes(shape)
         with probe.scope():  # an open scope counts the draws of calls alone
             self._state_dtypes = [keras.backend.standardize_dtype(s.dtype) for s in self.initial_state(1)]
@@ -109,7 +106,8 @@ class SequenceLayer(States, HasTimeStep):
         if self.return_sequences:
             outputs = ops.swapaxes(outputs, 0, 1) if self.time_major else outputs
         else:
-            last = outputs if mask is None else masks.hold_last(outputs, mask)
+            # An analog layer has held its outputs already.
+            last = masks.hold_last(outputs, mask) if mask is not None and self.emits_spikes else outputs
             outputs = probe.end_of_time(last, last[:, -1], probe.values_after)
         return [outputs, *states] if self.return_state else outputs
 
@@ -117,20 +115,6 @@ class SequenceLayer(States, HasTimeStep):
     def output_dtype(self):
         """The dtype of the outputs: the compute dtype, for 0/1 spikes and for analog values."""
         return self.compute_dtype
-
-    def _check_height(self):
-        """Warn where a layer behind this one makes infinity of a spike."""
-        if (
-            self.output_dtype != self.compute_dtype == "float16"
-            and isinstance(self._dt, float)
-            and 1 / self._dt > 65504
-        ):
-            warnings.warn(
-                f"A spike of {self.name!r} is 1 / dt = {1 / self._dt:g} high (dt={self._dt:g}), which is infinite in "
-                f"the float16 of {self.dtype_policy.name!r}. The outputs are float32, but a layer behind it that "
-                "computes in float16 overflows: average over time first, or use mixed_bfloat16 or a larger dt.",
-                stacklevel=2,
-            )
 
     def _torch_mode(self):
         """Return whether this module is in training mode, and the outermost one too.

@@ -1,6 +1,7 @@
 """The base of layers that run a cell over time."""
 
 import functools
+import warnings
 import weakref
 from types import SimpleNamespace
 
@@ -94,6 +95,18 @@ class SpikingLayer(SequenceLayer):
             self.cell.built = True
         if not isinstance(self.cell, SpikingCell):
             keep_wide(self.cell)
+        if self.emits_spikes and self.compute_dtype == "float16":
+            self._check_height()
+
+    def _check_height(self):
+        """Warn where a layer behind this one makes infinity of a spike."""
+        if isinstance(self._dt, float) and 1 / self._dt > 65504:
+            warnings.warn(
+                f"A spike of {self.name!r} is 1 / dt = {1 / self._dt:g} high (dt={self._dt:g}), which is infinite in "
+                f"the float16 of {self.dtype_policy.name!r}. The outputs are float32, but a layer behind it that "
+                "computes in float16 overflows: average over time first, or use mixed_bfloat16 or a larger dt.",
+                stacklevel=2,
+            )
 
     def run(self, inputs, states, training, *mask):
         outputs, states = run_cell(self.cell, inputs, self._pack_states(states), training, *mask)

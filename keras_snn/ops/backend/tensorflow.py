@@ -67,12 +67,7 @@ def straight_through(value, like):
 
 def with_derivative(value, x, derivative):
     """Return ``value``; its gradient goes to ``x``, times ``derivative(x)``."""
-
-    @tf.custom_gradient
-    def through(value, x):
-        return tf.identity(value), lambda upstream: (None, upstream * derivative(x))
-
-    return through(value, x)
+    return with_pullback(value, x, lambda upstream, x: upstream * derivative(x))
 
 
 def has_float64():
