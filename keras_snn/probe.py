@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops, tree
 
@@ -35,12 +34,13 @@ class Scope:
     sample_index: Any = None
     seed: int = 0
     first_steps: bool = False
+    code_steps: int | None = None
     n_draws: int = 0
     makes_time: bool = False
 
 
 @contextlib.contextmanager
-def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0, first_steps=False):
+def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0, first_steps=False, code_steps=None):
     """Override what the layers called inside would use.
 
     Args:
@@ -54,12 +54,14 @@ def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0, firs
         seed: Integer, for those draws.
         first_steps: Boolean. Where a layer ends the time axis, go on with what it gives after the first k steps, for
             each k of ``steps_up_to``, as if each were a sample: ``(batch * k, ...)``.
+        code_steps: Integer, number of steps of an encoder's code, of which it makes the first ``n_steps``. None makes
+            a code of ``n_steps`` steps.
     """
     if not hasattr(_local, "stack"):
         _local.stack = []
     n_steps = checks.integer("n_steps", n_steps, least=1, optional=True)
     seed = checks.integer("seed", seed)
-    _local.stack.append(Scope(dt, n_steps, record, sample_index, seed, first_steps))
+    _local.stack.append(Scope(dt, n_steps, record, sample_index, seed, first_steps, code_steps))
     try:
         yield _local.stack[-1]
     finally:
@@ -81,6 +83,11 @@ def n_steps(own):
     return scope.n_steps or own
 
 
+def code_steps(own):
+    """Return the number of steps of the code of an encoder whose number is ``own``; it makes ``n_steps`` of them."""
+    return current().code_steps or n_steps(own) if current() else own
+
+
 def draws_by_index():
     """Tell whether a scope is open in which initial states are drawn by sample index."""
     return current() is not None and current().sample_index is not None
@@ -96,49 +103,6 @@ def record(layer, spikes, *mask):
         return spikes
     instead = current().record(layer, spikes, *mask)
     return spikes if instead is None else instead
-
-
-@contextlib.contextmanager
-def calls(model, record):
-    """Tell of every call of a layer inside ``model``, at any depth, while the block runs.
-
-    Models, wrappers such as ``TimeFold`` and a user's layers that hold others are looked into, not told of.
-
-    Args:
-        model: A built Keras model.
-        record: Callable ``(name, layer, inputs, outputs)``; the name tells several calls of one layer apart.
-    """
-    names, watched = {}, _leaves(model, {})
-
-    def watch(layer, call):
-        def watched_call(*args, **kwargs):
-            outputs = call(*args, **kwargs)
-            name = unique(layer.name, names)
-            names[name] = layer
-            record(name, layer, args[0] if args else next(iter(kwargs.values())), outputs)
-            return outputs
-
-        return watched_call
-
-    for layer in watched:
-        layer.call = watch(layer, layer.call)  # on the instance, in front of the method of its class
-    try:
-        yield
-    finally:
-        for layer in watched:
-            del layer.call
-
-
-def _leaves(layer, found):
-    parts = list(layer._flatten_layers(include_self=False, recursive=False))
-    ours_or_keras = type(layer).__module__.partition(".")[0] in ("keras", "keras_snn")
-    wraps = isinstance(layer, (keras.Model, keras.layers.Wrapper)) or getattr(layer, "is_composite", False)
-    if parts and (wraps or not ours_or_keras):
-        for part in parts:
-            _leaves(part, found)
-    else:
-        found[layer] = None
-    return found
 
 
 @contextlib.contextmanager

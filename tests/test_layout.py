@@ -26,6 +26,7 @@ LINES = (
     ("layers",),
     ("models",),
     ("callbacks",),
+    ("graph",),
     ("energy",),
     ("inspector", "model_energy"),
     ("conversion", "robustness", "export"),

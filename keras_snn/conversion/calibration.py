@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops, tree
 
-from keras_snn import checks, probe
+from keras_snn import checks, graph, probe
 from keras_snn.inspector import inputs as data
 
 #: Octaves of a histogram, half of them below 1, and bins of each. With a threshold a channel there is one for each of
@@ -77,7 +77,7 @@ def recorded(model, x, batch_size, names, **scope):
         batch = tree.map_structure(ops.convert_to_tensor, data.rows(x, start, start + batch_size))
         # With `sample_index`, stateful layers of this package keep no state. Other seeds and states are restored.
         index = np.arange(start, start + len(tree.flatten(batch)[0]), dtype="int32")
-        with probe.left_as_it_was(model), probe.scope(sample_index=index, **scope), probe.calls(model, record):
+        with probe.left_as_it_was(model), probe.scope(sample_index=index, **scope), graph.calls(model, record):
             model(batch, training=False)
         yield found
 

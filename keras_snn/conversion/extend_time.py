@@ -4,7 +4,7 @@ import keras
 
 from keras_snn import checks
 from keras_snn.conversion.copies import compile_like, from_config, set_weights
-from keras_snn.conversion.plan import is_graph
+from keras_snn.graph import is_graph
 from keras_snn.layers import NoisyLIF, Repeat
 
 

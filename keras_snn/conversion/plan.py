@@ -7,6 +7,7 @@ from keras import layers
 
 from keras_snn import activations, probe
 from keras_snn.energy.connections import CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED, is_linear
+from keras_snn.graph import is_graph
 
 LINEAR = (layers.Dense, *CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
 MAX_POOLINGS = (
@@ -233,12 +234,6 @@ def _trace(model, neuron):
     found.outputs = [number(x) for x in walk(model, model.inputs)]
     found.output_names = _functional(model).output_names
     return found
-
-
-def is_graph(model):
-    """Tell whether this is a Sequential or functional model, and no subclass with a ``call`` of its own."""
-    own = next((cls for cls in type(model).__mro__ if "call" in vars(cls)), None)
-    return isinstance(model, keras.Model) and own.__module__.split(".")[0] == "keras"
 
 
 def _functional(model):

@@ -1,10 +1,13 @@
-"""How many synapses a layer has, and how many each of its inputs feeds."""
+"""The synapses of a layer: how many there are, and how many each of its inputs feeds.
+
+A weight that is exactly zero, as pruning leaves it, is no synapse.
+"""
 
 import math
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
@@ -14,93 +17,131 @@ _POOLINGS = (
     *(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D),
     *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
 )
+_SYNAPTIC = (layers.Dense, layers.EinsumDense, *DEPTHWISE, *SEPARABLE, *TRANSPOSED, *CONVOLUTIONS)
 
 
-def connections(layer, input_shape, output_shape):
-    """Return the number of synapses of one call of a layer: the multiply-accumulates of the plain network.
+def connections(layer, input_shape, output_shape, *, dense=False):
+    """Return the number of synapses of one run of a layer: its multiply-accumulates with analog inputs.
 
-    The taps of a kernel that lie on the padding count, as they are computed all the same.
+    The taps of a kernel that lie on the padding count, since they are computed as well.
 
     Args:
-        layer: A Keras layer.
-        input_shape: Tuple, without unknown sizes after the batch axis.
+        layer: A built Keras layer.
+        input_shape: Tuple ``(batch, ...)``, without unknown sizes after the batch axis.
         output_shape: The same.
+        dense: Boolean. True: weights that are zero count as well. Default False.
 
     Returns:
         Integer; None for a layer that is not known to have synapses.
     """
-    if isinstance(layer, layers.Dense):
-        return math.prod(output_shape[1:-1]) * math.prod(layer.kernel.shape)
-    if isinstance(layer, layers.EinsumDense):
-        # Each of the kernel's axes that the output lacks is summed over.
-        return math.prod(output_shape[1:]) * math.prod(layer.kernel.shape) // _kept_of_kernel(layer)
-    if isinstance(layer, SEPARABLE):
-        positions = math.prod(_spatial(layer, output_shape))
-        depthwise = math.prod(layer.depthwise_kernel.shape)
-        return positions * (depthwise + math.prod(layer.pointwise_kernel.shape))
-    if isinstance(layer, DEPTHWISE):
-        return math.prod(_spatial(layer, output_shape)) * math.prod(layer.kernel.shape)
-    if isinstance(layer, TRANSPOSED):
-        return math.prod(_spatial(layer, input_shape)) * math.prod(layer.kernel.shape)
-    if isinstance(layer, CONVOLUTIONS):
-        return math.prod(output_shape[1:]) * math.prod(layer.kernel.shape[:-1])
     if isinstance(layer, _POOLINGS):
         return math.prod(output_shape[1:]) * math.prod(layer.pool_size)
-    return None
+    if not isinstance(layer, _SYNAPTIC):
+        return None
+    n_weights = sum(kernel.size if dense else int(kernel.sum()) for kernel in _kernels(layer))
+    return _uses_of_a_weight(layer, input_shape, output_shape) * n_weights
+
+
+def _uses_of_a_weight(layer, input_shape, output_shape):
+    """Return how many multiply-accumulates one weight takes part in."""
+    if isinstance(layer, layers.Dense):
+        return math.prod(output_shape[1:-1])
+    if isinstance(layer, layers.EinsumDense):
+        _, kernel, output = _letters(layer)
+        (mask,) = _kernels(layer)
+        kept = math.prod(size for name, size in zip(kernel, mask.shape, strict=True) if name in output)
+        return math.prod(output_shape[1:]) // kept
+    return math.prod(_spatial(layer, input_shape if isinstance(layer, TRANSPOSED) else output_shape))
 
 
 def fan_out(layer, input_shape):
     """Return for each input of a layer the number of synapses that it feeds: the synaptic operations of one spike.
 
     Args:
-        layer: A Keras layer with synapses.
+        layer: A built Keras layer.
         input_shape: Tuple ``(batch, ...)`` with static sizes after the axes that the layer treats as batch.
 
     Returns:
-        Array of the shape of the inputs on which the layer's kernel acts, such as ``(units,)`` of a Dense or
+        Integer array of the shape of the inputs on which the layer's kernel acts, such as ``(units,)`` of a Dense or
         ``(height, width, channels)`` of a Conv2D; None for a layer that is not known to have synapses.
     """
     if isinstance(layer, layers.Dense):
-        return np.full(layer.kernel.shape[0], layer.kernel.shape[1], "int64")
-    if not isinstance(layer, (*DEPTHWISE, *SEPARABLE, *TRANSPOSED, *CONVOLUTIONS, *_POOLINGS)):
+        return _kernels(layer)[0].sum(axis=1)
+    if isinstance(layer, layers.EinsumDense):
+        inputs, kernel, _ = _letters(layer)
+        (mask,) = _kernels(layer)
+        size_of = dict(zip(kernel, mask.shape, strict=True))
+        fed = mask.sum(axis=tuple(axis for axis, name in enumerate(kernel) if name not in inputs))
+        shared = [name for name in kernel if name in inputs]
+        axes = inputs[min(map(inputs.index, shared)) :]
+        fed = np.transpose(fed, [shared.index(name) for name in axes if name in shared])
+        fed = fed.reshape([size_of[name] if name in shared else 1 for name in axes])
+        return np.broadcast_to(fed, input_shape[-len(axes) :])
+    if not isinstance(layer, (*_POOLINGS, *_SYNAPTIC)):
         return None
     sizes, channels = _spatial(layer, input_shape), input_shape[_channel_axis(layer)]
+    per_tap = _fed_by_tap(layer, channels)
+    reach = [_reach(layer, axis, size) for axis, size in enumerate(sizes)]
+    taps, positions = "abc"[: len(sizes)], "xyz"[: len(sizes)]
+    pairs = ",".join(map("".join, zip(taps, positions, strict=True)))
+    last = _channel_axis(layer) == -1
+    return np.einsum(f"{taps}n,{pairs}->{positions}n" if last else f"{taps}n,{pairs}->n{positions}", per_tap, *reach)
+
+
+def _fed_by_tap(layer, channels):
+    """Return how many outputs each tap of a kernel feeds from each input channel: ``(*kernel, channels)``."""
+    if isinstance(layer, _POOLINGS):
+        return np.ones((*layer.pool_size, channels), "int64")
     if isinstance(layer, SEPARABLE):
         # What leaves the depthwise half goes through the pointwise half.
-        per_position = layer.depth_multiplier * (1 + layer.filters)
-    elif isinstance(layer, DEPTHWISE):
-        per_position = layer.depth_multiplier
-    elif isinstance(layer, _POOLINGS):
-        per_position = 1
-    else:
-        per_position = layer.filters // getattr(layer, "groups", 1)
-    fed = np.array(per_position, "int64")
-    for axis, size in enumerate(sizes):
-        fed = fed[..., None] * _outputs_fed(layer, axis, size)
-    axes = (*sizes, channels) if _channel_axis(layer) == -1 else (channels, *sizes)
-    fed = fed[..., None] if _channel_axis(layer) == -1 else fed[None]
-    return np.broadcast_to(fed, axes)
+        depthwise, pointwise = _kernels(layer)
+        return (depthwise * (1 + pointwise.sum(axis=-1).reshape(depthwise.shape[-2:]))).sum(axis=-1)
+    (kernel,) = _kernels(layer)
+    if isinstance(layer, DEPTHWISE):
+        return kernel.sum(axis=-1)
+    if isinstance(layer, TRANSPOSED):
+        return kernel.sum(axis=-2)
+    # A channel feeds the filters of its group.
+    *taps, per_group, filters = kernel.shape
+    fed = kernel.reshape(*taps, per_group, channels // per_group, filters * per_group // channels).sum(axis=-1)
+    return np.moveaxis(fed, -1, -2).reshape(*taps, channels)
 
 
-def _outputs_fed(layer, axis, size):
-    """Return for each position along one axis to how many positions of the output it is connected."""
+def _reach(layer, axis, size):
+    """Return along one axis whether a tap connects a position of the input to an output: ``(taps, positions)``."""
     kernel, stride, dilation = _kernel(layer, axis)
     span = (kernel - 1) * dilation + 1
-    taps = dilation * np.arange(kernel)
+    taps = dilation * np.arange(kernel)[:, None]
     if isinstance(layer, TRANSPOSED):
         sizes = [size] * layer.rank
         outputs = layer.compute_output_shape((1, *sizes, 1) if _channel_axis(layer) == -1 else (1, 1, *sizes))
         length = _spatial(layer, outputs)[axis]
         before = max((size - 1) * stride + span - length, 0) // 2 if layer.padding == "same" else 0
-        reached = stride * np.arange(size)[:, None] + taps - before
-        return ((reached >= 0) & (reached < length)).sum(axis=1)
+        reached = stride * np.arange(size) + taps - before
+        return ((reached >= 0) & (reached < length)).astype("int64")
     if layer.padding == "valid":
         n_outputs, before = (size - span) // stride + 1, 0
     else:
         n_outputs = -(-size // stride)
         before = span - 1 if layer.padding == "causal" else max((n_outputs - 1) * stride + span - size, 0) // 2
-    seen = stride * np.arange(n_outputs)[:, None] + taps - before
-    return np.bincount(seen[(seen >= 0) & (seen < size)], minlength=size)
+    # Position p and tap k belong to output o where p = stride * o + k - before.
+    distance = np.arange(size) + before - taps
+    return ((distance % stride == 0) & (distance >= 0) & (distance // stride < n_outputs)).astype("int64")
+
+
+def _kernels(layer):
+    """Return which weights of a layer are not zero, as integers 0 and 1: a list with an array for each kernel."""
+    kernels = [layer.depthwise_kernel, layer.pointwise_kernel] if isinstance(layer, SEPARABLE) else [layer.kernel]
+    return [(ops.convert_to_numpy(kernel) != _zero(layer)).astype("int64") for kernel in kernels]
+
+
+def _zero(layer):
+    """Return the integer that stands for 0 in a quantized kernel: one for each group of rows and each column, or 0."""
+    zeros = getattr(layer, "kernel_zero", None)
+    if zeros is None:
+        return 0
+    groups = ops.convert_to_numpy(layer.g_idx).astype("int64")
+    return ops.convert_to_numpy(zeros)[groups].reshape(layer.kernel.shape)
 
 
 def _kernel(layer, axis):
@@ -124,10 +165,10 @@ def _spatial(layer, shape):
     return tuple(shape[:-1] if _channel_axis(layer) == -1 else shape[1:])
 
 
-def _kept_of_kernel(layer):
-    inputs, output = layer.equation.replace(" ", "").split("->")
-    kernel = inputs.split(",")[1]
-    return math.prod(size for name, size in zip(kernel, layer.kernel.shape, strict=True) if name in output)
+def _letters(layer):
+    """Return the axes of input, kernel and output in the equation of an EinsumDense, without an ellipsis."""
+    inputs, output = layer.equation.replace(" ", "").replace("...", "").split("->")
+    return (*inputs.split(","), output)
 
 
 def is_linear(activation):

@@ -1,163 +1,198 @@
 """ModelEnergy: a table of connections, neurons, rates and energy, layer by layer."""
 
-import math
-from typing import ClassVar, NamedTuple
+import warnings
+from dataclasses import replace
+from typing import ClassVar
 
 import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_snn import layers as ours
-from keras_snn import probe
+from keras_snn import checks, graph, layers, probe
 from keras_snn.config import default
-from keras_snn.energy.connections import connections, is_linear
-from keras_snn.energy.devices import DEVICES, Device, device
+from keras_snn.energy.anatomy import Anatomy, study
+from keras_snn.energy.devices import DEVICES, add_device, device
+from keras_snn.energy.statistics import COMPUTERS, Node, statistics
+from keras_snn.energy.work import joules, spike_numbers, spikes_of_samples
 
 _COLUMNS = ("name", "output_shape", "params", "connections", "neurons", "energy cpu")
-_SPIKING_WARNING = "Energy on the spiking device {!r} is that of a spiking network; these layers do not spike: {}."
+_OF_A_CALL = ("known", "connections", "dense_connections", "neurons", "spiking")
 _BATCH_SIZE = 128
-
-
-class Node(NamedTuple):
-    """One call of a layer."""
-
-    layer: keras.layers.Layer
-    input_shapes: list
-    output_shapes: list
 
 
 class ModelEnergy:
     """Estimate the energy that one inference of a model takes on several devices.
 
-    A spiking device pays ``J_synop connections rate dt steps`` for the synapses of a layer, where the rate is the mean
-    of ``|inputs|`` in Hz, and ``J_neuron neurons steps``. Any other device computes each connection and each neuron
-    once: ``J_synop connections`` and ``J_neuron neurons``. The constants, with their sources, are
-    ``keras_snn.energy.DEVICES``. They leave out memory, transport and idle power: compare ratios of energies.
+    A device without spikes ("cpu", "gpu", "arm") runs each layer once: ``J_mac connections + J_neuron neurons``. On a
+    device with spikes, ``inputs`` decides:
 
-    Counts are those of one time step: the steps that ``Repeat`` makes, and a time axis of unknown length, count once.
-    A static time axis of a model's input is an axis like any other.
+    - "rates", as in KerasSpiking: every activation is a rate in Hz. A layer costs ``(J_synop connections rate dt +
+      J_neuron neurons) steps``, where the rate is the mean of ``|inputs|``.
+    - "analog", as in ``inspect``: only spikes are spikes. Where they arrive, each costs ``J_synop`` times the number of
+      connections of the unit that it comes from. A layer with any other input costs ``J_mac connections`` each time
+      that it runs.
+
+    The synaptic operations of the two differ for convolutions: units at the border of an image have fewer connections
+    than the mean.
+
+    Counts are those of one time step. A layer's ``connections`` are those whose weight is not zero.
+    ``keras_snn.energy.DEVICES`` holds the constants and their sources. They leave out memory, transport and idle power:
+    compare ratios of energies.
 
     Args:
-        model: A built Keras model. One that was subclassed needs ``example_data``.
-        example_data: Array ``(samples, ...)`` or a nest of them, as for ``model.predict``. Needed for spiking devices,
-            whose energy depends on the rates.
+        model: A built Keras model. A subclassed one needs ``example_data``.
+        example_data: Array ``(samples, ...)`` or a nest of them, as for ``model.predict``. Needed for devices with
+            spikes, whose energy depends on the rates.
+        inputs: "rates" or "analog". Default "rates".
+
+    Attributes:
+        rows: Dict from the name of each call of a layer to a dict of its statistics.
+        layer_stats: Dict from each layer to its "connections", "neurons" and "spiking", over all its calls.
+        layer_rates: Dict from each layer to the mean of its ``|inputs|`` in Hz; empty without ``example_data``.
+        n_steps: Number of time steps of the model, from its shapes: 1 without a time axis, None for a time axis of
+            unknown length.
 
     Raises:
         TypeError: If ``model`` is no Keras model.
-        ValueError: If it is not built.
+        ValueError: If it is not built, if it lacks a size that the counts need, or for another ``inputs``.
 
     Example:
 
     ```python
-    energy = keras_snn.ModelEnergy(model, example_data=x_test[:500])
-    energy.summary(columns=("name", "connections", "rate", "energy cpu", "energy loihi"), timesteps_per_inference=10)
-    energy.total_energy("loihi", timesteps_per_inference=10, dt=0.01)  # J
+    energy = keras_snn.ModelEnergy(model, example_data=x_test[:500], inputs="analog")
+    energy.summary(columns=("name", "connections", "rate", "energy cpu", "energy loihi"), timesteps_per_inference=None)
+    energy.total_energy("loihi", timesteps_per_inference=None)  # J, as report.energy("loihi") of `inspect`
     ```
     """
 
     devices: ClassVar = DEVICES
-    layer_stats: ClassVar = {}
+    layer_stats_computers: ClassVar = COMPUTERS
 
-    def __init__(self, model, example_data=None):
+    def __init__(self, model, example_data=None, *, inputs="rates"):
         if not isinstance(model, keras.Model):
-            raise TypeError(f"`model` has to be a Keras model; got {type(model).__name__}.")
+            raise TypeError(f"`model` must be a Keras model; got {type(model).__name__}.")
         if not model.built:
             raise ValueError(f"The model {model.name!r} is not built. Call it on a batch first.")
+        self.inputs = checks.choice("inputs", inputs, ("rates", "analog"))
         self.model = model
-        inputs = getattr(model, "inputs", None)
-        if example_data is None and not inputs:
-            raise ValueError(
-                f"The subclassed model {model.name!r} does not tell its input's shape: give `example_data`."
-            )
         self.has_rates = example_data is not None
-        few = tree.map_structure(lambda x: np.asarray(x[:1]), example_data) if self.has_rates else None
-        rows = {}
+        if example_data is None and not getattr(model, "inputs", None):
+            raise ValueError(
+                f"The subclassed model {model.name!r} does not show its input's shape: give `example_data`."
+            )
+        sample, length = _sample(model, example_data)
         with probe.left_as_it_was(model):
-            _run(model, _nothing(model) if inputs else few, _Rows(rows, type(self)), n_steps=1)
-            rates = _rates(model, example_data) if self.has_rates else {}
-        self.rows = rows
-        for name, row in rows.items():
-            row["rate"] = rates.get(name)
+            self._calls, self.n_steps = study(model, sample, length=length)
+            counts = _counts(model, example_data, self._calls) if self.has_rates else {}
+        if length is not None and not self.has_rates:
+            self.n_steps = None
+        self.rows = self._rows(counts)
+        _warn_of_unknown({anatomy.call.layer: None for anatomy in self._calls.values() if not anatomy.known})
+        of_layers = {layer: [self.rows[name] for name in self._names(layer)] for layer in model._flatten_layers()}
+        self.layer_stats = {layer: _summed(rows) for layer, rows in of_layers.items()}
+        self.layer_rates = {
+            layer: float(np.mean([row["rate"] for row in rows]))
+            for layer, rows in of_layers.items()
+            if rows and self.has_rates
+        }
 
     @classmethod
     def compute_layer_stats(cls, layer, node=None):
-        """Return the dict of "connections", "neurons" and "spiking" of a layer, or of one of its calls.
+        """Return the dict of "connections", "neurons" and "spiking" of one time step of a layer.
+
+        An unknown axis after the batch axis is time. So is axis 1 of ``TimeDistributed`` and ``TimeFold``.
 
         Args:
-            layer: A built Keras layer.
-            node: ``Node`` with the shapes of a call. Default: those of the layer's only call in a functional model.
+            layer: A Keras layer that was called on a ``keras.Input``.
+            node: ``Node`` with the shapes of another call. Default: the shapes of the layer's first call.
+
+        Raises:
+            ValueError: If it is no layer, was never called, or lacks a size.
         """
+        if not isinstance(layer, keras.layers.Layer):
+            raise ValueError(f"`layer` must be a Keras layer; got {type(layer).__name__}.")
+        if isinstance(layer, keras.Model):
+            return _summed(ModelEnergy(layer).rows.values())
         if node is None:
-            shapes = (tree.map_structure(lambda t: tuple(t.shape), end) for end in (layer.input, layer.output))
-            node = Node(layer, *([s] if isinstance(s, tuple) else list(s) for s in shapes))
-        return {"connections": 0, "neurons": 0, "spiking": False, **(cls._stats(node) or {})}
+            try:
+                ends = layer.input, layer.output
+            except (AttributeError, ValueError):
+                raise ValueError(
+                    f"The layer {layer.name!r} was never called. Call it on a keras.Input first."
+                ) from None
+            node = Node(layer, *(tree.map_structure(lambda t: tuple(t.shape), end) for end in ends))
+        if isinstance(layer, (keras.layers.TimeDistributed, layers.TimeFold)):
+            (_, *units), (_, *output_units) = node.input_shapes[1:], node.output_shapes[1:]
+            return cls.compute_layer_stats(layer.layer, Node(layer.layer, (None, *units), (None, *output_units)))
+        shapes = [[ends] if isinstance(ends, tuple) else list(ends) for ends in node[1:]]
+        has_time = len(shapes[0][0]) > 2 and shapes[0][0][1] is None
+        call = graph.Call(layer.name, layer, *shapes, time="axis" if has_time else None, runs=None)
+        counted = statistics(call)
+        if counted is None:
+            _warn_of_unknown([layer])
+        return _summed([vars(Anatomy(call, **(counted or {})))])
 
     @classmethod
     def register_layer(cls, layer_class):
-        """Decorate a function ``(node) -> dict`` that tells "connections" and "neurons" of a class of layers."""
+        """Decorate a function ``(node) -> dict`` that returns the statistics of a class of layers.
+
+        The node has the attributes ``layer``, ``input_shapes`` and ``output_shapes``: a shape ``(batch, ...)`` for one
+        tensor, a list of shapes for several. The dict may have the keys "connections" and "neurons" (default 0), and
+        "spiking" (default True).
+        """
+        if layer_class in cls.layer_stats_computers:
+            warnings.warn(f"{layer_class.__name__} is already registered; the new function replaces it.", stacklevel=2)
 
         def register(function):
-            cls.layer_stats[layer_class] = function
+            cls.layer_stats_computers[layer_class] = function
             return function
 
         return register
 
     @classmethod
-    def register_device(cls, name, energy_per_synop, energy_per_neuron, spiking):
-        """Add a device, in joules; its name is looked up whatever its case."""
-        cls.devices[name.lower()] = Device(energy_per_synop, energy_per_neuron, spiking)
+    def register_device(cls, device_name, energy_per_synop, energy_per_neuron, spiking, *, energy_per_mac=None):
+        """Add a device. Upper and lower case of its name are the same.
 
-    @classmethod
-    def _stats(cls, node):
-        """Return what is known of a call; None for a layer of an unknown class."""
-        for known in type(node.layer).__mro__:
-            if known in cls.layer_stats:
-                return cls.layer_stats[known](node)
-        n_outputs = math.prod(node.output_shapes[0][1:])
-        if isinstance(node.layer, ours.SpikingLayer) and not isinstance(node.layer.cell, ours.SpikingCell):
-            return None  # a Keras cell
-        if isinstance(node.layer, (ours.SpikingLayer, ours.SpikingNeuron)):
-            spiking = node.layer.emits_spikes
-            return {"neurons": math.prod(node.input_shapes[0][2:]) * spiking, "spiking": spiking}
-        if isinstance(node.layer, _ACTIVATIONS):
-            linear = is_linear(getattr(node.layer, "activation", keras.activations.relu))
-            return {"neurons": 0 if linear else n_outputs}
-        count = connections(node.layer, node.input_shapes[0], node.output_shapes[0])
-        if count is not None:
-            linear = is_linear(getattr(node.layer, "activation", None))
-            return {"connections": count, "neurons": 0 if linear else n_outputs}
-        return {} if isinstance(node.layer, _NOTHING) else None
+        Args:
+            device_name: String.
+            energy_per_synop: Energy in J of a synaptic operation: a spike adds a weight.
+            energy_per_neuron: Energy in J of a neuron update.
+            spiking: Boolean, whether the device computes only where a spike arrives.
+            energy_per_mac: Energy in J of a multiply-accumulate. Default: ``energy_per_synop``.
+        """
+        if device_name.lower() in cls.devices:
+            warnings.warn(f"The device {device_name!r} is already registered; this one replaces it.", stacklevel=2)
+        add_device(device_name, energy_per_synop, energy_per_neuron, spiking, energy_per_mac)
 
     def layer_energy(self, layer, device, timesteps_per_inference=1, dt=None):
         """Return the pair (synaptic, neural) energy of a layer in J per inference, over all its calls.
 
         Args:
-            layer: A layer of the model, or its name.
+            layer: A layer of the model, at any depth, or its name. For a layer that holds others, such as
+                ``TimeDistributed`` or a model, theirs.
             device: String.
-            timesteps_per_inference: Integer; counts on spiking devices.
-            dt: Number in seconds; counts on spiking devices. Default: ``keras_snn.default.dt``.
-        """
-        rows = [row for name, row in self.rows.items() if layer in (name, row["layer"], row["layer"].name)]
-        if not rows:
-            raise ValueError(f"`layer` has to be a layer that the model {self.model.name!r} calls; got {layer!r}.")
-        energies = [self._energy(row, device, timesteps_per_inference, dt) for row in rows]
-        return tuple(map(sum, zip(*energies, strict=True)))
+            timesteps_per_inference: Integer: every layer runs at each of so many steps, so that the energy of a device
+                with spikes is proportional to it. None: the steps of the model; with ``inputs="analog"``, a layer
+                outside the time axis runs once. Default 1, as in KerasSpiking.
+            dt: Number in seconds, the time step of a device with spikes. Default: the one of the layers whose spikes
+                arrive; else ``keras_snn.default.dt``.
 
-    def _energy(self, row, name, n_steps, dt):
-        on = device(name)
-        events = 1
-        if on.spiking:
-            if not self.has_rates:
-                raise ValueError(
-                    f"The energy on {name!r} depends on the rates: give ModelEnergy(..., example_data=...)."
-                )
-            events = row["rate"] * (default.dt if dt is None else dt) * n_steps
-        synops = on.energy_per_synop * row["connections"] * events
-        return synops, on.energy_per_neuron * row["neurons"] * (n_steps if on.spiking else 1)
+        Raises:
+            ValueError: If the model has no such layer, if ``example_data`` is missing, or if the number of steps of the
+                model is unknown.
+        """
+        layers = {part.name: part for part in self.layer_stats}
+        names = [layer] if layer in self.rows else None
+        if layer in self.layer_stats or layer in layers:
+            names = self._names(layers.get(layer, layer))
+        if names is None:
+            raise ValueError(f"`layer` must be a layer of the model {self.model.name!r}, or its name; got {layer!r}.")
+        energies = [self._energy(name, device, timesteps_per_inference, dt) for name in names]
+        return tuple(map(sum, zip((0, 0), *energies, strict=True)))
 
     def total_energy(self, device, timesteps_per_inference=1, dt=None):
         """Return the energy of one inference in J; the arguments are those of ``layer_energy``."""
-        return sum(sum(self._energy(row, device, timesteps_per_inference, dt)) for row in self.rows.values())
+        return sum(sum(self._energy(name, device, timesteps_per_inference, dt)) for name in self.rows)
 
     def summary(self, columns=_COLUMNS, timesteps_per_inference=1, dt=None, line_length=98, print_warnings=True):
         """Print ``summary_string``; the arguments are the same."""
@@ -168,7 +203,8 @@ class ModelEnergy:
 
         Args:
             columns: Names out of "name", "output_shape", "params", "connections", "neurons", "rate", and "energy D",
-                "synop_energy D", "neuron_energy D" for a device D.
+                "synop_energy D", "neuron_energy D" for a device D. Connections of weight zero are shown as in
+                "10 of 100": 10 have another weight.
             timesteps_per_inference: As in ``layer_energy``.
             dt: As in ``layer_energy``.
             line_length: Integer, the width of the table in characters.
@@ -186,14 +222,62 @@ class ModelEnergy:
             lines.append(
                 f"Total energy per inference [{name}]: {self.total_energy(name, timesteps_per_inference, dt):.3e} J"
             )
+        if print_warnings and devices:
+            lines.append("Estimates: without memory, transport of spikes and idle power.")
         if print_warnings:
             lines += self._warnings(devices)
         return "\n".join(lines)
 
+    def _rows(self, counts):
+        rows, counted = {}, set()
+        for name, anatomy in self._calls.items():
+            layer, spikes = anatomy.call.layer, anatomy.spikes
+            mean, arrived = counts.get(name, (None, None))
+            shape = anatomy.call.output_shapes[0]
+            unknown_time = self.n_steps is None and anatomy.call.time == "axis" and len(shape) > 1
+            rows[name] = {
+                "layer": layer,
+                "output_shape": (None, None, *shape[2:]) if unknown_time else (None, *shape[1:]),
+                "params": 0 if layer in counted else layer.count_params(),
+                "rate": mean if mean is None or spikes is None else mean * spikes.unit / spikes.dt,
+                "work": anatomy.work(arrived),
+                **{key: getattr(anatomy, key) for key in _OF_A_CALL},
+            }
+            counted.add(layer)
+        return rows
+
+    def _names(self, layer):
+        """Return the names of the calls of a layer, and of the layers inside of it."""
+        parts = list(layer._flatten_layers())
+        return [name for name, row in self.rows.items() if row["layer"] in parts]
+
+    def _energy(self, name, on, steps, dt):
+        """Return the pair (synaptic, neural) energy of a call in J."""
+        work, spikes = self.rows[name]["work"], self._calls[name].spikes
+        rates, spiking = self.inputs == "rates", device(on)["spiking"]
+        if spiking and not self.has_rates and (rates or spikes is not None):
+            raise ValueError(f"The energy on {on!r} depends on the rates: give ModelEnergy(..., example_data=...).")
+        if not spiking:
+            return joules(work, on)
+        n_steps = self.n_steps
+        if n_steps is None and (steps is None or (spikes is not None and not rates)):
+            raise ValueError(
+                f"The number of time steps of {self.model.name!r} is unknown. Give `timesteps_per_inference`, or "
+                "`example_data` of the length of an inference."
+            )
+        own_dt = default.dt if spikes is None else spikes.dt
+        if rates:
+            events = self.rows[name]["rate"] * (own_dt if dt is None else dt)
+            steps, n_steps = n_steps if steps is None else steps, 1
+            work = replace(work, operations=work.connections * events)
+        elif spikes is not None and dt is not None:
+            work = replace(work, operations=work.operations * dt / own_dt)
+        return joules(work, on, per_step=None if steps is None else (steps, n_steps))
+
     def _cell(self, column, name, row, n_steps, dt):
         kind, _, on = column.partition(" ")
         if kind in ("energy", "synop_energy", "neuron_energy") and on:
-            synop, neuron = self._energy(row, on, n_steps, dt)
+            synop, neuron = self._energy(name, on, n_steps, dt)
             return f"{ {'energy': synop + neuron, 'synop_energy': synop, 'neuron_energy': neuron}[kind]:.2e}"
         if column == "name":
             return name
@@ -201,6 +285,8 @@ class ModelEnergy:
             raise ValueError("The column 'rate' needs ModelEnergy(..., example_data=...).")
         if column == "rate":
             return f"{row['rate']:.2f}"
+        if column == "connections" and row["connections"] != row["dense_connections"]:
+            return f"{row['connections']:,} of {row['dense_connections']:,}"
         if column in ("connections", "neurons", "params"):
             return f"{row[column]:,}"
         if column == "output_shape":
@@ -211,117 +297,77 @@ class ModelEnergy:
         )
 
     def _warnings(self, devices):
-        unknown = [f"{name} ({type(row['layer']).__name__})" for name, row in self.rows.items() if not row["known"]]
+        unknown = [_title(call.call.layer) for call in self._calls.values() if not call.known]
         if unknown:
-            yield f"Warning: counted as nothing, as their connections are not known: {', '.join(unknown)}."
+            yield f"Warning: counted as nothing, since their connections are not known: {', '.join(unknown)}."
         silent = [name for name, row in self.rows.items() if row["neurons"] and not row["spiking"]]
         for name in devices:
-            if silent and device(name).spiking:
-                yield "Warning: " + _SPIKING_WARNING.format(name, ", ".join(silent))
+            if silent and device(name)["spiking"] and self.inputs == "rates":
+                yield (
+                    f"Warning: Energy on the spiking device {name!r} is that of a spiking network; these layers do not "
+                    f"spike: {', '.join(silent)}."
+                )
 
 
-class _Rows:
-    """Collects a row for every call of a layer."""
-
-    def __init__(self, rows, cls):
-        self.rows, self.cls, self.counted = rows, cls, set()
-
-    def __call__(self, name, layer, inputs, outputs):
-        node = Node(layer, *([tuple(t.shape) for t in tree.flatten(end)] for end in (inputs, outputs)))
-        params = 0 if layer in self.counted else layer.count_params()
-        self.counted.add(layer)
-        stats = self.cls._stats(node)
-        self.rows[name] = {
-            "layer": layer,
-            "output_shape": (None, *node.output_shapes[0][1:]),
-            "params": params,
-            "known": stats is not None,
-            **{"connections": 0, "neurons": 0, "spiking": False, **(stats or {})},
-        }
+def _sample(model, data):
+    """Return one sample or, where the model fixes the batch size, one batch; and the length of an unknown time axis."""
+    if data is None:
+        return graph.zero_sample(model)
+    tensors = tree.flatten(getattr(model, "inputs", None) or [])
+    n_samples = next((t.shape[0] for t in tensors if t.shape[0] is not None), 1)
+    sample = tree.map_structure(lambda x: np.asarray(x[:n_samples]), data)
+    shapes = zip(tensors, tree.flatten(sample), strict=False)
+    lengths = [x.shape[1] for t, x in shapes if t.shape[1:2] == (None,) and x.ndim > 1]
+    return sample, max(lengths, default=None)
 
 
-def _run(model, x, record, n_steps=None, spikes=None):
-    n_samples = len(tree.flatten(x)[0])
-    index = np.arange(n_samples, dtype="int32")
-    with probe.scope(n_steps=n_steps, sample_index=index, record=spikes), probe.calls(model, record):
-        model(x, training=False)
+def _counts(model, data, calls):
+    """Return for each call the mean of ``|inputs|``, and where spikes arrive their number at each input per sample."""
+    sums, sizes, arrived = {}, {}, {}
+    counted = None
 
-
-def _rates(model, data):
-    """Return the mean of |inputs| of every call of a layer, in Hz where they are spikes of height 1."""
-    totals = {}
+    def count_steps(layer, spikes, mask=None):
+        nonlocal counted
+        if mask is not None:
+            counted = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
 
     def record(name, layer, inputs, outputs):
-        x = tree.flatten(inputs)[0]
-        total, n = totals.get(name, (0.0, 0))
-        size = math.prod(x.shape)
-        mean = float(ops.convert_to_numpy(ops.mean(ops.abs(ops.cast(x, "float32")))))
-        totals[name] = total + mean * size, n + size
+        x = np.abs(ops.convert_to_numpy(ops.cast(tree.flatten(inputs)[0], "float32")))
+        sums[name] = sums.get(name, 0) + x.sum(dtype="float64")
+        sizes[name] = sizes.get(name, 0) + x.size
+        if calls[name].spikes is not None:
+            parts = spikes_of_samples(calls[name], inputs, calls[name].spikes.unit, len(index), counted)
+            arrived[name] = arrived.get(name, 0) + spike_numbers(ops.convert_to_numpy(parts))
 
     n_samples = len(tree.flatten(data)[0])
     for start in range(0, n_samples, _BATCH_SIZE):
-        _run(model, tree.map_structure(lambda x: np.asarray(x[start : start + _BATCH_SIZE]), data), record)  # noqa: B023
-    seconds = _seconds_of_a_spike(model, tree.map_structure(lambda x: np.asarray(x[:1]), data))
-    return {name: total / n / seconds.get(name, 1) for name, (total, n) in totals.items()}
+        index = np.arange(start, min(start + _BATCH_SIZE, n_samples), dtype="int32")
+        batch = tree.map_structure(lambda x: np.asarray(x[start : start + _BATCH_SIZE]), data)  # noqa: B023
+        with probe.scope(sample_index=index, record=count_steps), graph.calls(model, record):
+            model(batch, training=False)
+    return {
+        name: (float(sums[name] / sizes[name]), arrived[name] / n_samples if name in arrived else None) for name in sums
+    }
 
 
-def _seconds_of_a_spike(model, x):
-    """Return the dt of the neurons, by the names of the calls that their spikes, of height 1, reach."""
-    if not any(isinstance(layer, ours.SpikingNeuron) for layer in model._flatten_layers()):
-        return {}
-    sums, dts = ({}, {}), []
-    for height, totals in enumerate(sums):
-
-        def all_or_none(layer, spikes, mask=None, height=height):
-            if not isinstance(layer, ours.SpikingNeuron):
-                return None
-            dts.append(float(ops.convert_to_numpy(layer.dt)))
-            return ops.full_like(spikes, height)
-
-        def record(name, layer, inputs, outputs, totals=totals):
-            totals[name] = float(ops.convert_to_numpy(ops.sum(ops.abs(ops.cast(tree.flatten(inputs)[0], "float32")))))
-
-        _run(model, x, record, spikes=all_or_none)
-    return {name: dts[0] for name in sums[0] if sums[0][name] != sums[1][name]}
+def _summed(rows):
+    """Return the statistics of several calls together."""
+    rows = list(rows)
+    return {
+        "connections": sum(row["connections"] for row in rows),
+        "neurons": sum(row["neurons"] for row in rows),
+        "spiking": all(row["spiking"] for row in rows),
+    }
 
 
-def _nothing(model):
-    """Return one sample of zeros in the shape of a model's inputs."""
+def _warn_of_unknown(unknown):
+    if unknown:
+        warnings.warn(
+            f"Counted as nothing, since their connections are not known: {', '.join(map(_title, unknown))}. Register "
+            "their class with ModelEnergy.register_layer.",
+            stacklevel=3,
+        )
 
-    def zeros(tensor):
-        return np.zeros([size or 1 for size in (tensor.shape[0] or 1, *tensor.shape[1:])], tensor.dtype)
 
-    inputs = getattr(model, "_inputs_struct", model.inputs)
-    return tree.map_structure(zeros, inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs)
-
-
-_ACTIVATIONS = (
-    keras.layers.Activation,
-    keras.layers.ReLU,
-    keras.layers.LeakyReLU,
-    keras.layers.PReLU,
-    keras.layers.ELU,
-    keras.layers.Softmax,
-)
-_NOTHING = (
-    keras.layers.Add,
-    keras.layers.BatchNormalization,  # at inference a part of the layer before it
-    keras.layers.Dropout,
-    keras.layers.Flatten,
-    keras.layers.GlobalAveragePooling1D,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.GlobalAveragePooling3D,
-    keras.layers.InputLayer,
-    keras.layers.Reshape,
-    ours.Delta,
-    ours.FirstSpikeTime,
-    ours.Interval,
-    ours.LastStep,
-    ours.Latency,
-    ours.Phase,
-    ours.Poisson,
-    ours.Population,
-    ours.RankOrder,
-    ours.Repeat,
-    ours.TemporalAveragePooling,
-)
+def _title(layer):
+    return f"{layer.name} ({type(layer).__name__})"

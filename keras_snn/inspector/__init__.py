@@ -2,7 +2,7 @@
 
 from keras_snn.inspector.comparison import Comparison
 from keras_snn.inspector.find_dt import DtSearch, find_dt
-from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report, Synapses
+from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
 from keras_snn.inspector.sweep import inspect
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "LayerReport",
     "Rate",
     "Report",
-    "Synapses",
     "find_dt",
     "inspect",
 ]

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from keras_snn.energy.devices import DEVICES
+from keras_snn.energy import DEVICES
 from keras_snn.inspector import tables
 from keras_snn.inspector.findings import Results, same_dt
 

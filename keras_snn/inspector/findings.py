@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 import numpy as np
 from keras import ops
 
-from keras_snn.energy.devices import DEVICES, device
+from keras_snn.energy import DEVICES, Work, joules
 from keras_snn.files import save_figure
 from keras_snn.inspector import plots
 
@@ -76,22 +76,6 @@ class LayerReport:
             histogram=dict(values["spikes_per_step"]),
             **{name: values[name] for name in ("silent", "saturated", "n_steps", "dt")},
         )
-
-
-@dataclass(frozen=True)
-class Synapses:
-    """What the synapses of one call of a layer do in one inference, on average over the samples.
-
-    Attributes:
-        spikes: Number of spikes that come in over all steps; averages of spikes, as pooling makes them, count by their
-            size. None for a layer that no spikes reach.
-        operations: Number of synaptic operations: each spike times its fan-out. None for a layer that no spikes reach.
-        connections: Number of multiply-accumulates of the layer in the plain network.
-    """
-
-    spikes: float | None
-    operations: float | None
-    connections: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +160,7 @@ class DtReport:
         latency: ``Latency``, None for a model that is no classifier or takes one number of steps only; a dict of them
             for several outputs.
         metrics: Dict from a metric's name to its value.
-        synapses: Dict from the name of a layer with synapses to ``Synapses``.
+        work: Dict from the name of each layer that computes, by its calls, to its ``keras_snn.energy.Work``.
         notes: What could not be found out, and why: a tuple of sentences.
     """
 
@@ -187,7 +171,7 @@ class DtReport:
     n_steps: int | None = None
     latency: Latency | dict | None = None
     metrics: dict = field(default_factory=dict)
-    synapses: dict = field(default_factory=dict)
+    work: dict = field(default_factory=dict)
     notes: tuple = ()
 
     def to_dict(self):
@@ -202,8 +186,8 @@ class DtReport:
             "accuracy": self.accuracy,
             "metrics": self.metrics,
             "layers": {name: layer.to_dict() for name, layer in self.layers.items()},
-            "synapses": {name: asdict(of) for name, of in self.synapses.items()},
-            "energy_j": {name: self.energy(name) for name in DEVICES} if self.synapses else {},
+            "work": {name: asdict(work) for name, work in self.work.items()},
+            "energy_j": {name: self.energy(name) for name in DEVICES} if self.work else {},
             "latency": latency if several else latency.get(""),
             "notes": list(self.notes),
             "examples": None if self.examples is None else self.examples.to_dict(),
@@ -221,40 +205,56 @@ class DtReport:
             layers={name: LayerReport.from_dict(layer) for name, layer in values["layers"].items()},
             examples=None if values["examples"] is None else Examples.from_dict(values["examples"]),
             latency=latency,
-            synapses={name: Synapses(**of) for name, of in values["synapses"].items()},
+            work=_work(values),
             notes=tuple(values["notes"]),
             **{name: values[name] for name in ("dt", "n_steps", "accuracy", "metrics")},
         )
 
     @property
+    def synapses(self):
+        """The part of ``work`` that belongs to layers with synapses."""
+        return {name: work for name, work in self.work.items() if work.dense_connections}
+
+    @property
     def synaptic_operations(self):
         """Number of synaptic operations of one inference, in the layers that spikes reach."""
-        return sum(of.operations for of in self.synapses.values() if of.operations is not None)
+        return sum(work.operations for work in self._reached())
 
     @property
     def plain_operations(self):
-        """Number of multiply-accumulates of the same layers in the plain network."""
-        return sum(of.connections for of in self.synapses.values() if of.operations is not None)
+        """Number of multiply-accumulates of the same layers in the ANN; connections of weight zero do not count."""
+        return sum(work.connections for work in self._reached())
 
-    def energy(self, name):
+    @property
+    def dense_operations(self):
+        """Number of multiply-accumulates of the same layers in the ANN, those of weight zero included."""
+        return sum(work.dense_connections for work in self._reached())
+
+    def _reached(self):
+        return [work for work in self.work.values() if work.operations is not None]
+
+    def energy(self, name, *, as_ann=False):
         """Return the estimated energy of one inference in J on a device of ``keras_snn.energy.DEVICES``.
 
-        A spiking device pays for synaptic operations, for the update of every spiking neuron at every step, and once
-        for the multiply-accumulates of layers that no spikes reach. Any other runs the plain network.
+        A device with spikes pays for synaptic operations, for the multiply-accumulates of a layer with analog inputs
+        each time that it runs, and for neuron updates. Another device, or with ``as_ann=True`` any, runs each layer
+        once. ``ModelEnergy(model, x, inputs="analog")`` gives the same figure.
         """
-        on = device(name)
-        neurons = sum(layer.per_unit.size * (layer.n_steps if on.spiking else 1) for layer in self.layers.values())
-        spiking = [
-            of.operations if on.spiking else of.connections
-            for of in self.synapses.values()
-            if of.operations is not None
-        ]
-        still = [of.connections for of in self.synapses.values() if of.operations is None]
-        return on.energy_per_synop * (sum(spiking) + sum(still)) + on.energy_per_neuron * neurons
+        return sum(sum(joules(work, name, as_ann=as_ann)) for work in self.work.values())
 
     def plot(self, path=None, *, class_names=None):
         """Draw the examples: input, spikes of each unit at each step, output over time. Return the figure."""
         return finish(plots.examples(self, class_names=class_names), path)
+
+
+def _work(values):
+    if "work" in values:
+        return {name: Work(**work) for name, work in values["work"].items()}
+    # Version 1 had the synapses here, and counted the neurons of spiking layers only.
+    synapses = {name: Work(dense_connections=of["connections"], **of) for name, of in values["synapses"].items()}
+    sizes = {name: np.size(layer["rate_per_unit_hz"]) for name, layer in values["layers"].items()}
+    neurons = {name: Work(None, None, 0, 0, sizes[name], layer["n_steps"]) for name, layer in values["layers"].items()}
+    return {**synapses, **(neurons if synapses else {})}
 
 
 class Results:

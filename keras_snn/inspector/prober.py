@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_snn import probe
-from keras_snn.energy import connections, fan_out
+from keras_snn import graph, probe
+from keras_snn.energy import study
+from keras_snn.energy.work import spikes_of_samples
 from keras_snn.inspector import inputs as data
 from keras_snn.layers import TemporalAveragePooling
 from keras_snn.layers.base.states import States
@@ -31,47 +32,47 @@ class Prober(keras.Model):
         seed: Integer, for the initial voltages.
         counts: Boolean, whether to summarise the spikes.
         outputs: Boolean, whether to hand out the model's outputs as well.
+        code_steps: Integer or None, for the encoders: the steps of the code of which they make ``n_steps``.
     """
 
-    def __init__(self, model, *, n_steps, own_dt, seed, counts=True, outputs=False):
+    def __init__(self, model, *, n_steps, own_dt, seed, counts=True, outputs=False, code_steps=None):
         super().__init__(name="prober")
         self.inspected = model
         self.n_steps = n_steps
+        self.code_steps = code_steps
         self.seed = seed
         self.counts = counts
         self.outputs = outputs
         self.dt = None if own_dt else keras.Variable(1.0, dtype="float32", trainable=False, name="dt")
         # In a namespace, where Keras does not take them for its own.
-        self.seen = SimpleNamespace(layers={}, one_pass=False, folded=(), why_not=None, synapses={}, shorter={})
+        self.seen = SimpleNamespace(layers={}, one_pass=False, folded=(), why_not=None, calls={}, shorter={})
         self.seen.average = TemporalAveragePooling(dtype="float32")
 
     def call(self, inputs):
-        statistics, events, unit, counted = {}, {}, None, None
+        statistics, arrived, units, counted = {}, {}, {}, None
 
         def record(layer, spikes, mask=None):
-            nonlocal unit, counted
+            nonlocal counted
             if mask is not None:
                 counted = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
-            unit = ops.cast(ops.convert_to_tensor(layer.spike_unit), "float32")
+            units[layer] = ops.cast(ops.convert_to_tensor(layer.spike_unit), "float32")
             name = probe.unique(layer.name, statistics)
             self.seen.layers[name] = (layer, tuple(spikes.shape[2:]))
             statistics[name] = summarise(layer.in_hertz(spikes), layer.dt, mask)
 
         def watch(name, layer, x, outputs):
-            of_layer = self.seen.synapses.get(name)
-            if of_layer is not None and of_layer.spiking:
-                if of_layer.after_time and self.seen.one_pass:
+            anatomy = self.seen.calls[name]
+            if anatomy.spikes is not None:
+                if self.seen.one_pass and anatomy.call.time is None:
                     x = ops.reshape(x, (-1, len(self.seen.steps), *x.shape[1:]))[:, -1]
-                x = ops.abs(ops.cast(ops.reshape(x, (-1, *of_layer.fan_out.shape)), "float32")) * unit
-                if of_layer.after_time and counted is not None:  # each sample had steps of its own number
-                    x = x * ops.reshape(counted / self.seen.n_steps, (-1, *[1] * of_layer.fan_out.ndim))
-                events[name] = ops.sum(x, axis=0, keepdims=True)
+                unit, n_samples = units.get(anatomy.emitter, 1), ops.shape(inputs["index"])[0]
+                arrived[name] = spikes_of_samples(anatomy, x, unit, n_samples, counted)
 
         record = record if self.counts else None
-        with probe.calls(self.inspected, watch) if self.counts else contextlib.nullcontext():
+        with graph.calls(self.inspected, watch) if self.counts else contextlib.nullcontext():
             outputs, _ = self.run(inputs["x"], inputs["index"], record=record, first_steps=self.seen.one_pass)
         outputs = named(self.inspected, outputs)
-        results = {"answers": {}, "layers": statistics, "events": events}
+        results = {"answers": {}, "layers": statistics, "arrived": arrived}
         if self.outputs:
             results["outputs"] = {name: self.after_first_steps(name, tensor)[:, -1] for name, tensor in outputs.items()}
         for name, tensor in outputs.items():
@@ -83,15 +84,15 @@ class Prober(keras.Model):
                 }
         return results
 
-    def run(self, x, index, *, record=None, n_steps=None, first_steps=False):
+    def run(self, x, index, *, record=None, first_steps=False, **steps):
         """Return the model's outputs, and the scope in which they came."""
         scope = probe.scope(
             dt=None if self.dt is None else ops.convert_to_tensor(self.dt),
-            n_steps=n_steps or self.n_steps,
             record=record,
             sample_index=index,
             seed=self.seed,
             first_steps=first_steps,
+            **{"n_steps": self.n_steps, "code_steps": self.code_steps, **steps},
         )
         with scope as scope:
             return self.inspected(x, training=False), scope
@@ -108,21 +109,20 @@ class Prober(keras.Model):
         return outputs[:, None]
 
     def look(self, x):
-        """Learn from a few samples, eagerly, what the model calls, what it answers, and how to ask for first steps.
+        """Learn from eager runs of a few samples what the model calls and answers, and how to get the first steps.
 
-        Whether one pass gives what shorter runs give is not derived from the graph, which a subclassed model has not:
-        it is tried.
+        Only shapes and the graph decide, no values: other samples or weights lead to the same result.
         """
-        seen, layers = self.seen, []
+        seen, emitters = self.seen, []
         n_samples = data.n_samples(x)
         index = np.arange(n_samples, dtype="int32")
-        outputs, scope = self.run(x, index, record=lambda layer, spikes, *mask: layers.append((layer, spikes)))
-        if not layers:
+        outputs, scope = self.run(x, index, record=lambda layer, *_: emitters.append(layer))
+        if not emitters:
             raise ValueError(
                 f"The model {self.inspected.name!r} calls no spiking layer of keras_snn: nothing to count."
             )
-        seen.n_steps = max(spikes.shape[1] for _, spikes in layers)
-        self._find_synapses(x, index)
+        dt = None if self.dt is None else ops.convert_to_tensor(self.dt)
+        seen.calls, seen.n_steps = study(self.inspected, x, dt=dt, n_steps=self.n_steps, seed=self.seed)
         outputs = named(self.inspected, outputs)
         seen.makes_time = scope.makes_time
         seen.kinds = {name: _kind(tensor) for name, tensor in outputs.items()}
@@ -137,84 +137,53 @@ class Prober(keras.Model):
         if not seen.classifiers or seen.n_steps == 1:
             seen.why_not = "the model's output is not that of a classifier" if not seen.classifiers else None
             return
-        whole = {name: ops.convert_to_numpy(self.after_first_steps(name, outputs[name])) for name in seen.classifiers}
+        seen.steps = probe.steps_up_to(seen.n_steps)
+        seen.why_runs = graph.why_not_causal(
+            self.inspected, [anatomy.call for anatomy in seen.calls.values()]
+        ) or self._why_not_in_one_pass(x, index)
+        seen.one_pass = seen.why_runs is None
+        if seen.one_pass:
+            return
+        runs = np.geomspace(1, seen.n_steps, MOST_RUNS).round().astype(int)
+        seen.steps = seen.steps if len(seen.steps) <= MOST_RUNS else np.unique(runs)
         try:
-            shorter = {k: self.after(x, index, k) for k in sorted({1, (seen.n_steps + 1) // 2})}
+            self.after(x, index, 1)
         except Exception as error:  # in the words of its backend, or of the user's layer
             seen.why_not = f"the model takes {seen.n_steps} steps only ({_first_line(error)})"
-            return
-        seen.one_pass, steps = True, probe.steps_up_to(seen.n_steps)
-        seen.steps = steps
-        with contextlib.suppress(Exception):  # two poolings in a row, or a merge with what has no time: shorter runs
-            rows = {}
-            with probe.calls(
-                self.inspected, lambda name, layer, x, _: rows.setdefault(name, tree.flatten(x)[0].shape[0])
-            ):
-                first, _ = self.run(x, index, record=_expect_batch(n_samples), first_steps=True)
-            first = named(self.inspected, first)
-            seen.folded = [name for name, tensor in first.items() if tensor.shape[0] == n_samples * len(steps)]
-            first = self._answers(first)
-            nearest = {k: int(np.argmin(abs(steps - k))) for k in shorter}
-            pairs = [(first[n][:, i], shorter[k][n]) for n in first for k, i in nearest.items() if steps[i] == k]
-            pairs += [(first[name][:, -1], whole[name][:, 0]) for name in first]
-            if all(a.shape == b.shape and _same(a, b) for a, b in pairs):
-                for name, of_layer in seen.synapses.items():
-                    of_layer.after_time = rows[name] == of_layer.rows * len(steps)
-                return
-        seen.one_pass = False
-        runs = np.geomspace(1, seen.n_steps, MOST_RUNS).round().astype(int)
-        seen.steps = steps if len(steps) <= MOST_RUNS else np.unique(runs)
+            seen.steps, seen.why_runs = seen.steps[-1:], None
 
-    def _find_synapses(self, x, index):
-        """List the calls of layers with synapses, and tell those that spikes reach: there spikes change the inputs."""
-        seen, sums = self.seen, ({}, {})
-        for n_spikes, of_inputs in enumerate(sums):
-
-            def record(layer, spikes, mask=None, n_spikes=n_spikes):
-                return ops.full_like(spikes, n_spikes / number(layer.spike_unit))
-
-            def watch(name, layer, x, outputs, of_inputs=of_inputs):
-                x, shape = tree.flatten(x)[0], tuple(tree.flatten(outputs)[0].shape)
-                if of_inputs is sums[0] and (fan := fan_out(layer, tuple(x.shape))) is not None:
-                    seen.synapses[name] = SimpleNamespace(
-                        fan_out=fan,
-                        connections=connections(layer, tuple(x.shape), shape),
-                        rows=x.shape[0],
-                        shape=tuple(x.shape),
-                    )
-                if name in seen.synapses:
-                    of_inputs[name] = ops.convert_to_numpy(ops.sum(ops.abs(ops.cast(x, "float32"))))
-
-            with probe.calls(self.inspected, watch):
-                self.run(x, index, record=record)
+    def _why_not_in_one_pass(self, x, index):
+        """Return why layers behind the end of the time axis cannot run for all numbers of first steps at once."""
         n_samples = len(index)
-        for name, of_layer in seen.synapses.items():
-            of_layer.spiking = bool(sums[0][name] != sums[1][name])
-            in_batch = of_layer.rows == n_samples * seen.n_steps
-            as_axis = len(of_layer.shape) > 2 and of_layer.shape[1] == seen.n_steps and of_layer.rows == n_samples
-            of_layer.after_time = of_layer.spiking and not (in_batch or as_axis)  # a pass of first steps knows better
-            if as_axis and len(of_layer.shape) > of_layer.fan_out.ndim + 1:
-                of_layer.connections //= seen.n_steps
+        try:
+            outputs, _ = self.run(x, index, record=_expect_batch(n_samples), first_steps=True)
+            outputs = named(self.inspected, outputs)
+            rows = n_samples * len(self.seen.steps)
+            self.seen.folded = [name for name, tensor in outputs.items() if tensor.shape[0] == rows]
+            self._answers(outputs)
+        except Exception:  # two poolings in a row, or a merge with what has no time
+            return "layers behind the end of the time axis take inputs without time too"
+        return None
 
     def after(self, x, index, n_steps):
         """Return the classifiers' outputs, when given the first ``n_steps`` steps only, of a few samples."""
-        x, n_steps = self.cut(x, n_steps)
-        outputs = named(self.inspected, self.run(x, index, n_steps=n_steps)[0])
+        x, steps = self.cut(x, n_steps)
+        outputs = named(self.inspected, self.run(x, index, **steps)[0])
         return {name: answer[:, 0] for name, answer in self._answers(outputs).items()}
 
     def cut(self, x, n_steps):
-        """Return what makes a run of ``n_steps`` steps: the pair (x, n_steps)."""
+        """Return what makes a run of the first ``n_steps`` steps: the pair of x and a dict of numbers of steps."""
         if self.seen.makes_time:
-            return x, n_steps
+            return x, {"n_steps": n_steps, "code_steps": self.seen.n_steps}
         if not self.seen.time_in_x:
             raise ValueError("the time axis comes neither with `x` nor from a layer of keras_snn")
-        return tree.map_structure(lambda array: array[:, :n_steps], x), None
+        return tree.map_structure(lambda array: array[:, :n_steps], x), {}
 
     def shorter(self, k):
         """Return a ``Prober`` that answers as this one does, after k steps and without counting spikes."""
         if k not in self.seen.shorter:
-            n_steps = k if self.seen.makes_time else None
-            made = Prober(self.inspected, n_steps=n_steps, own_dt=self.dt is None, seed=self.seed, counts=False)
+            steps = {"n_steps": k, "code_steps": self.seen.n_steps} if self.seen.makes_time else {"n_steps": None}
+            made = Prober(self.inspected, **steps, own_dt=self.dt is None, seed=self.seed, counts=False)
             made.seen.kinds, made.seen.classifiers = self.seen.kinds, self.seen.classifiers
             made.compile(jit_compile="auto")
             self.seen.shorter[k] = made
@@ -332,12 +301,6 @@ def _expect_batch(n_samples):
             raise ValueError("a spiking layer comes after the end of another's time axis")
 
     return record
-
-
-def _same(a, b):
-    # Sums in another order. A spike that a last bit moves to another step is far more than this, and leads to shorter
-    # runs where one pass would have done.
-    return np.allclose(a, b, rtol=1e-3, atol=1e-4 * max(1e-30, float(np.abs(b).max())))
 
 
 def _first_line(error):

@@ -4,7 +4,7 @@ import json
 import pathlib
 import textwrap
 
-from keras_snn.energy.devices import DEVICES
+from keras_snn.energy import DEVICES
 from keras_snn.files import write_text
 from keras_snn.inspector import html, plots, tables
 from keras_snn.inspector.comparison import Comparison
@@ -15,13 +15,12 @@ from keras_snn.inspector.findings import (
     LayerReport,
     Rate,
     Results,
-    Synapses,
     finish,
 )
 
-__all__ = ["DtReport", "Examples", "Latency", "LayerReport", "Rate", "Report", "Synapses"]
+__all__ = ["DtReport", "Examples", "Latency", "LayerReport", "Rate", "Report"]
 
-_FORMAT, _VERSION = "keras_snn report", 1
+_FORMAT, _VERSION = "keras_snn report", 2
 
 
 class Report(Results):
@@ -81,10 +80,10 @@ class Report(Results):
         """
         if not isinstance(values, dict) or values.get("format") != _FORMAT:
             raise ValueError(f"no report: `values` has to be a dict with the format {_FORMAT!r}")
-        if values.get("version") != _VERSION:
+        if values.get("version") not in range(1, _VERSION + 1):
             raise ValueError(
-                f"a report of version {values.get('version')!r}, while this keras_snn reads version {_VERSION}: it "
-                "takes a newer keras_snn"
+                f"a report of version {values.get('version')!r}, while this keras_snn reads versions up to {_VERSION}: "
+                "it takes a newer keras_snn"
             )
         try:
             return cls([DtReport.from_dict(result) for result in values["results"]], values["n_samples"])
@@ -155,6 +154,7 @@ class Report(Results):
                 **result.metrics,
                 "synaptic_operations": result.synaptic_operations if result.synapses else None,
                 "plain_operations": result.plain_operations if result.synapses else None,
+                "dense_operations": result.dense_operations if result.synapses else None,
                 **{f"energy_{name}": result.energy(name) if result.synapses else None for name in DEVICES},
             }
             for name, layer in result.layers.items():

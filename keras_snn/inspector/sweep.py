@@ -6,9 +6,10 @@ import keras
 import numpy as np
 
 from keras_snn import checks, probe
+from keras_snn.energy.work import MOST_SAMPLES, spike_numbers
 from keras_snn.inspector import inputs as data
 from keras_snn.inspector.prober import number, prober
-from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report, Synapses
+from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
 from keras_snn.layers.base.time_step import check_dt
 from keras_snn.ops.statistics import MOST_SPIKES
 
@@ -69,6 +70,7 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
         raise ValueError("`n_steps` is an empty sequence; give at least one number of steps, or None.")
     many_steps = [checks.integer("n_steps", value, least=1, optional=True) for value in many_steps]
     batch_size = checks.integer("batch_size", batch_size, least=1, optional=True) or data.default_batch_size(n_samples)
+    batch_size = min(batch_size, MOST_SAMPLES)
     examples, seed = checks.integer("examples", examples, least=0), checks.integer("seed", seed, least=0)
     arguments = {"dt": None if dt is None else max(dts), "seed": seed, "outputs": bool(metrics)}
     few = functools.partial(data.rows, start=0, stop=data.static_batch_size(model) or 4)
@@ -103,7 +105,7 @@ class _Sweep:
         seen = self.prober.seen
         if dt is not None:
             self.prober.dt.assign(dt)
-        totals, events = {}, {}
+        totals, arrived = {}, {}
         latency = {name: _Latency(seen.steps, self.right.get(name)) for name in seen.classifiers}
         for start in self.starts:
             stop = min(start + self.batch_size, self.n_samples)
@@ -116,8 +118,8 @@ class _Sweep:
                         "activation."
                     )
                 totals[name] = _joined(totals.get(name), row)
-            for name, row in batch["events"].items():
-                events[name] = events.get(name, 0) + row.astype("float64").sum(axis=0)
+            for name, parts in batch["arrived"].items():
+                arrived[name] = arrived.get(name, 0) + spike_numbers(parts)
             answers = self._with_shorter_runs(batch["answers"], start, stop, dt)
             for name, answer in answers.items():
                 latency[name].add(answer, start, stop)
@@ -133,15 +135,30 @@ class _Sweep:
             layers,
             few,
             n_steps=seen.n_steps,
-            synapses={name: self._synapses(of_layer, events.get(name)) for name, of_layer in seen.synapses.items()},
+            work={
+                name: anatomy.work(arrived[name] / self.n_samples if name in arrived else None)
+                for name, anatomy in seen.calls.items()
+                if anatomy.dense_connections or anatomy.neurons
+            },
             latency=_only({name: one for name, one in latency.items() if len(one.steps) > 1}),
             metrics={name: number(metric.result()) for name, (_, metric) in self.metrics.items()},
             notes=self._notes(layers),
         )
 
     def _notes(self, layers):
-        why_not, silent = self.prober.seen.why_not, [name for name, layer in layers.items() if layer.silent == 1]
-        notes = [f"No answers after fewer steps: {why_not}."] if why_not else []
+        seen, silent = self.prober.seen, [name for name, layer in layers.items() if layer.silent == 1]
+        notes = [f"No answers after fewer steps: {seen.why_not}."] if seen.why_not else []
+        if len(seen.steps) > 1 and not seen.one_pass:
+            runs = ", ".join(map(str, seen.steps.tolist()))
+            notes.append(f"Answers after fewer steps: the model ran for each of {runs} steps, since {seen.why_runs}.")
+        mixed = [name for name, anatomy in seen.calls.items() if anatomy.mixed]
+        if mixed:
+            notes.append(f"Counted as multiply-accumulates: {', '.join(mixed)}. Their spikes differ in height or dt.")
+        unknown = [name for name, anatomy in seen.calls.items() if not anatomy.known and anatomy.call.layer.weights]
+        if unknown:
+            notes.append(
+                f"Operations not counted: {', '.join(unknown)}. Register the class with ModelEnergy.register_layer."
+            )
         if silent:
             causes = ["inputs too small for the threshold", "too few steps"]
             parts = self.prober.inspected._flatten_layers()
@@ -195,15 +212,6 @@ class _Sweep:
             n_steps=n_steps,
             dt=dt,
         )
-
-    def _synapses(self, of_layer, events):
-        n_events = n_operations = None
-        if events is not None:
-            # What comes after the end of the time axis has the mean over the steps, of which each is as long.
-            steps = self.prober.seen.n_steps if of_layer.after_time else 1
-            n_events = float(events.sum() * steps / self.n_samples)
-            n_operations = float((events * of_layer.fan_out).sum() * steps / self.n_samples)
-        return Synapses(n_events, n_operations, of_layer.connections)
 
     def _examples(self, n):
         few = data.rows(self.x, 0, n)

@@ -8,7 +8,8 @@ DEVICE_COLUMNS = (*(f"{name} (µJ)" for name in SPIKING), *(f"plain {name} (µJ)
 
 ENERGY_NOTE = (
     "For one inference, estimated. Synaptic operations, and multiply-accumulates (MACs) of the plain network: in the "
-    "layers that spikes reach. Energy: of all layers, without memory, transport and idle power."
+    "layers that spikes reach, without connections of weight zero. Energy: of all layers, without memory, transport "
+    "and idle power. For each of these devices, one published cost stands for both kinds of operations."
 )
 
 
@@ -31,9 +32,13 @@ def energies(results):
     for result in results:
         joules = [result.energy(name) if result.synapses else None for name in (*SPIKING, *PLAIN)]
         synops, plain = result.synaptic_operations, result.plain_operations
-        operations = (synops, plain, synops / plain) if plain else (None, None, None)
-        microjoules = [None if joule is None else 1e6 * joule for joule in joules]
-        rows.append((dt_label(result.dt), or_dash(result.n_steps), *map(amount, (*operations, *microjoules))))
+        if not plain:
+            operations = ("-", "-", "-")
+        else:
+            of_dense = f" of {amount(result.dense_operations)}" if result.dense_operations != plain else ""
+            operations = (amount(synops), f"{amount(plain)}{of_dense}", amount(synops / plain))
+        microjoules = [amount(None if joule is None else 1e6 * joule) for joule in joules]
+        rows.append((dt_label(result.dt), or_dash(result.n_steps), *operations, *microjoules))
     return rows
 
 

@@ -133,6 +133,63 @@ def test_channels_first():
     assert connections(first, (None, 2, 5, 6), (None, 3, 5, 6)) == connections(last, (None, *shape), (None, 5, 6, 3))
 
 
+def pruned(layer, shape):
+    """Build a layer and set most of its weights to zero; the others are positive."""
+    layer.build((None, *shape))
+    rng = np.random.default_rng(0)
+    for kernel in layer.trainable_weights:
+        kernel.assign(np.where(rng.random(kernel.shape) < 0.3, 1.0, 0.0))
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (layers.Dense(6, use_bias=False), (5,)),
+        (layers.Conv1D(3, 4, padding="causal", dilation_rate=2, use_bias=False), (9, 2)),
+        (layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False), (5, 6, 2)),
+        (layers.Conv2D(4, 3, groups=2, use_bias=False), (5, 5, 4)),
+        (layers.Conv2DTranspose(3, 3, strides=2, padding="same", use_bias=False), (4, 3, 2)),
+        (layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False), (5, 4, 3)),
+        (layers.EinsumDense("abc,bcd->ad", output_shape=7), (3, 4)),
+        (layers.EinsumDense("abc,bde->acde", output_shape=(4, 2, 3)), (3, 4)),
+        (layers.EinsumDense("...x,xy->...y", output_shape=5), (3, 4)),
+    ],
+    ids=lambda x: getattr(x, "name", str(x)),
+)
+def test_a_weight_of_zero_is_no_connection(layer, shape):
+    layer = pruned(layer, shape)
+    fed = reached(layer, shape)
+    # Where a kernel acts on the last axes alone, the fan-out is that of any position.
+    np.testing.assert_array_equal(np.broadcast_to(fan_out(layer, (None, *shape)), shape), fed)
+    output = layer.compute_output_shape((1, *shape))
+    whole = [connections(layer, (None, *shape), output, dense=dense) for dense in (False, True)]
+    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    assert whole[0] / whole[1] == pytest.approx((kernel != 0).mean())
+    if getattr(layer, "padding", "valid") == "valid":
+        assert whole[0] == fed.sum()
+
+
+def test_separable_convolutions_without_some_weights():
+    layer = pruned(layers.SeparableConv2D(4, 2, depth_multiplier=2, use_bias=False), (3, 3, 2))
+    depthwise, pointwise = (keras.ops.convert_to_numpy(k) for k in (layer.depthwise_kernel, layer.pointwise_kernel))
+    expected = np.zeros((3, 3, 2), int)
+    for y, x, i, j, c, m in np.ndindex(2, 2, 2, 2, 2, 2):  # positions of the output, taps, channels, multiplier
+        expected[y + i, x + j, c] += (depthwise[i, j, c, m] != 0) * (1 + (pointwise[0, 0, 2 * c + m] != 0).sum())
+    np.testing.assert_array_equal(fan_out(layer, (None, 3, 3, 2)), expected)
+    n_weights = (depthwise != 0).sum() + (pointwise != 0).sum()
+    assert connections(layer, (None, 3, 3, 2), (None, 2, 2, 4)) == 4 * n_weights
+
+
+def test_quantized_kernels():
+    for mode in ("int8", "int4"):
+        layer = pruned(layers.Dense(6), (5,))
+        fed = fan_out(layer, (None, 5))
+        layer.quantize(mode)
+        assert fan_out(layer, (None, 5)).tolist() == fed.tolist()
+        assert connections(layer, (None, 5), (None, 6), dense=True) == 30
+
+
 def test_other_layers_are_not_known():
     layer = layers.LSTM(3)
     assert connections(layer, (None, 4, 2), (None, 3)) is None

@@ -7,6 +7,7 @@ import pytest
 import keras_snn
 from keras_snn import ModelEnergy, layers
 from keras_snn.energy import DEVICES
+from keras_snn.energy.statistics import Node
 
 
 def network():
@@ -33,12 +34,12 @@ def test_counts_by_hand():
     assert {
         name: (row["connections"], row["neurons"], row["params"], row["spiking"]) for name, row in rows.items()
     } == {
-        "flat": (0, 0, 0, False),
-        "hidden": (784 * 128, 0, 785 * 128, False),
-        "repeat": (0, 0, 0, False),
+        "flat": (0, 0, 0, True),
+        "hidden": (784 * 128, 0, 785 * 128, True),
+        "repeat": (0, 0, 0, True),
         "spikes": (0, 128, 0, True),  # of one step, however many Repeat makes
-        "mean": (0, 0, 0, False),
-        "out": (1280, 10, 1290, False),
+        "mean": (0, 0, 0, True),
+        "out": (1280, 10, 1290, False),  # a relu does not spike
     }
     assert rows["hidden"]["output_shape"] == (None, 128)
 
@@ -128,8 +129,9 @@ def test_summary(capsys):
         "loihi",
     ]
     assert lines[3].split()[:4] == ["hidden", "(None,", "128)", "100,352"]
-    assert lines[-3].startswith("Total energy per inference [cpu]: 8.752e-04 J")
-    assert lines[-2].startswith("Total energy per inference [loihi]: ")
+    assert lines[-4].startswith("Total energy per inference [cpu]: 8.752e-04 J")
+    assert lines[-3].startswith("Total energy per inference [loihi]: ")
+    assert lines[-2].startswith("Estimates: ")
     assert lines[-1].startswith("Warning: Energy on the spiking device 'loihi'") and lines[-1].endswith("out.")
     assert "Warning" not in energy.summary_string(columns, print_warnings=False)
     assert energy.summary_string().splitlines()[0].split() == [
@@ -140,11 +142,15 @@ def test_summary(capsys):
 @pytest.mark.backend_free
 def test_a_layer_that_is_not_known_is_named():
     model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(2, name="cells")])
-    assert "not known: cells (LSTM)." in ModelEnergy(model).summary_string()
+    with pytest.warns(UserWarning, match=r"not known: cells \(LSTM\). Register"):
+        energy = ModelEnergy(model)
+    assert "not known: cells (LSTM)." in energy.summary_string()
+    with pytest.warns(UserWarning, match="not known: cells"):
+        assert ModelEnergy.compute_layer_stats(model.get_layer("cells"))["connections"] == 0
 
     @ModelEnergy.register_layer(keras.layers.LSTM)
     def lstm(node):
-        n_inputs, n_units = node.input_shapes[0][-1], node.output_shapes[0][-1]
+        n_inputs, n_units = node.input_shapes[-1], node.output_shapes[-1]
         return {"connections": 4 * n_units * (n_inputs + n_units), "neurons": n_units}
 
     try:
@@ -152,9 +158,13 @@ def test_a_layer_that_is_not_known_is_named():
         assert "Warning" not in energy.summary_string()
         assert energy.rows["cells"]["connections"] == 4 * 2 * 5
         stats = ModelEnergy.compute_layer_stats(model.get_layer("cells"))
-        assert stats == {"connections": 40, "neurons": 2, "spiking": False}
+        assert stats == {"connections": 40, "neurons": 2, "spiking": True}
+        with pytest.warns(UserWarning, match="LSTM is already registered"):
+            ModelEnergy.register_layer(keras.layers.LSTM)(lambda node: {"conections": 1})
+        with pytest.raises(ValueError, match=r"LSTM must return a dict with keys out of .*; got 'conections'"):
+            ModelEnergy(model)
     finally:
-        del ModelEnergy.layer_stats[keras.layers.LSTM]
+        del ModelEnergy.layer_stats_computers[keras.layers.LSTM]
 
 
 @pytest.mark.backend_free
@@ -164,6 +174,11 @@ def test_a_new_device():
         energy = ModelEnergy(network())
         assert energy.total_energy("mychip") == energy.total_energy("MyChip")
         assert energy.layer_energy("out", "MYCHIP") == pytest.approx((1280e-12, 20e-12))
+        assert ModelEnergy.devices["mychip"]["energy_per_synop"] == 1e-12
+        again = {"energy_per_neuron": 0, "spiking": True, "energy_per_mac": 5e-12}
+        with pytest.warns(UserWarning, match="'MYCHIP' is already registered"):
+            ModelEnergy.register_device(device_name="MYCHIP", energy_per_synop=1e-12, **again)
+        assert ModelEnergy.devices["mychip"] == {"energy_per_synop": 1e-12, **again}
     finally:
         del DEVICES["mychip"]
 
@@ -182,7 +197,7 @@ def test_a_subclassed_model_needs_data():
         ModelEnergy(model)
     x = np.ones((2, 4), "float32")
     model(x)
-    with pytest.raises(ValueError, match="'own' does not tell"):
+    with pytest.raises(ValueError, match="'own' does not show"):
         ModelEnergy(model)
     assert ModelEnergy(model, x).total_energy("cpu") == pytest.approx(12 * 8.6e-9)
 
@@ -198,7 +213,198 @@ def test_bad_arguments_are_errors_that_say_so():
         energy.summary_string(("name", "rate"))
     with pytest.raises(ValueError, match="got 'colour'"):
         energy.summary_string(("name", "colour"))
-    with pytest.raises(ValueError, match="calls; got 'nobody'"):
+    with pytest.raises(ValueError, match="its name; got 'nobody'"):
         energy.layer_energy("nobody", "cpu")
     with pytest.raises(TypeError, match="Keras model; got int"):
         ModelEnergy(3)
+
+
+# Time
+
+
+def all_firing(layer):
+    """Return a model of 16 steps in which each of 32 neurons spikes at each step, and the input."""
+    parts = layers.IF(threshold=0.5), layer, layers.TemporalAveragePooling()
+    return keras.Sequential([keras.Input((16, 32)), *parts]), np.ones((3, 16, 32), "float32")
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, layers.TimeFold, keras.layers.TimeDistributed])
+def test_connections_and_rates_are_those_of_a_step(wrap):
+    model, x = all_firing(wrap(keras.layers.Dense(10, name="dense")))
+    for inputs in ("rates", "analog"):
+        energy = ModelEnergy(model, x, inputs=inputs)
+        assert energy.n_steps == 16
+        assert energy.rows["dense"]["connections"] == 320
+        assert energy.rows["dense"]["rate"] == pytest.approx(1 / 0.001)  # dt in float32
+        for steps, expected in ((1, 320), (16, 5120), (None, 5120), (32, 10240)):
+            assert energy.layer_energy("dense", "loihi", steps)[0] == pytest.approx(27.1e-12 * expected, rel=1e-6)
+    assert energy.rows["dense"]["work"].operations == 5120
+
+
+def test_time_distributed_marks_time():
+    inputs = keras.Input((28, 28))
+    energy = ModelEnergy(keras.Model(inputs, keras.layers.TimeDistributed(keras.layers.ReLU())(inputs)))
+    assert (len(energy.rows), energy.n_steps) == (1, 28)
+    assert energy.total_energy("cpu") == pytest.approx(28 * 8.6e-9)
+    inputs = keras.Input((None, 4))
+    outputs = keras.layers.TimeDistributed(keras.layers.Dense(3))(inputs)
+    x = np.ones((2, 10, 4), "float32")
+    x[:, 0] = 0
+    energy = ModelEnergy(keras.Model(inputs, outputs), x)
+    # 12 connections, a rate of 0.9 Hz, 10 steps of 1 s
+    assert energy.total_energy("loihi", 10, 1) == pytest.approx(27.1e-12 * 12 * 0.9 * 10)
+    assert energy.total_energy("loihi", None, 1) == energy.total_energy("loihi", 10, 1)
+
+
+def test_a_time_axis_of_unknown_length():
+    inputs = keras.Input((None, 4))
+    model = keras.Model(inputs, keras.layers.Dense(3, name="d")(keras.layers.ReLU(name="r")(inputs)))
+    energy = ModelEnergy(model, inputs="analog")
+    assert (energy.n_steps, energy.rows["d"]["output_shape"]) == (None, (None, None, 3))
+    assert energy.total_energy("loihi", 5) == pytest.approx(5 * (27.1e-12 * 12 + 81e-12 * 4))
+    with pytest.raises(ValueError, match="unknown. Give `timesteps_per_inference`"):
+        energy.total_energy("loihi", None)
+    assert ModelEnergy(model, np.ones((1, 6, 4), "float32")).n_steps == 6
+    with pytest.raises(ValueError, match=r"\(None, None, None, 5\): only the batch axis and axis 1"):
+        ModelEnergy(keras.Sequential([keras.Input((None, None, 5)), keras.layers.Dense(20)]))
+
+
+def test_an_image_as_high_as_there_are_steps_has_no_time():
+    parts = keras.layers.Conv2D(2, 3, name="c"), layers.Repeat(8), layers.IF()
+    energy = ModelEnergy(keras.Sequential([keras.Input((8, 8, 1)), *parts]))
+    assert energy.rows["c"]["connections"] == 6 * 6 * 9 * 2
+    assert energy._calls["c"].call.runs == 1
+
+
+# Spikes and analog inputs
+
+
+def test_analog_inputs_cost_multiply_accumulates_whatever_dt():
+    parts = keras.layers.Dense(50, name="dense"), layers.Repeat(4), layers.IF()
+    model = keras.Sequential([keras.Input((100,)), *parts])
+    energy = ModelEnergy(model, np.full((2, 100), 0.5, "float32"), inputs="analog")
+    for dt in (1e-3, 1e-2, None):
+        assert energy.layer_energy("dense", "loihi", None, dt) == pytest.approx((27.1e-12 * 5000, 0))
+        assert energy.layer_energy("dense", "45nm", 4, dt) == pytest.approx((4.6e-12 * 20000, 0))
+
+
+def test_each_rate_has_the_dt_of_the_layer_that_spikes():
+    inputs = keras.Input((10, 3))
+    first = layers.IF(threshold=0.5, dt=0.01)(inputs)
+    second = layers.IF(threshold=0.5, dt=0.1)(inputs)
+    dense = [keras.layers.Dense(2, name=name) for name in "ab"]
+    x = np.ones((2, 10, 3), "float32")
+    model = keras.Model(inputs, [dense[0](first), dense[1](second)])
+    for kind in ("rates", "analog"):
+        energy = ModelEnergy(model, x, inputs=kind)
+        assert [energy.rows[name]["rate"] for name in "ab"] == pytest.approx([100, 10])  # dt in float32
+        for name in "ab":
+            # Without a dt, a spike at each of 10 steps goes from each of 3 units to 2.
+            assert energy.layer_energy(name, "loihi", 10)[0] == pytest.approx(27.1e-12 * 60)
+        assert energy.layer_energy("a", "loihi", 10, dt=0.02)[0] == pytest.approx(27.1e-12 * 120)
+    both = keras.Model(inputs, dense[0](keras.layers.add([first, second])))
+    energy = ModelEnergy(both, x, inputs="analog")
+    assert energy._calls["a"].mixed
+    assert energy.layer_energy("a", "45nm", None)[0] == pytest.approx(4.6e-12 * 60)
+
+
+def reached_by_spikes(*between, end=None):
+    """Return how many operations the last layer of a model does; 4 of its 4 neurons spike at all of 6 steps."""
+    ends = [] if end is None else [end]
+    parts = layers.IF(threshold=0.5), *between, *ends, keras.layers.Dense(2, name="last")
+    model = keras.Sequential([keras.Input((6, 4)), *parts])
+    return ModelEnergy(model, np.ones((1, 6, 4), "float32"), inputs="analog").rows["last"]["work"].operations
+
+
+@pytest.mark.backend_free
+def test_which_layers_spikes_reach():
+    assert reached_by_spikes() == 6 * 4 * 2
+    assert reached_by_spikes(keras.layers.Activation("relu"), keras.layers.Dropout(0.5)) == 48
+    assert reached_by_spikes(end=layers.TemporalAveragePooling()) == 48  # all spikes are in the mean
+    assert reached_by_spikes(end=keras.layers.GlobalAveragePooling1D()) == 48
+    assert reached_by_spikes(end=layers.LastStep()) == 8  # those of one step
+    for analog in (
+        keras.layers.Dense(4, kernel_initializer="zeros"),
+        keras.layers.Activation("sigmoid"),
+        keras.layers.BatchNormalization(),
+        layers.Lowpass(0.1),
+        layers.LeakyIntegrator(),
+    ):
+        assert reached_by_spikes(analog) is None
+    assert reached_by_spikes(end=layers.FirstSpikeTime()) is None
+    encoded = keras.Sequential([keras.Input((4,)), layers.Latency(5), keras.layers.Dense(2, name="last")])
+    energy = ModelEnergy(encoded, np.ones((1, 4), "float32"), inputs="analog")
+    assert energy.rows["last"]["work"].operations == 4 * 2  # a spike of each value
+
+
+def test_weights_of_zero_do_no_work():
+    model, x = all_firing(keras.layers.Dense(10, use_bias=False, name="dense"))
+    kernel = np.zeros((32, 10), "float32")
+    kernel[:, 0] = 1
+    model.get_layer("dense").kernel.assign(kernel)
+    for inputs in ("rates", "analog"):
+        energy = ModelEnergy(model, x, inputs=inputs)
+        assert energy.layer_energy("dense", "loihi", 16)[0] == pytest.approx(27.1e-12 * 512, rel=1e-6)
+    assert "32 of 320" in energy.summary_string()
+
+
+# Layers that hold others, and layers that Keras calls in another way
+
+
+@pytest.mark.backend_free
+def test_statistics_of_single_layers():
+    for shape in ((None, 10), (5, 10)):
+        layer = keras.layers.TimeDistributed(keras.layers.Dense(5, "relu"))
+        layer(keras.Input(shape))
+        expected = {"connections": 50, "neurons": 5, "spiking": False}
+        assert ModelEnergy.compute_layer_stats(layer) == expected
+        assert ModelEnergy.compute_layer_stats(layer.layer, Node(layer.layer, (None, 10), (None, 5))) == expected
+    dense = keras.layers.Dense(20)
+    with pytest.raises(ValueError, match="was never called"):
+        ModelEnergy.compute_layer_stats(dense)
+    dense(keras.Input((None, None, 5)))
+    with pytest.raises(ValueError, match="sizes of the layer .* unknown"):
+        ModelEnergy.compute_layer_stats(dense)
+    with pytest.raises(ValueError, match="must be a Keras layer; got int"):
+        ModelEnergy.compute_layer_stats(3)
+
+
+@pytest.mark.backend_free
+def test_a_registered_function_gets_one_shape_for_one_tensor():
+    @ModelEnergy.register_layer(keras.layers.UpSampling2D)
+    def up(node):
+        return {"connections": np.prod(node.output_shapes[1:])}
+
+    try:
+        layer = keras.layers.UpSampling2D()
+        model = keras.Sequential([keras.Input((4, 4, 3)), layer])
+        assert ModelEnergy.compute_layer_stats(layer)["connections"] == 192
+        assert ModelEnergy(model).layer_stats[layer]["connections"] == 192
+    finally:
+        del ModelEnergy.layer_stats_computers[keras.layers.UpSampling2D]
+
+
+def test_every_layer_of_a_model_has_statistics():
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="deep")], name="inner")
+    inputs = keras.Input((4,))
+    dense = keras.layers.Dense(4, "relu")
+    model = keras.Model(inputs, inner(dense(dense(inputs))))
+    energy = ModelEnergy(model, np.ones((2, 4), "float32"))
+    assert energy.layer_stats[dense] == {"connections": 32, "neurons": 8, "spiking": False}
+    assert energy.layer_energy(model.layers[0], "cpu") == (0, 0)
+    assert energy.layer_energy(inner, "cpu") == energy.layer_energy("deep", "cpu") == pytest.approx((12 * 8.6e-9, 0))
+    assert sum(sum(energy.layer_energy(layer, "loihi", 3)) for layer in model.layers) == pytest.approx(
+        energy.total_energy("loihi", 3)
+    )
+    assert energy.layer_rates[dense] > 0
+
+
+def test_quantized_and_rematerialized_layers_are_counted():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")])
+    model.quantize("int8", filters=lambda layer: isinstance(layer, keras.layers.Dense))
+    with keras.RematScope(mode="full"):
+        again = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")])
+    for one in (model, again):
+        energy = ModelEnergy(one, np.ones((2, 4), "float32"))
+        assert {name: row["dense_connections"] for name, row in energy.rows.items()} == {"a": 12, "b": 6}
+        assert energy.rows["b"]["rate"] > 0

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_snn.energy import Work
 from keras_snn.inspector import DtReport, LayerReport, Rate, Report
 from keras_snn.inspector import html as html_of_report
 from keras_snn.inspector.html import MOST_STEPS, MOST_UNITS
-from keras_snn.inspector.report import Examples, Latency, Synapses
+from keras_snn.inspector.report import Examples, Latency
 
 pytestmark = pytest.mark.backend_free
 
@@ -38,7 +39,7 @@ def report(name="hidden", *, x=None, y=(0, 2), counts=None, outputs=True, severa
             x, None if y is None else np.array(y), {name: spikes}, np.array([1, 6]), answers if outputs else None
         )
         accuracy = {"a": 0.5, "b": 0.25} if several else 0.25 * (i + 1)
-        synapses = {name: Synapses(1.0, 10.0 * (i + 1), 5)}
+        work = {name: Work(1.0, 10.0 * (i + 1), 5, 5)}
         results.append(
             DtReport(
                 dt,
@@ -47,7 +48,7 @@ def report(name="hidden", *, x=None, y=(0, 2), counts=None, outputs=True, severa
                 few,
                 n_steps=6,
                 latency={"a": latency, "b": latency} if several else latency,
-                synapses=synapses,
+                work=work,
                 notes=(f"A note on {name}.",),
             )
         )

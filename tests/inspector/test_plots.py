@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from keras_snn.energy import Work
 from keras_snn.inspector import DtReport, LayerReport, Rate, Report, plots
-from keras_snn.inspector.report import Examples, Latency, Synapses
+from keras_snn.inspector.report import Examples, Latency
 
 pytestmark = pytest.mark.backend_free
 
@@ -226,8 +227,8 @@ def costly(*figures, n_steps=4):
     results = []
     for dt, (accuracy, operations) in enumerate(figures):
         layer = LayerReport(Rate(0, 1, 2), np.zeros(2), {}, silent=0, saturated=0, n_steps=n_steps)
-        synapses = {"d": Synapses(1.0, operations, 10)}
-        results.append(DtReport(dt, accuracy, {"a": layer}, n_steps=n_steps, synapses=synapses))
+        work = {"d": Work(1.0, operations, 10, 10)}
+        results.append(DtReport(dt, accuracy, {"a": layer}, n_steps=n_steps, work=work))
     return Report(results, 10)
 
 

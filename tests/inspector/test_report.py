@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from keras_snn.energy import Work
 from keras_snn.inspector import DtReport, LayerReport, Rate, Report
-from keras_snn.inspector.report import Examples, Latency, Synapses
+from keras_snn.inspector.report import Examples, Latency
 
 pytestmark = pytest.mark.backend_free
 
@@ -97,7 +98,7 @@ def test_save_as_json(tmp_path):
     report().save(path)
     assert json.loads(path.read_text()) == report().to_dict()
     Report([], 0).save(str(path))
-    empty = {"format": "keras_snn report", "version": 1, "n_samples": 0, "results": []}
+    empty = {"format": "keras_snn report", "version": 2, "n_samples": 0, "results": []}
     assert json.loads(path.read_text()) == empty
 
 
@@ -151,13 +152,17 @@ def test_no_examples_is_an_error_that_says_so(tmp_path):
 
 # Operations and energy
 
-SYNAPSES = {"first": Synapses(None, None, 1000), "second": Synapses(40.0, 400.0, 200)}
+WORK = {
+    "first": Work(None, None, 1000, 1000),
+    "second": Work(40.0, 400.0, 200, 250),
+    "hidden": Work(None, None, 0, 0, 2, 10),
+}
 
 
 def full(dt=0.01, n_steps=10, accuracy=0.75, mean=2.5, operations=400.0, examples=None, name="hidden"):
     """Return a report of one result that has everything but examples."""
     latency = Latency(np.array([1, 10]), np.array([0.5, accuracy]), np.array([0.25, 1 / 3]), {0.9: (0.5, 2.75)})
-    synapses = {**SYNAPSES, "second": Synapses(40.0, operations, 200)}
+    work = {**WORK, "second": Work(40.0, operations, 200, 250)}
     result = DtReport(
         dt,
         accuracy,
@@ -166,7 +171,7 @@ def full(dt=0.01, n_steps=10, accuracy=0.75, mean=2.5, operations=400.0, example
         n_steps=n_steps,
         latency=latency,
         metrics={"loss": 0.125},
-        synapses=synapses,
+        work=work,
         notes=("A note.",),
     )
     return Report([result], 3)
@@ -180,15 +185,23 @@ def test_energy_table():
         *("dt (s)", "steps", "synaptic ops", "plain MACs", "ratio"),
         *("loihi (µJ)", "spinnaker2 (µJ)", "plain cpu (µJ)", "plain gpu (µJ)"),
     ]
-    assert lines[2].split() == ["0.01", "10", "400", "200", "2", "0.0396", "0.674", "10.3", "0.361"]
+    assert lines[2].split() == ["0.01", "10", "400", "200", "of", "250", "2", "0.0396", "0.674", "10.3", "0.361"]
     assert max(map(len, lines)) <= 110
     assert "estimated" in lines[3]
+
+
+def test_energy_on_a_device_with_two_costs_and_as_an_ann():
+    result = full()[0.01]
+    assert result.energy("45nm") == pytest.approx(4.6e-12 * 1000 + 0.9e-12 * 400)
+    assert result.energy("45nm", as_ann=True) == pytest.approx(4.6e-12 * 1200)
+    assert result.energy("LOIHI", as_ann=True) == pytest.approx(27.1e-12 * 1200 + 81e-12 * 2)
+    assert (result.plain_operations, result.dense_operations) == (200, 250)
 
 
 def test_energy_table_of_what_is_unknown():
     lines = Report([DtReport(None, None, {"hidden": layer()})], 3).energy_table().splitlines()
     assert lines[2].split() == ["own"] + ["-"] * 8
-    no_spikes_reach = Report([DtReport(1.0, None, {"a": layer()}, synapses={"first": Synapses(None, None, 50)})], 3)
+    no_spikes_reach = Report([DtReport(1.0, None, {"a": layer()}, work={"first": Work(None, None, 50, 50)})], 3)
     assert no_spikes_reach.energy_table().splitlines()[2].split()[2:5] == ["-", "-", "-"]
 
 
@@ -248,7 +261,7 @@ def test_load_brings_everything_back(tmp_path, x):
     assert loaded.to_dict() == saved.to_dict()
     assert str(loaded) == str(saved)
     assert (loaded.n_samples, loaded[0.01].notes, loaded[0.01].metrics) == (3, ("A note.",), {"loss": 0.125})
-    assert loaded[0.01].synapses == SYNAPSES
+    assert loaded[0.01].work == WORK
     of_layer = loaded[0.01].layers["hidden"]
     assert of_layer.per_unit.tolist() == [0, 5]
     assert (of_layer.rate, of_layer.histogram) == (Rate(0.0, 2.5, 100.0), layer().histogram)
@@ -314,7 +327,7 @@ def test_files_that_are_no_reports_are_errors_that_name_them(tmp_path):
         ("", "Expecting value"),
         ("[1, 2]", "no report"),
         ('{"results": []}', "no report"),
-        (whole.replace('"version":1', '"version":2'), "version 2.* newer keras_snn"),
+        (whole.replace('"version":2', '"version":3'), "version 3.* newer keras_snn"),
         (json.dumps(damaged), "damaged report .*silent"),
     ):
         path.write_text(text)

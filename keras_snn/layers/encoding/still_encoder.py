@@ -36,7 +36,8 @@ class StillEncoder(Arguments, keras.layers.Layer):
         else:
             codable = ops.logical_and(x >= self.low, x <= self.high)
             self._check_range(x, codable)
-        spikes = self.encode(ops.where(codable, x, self.low), probe.n_steps(self.n_steps))
+        spikes = self.encode(ops.where(codable, x, self.low), probe.code_steps(self.n_steps))
+        spikes = spikes[:, : probe.n_steps(self.n_steps)]
         codable = ops.expand_dims(codable, 1)
         if len(spikes.shape) > len(codable.shape):
             codable = ops.expand_dims(codable, -1)

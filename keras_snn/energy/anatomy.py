@@ -1,0 +1,169 @@
+"""The calls inside a model: what each computes, and which of them spikes reach."""
+
+import math
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from keras_snn import graph, probe
+from keras_snn import layers as ours
+from keras_snn.config import default
+from keras_snn.energy.connections import fan_out, is_linear
+from keras_snn.energy.statistics import registered, statistics
+from keras_snn.energy.work import Work
+from keras_snn.layers.base.sequence_layer import SequenceLayer
+from keras_snn.layers.encoding.still_encoder import StillEncoder
+
+_ENCODERS = (StillEncoder, ours.Delta)
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """The kind of spikes that a layer emits: their height is ``1 / unit``, and their steps last ``dt`` seconds."""
+
+    unit: float
+    dt: float
+
+
+@dataclass(eq=False)
+class Anatomy:
+    """One call of a layer, with what is needed to count its work.
+
+    Attributes:
+        call: ``graph.Call``.
+        connections: As in ``Work``; so are the next two.
+        dense_connections: Integer.
+        neurons: Integer.
+        spiking: Boolean, False for an activation function without spikes.
+        known: Boolean, False for a layer of unknown class, which counts as nothing.
+        spikes: ``Spikes`` that arrive; None for analog inputs.
+        emitter: One of the layers that emit them.
+        mixed: Boolean, whether spikes of different heights or dt arrive at once: they count as analog.
+        steps_in_one: How many time steps the arriving spikes stand for: more than 1 for an average over time.
+        fan_out: Array, the connections of each input; None for analog inputs.
+    """
+
+    call: graph.Call
+    connections: int = 0
+    dense_connections: int = 0
+    neurons: int = 0
+    spiking: bool = True
+    known: bool = True
+    spikes: Spikes | None = None
+    emitter: keras.layers.Layer | None = None
+    mixed: bool = False
+    steps_in_one: int = 1
+    fan_out: np.ndarray | None = None
+
+    def work(self, spikes=None):
+        """Return the ``Work`` for a float64 array of the spikes that arrive in one inference at each input."""
+        counts = (self.connections, self.dense_connections, self.neurons, self.call.runs)
+        if spikes is None:
+            return Work(None, None, *counts)
+        return Work(float(spikes.sum()), float((spikes * self.fan_out).sum()), *counts)
+
+
+def study(model, x, *, length=None, **scope):
+    """Return the ``Anatomy`` of every call of a layer, by its name, and the number of time steps of the model.
+
+    The calls come from one eager run. What spikes reach is found by runs in which each layer that emits spikes emits
+    none, or one at every step, while no other signal passes: layers with weights and activation functions give ones.
+    No result depends on the values in ``x`` or in the weights, except that a weight of zero is no connection.
+
+    Args:
+        model: A built Keras model.
+        x: A few samples, an array or a nest of them.
+        length: Integer, the length of an input's time axis that no layer shows. Default: none.
+        **scope: Arguments of ``probe.scope``.
+    """
+    n_samples = len(tree.flatten(x)[0])
+    scope = {"sample_index": np.arange(n_samples, dtype="int32"), **scope}
+
+    def run(record=None):
+        with probe.scope(record=record, **scope):
+            model(x, training=False)
+
+    calls, n_steps = graph.study(model, run, n_samples, length)
+    found = {name: _anatomy(call) for name, call in calls.items()}
+    _find_spikes(model, run, found, n_steps)
+    return found, n_steps
+
+
+def _anatomy(call):
+    counted = statistics(call)
+    if counted is None:
+        return Anatomy(call, known=False)
+    return Anatomy(call, **{"dense_connections": counted.get("connections", 0), **counted})
+
+
+def _find_spikes(model, run, found, n_steps):
+    """Find the calls that spikes reach."""
+    emitters = {}
+
+    def inputs_where(kind, *, only_last=False):
+        """Return the size of all calls' inputs where the layers that emit one kind of spikes do so at every step."""
+        inputs = {}
+
+        def emit(layer, outputs, mask=None):
+            spikes = _kind(layer, emitters)
+            emitters.setdefault(spikes, layer)
+            n_samples, n_steps, *units = outputs.shape
+            counts = np.ones((n_samples, n_steps), bool) if mask is None else ops.convert_to_numpy(mask)
+            if only_last:
+                counts = counts & (np.cumsum(counts, axis=1) == counts.sum(axis=1, keepdims=True))
+            height = counts * (spikes == kind) / spikes.unit
+            height = ops.cast(height.reshape(n_samples, n_steps, *[1] * len(units)), outputs.dtype)
+            return ops.ones_like(outputs) * height
+
+        def record(name, layer, x, outputs):
+            if found[name].dense_connections:
+                inputs[name] = np.abs(ops.convert_to_numpy(ops.cast(tree.flatten(x)[0], "float32")))
+            if isinstance(layer, _ENCODERS):
+                return emit(layer, outputs)
+            return None if _passes(layer) else tree.map_structure(ops.ones_like, outputs)
+
+        with graph.calls(model, record):
+            run(record=emit)
+        return inputs
+
+    silent = inputs_where(None)
+    for kind, emitter in list(emitters.items()):
+        spiking, last = inputs_where(kind), None
+        for name in (name for name in silent if np.any(spiking[name] != silent[name])):
+            anatomy = found[name]
+            anatomy.mixed = anatomy.spikes is not None
+            anatomy.spikes, anatomy.emitter = kind, emitter
+            if anatomy.call.time is None and n_steps > 1:
+                last = inputs_where(kind, only_last=True) if last is None else last
+                arrived, at_last_step = ((x[name] - silent[name]).sum() for x in (spiking, last))
+                anatomy.steps_in_one = round(arrived / at_last_step) if at_last_step else n_steps
+            shape = anatomy.call.input_shape
+            anatomy.fan_out = None if registered(anatomy.call.layer) else fan_out(anatomy.call.layer, shape)
+            if anatomy.fan_out is None:  # on average
+                anatomy.fan_out = np.full(shape[1:], anatomy.connections / math.prod(shape[1:]))
+    for anatomy in found.values():
+        if anatomy.mixed:
+            anatomy.spikes = anatomy.emitter = anatomy.fan_out = None
+
+
+def _kind(layer, emitters):
+    """Return the ``Spikes`` of a layer, inside the scope that may override its dt."""
+    if isinstance(layer, _ENCODERS):  # its steps are those of the neurons
+        return Spikes(1.0, next((kind.dt for kind in emitters), default.dt))
+    return Spikes(as_float(layer.spike_unit), as_float(layer.dt))
+
+
+def _passes(layer):
+    """Tell whether the outputs of a layer are spikes, or averages of them, where its inputs are."""
+    if isinstance(layer, SequenceLayer):
+        return layer.emits_spikes
+    if isinstance(layer, keras.layers.Activation):
+        return is_linear(layer.activation) or layer.activation is keras.activations.relu
+    return not layer.weights and not isinstance(layer, (ours.FirstSpikeTime, keras.layers.Softmax))
+
+
+def as_float(value):
+    """Return a number, tensor or variable as a float."""
+    return float(ops.convert_to_numpy(ops.convert_to_tensor(value)))

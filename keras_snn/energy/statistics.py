@@ -1,0 +1,93 @@
+"""Connections and neurons of one run of a layer."""
+
+import math
+from typing import NamedTuple
+
+import keras
+
+from keras_snn import layers as ours
+from keras_snn.energy.connections import connections, is_linear
+from keras_snn.layers.base.sequence_layer import SequenceLayer
+
+#: Functions of ``ModelEnergy.register_layer``, by the class of layers.
+COMPUTERS = {}
+STATISTICS = ("connections", "neurons", "spiking")
+
+
+class Node(NamedTuple):
+    """One call of a layer, as a function of ``ModelEnergy.register_layer`` receives it.
+
+    Attributes:
+        layer: The layer.
+        input_shapes: Shape ``(batch, ...)`` of the input tensor; a list of shapes for several tensors.
+        output_shapes: The same for the output.
+    """
+
+    layer: keras.layers.Layer
+    input_shapes: tuple | list
+    output_shapes: tuple | list
+
+
+def registered(layer):
+    """Return the function that ``ModelEnergy.register_layer`` got for the class of a layer, or None."""
+    return next((COMPUTERS[cls] for cls in type(layer).__mro__ if cls in COMPUTERS), None)
+
+
+def statistics(call):
+    """Return a dict with "connections", "dense_connections", "neurons" and "spiking" of one run of a call's layer.
+
+    What is missing in the dict is 0, or True for "spiking". None for a layer of unknown class.
+
+    Raises:
+        ValueError: If a function that was registered returns another statistic, or if a size is unknown.
+    """
+    layer, compute = call.layer, registered(call.layer)
+    if compute is not None:
+        shapes = (shapes[0] if len(shapes) == 1 else shapes for shapes in (call.input_shapes, call.output_shapes))
+        counted = compute(Node(layer, *shapes))
+        if unknown := set(counted) - set(STATISTICS):
+            raise ValueError(
+                f"The function registered for {type(layer).__name__} must return a dict with keys out of {STATISTICS}; "
+                f"got {', '.join(map(repr, sorted(unknown)))}."
+            )
+        return counted
+    if None in (*call.input_shape[1:], *call.output_shape[1:]):
+        raise ValueError(
+            f"The sizes of the layer {layer.name!r} are unknown: its input has the shape {call.input_shapes[0]}, its "
+            f"output {call.output_shapes[0]}. Only the batch axis and a time axis (axis 1) may be unknown."
+        )
+    n_outputs = math.prod(call.output_shape[1:])
+    if isinstance(layer, SequenceLayer):
+        if isinstance(layer, ours.SpikingLayer) and not isinstance(layer.cell, ours.SpikingCell):
+            return None  # a Keras cell
+        return {"neurons": math.prod(call.input_shapes[0][2:]) * layer.emits_spikes}
+    count = connections(layer, call.input_shape, call.output_shape)
+    if count is not None or isinstance(layer, _ACTIVATIONS):
+        linear = is_linear(getattr(layer, "activation", None if count is not None else keras.activations.relu))
+        dense = None if count is None else connections(layer, call.input_shape, call.output_shape, dense=True)
+        return {
+            **({} if count is None else {"connections": count, "dense_connections": dense}),
+            **({} if linear else {"neurons": n_outputs, "spiking": False}),
+        }
+    return {} if isinstance(layer, _NOTHING) or type(layer).__module__.startswith("keras_snn.") else None
+
+
+_ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+    keras.layers.Softmax,
+)
+_NOTHING = (
+    keras.layers.Add,
+    keras.layers.BatchNormalization,  # at inference a part of the layer before it
+    keras.layers.Dropout,
+    keras.layers.Flatten,
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalAveragePooling3D,
+    keras.layers.InputLayer,
+    keras.layers.Reshape,
+)

@@ -1,0 +1,285 @@
+"""The calls of the layers inside a model, and the time axis of their inputs."""
+
+import contextlib
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import tree
+
+from keras_snn import layers, probe
+from keras_snn.layers.base.sequence_layer import SequenceLayer
+from keras_snn.layers.encoding.still_encoder import StillEncoder
+from keras_snn.layers.time.end_of_time import EndOfTime
+
+_STEPS = 8  # of an input whose time axis has no known length
+
+
+@contextlib.contextmanager
+def calls(model, record):
+    """Report every call of a layer inside ``model``, at any depth, while the block runs.
+
+    Models, wrappers such as ``TimeFold`` and a user's layers that hold others are looked into, not reported.
+    ``TimeDistributed`` folds its steps into the batch, as ``TimeFold`` does: its layer is called once.
+
+    Args:
+        model: A built Keras model.
+        record: Callable ``(name, layer, inputs, outputs)``; repeated calls of one layer are numbered. What it returns,
+            unless None, takes the place of the outputs.
+
+    Yields:
+        List of the numbers of time steps that the calls show: those of layers with a time axis.
+    """
+    names, n_steps, watched, wrappers = {}, [], {}, {}
+    _find(model, watched, wrappers)
+
+    def see_time(layer, inputs, outputs):
+        n_steps.extend(size for size in [_time_steps(layer, inputs, outputs)] if size is not None)
+
+    def watch(layer, call):
+        def watched_call(*args, **kwargs):
+            outputs = call(*args, **kwargs)
+            inputs = args[0] if args else next(iter(kwargs.values()))
+            see_time(layer, inputs, outputs)
+            name = probe.unique(layer.name, names)
+            names[name] = layer
+            instead = record(name, layer, inputs, outputs)
+            return outputs if instead is None else instead
+
+        return watched_call
+
+    def watch_wrapper(layer, call):
+        def watched_call(inputs, *args, **kwargs):
+            outputs = call(inputs, *args, **kwargs)
+            see_time(layer, inputs, outputs)
+            return outputs
+
+        return watched_call
+
+    patched = []
+
+    def patch(layer, name, function):
+        setattr(layer, name, function)  # on the instance, in front of the method of its class
+        patched.append((layer, name))
+
+    for layer in watched:
+        for name in ("call", "quantized_call"):  # Keras calls the second one in a quantized layer
+            if hasattr(layer, name):
+                patch(layer, name, watch(layer, getattr(layer, name)))
+    for layer in wrappers:
+        folds = isinstance(layer, keras.layers.TimeDistributed)
+        patch(layer, "call", watch_wrapper(layer, layers.TimeFold(layer.layer).call if folds else layer.call))
+    for layer in model._flatten_layers():
+        patch(layer, "rematerialized_call", lambda call, *args, **kwargs: call)
+    try:
+        yield n_steps
+    finally:
+        for layer, name in patched:
+            delattr(layer, name)
+
+
+def _find(layer, watched, wrappers):
+    """Collect the layers to report, and the wrappers that tell where time is."""
+    parts = list(layer._flatten_layers(include_self=False, recursive=False))
+    ours_or_keras = type(layer).__module__.partition(".")[0] in ("keras", "keras_snn")
+    wraps = isinstance(layer, (keras.Model, keras.layers.Wrapper)) or getattr(layer, "is_composite", False)
+    if parts and (wraps or not ours_or_keras):
+        if isinstance(layer, (layers.TimeFold, keras.layers.TimeDistributed)):
+            wrappers[layer] = None
+        for part in parts:
+            _find(part, watched, wrappers)
+    else:
+        watched[layer] = None
+
+
+def _time_steps(layer, inputs, outputs):
+    """Return the number of steps that a call of a layer with a time axis shows, or None."""
+    if isinstance(layer, MAKERS):
+        return tree.flatten(outputs)[0].shape[1]
+    if isinstance(layer, _WITH_TIME):
+        return tree.flatten(inputs)[0].shape[0 if getattr(layer, "time_major", False) else 1]
+    return None
+
+
+#: Layers that create a time axis.
+MAKERS = (layers.Repeat, StillEncoder)
+_WITH_TIME = (SequenceLayer, EndOfTime, layers.Delta, layers.TimeFold, keras.layers.TimeDistributed)
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a layer for a batch of samples.
+
+    Attributes:
+        name: Name of the layer, with a number from its second call on.
+        layer: The layer.
+        input_shapes: List of the shapes of its inputs, with all axes.
+        output_shapes: List of the shapes of its outputs.
+        time: Where the first input has its time axis: "axis" for axis 1, "batch" if the steps are folded into the batch
+            axis, None for an input without time.
+        runs: How often the layer runs per inference: the number of time steps; 1 without time, and for a convolution or
+            pooling over time.
+    """
+
+    name: str
+    layer: keras.layers.Layer
+    input_shapes: list
+    output_shapes: list
+    time: str | None = None
+    runs: int = 1
+
+    @property
+    def input_shape(self):
+        """Shape ``(batch, ...)`` of the first input in one run of the layer."""
+        return self._of_run(self.input_shapes[0])
+
+    @property
+    def output_shape(self):
+        """Shape ``(batch, ...)`` of the first output in one run of the layer."""
+        return self._of_run(self.output_shapes[0])
+
+    def _of_run(self, shape):
+        axis = self.time == "axis" and len(shape) > 2 and shape[1] == self.runs
+        return (shape[0], *shape[2 if axis else 1 :])
+
+
+def study(model, run, n_samples, length=None):
+    """Return the calls of a model's layers and its number of time steps, derived from the shapes of one run.
+
+    Args:
+        model: A built Keras model.
+        run: Function that calls the model, eagerly, on a batch of ``n_samples`` samples.
+        length: Integer, the length of the time axis of the model's input; None for an input that has none, or whose
+            length the layers show.
+
+    Returns:
+        Pair of a dict from each call's name to its ``Call``, and the number of time steps.
+    """
+    found = {}
+
+    def record(name, layer, inputs, outputs):
+        shapes = ([tuple(t.shape) for t in tree.flatten(end)] for end in (inputs, outputs))
+        found[name] = Call(name, layer, *shapes)
+
+    with calls(model, record) as seen:
+        run()
+    makes_time = length is None and any(isinstance(call.layer, MAKERS) for call in found.values())
+    n_steps = max([*seen, length or 1])
+    for call in found.values():
+        if isinstance(call.layer, MAKERS):
+            makes_time = False  # from here on
+        elif not makes_time:
+            call.time = _time_of(call, n_samples, n_steps)
+        call.runs = n_steps if call.time and not _is_over_time(call) else 1
+    return found, n_steps
+
+
+def _is_over_time(call):
+    """Tell whether the time axis is one of the axes of a convolution or of a pooling window."""
+    rank = getattr(call.layer, "rank", None) or len(getattr(call.layer, "pool_size", ()))
+    return call.time == "axis" and rank > 0 and len(call.input_shapes[0]) <= rank + 2
+
+
+def _time_of(call, n_samples, n_steps):
+    rows, *axes = call.input_shapes[0] or (1,)
+    if getattr(call.layer, "time_major", False):
+        return "axis"
+    if n_steps > 1 and rows == n_samples * n_steps:
+        return "batch"
+    return "axis" if rows == n_samples and len(axes) > 1 and axes[0] == n_steps else None
+
+
+def why_not_causal(model, calls):
+    """Return why a model is not known to be causal in time: why its outputs at a step may depend on later inputs.
+
+    The answer comes from the graph of the model and from the classes and configurations of its layers.
+
+    Args:
+        model: A built Keras model.
+        calls: Its ``Call`` objects, from ``study``.
+
+    Returns:
+        String, or None for a causal model.
+    """
+    for part in model._flatten_layers():
+        holds_layers = any(True for _ in part._flatten_layers(include_self=False, recursive=False))
+        if isinstance(part, keras.Model) and not is_graph(part):
+            return f"the graph of the subclassed model {part.name!r} cannot be read"
+        if holds_layers and type(part).__module__.partition(".")[0] not in ("keras", "keras_snn"):
+            return f"the layer {part.name!r} ({type(part).__name__}) holds other layers"
+        for operation in getattr(part, "operations", ()):
+            if not isinstance(operation, keras.layers.Layer) and type(operation).__name__ not in _OF_MASKS:
+                return f"the operation {operation.name!r} ({type(operation).__name__}) may mix time steps"
+    for call in calls:
+        if call.time == "axis" and not _is_causal(call.layer, len(call.input_shapes[0])):
+            return f"the layer {call.layer.name!r} ({type(call.layer).__name__}) may mix time steps"
+    return None
+
+
+def _is_causal(layer, rank):
+    """Tell whether a layer, called on ``(batch, time, ...)``, is known to use no later steps for an earlier output."""
+    activation = getattr(layer, "activation", None)
+    if activation is not None and not _is_named(activation):
+        return False  # a function of the user may do anything
+    if isinstance(layer, (SequenceLayer, *_RECURRENT)):
+        ends_time = isinstance(layer, _RECURRENT) and not layer.return_sequences
+        return not (layer.go_backwards or ends_time)
+    if type(layer) is keras.layers.Conv1D:
+        return layer.padding == "causal" and layer.strides == (1,)
+    axes = np.ravel(getattr(layer, "axis", -1)) % rank
+    return isinstance(layer, (EndOfTime, layers.Delta)) or (type(layer) in _STEP_BY_STEP and axes.min() > 1)
+
+
+def _is_named(activation):
+    try:
+        known = keras.activations.get(getattr(activation, "__name__", None))
+    except ValueError:
+        known = None
+    return activation is known or type(activation).__module__.partition(".")[0] in ("keras", "keras_snn")
+
+
+def is_graph(model):
+    """Tell whether this is a Sequential or functional model, and no subclass with a ``call`` of its own."""
+    own = next((cls for cls in type(model).__mro__ if "call" in vars(cls)), None)
+    return isinstance(model, keras.Model) and own.__module__.split(".")[0] == "keras"
+
+
+_OF_MASKS = ("NotEqual", "Any")  # the operations of Masking and Embedding
+_RECURRENT = (keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM)
+#: These treat each time step of (batch, time, ...) alone, unless their ``axis`` is that of time.
+_STEP_BY_STEP = {
+    *(keras.layers.Dense, keras.layers.Rescaling, keras.layers.Identity, keras.layers.Masking),
+    *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU),
+    *(keras.layers.Softmax, keras.layers.BatchNormalization, keras.layers.LayerNormalization),
+    *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.AlphaDropout, keras.layers.GaussianDropout),
+    *(keras.layers.GaussianNoise, keras.layers.ActivityRegularization),
+    *(keras.layers.Add, keras.layers.Subtract, keras.layers.Multiply, keras.layers.Average, keras.layers.Maximum),
+    *(keras.layers.Minimum, keras.layers.Concatenate),
+}
+
+
+def zero_sample(model):
+    """Return one sample of zeros in the shapes of a model's inputs, and the length of a leading unknown axis.
+
+    An unknown axis after the batch axis is time, as in KerasSpiking; the length is None if no input has one.
+
+    Raises:
+        ValueError: If another axis is unknown.
+    """
+    lengths = []
+
+    def zeros(tensor):
+        batch, *axes = tensor.shape
+        if axes and axes[0] is None:
+            axes[0] = _STEPS
+            lengths.append(_STEPS)
+        if None in axes:
+            raise ValueError(
+                f"The input {tensor.name!r} of the model {model.name!r} has the shape {tuple(tensor.shape)}: only the "
+                "batch axis and axis 1 (time) may be unknown. Give `example_data`, or build the model with known sizes."
+            )
+        return np.zeros((batch or 1, *axes), tensor.dtype)
+
+    inputs = getattr(model, "_inputs_struct", model.inputs)
+    sample = tree.map_structure(zeros, inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs)
+    return sample, max(lengths, default=None)

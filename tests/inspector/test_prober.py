@@ -1,0 +1,207 @@
+"""Which layers spikes reach, and the outputs after the first k steps: from shapes and the graph, never from values."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_snn
+from keras_snn import ModelEnergy, inspect, layers, probe
+from keras_snn.inspector import prober
+from keras_snn.inspector.prober import probabilities
+
+DENSE, POOL = keras.layers.Dense, layers.TemporalAveragePooling
+
+
+def sequential(shape, *parts):
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([keras.Input(shape), *parts])
+
+
+def data(*shape, n=24):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, *shape)).astype("float32"), rng.integers(0, 4, size=n)
+
+
+class Subclassed(keras.Model):
+    """A model whose graph cannot be read: the mean of both directions of time goes to the classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.spikes = layers.LIF(threshold=0.05)
+        self.pool = POOL()
+        self.last = DENSE(4)
+
+    def call(self, x):
+        spikes = self.spikes(x)
+        return self.last(self.pool(spikes + ops.flip(spikes, axis=1)))
+
+
+def mixed_in_time(name):
+    """Return a model whose output after k steps depends on what comes later, and inputs."""
+    first = DENSE(8, use_bias=False), layers.Repeat(7), layers.LIF(threshold=0.05)
+    last = layers.LIF(threshold=0.05), POOL(), DENSE(4)
+    if name == "conv":
+        return sequential((6,), *first, keras.layers.Conv1D(8, 5, padding="same", use_bias=False), *last), data(6)
+    if name == "bidirectional":
+        both = keras.layers.Bidirectional(layers.LIF(threshold=0.05), merge_mode="concat")
+        return sequential((7, 6), both, *last), data(7, 6)
+    if name == "subclassed":
+        keras.utils.set_random_seed(1)
+        model, (x, y) = Subclassed(), data(7, 6)
+        model(x)
+        return model, (x, y)
+    inputs = keras.Input((6,))
+    x = inputs
+    for part in first:
+        x = part(x)
+    if name == "attention":
+        x = keras.layers.MultiHeadAttention(2, 4)(x, x)
+    elif name == "activation":
+        x = keras.layers.Activation(lambda x: x - ops.mean(x, axis=1, keepdims=True))(x)
+    else:
+        x = x - ops.mean(x, axis=1, keepdims=True)
+    for part in last:
+        x = part(x)
+    return keras.Model(inputs, x), data(6)
+
+
+def after(model, x, k, **scope):
+    """Return the output of the model given the first k steps."""
+    with probe.scope(sample_index=ops.arange(len(x)), **scope):
+        return ops.convert_to_numpy(model(x[:, :k] if x.ndim == 3 else x, training=False))
+
+
+@pytest.mark.parametrize("name", ["conv", "bidirectional", "subclassed", "attention", "activation", "operation"])
+def test_a_model_that_mixes_steps_runs_for_each_number_of_steps(name, monkeypatch):
+    monkeypatch.setattr(prober, "MOST_RUNS", 3)
+    model, (x, y) = mixed_in_time(name)
+    x[:4] = 0  # the samples from which nothing can be seen
+    (result,) = inspect(model, x, y, batch_size=12, examples=0)
+    (note,) = [note for note in result.notes if note.startswith("Answers after")]
+    assert "the model ran for each of 1, 3, 7 steps, since the " in note
+    latency = result.latency
+    assert latency.steps.tolist() == [1, 3, 7]
+    for k, accuracy, confidence in zip(latency.steps, latency.accuracy, latency.confidence, strict=True):
+        outputs = after(model, x, k, n_steps=None if x.ndim == 3 else int(k))
+        assert accuracy == np.mean(outputs.argmax(axis=1) == y)
+        # rel: float32 in a compiled function
+        assert confidence == pytest.approx(
+            ops.convert_to_numpy(ops.max(probabilities(outputs), axis=1)).mean(), rel=1e-5
+        )
+
+
+def test_the_first_steps_of_an_encoder_are_those_of_its_code(monkeypatch):
+    monkeypatch.setattr(prober, "MOST_RUNS", 3)
+    (x, y), lasts = data(6), []
+    x = np.abs(x) / 4
+    for between in ((), (keras.layers.Conv1D(8, 5, padding="same"),)):
+        model = sequential((6,), layers.Latency(7), *between, DENSE(8), layers.LIF(threshold=0.05), POOL(), DENSE(4))
+        (result,) = inspect(model, x, y, examples=0)
+        spikes = ops.convert_to_numpy(model.layers[0](x))
+        for k, accuracy in zip(result.latency.steps, result.latency.accuracy, strict=True):
+            rest = spikes[:, :k]
+            for layer in model.layers[1:]:
+                rest = layer(rest)
+            assert accuracy == np.mean(ops.convert_to_numpy(rest).argmax(axis=1) == y)
+        lasts.append(result.latency.steps.tolist())
+    assert lasts == [list(range(1, 8)), [1, 3, 7]]
+
+
+def test_a_causal_model_needs_one_pass():
+    inputs = keras.Input((None, 6))
+    x = keras.layers.LayerNormalization()(inputs)
+    x = keras.layers.Conv1D(8, 3, padding="causal", activation="relu")(x)
+    x = layers.SpikingActivation("relu")(keras.layers.GRU(8, return_sequences=True)(x))
+    x = keras.layers.add([layers.TimeFold(DENSE(8))(x), DENSE(8, "tanh")(x)])
+    model = keras.Model(inputs, DENSE(4)(POOL()(layers.LIF(threshold=0.05)(x))))
+    x, y = data(7, 6)
+    (result,) = inspect(model, x, y, examples=0)
+    assert result.latency.steps.tolist() == list(range(1, 8))
+    assert not any(note.startswith("Answers after") for note in result.notes)
+    for k in (1, 4):
+        assert result.latency.accuracy[k - 1] == np.mean(after(model, x, k).argmax(axis=1) == y)
+
+
+# The figures of `inspect` and of ModelEnergy
+
+
+def poisson(n_steps=5):
+    return sequential(
+        (6,), layers.Poisson(n_steps, seed=0), DENSE(8), layers.IF(), layers.LastStep(), DENSE(4, "softmax")
+    )
+
+
+def images():
+    parts = layers.Repeat(4), layers.TimeFold(keras.layers.Conv2D(3, 2)), layers.KLIF(threshold=0.2)
+    pooled = layers.TimeFold(keras.layers.AveragePooling2D(2)), layers.TimeFold(keras.layers.Flatten())
+    ends = DENSE(5), layers.LIF(threshold=0.2), POOL(), DENSE(4, "relu")
+    return sequential((5, 5, 1), keras.layers.Conv2D(2, 2, activation="relu"), *parts, *pooled, *ends)
+
+
+def filtered():
+    return sequential((7, 6), layers.SpikingActivation("relu", dt=0.5), layers.Lowpass(0.1), DENSE(4), POOL())
+
+
+def distributed():
+    time = keras.layers.TimeDistributed
+    return sequential((7, 6), time(DENSE(8, "relu")), layers.IF(threshold=0.5), time(DENSE(4)), POOL())
+
+
+@pytest.mark.parametrize("network", [poisson, images, filtered, distributed])
+def test_model_energy_gives_the_figures_of_inspect(network):
+    model = network()
+    x = np.abs(data(*model.input_shape[1:])[0])
+    energy = ModelEnergy(model, x, inputs="analog")
+    (result,) = inspect(model, x, examples=0)
+    assert result.work == {
+        name: row["work"] for name, row in energy.rows.items() if row["dense_connections"] or row["neurons"]
+    }
+    for name in keras_snn.energy.DEVICES:
+        assert energy.total_energy(name, None) == result.energy(name) > 0
+    assert any(work.operations for work in result.work.values()) == (network is not filtered)
+
+
+def test_operations_do_not_depend_on_the_batch_size():
+    model = sequential((6, 6, 1), layers.Repeat(5), layers.SpikingActivation("relu", dt=0.3))
+    model.add(layers.TimeFold(keras.layers.AveragePooling2D(3)))
+    for part in (layers.TimeFold(keras.layers.Flatten()), POOL(), DENSE(4)):
+        model.add(part)
+    x = np.abs(data(6, 6, 1, n=40)[0]) * 1000
+    works = [inspect(model, x, batch_size=size, examples=0)[None].work for size in (1, 7, 40)]
+    assert works[0] == works[1] == works[2]
+    assert inspect(model, x, batch_size=10**6, examples=0)[None].work == works[0]
+
+
+def test_macs_do_not_depend_on_how_a_layer_is_applied_at_each_step():
+    found, weights = [], None
+    for wrap in (lambda layer: layer, layers.TimeFold, keras.layers.TimeDistributed):
+        model = sequential(
+            (7, 6), layers.IF(threshold=0.1), wrap(DENSE(5)), layers.IF(threshold=0.1), wrap(DENSE(4)), POOL()
+        )
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        result = inspect(model, data(7, 6)[0], examples=0)[None]
+        found.append((result.plain_operations, result.synaptic_operations, result.energy("45nm")))
+    assert found[0] == found[1] == found[2]
+    assert found[0][0] == 6 * 5 + 5 * 4
+
+
+def test_zero_weights_decide_nothing():
+    model = sequential(
+        (6,), DENSE(8), layers.Repeat(5), layers.LIF(threshold=0.05), DENSE(8), layers.LIF(threshold=0.05)
+    )
+    model.add(POOL())
+    model.add(DENSE(4))
+    (x, y), weights = data(6), model.get_weights()
+    fresh = inspect(model, x, y, examples=0).to_dict()
+    model.set_weights([np.zeros_like(w) for w in weights])
+    silent = inspect(model, x, y, examples=0)[None]
+    assert (silent.plain_operations, silent.dense_operations) == (0, 8 * 8 + 8 * 4)
+    model.set_weights(weights)
+    assert inspect(model, x, y, examples=0).to_dict() == fresh
+
+
+def test_a_layer_whose_operations_are_unknown_is_named():
+    model = sequential((7, 6), layers.IF(threshold=0.5), keras.layers.GRU(4, name="gru"), DENSE(4))
+    assert "Operations not counted: gru. Register the class" in inspect(model, data(7, 6)[0]).table()
