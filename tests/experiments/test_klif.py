@@ -80,7 +80,7 @@ def test_every_neuron_is_there(results):
     assert klif["k"][0] == [1.0] * 3
     assert np.shape(klif["k"]) == (3, 3)
     assert klif["k"][2] != klif["k"][0]
-    assert not list((out / "begun").glob("*.json"))
+    assert not list((out / "begun").iterdir())
     for picture in ("accuracy", "k", "spikes"):
         assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -126,8 +126,8 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(results, tmp_path, 
     options = {"epochs": 2, "only": ["klif, one branch"], "n_seeds": 1, "seed": 3, "out": tmp_path, "verbose": False}
     with pytest.raises(KeyboardInterrupt):
         run(**options)
-    (kept,) = (tmp_path / "begun").glob("*.json")
-    first = json.loads(kept.read_text())["0"]
+    (kept,) = (tmp_path / "begun").glob("*/diary.json")
+    first = json.loads(kept.read_text())["epochs"]["0"]
     (part,) = run(**options)["parts"].values()
     assert begun == [0, 1, 1]
     assert len(part["accuracy"]) == 2

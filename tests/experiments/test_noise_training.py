@@ -59,7 +59,7 @@ def test_every_kind_and_seed_is_there(found):
                 counts = n_images * np.array(figures[figure])
                 assert counts.shape == (5,)
                 np.testing.assert_allclose(counts, np.round(counts), atol=1e-4)
-    assert not list((out / "begun").glob("*.json"))
+    assert not list((out / "begun").iterdir())
     for picture in ("steps", "seconds"):
         assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -125,8 +125,8 @@ def interrupted(tmp_path_factory):
         begun = interrupt_second_epoch(patch, experiment._Watch)
         with pytest.raises(KeyboardInterrupt):
             run(**options)
-        (kept,) = (out / "begun").glob("*.json")
-        first = json.loads(kept.read_text())["0"]
+        (kept,) = (out / "begun").glob("*/diary.json")
+        first = json.loads(kept.read_text())["epochs"]["0"]
         (one,) = run(**options)["parts"].values()
     return begun, first, one
 

@@ -21,6 +21,7 @@ KINDS = {
     "klif, one branch": ("klif", 1),
 }
 DATASETS = ("fashion_mnist", "mnist", "cifar10", "nmnist")
+FIGURES = ("accuracy", "train_accuracy", "seconds", "k", "spikes_per_step")
 _SPLITS = ("train", "test")
 
 #: "quick" takes a net of an eighth of the width, few images, and some minutes a neuron on two cores; "full" is the
@@ -113,7 +114,7 @@ def run(
     def run_one(name, record):
         return _run_one(name, sets, config, folder=record.folder, verbose=verbose)
 
-    record = common.run_parts(out, config, names, len(sets[0][0]), run_one, say)
+    record = common.run_parts(out, config, names, len(sets[0][0]), run_one, say, figures=FIGURES)
     draw(record.data, record.folder)
     say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, accuracy.png, k.png and spikes.png.")
     return record.data
@@ -150,7 +151,7 @@ def _run_one(name, sets, config, *, folder, verbose):
     report = inspect(model, x_test, y_test, examples=0)
     (result,) = report
     rates = [layer.rate.mean * layer.dt for layer in result.layers.values()]
-    watch.path.unlink()
+    watch.remove()
     return {**watch.columns(), "spikes_per_step": rates}
 
 
@@ -165,7 +166,6 @@ class _Watch(common.Diary):
         return {**columns, "k": [self.epochs["begin"]["k"], *columns["k"]]}
 
     def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
         if not self.epochs:
             self.epochs = {"begin": {"k": self._k()}}
 
