@@ -52,6 +52,11 @@ def load(name, data_name, sample):
     return data.load(name, source="tfds", data_dir=data_name)
 
 
+def image_set(dataset):
+    """Return the name of the images of a data set whose name ends in that of a network."""
+    return dataset.removesuffix("_vgg16").removesuffix("_resnet18")
+
+
 def load_images(dataset, data_name):
     """Return the pairs (images with an axis of channels, labels) for training and for testing.
 

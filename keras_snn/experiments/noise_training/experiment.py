@@ -6,6 +6,7 @@ import numpy as np
 from keras_snn import checks, layers
 from keras_snn.conversion import extend_time
 from keras_snn.experiments import common
+from keras_snn.experiments.noise_training import membrane
 from keras_snn.experiments.noise_training.results import DEFAULT, draw, table
 from keras_snn.models import noise_net, resnet18, vgg16
 from keras_snn.surrogates import ATan
@@ -137,13 +138,14 @@ def run(
         epochs_of=lambda name: _epochs(name, config),
     )
     draw(record.data, record.folder)
-    say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, steps.png and seconds.png.")
+    membrane.draw(record.folder / "membrane.png", seed=seed)
+    say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, steps.png, seconds.png, membrane.png.")
     return record.data
 
 
 def _load(config):
     """Return the pairs (images, labels) for the training and for the test."""
-    pairs = common.load_images(config["dataset"].removesuffix("_vgg16").removesuffix("_resnet18"), config["data"])
+    pairs = common.load_images(common.image_set(config["dataset"]), config["data"])
     return common.first(pairs, config)
 
 
