@@ -65,6 +65,10 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path):
     np.testing.assert_array_equal(kernel, expected)
     assert diary.columns()["iterations"] == whole.columns()["iterations"] == [2, 4, 6]
     assert sorted(path.name for path in files.iterdir()) == ["diary.json", "epoch-3.weights.h5"]
+    done, kernel = train(tmp_path / "a")  # killed after the last epoch
+    assert done.begun == []
+    np.testing.assert_array_equal(kernel, expected)
+    assert done.columns() == diary.columns()
     diary.remove()
     assert list((tmp_path / "a" / "begun").iterdir()) == []
 
