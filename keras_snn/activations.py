@@ -1,4 +1,4 @@
-"""Rates of leaky integrate-and-fire neurons as activation functions."""
+"""Rates of leaky integrate-and-fire neurons, and other activation functions with constants."""
 
 import keras
 from keras import ops
@@ -55,16 +55,10 @@ def soft_lif(x, tau_rc=0.02, tau_ref=0.002, amplitude=1.0, sigma=1.0):
     return amplitude / (tau_ref + tau_rc * log_ratio)
 
 
-class _Rate:
-    """A rate function with its constants; equal ones are one function to the engine."""
+class _Function:
+    """A function with its constants. Instances with equal constants compare equal, so the engine compiles them once."""
 
-    _names = ("tau_rc", "tau_ref", "amplitude")
-
-    def __init__(self, tau_rc=0.02, tau_ref=0.002, amplitude=1.0):
-        checks.number("tau_rc", tau_rc, above=0)
-        checks.number("tau_ref", tau_ref, least=0)
-        checks.number("amplitude", amplitude)
-        self.tau_rc, self.tau_ref, self.amplitude = tau_rc, tau_ref, amplitude
+    _names = ()
 
     def get_config(self):
         return {name: getattr(self, name) for name in self._names}
@@ -82,6 +76,18 @@ class _Rate:
     def __repr__(self):
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         return f"{type(self).__name__}({arguments})"
+
+
+class _Rate(_Function):
+    """A rate function with its constants."""
+
+    _names = ("tau_rc", "tau_ref", "amplitude")
+
+    def __init__(self, tau_rc=0.02, tau_ref=0.002, amplitude=1.0):
+        checks.number("tau_rc", tau_rc, above=0)
+        checks.number("tau_ref", tau_ref, least=0)
+        checks.number("amplitude", amplitude)
+        self.tau_rc, self.tau_ref, self.amplitude = tau_rc, tau_ref, amplitude
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -130,6 +136,32 @@ class SoftLIF(_Rate):
 
     def __call__(self, x):
         return soft_lif(x, self.tau_rc, self.tau_ref, self.amplitude, self.sigma)
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class LeakyReLU(_Function):
+    """``x`` for x >= 0, else ``negative_slope x``; as an activation, unlike ``keras.layers.LeakyReLU``.
+
+    Args:
+        negative_slope: Number. Default 0.01, PyTorch's. Keras's activation "leaky_relu" has 0.2.
+
+    Raises:
+        ValueError: For a number that is not finite.
+
+    Example:
+
+    ```python
+    keras_snn.layers.KLIF(activation=keras_snn.activations.LeakyReLU(0.01))
+    ```
+    """
+
+    _names = ("negative_slope",)
+
+    def __init__(self, negative_slope=0.01):
+        self.negative_slope = checks.number("negative_slope", negative_slope)
+
+    def __call__(self, x):
+        return ops.leaky_relu(x, self.negative_slope)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")

@@ -5,7 +5,6 @@ import math
 import os
 import pathlib
 import sys
-import zipfile
 
 _IMAGE_SETS = ("fashion_mnist", "mnist", "cifar10", "digits", "sample")
 
@@ -99,12 +98,12 @@ def _run(experiments, options):
 
 
 def _inspect(options):
-    from keras_snn.files import check_writable, write_text
+    from keras_snn.files import check_writable, load_model, write_text
 
     path = pathlib.Path(options.model)
     out = pathlib.Path(options.out or os.path.join("runs", f"{path.stem}-report"))
     files = [out / name for name in ("report.json", "report.html", "sweep.png")]
-    model = _model(path)
+    model = load_model(path)
     for file in files:  # an error now, not after minutes
         check_writable(file)
     x, y, class_names = _data(options)
@@ -121,22 +120,12 @@ def _inspect(options):
     print(f"Written to {out}: {', '.join(file.name for file in files)}.")
 
 
-def _model(path):
-    import keras
-
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (TypeError, KeyError, zipfile.BadZipFile) as error:  # what Keras raises for a class it does not know
-        raise ValueError(f"{str(path)!r} cannot be loaded as a Keras model: {error}") from error
-
-
 def _data(options):
     """Return the inputs, the labels or None, and the names of the classes or None."""
     import numpy as np
 
     from keras_snn import data
+    from keras_snn.files import load_arrays
 
     scale, n = not options.no_scale, options.samples
     if n is not None and n < 1:
@@ -150,13 +139,9 @@ def _data(options):
     path = pathlib.Path(options.data)
     if not path.is_file():
         raise FileNotFoundError(f"--data has to be one of {', '.join(_IMAGE_SETS)}, or a file; got {options.data!r}.")
-    try:
-        with np.load(path) as arrays:
-            x, y = arrays["x"], arrays.get("y")
-    except (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{options.data!r} has to be a file of numpy.savez(path, x=..., y=...) with arrays of numbers ({error})."
-        ) from error
+    what = "a file of numpy.savez(path, x=..., y=...) with arrays of numbers"
+    arrays = load_arrays(path, what, ["x"], optional=["y"])
+    x, y = arrays["x"], arrays.get("y")
     if scale and x.dtype == np.uint8:
         x = np.divide(x, 255, dtype=np.float32)
     return x[:n], None if y is None else y[:n], None

@@ -1,22 +1,32 @@
-"""Files that are whole or not there."""
+"""Atomic file writing, and the reading of files that may be broken."""
 
 import contextlib
 import os
 import pathlib
 import tempfile
+import zipfile
+
+import keras
+import numpy as np
+
+#: The mark in the name of a temporary file, by which ``remove_leftovers`` knows it.
+_PART = ".part"
 
 
 @contextlib.contextmanager
 def replacing(path):
     """Give the path of a temporary file beside ``path``, which takes its place when the block ends without an error.
 
+    A process that is killed leaves the temporary file. Its name begins with a dot; ``remove_leftovers`` deletes it.
+
     Raises:
         OSError: If the folder cannot be made or written.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: writers choose the format by it.
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    # The suffixes stay last: writers choose the format by them.
+    stem, dot, suffixes = path.name.partition(".")
+    handle, temporary = tempfile.mkstemp(prefix=f".{stem}-", suffix=_PART + dot + suffixes, dir=path.parent)
     os.close(handle)
     try:
         yield pathlib.Path(temporary)
@@ -25,6 +35,12 @@ def replacing(path):
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def remove_leftovers(folder):
+    """Delete temporary files that killed processes left in ``folder``. No other process may write there meanwhile."""
+    for path in pathlib.Path(folder).glob(f".*-????????{_PART}.*"):
+        path.unlink()
 
 
 def check_writable(path):
@@ -50,3 +66,54 @@ def write_text(path, text):
     """Write ``text`` to ``path``, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def save_model(model, path):
+    """Save a Keras model to ``path``, a ``.keras`` file, whole or not at all."""
+    with replacing(path) as temporary:
+        model.save(temporary)
+
+
+def load_model(path):
+    """Return the Keras model in the file ``path``, not compiled.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is broken, or holds no Keras model.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    with path.open("rb") as file:
+        is_archive = zipfile.is_zipfile(file)
+    if path.suffix == ".keras" and not is_archive:  # Keras reports such a file as not found
+        raise ValueError(
+            f"{str(path)!r} must be a whole file of `model.save`. Its {path.stat().st_size:,} bytes are no zip "
+            "archive. It is cut off, empty or of another kind: save the model again."
+        )
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises errors of many kinds, and names the file in few
+        raise ValueError(f"{str(path)!r} cannot be loaded as a Keras model: {error}") from error
+
+
+def load_arrays(path, what, names, *, optional=()):
+    """Return the dict of the arrays ``names`` in ``path``, a file of ``numpy.savez``.
+
+    Args:
+        path: Path of the file.
+        what: Description of such a file, for the error.
+        names: Sequence of names that must be there.
+        optional: Sequence of names that may be missing.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is broken, another file, or lacks an array.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file) as arrays:  # NumPy leaves a broken file of a path open
+            return {name: arrays[name] for name in (*names, *(name for name in optional if name in arrays))}
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{os.fspath(path)!r} must be {what}, and whole: {error}.") from error

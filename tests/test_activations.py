@@ -7,7 +7,7 @@ from keras import ops
 from reference.autodiff import FEW_MODES, results_and_gradients
 
 from keras_snn import activations, layers
-from keras_snn.activations import LIFRate, SoftLIF, lif_rate, soft_lif
+from keras_snn.activations import LeakyReLU, LIFRate, SoftLIF, lif_rate, soft_lif
 
 few_modes = pytest.mark.parametrize("mode", FEW_MODES)
 CURRENTS = np.concatenate([np.linspace(-60, 60, 241), 1 + np.logspace(-6, 1, 40)]).astype("float32")
@@ -119,3 +119,16 @@ def test_equal_constants_are_one_function():
 def test_bad_constants_are_errors_that_say_so(name, value):
     with pytest.raises((TypeError, ValueError), match=f"`{name}` must be a (finite )?number.*got {value!r}"):
         SoftLIF(**{name: value})
+
+
+def test_leaky_relu_has_its_slope_and_is_saved(tmp_path):
+    """PyTorch's slope, and not Keras's; in KLIF, negative potentials survive with it."""
+    x = np.array([-2.0, 0.0, 3.0, np.nan], "float32")
+    np.testing.assert_allclose(to_numpy(LeakyReLU()(ops.convert_to_tensor(x))), [-0.02, 0, 3, np.nan], rtol=1e-6)
+    assert LeakyReLU(0.5) == LeakyReLU(0.5) != LeakyReLU()
+    model = keras.Sequential([keras.Input((2, 3)), layers.KLIF(activation=LeakyReLU(0.25), reset=None)])
+    model.save(tmp_path / "model.keras")
+    (layer,) = keras.saving.load_model(tmp_path / "model.keras").layers
+    assert layer.activation == LeakyReLU(0.25)
+    with pytest.raises(ValueError, match="`negative_slope` must be a finite number"):
+        LeakyReLU(np.inf)

@@ -1,8 +1,10 @@
 """The command line: what it passes on, what it prints, and how it ends."""
 
+import io
 import os
 import runpy
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -257,16 +259,14 @@ def one_line(arguments, capsys):
 def test_what_is_missing_or_wrong_is_one_line_and_the_code_1(saved, capsys):
     sample = ["--data", "sample", "--samples", "8"]
     assert "no file 'none.keras'" in one_line(["none.keras", *sample], capsys)
-    Path("text.keras").write_text("no model")
-    assert "text.keras" in one_line(["text.keras", *sample], capsys)
     assert "got 'none.npz'" in one_line(["tiny.keras", "--data", "none.npz"], capsys)
     assert "got 'fashion'" in one_line(["tiny.keras", "--data", "fashion"], capsys)
     Path("text.npz").write_text("no arrays")
-    assert "'text.npz' has to be a file of numpy.savez" in one_line(["tiny.keras", "--data", "text.npz"], capsys)
+    assert "'text.npz' must be a file of numpy.savez" in one_line(["tiny.keras", "--data", "text.npz"], capsys)
     np.save("one.npy", np.zeros((3, 28, 28)))
-    assert "'one.npy' has to be a file of numpy.savez" in one_line(["tiny.keras", "--data", "one.npy"], capsys)
+    assert "'one.npy' must be a file of numpy.savez" in one_line(["tiny.keras", "--data", "one.npy"], capsys)
     np.savez("other.npz", images=np.zeros((3, 28, 28)))
-    assert "'other.npz' has to be a file of numpy.savez" in one_line(["tiny.keras", "--data", "other.npz"], capsys)
+    assert "'other.npz' must be a file of numpy.savez" in one_line(["tiny.keras", "--data", "other.npz"], capsys)
     arrays(x=np.zeros((3, 8, 8)))
     message = one_line(["tiny.keras", "--data", "data.npz"], capsys)
     assert "shape (28, 28); those of --data data.npz are (8, 8)" in message
@@ -277,6 +277,36 @@ def test_what_is_missing_or_wrong_is_one_line_and_the_code_1(saved, capsys):
     )
     assert "dt" in one_line(["tiny.keras", *sample, "--dt", "0"], capsys)
     assert "n_steps" in one_line(["tiny.keras", *sample, "--n-steps", "0"], capsys)
+
+
+def broken_models(whole):
+    """Return the contents of broken files of a model, by name."""
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+
+    def archived(**changed):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, content in {**parts, **changed}.items():
+                archive.writestr(name, content)
+        return file.getvalue()
+
+    return {
+        "empty.keras": b"",
+        "random.keras": np.random.default_rng(0).bytes(3000),
+        "cut.keras": whole[: len(whole) // 2],
+        "config.keras": archived(**{"config.json": b'{"a"'}),
+        "weights.keras": archived(**{"model.weights.h5": parts["model.weights.h5"][:9000]}),
+        "cut.h5": b"HDF",
+    }
+
+
+def test_a_broken_model_is_an_error_that_names_the_file(saved, capsys):
+    for name, content in broken_models(Path("tiny.keras").read_bytes()).items():
+        Path(name).write_bytes(content)
+        message = one_line([name, "--data", "sample"], capsys)
+        assert message.startswith(f"keras-snn: '{name}' ")
+        assert "ot found" not in message.replace("signature not found", "")  # HDF5's reason
 
 
 def test_a_model_that_does_not_spike_is_an_error_that_says_so(saved, capsys):

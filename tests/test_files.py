@@ -1,11 +1,13 @@
-"""Files that are whole or not there."""
+"""Atomic writing, and errors that name the broken file."""
 
 import os
 import stat
 
+import keras
+import numpy as np
 import pytest
 
-from keras_snn.files import replacing, write_text
+from keras_snn.files import load_arrays, load_model, remove_leftovers, replacing, save_model, write_text
 
 pytestmark = pytest.mark.backend_free
 
@@ -66,3 +68,53 @@ def test_a_folder_in_the_place_of_the_file_is_an_error(tmp_path):
     with pytest.raises(OSError, match=r"note\.txt"):
         write_text(tmp_path / "note.txt", "a")
     assert os.listdir(tmp_path) == ["note.txt"]
+
+
+def test_all_suffixes_stay_last(tmp_path):
+    """Keras asks for the ending ".weights.h5"."""
+    with replacing(tmp_path / "epoch-1.weights.h5") as temporary:
+        assert temporary.name.endswith(".weights.h5")
+
+
+def test_what_a_killed_process_leaves_is_removed(tmp_path):
+    others = [".hidden", ".hidden-12345678.txt", "note.part.txt", ".a-note.part.txt"]
+    for name in others:
+        write_text(tmp_path / name, "kept")
+    for name in ("a note.txt", "epoch-1.weights.h5"):
+        with replacing(tmp_path / name) as temporary:
+            pass
+        temporary.write_bytes(b"half of the")  # as if the process had been killed before the renaming
+    assert len(os.listdir(tmp_path)) == 4 + len(others)
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "a note.txt", "epoch-1.weights.h5"])
+
+
+class Interrupted:
+    """A model that is interrupted in the middle of its saving."""
+
+    def save(self, path):
+        assert path.suffix == ".keras"
+        path.write_bytes(b"PK\x03\x04 half of a model")
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_model_is_not_there(tmp_path):
+    path = tmp_path / "ann.keras"
+    for _ in range(2):
+        before = os.listdir(tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            save_model(Interrupted(), path)
+        assert os.listdir(tmp_path) == before
+        save_model(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), path)
+    assert load_model(path).output_shape == (None, 1)  # the one from before the second interruption
+
+
+def test_load_arrays_names_the_file_and_what_it_lacks(tmp_path):
+    path = tmp_path / "some.npz"
+    np.savez(path, a=np.arange(3), b=np.ones(2))
+    found = load_arrays(path, "a file", ["a"], optional=["b", "c"])
+    assert {name: array.tolist() for name, array in found.items()} == {"a": [0, 1, 2], "b": [1, 1]}
+    with pytest.raises(ValueError, match=r"some\.npz' must be a file of sounds, and whole: .*'d is not a file"):
+        load_arrays(path, "a file of sounds", ["a", "d"])
+    with pytest.raises(FileNotFoundError, match=r"none\.npz"):
+        load_arrays(tmp_path / "none.npz", "a file", ["a"])

@@ -29,7 +29,9 @@ class LayerFit:
         rate: Mean of what the spikes stand for, over time, units and samples.
         correlation: Pearson's, of activations and rates, over units and samples; None where one of them never changes.
         error: Root of the mean squared difference, over the root of the mean squared activation; None if that is 0.
-        clipped: Share of the activations that are above what the neuron can fire at; None where it has no such limit.
+        clipped: Share of the activations above the largest that the neuron can represent. With "if" that is the
+            threshold, which calibration chose; with "lif" it is one spike after each refractory period. A spiking
+            activation gives several spikes in a step and has no such limit: 0.
         spikes_per_step: Mean number of spikes of a unit and step.
     """
 
@@ -39,7 +41,7 @@ class LayerFit:
     rate: float
     correlation: float | None
     error: float | None
-    clipped: float | None
+    clipped: float
     spikes_per_step: float
 
 
@@ -107,7 +109,8 @@ def report(model, converted, x, *, n_steps=None, batch_size=100):
     """Compare the activations of a plain model with the spike rates of the model that ``convert`` made of it.
 
     The first layer whose correlation falls is where accuracy is lost: a large share of clipped activations asks for a
-    higher percentile, a small rate for a lower one, for ``per="channel"`` or for more steps.
+    higher percentile, a small rate for a lower one, for ``per="channel"`` or for more steps. More steps make rates
+    finer, but clipped activations stay clipped: where accuracy rises with the steps and then falls, look at that share.
 
     Args:
         model: The plain model.
@@ -146,8 +149,7 @@ def report(model, converted, x, *, n_steps=None, batch_size=100):
         for name, spikes_name in names.items():
             train = spikes[spikes_name]
             layer, n_steps = neurons[spikes_name], train.shape[1]
-            limit = None if isinstance(layer, layers.SpikingActivation) else units[name] / (1 + layer.refractory)
-            sums[name].add(activations[name], train.mean(axis=1) * units[name], limit)
+            sums[name].add(activations[name], train.mean(axis=1) * units[name], _limit(layer, units[name]))
             sums[name].spikes += float(np.abs(train).sum()) / n_steps * number(layer.spike_unit)
     fits = {name: of.fit(name, units[name]) for name, of in sums.items()}
     return ConversionReport(n_steps, len(tree.flatten(x)[0]), fits)
@@ -165,19 +167,23 @@ def _unit(layer, activation):
     return 1 / layer.activation.scale if isinstance(layer.activation, Scaled) else 1.0
 
 
+def _limit(layer, unit):
+    """Return the largest activation that a neuron can represent."""
+    return np.inf if isinstance(layer, layers.SpikingActivation) else unit / (1 + layer.refractory)
+
+
 class _Sums:
     """Sums over the units and samples of one layer."""
 
     def __init__(self):
-        self.n, self.clipped, self.spikes = 0, None, 0.0
+        self.n, self.clipped, self.spikes = 0, 0, 0.0
         self.moments = np.zeros(5)
 
     def add(self, a, b, limit):
         a, b = a.astype("float64"), b.astype("float64")
         self.n += a.size
         self.moments += [a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum()]
-        if limit is not None:
-            self.clipped = (self.clipped or 0) + int((a > limit).sum())
+        self.clipped += int((a > limit).sum())
 
     def fit(self, name, unit):
         a, b, aa, bb, ab = self.moments / self.n
@@ -190,6 +196,6 @@ class _Sums:
             rate=float(b),
             correlation=float((ab - a * b) / spread) if spread > 0 else None,
             error=float(difference / np.sqrt(aa)) if aa > 0 else None,
-            clipped=None if self.clipped is None else self.clipped / self.n,
+            clipped=self.clipped / self.n,
             spikes_per_step=self.spikes / self.n,
         )

@@ -2,11 +2,11 @@
 
 import itertools
 import os
-import zipfile
 
 import numpy as np
 
 from keras_snn import checks
+from keras_snn.files import load_arrays
 
 SPLITS_BY = ("number", "time")
 
@@ -27,14 +27,12 @@ def load_events(path: str | os.PathLike, split: str) -> tuple[list[dict[str, np.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: An array is missing, or the arrays do not fit each other.
+        ValueError: The file is broken, an array is missing, or the arrays do not fit each other.
     """
-    try:
-        with np.load(path) as file:
-            names = [name for name in ("x", "y", "p", "t") if name != "y" or f"y_{split}" in file]
-            arrays = {name: file[f"{name}_{split}"] for name in (*names, "offset", "label")}
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no file of events with the split {split!r}: {error}") from error
+    needed = [f"{name}_{split}" for name in ("x", "p", "t", "offset", "label")]
+    found = load_arrays(path, f"a file of events with the split {split!r}", needed, optional=[f"y_{split}"])
+    arrays = {name.removesuffix(f"_{split}"): array for name, array in found.items()}
+    names = [name for name in ("x", "y", "p", "t") if name in arrays]
     offset, labels = (_whole_numbers(arrays[name], f"`{name}_{split}` of {path}") for name in ("offset", "label"))
     ends = {0, *(len(arrays[name]) for name in names)}
     if ends != {*offset[:1].tolist(), *offset[-1:].tolist()} or np.any(np.diff(offset) < 0):

@@ -3,9 +3,10 @@
 import io
 import itertools
 import os
-import zipfile
 
 import numpy as np
+
+from keras_snn.files import load_arrays
 
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -24,7 +25,7 @@ def load_jpeg(path: str | os.PathLike) -> tuple[Split, Split]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It has not the arrays above.
+        ValueError: The file is broken, lacks an array, or holds an image that cannot be decoded.
         ImportError: Pillow is missing.
     """
     try:
@@ -32,13 +33,15 @@ def load_jpeg(path: str | os.PathLike) -> tuple[Split, Split]:
     except ImportError as error:
         raise ImportError(f"load_jpeg needs Pillow: pip install 'keras_snn[data]' ({error})") from error
 
-    def read(file, split):
-        data, offset = file[f"jpeg_{split}"].tobytes(), file[f"offset_{split}"]
+    names = [f"{name}_{split}" for split in ("train", "test") for name in ("jpeg", "offset", "y")]
+    arrays = load_arrays(path, "a file of JPEG images", names)
+
+    def read(split):
+        data, offset = arrays[f"jpeg_{split}"].tobytes(), arrays[f"offset_{split}"]
         images = [np.asarray(Image.open(io.BytesIO(data[a:b]))) for a, b in itertools.pairwise(offset)]
-        return np.divide(np.stack(images), 255, dtype=np.float32), file[f"y_{split}"].astype(np.int64)
+        return np.divide(np.stack(images), 255, dtype=np.float32), arrays[f"y_{split}"].astype(np.int64)
 
     try:
-        with np.load(path) as file:
-            return read(file, "train"), read(file, "test")
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no file of JPEG images: {error}") from error
+        return read("train"), read("test")
+    except (OSError, ValueError) as error:  # Pillow's error is an OSError, and names no file
+        raise ValueError(f"{os.fspath(path)!r} must be a file of JPEG images, and whole: {error}.") from error

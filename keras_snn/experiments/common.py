@@ -2,14 +2,18 @@
 
 import json
 import os
+import shutil
 import time
 
 import keras
 import numpy as np
 
 from keras_snn import checks, data, layers
-from keras_snn.experiments.record import Record
-from keras_snn.files import save_figure, write_text
+from keras_snn.experiments.record import Record, versions
+from keras_snn.files import replacing, save_figure, write_text
+
+#: The figures that ``train`` returns.
+FIGURES = ("train_accuracy", "loss", "seconds_per_epoch")
 
 
 def configuration(experiment, presets, *, preset, data_name, seed, epochs):
@@ -46,6 +50,11 @@ def load(name, data_name, sample):
     if not os.path.isdir(data_name):
         raise ValueError(f"`data_name` has to be 'sample', 'full' or a folder that exists; got {data_name!r}.")
     return data.load(name, source="tfds", data_dir=data_name)
+
+
+def image_set(dataset):
+    """Return the name of the images of a data set whose name ends in that of a network."""
+    return dataset.removesuffix("_vgg16").removesuffix("_resnet18")
 
 
 def load_images(dataset, data_name):
@@ -133,45 +142,65 @@ class _Watch(keras.callbacks.Callback):
 
 
 class Diary(_Watch):
-    """What is told of every epoch, kept in a file: a training that goes on has what came before.
+    """The figures of every epoch, kept in a file beside the weights: a training that was interrupted goes on.
 
-    A subclass adds its own in ``figures``. The seconds are told before it is asked.
+    A subclass adds its own in ``figures``. The seconds are taken before it is called.
+
+    The weights after epoch n have a file of their own. The diary, written after them, says that epoch n is done: a
+    process that is killed while it writes either goes on from epoch n - 1.
 
     Args:
         folder: Path of the folder for the results.
-        name: Name of the training. The file is in ``folder / "begun"``; beside it ``fit`` keeps what it goes on from.
+        name: Name of the training. Its files are in a folder in ``folder / "begun"``. A diary of another configuration,
+            or of other versions, is not continued but replaced.
     """
 
     def __init__(self, folder, name):
         super().__init__()
         name = name.replace("*", "-star").replace(", ", "-").replace(" ", "-")
-        self.path = folder / "begun" / f"{name}.json"
+        self.folder = folder / "begun" / name
+        self.path = self.folder / "diary.json"
+        self.header = {}
         self.epochs = {}
 
     def figures(self, logs):
         """Return the dict of what is told of the epoch that has ended, beside training accuracy and seconds."""
         raise NotImplementedError
 
+    @property
+    def n_epochs(self):
+        """Number of epochs that are done."""
+        return sum(number.isdigit() for number in self.epochs)  # the rest is a subclass's
+
     def columns(self):
         """Return the dict of lists over the epochs."""
-        epochs = [told for number, told in self.epochs.items() if number.isdigit()]  # the rest is a subclass's
+        epochs = [self.epochs[str(number)] for number in range(self.n_epochs)]
         return {name: [epoch[name] for epoch in epochs] for name in epochs[0]}
 
     def fit(self, model, x, y, config, *, verbose, **options):
-        """Fit ``model`` as ``config`` has it, from where it stopped; ``options`` are those of Keras's ``fit``."""
+        """Fit ``model`` as ``config`` has it, from where it stopped; ``options`` are those of Keras's ``fit``.
+
+        Raises:
+            ValueError: If the weights to go on from cannot be read.
+        """
+        self.header = {"config": config, "versions": versions()}
+        self.epochs = self._read()
+        if self.n_epochs:
+            self._load_weights(model)
         model.fit(
             x,
             keras.utils.to_categorical(y, 10),
             batch_size=config["batch_size"],
+            initial_epoch=self.n_epochs,
             epochs=config["epochs"],
-            callbacks=[self, keras.callbacks.BackupAndRestore(self.path.with_suffix(""))],
+            callbacks=[self],
             verbose=2 if verbose else 0,
             **options,
         )
 
-    def on_train_begin(self, logs=None):
-        if self.path.exists():
-            self.epochs = json.loads(self.path.read_text(encoding="utf-8"))
+    def remove(self):
+        """Delete the files of a training that is done."""
+        shutil.rmtree(self.folder)
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
@@ -179,10 +208,35 @@ class Diary(_Watch):
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         self.epochs[str(epoch)] = {**told, **self.figures(logs)}
-        write_text(self.path, json.dumps(self.epochs))
+        with replacing(self._weights()) as temporary:
+            self.model.save_weights(temporary)
+        write_text(self.path, json.dumps({**self.header, "epochs": self.epochs}))
+        for path in {*self.folder.iterdir()} - {self.path, self._weights()}:  # of the epoch before, or half-written
+            path.unlink()
+
+    def _weights(self):
+        return self.folder / f"epoch-{self.n_epochs}.weights.h5"
+
+    def _read(self):
+        try:
+            kept = json.loads(self.path.read_text(encoding="utf-8"))
+            epochs = dict(kept.pop("epochs"))
+            return epochs if kept == self.header else {}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):  # no diary, or a broken one
+            return {}
+
+    def _load_weights(self, model):
+        path = self._weights()
+        model.optimizer.build(model.trainable_variables)
+        try:
+            model.load_weights(path)
+        except Exception as error:  # Keras raises errors of many kinds, and names the file in few
+            raise ValueError(
+                f"The training cannot go on from {str(path)!r}: {error}. Delete {str(self.folder)!r} to start it again."
+            ) from error
 
 
-def run_parts(out, config, names, n_images, run_one, say, *, epochs_of=None):
+def run_parts(out, config, names, n_images, run_one, say, *, figures, epochs_of=None):
     """Make the parts that a run before has not finished, save each as soon as it is done, and return the ``Record``.
 
     Args:
@@ -192,12 +246,15 @@ def run_parts(out, config, names, n_images, run_one, say, *, epochs_of=None):
         n_images: Integer, number of training images, to be told.
         run_one: Callable ``(name, record)`` that returns the figures of a network.
         say: Callable that shows a line of text.
+        figures: Sequence of names, of the figures that every part has.
         epochs_of: Function of a name that gives its epochs, to be told. Default: the configuration's for all.
 
     Raises:
         OSError: If ``out`` cannot be written.
     """
-    record = Record(out, config)
+    record = Record(out, config, figures)
+    if record.left_out:
+        say(f"Making again what is not whole in {record.path}: {', '.join(record.left_out)}.")
     if record.parts:
         say(f"Going on after an interrupted run: {', '.join(record.parts)} are done.")
     for name in names:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_snn._version import __version__
-from keras_snn.files import check_writable, write_text
+from keras_snn.files import check_writable, remove_leftovers, write_text
 
 
 class Record:
@@ -19,13 +19,19 @@ class Record:
         out: Path of the folder; made if it is not there.
         config: Dict of plain values that decide the figures. A file of another configuration, or of a finished run, is
             not continued but replaced.
+        figures: Sequence of names. A part is a dict that has all of them, and none is None. Other parts in the file are
+            left out, and made again.
+
+    Attributes:
+        left_out: List of the names of the parts that were left out.
 
     Raises:
         OSError: If the folder cannot be written, before anything is computed.
     """
 
-    def __init__(self, out, config):
+    def __init__(self, out, config, figures=()):
         self.folder = pathlib.Path(out)
+        self.figures = figures
         self.path = self.folder / "results.json"
         self.data = {"config": config, "versions": versions(), "parts": {}, "finished": False}
         before = self._read()
@@ -34,10 +40,15 @@ class Record:
             and not before["finished"]
             and (before["config"], before["versions"]) == (config, self.data["versions"])
         )
+        self.left_out = []
         if self.resumed:
-            self.data = before
+            parts = before["parts"]
+            self.left_out = [name for name, part in parts.items() if self._missing(part)]
+            whole = {name: part for name, part in parts.items() if name not in self.left_out}
+            self.data = {**before, "parts": whole}
         # What another run left stays until this one has something to put in its place.
         check_writable(self.path)  # an error now, not after the first part
+        remove_leftovers(self.folder)
 
     @property
     def parts(self):
@@ -45,7 +56,13 @@ class Record:
         return self.data["parts"]
 
     def add(self, name, part):
-        """Keep the figures ``part`` under ``name``, and save."""
+        """Keep the figures ``part`` under ``name``, and save.
+
+        Raises:
+            ValueError: If ``part`` is no dict of figures, or lacks one.
+        """
+        if missing := self._missing(part):
+            raise ValueError(f"The part {name!r} of the results must have figures; it lacks {missing}.")
         self.parts[name] = part
         self.save()
 
@@ -57,6 +74,12 @@ class Record:
     def save(self):
         """Write the file, whole or not at all."""
         write_text(self.path, json.dumps(self.data, indent=1) + "\n")
+
+    def _missing(self, part):
+        """Return the names of the figures that a part lacks, in words; "" for none."""
+        if not isinstance(part, dict) or not part:
+            return "all"
+        return ", ".join(repr(name) for name in self.figures if part.get(name) is None)
 
     def _read(self):
         try:

@@ -15,7 +15,9 @@ def sweep(report):
     """Draw accuracy, and the mean firing rate of each layer, against dt; return the figure."""
     figure = new_figure(9, 3.4)
     left, right = figure.subplots(1, 2)
-    if all(result.accuracy is not None for result in report):
+    if any(result.accuracy is None for result in report):
+        left.text(0.5, 0.5, "no labels given", ha="center", transform=left.transAxes)
+    else:
         for run, places, results, _ in _runs(report):
             for output in by_output(results[0].accuracy):
                 shares = [100 * _of_output(result.accuracy, output) for result in results]
@@ -26,11 +28,9 @@ def sweep(report):
                     f"{share:.1f}", (place, share), textcoords="offset points", xytext=(0, 9), ha="center"
                 )
                 label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # in front of the curve
-        else:
+        elif left.lines:
             left.legend(frameon=False, fontsize=8)
         left.margins(0.12, 0.2)
-    else:
-        left.text(0.5, 0.5, "no labels given", ha="center", transform=left.transAxes)
     left.set(ylabel="accuracy (%)", title=f"Accuracy on {report.n_samples:,} samples")
 
     for run, places, results, style in _runs(report):
@@ -38,8 +38,11 @@ def sweep(report):
             rates = [result.layers[name].rate.mean for result in results]
             right.plot(places, rates, style, color=f"C{i}", marker="o", label=_joined(name, run))
     right.set(ylabel="mean firing rate (Hz)", title="Spikes")
-    _from_zero(right)
-    right.legend(frameon=False, fontsize=8)
+    if right.lines:
+        _from_zero(right)
+        right.legend(frameon=False, fontsize=8)
+    else:
+        right.text(0.5, 0.5, "no spiking layers", ha="center", transform=right.transAxes)
     for axis in (left, right):
         _dt_axis(axis, report)
     return figure
@@ -200,11 +203,11 @@ def accuracy_and_energy(axis, report, *, device="loihi", output=None):
             axis.plot(*zip(*rings, strict=True), "o", color="k", fillstyle="none", markersize=12, label=first)
             known = True
     room = 0.3 if len(right.lines) == 1 else 0.6
-    energies = np.concatenate([line.get_ydata() for line in right.lines])
-    if energies.max() > 10 * energies.min() > 0:
+    energies = [energy for line in right.lines for energy in line.get_ydata()]
+    if energies and max(energies) > 10 * min(energies) > 0:
         right.set_yscale("log")
         right.margins(y=room)
-    else:
+    elif energies:
         _from_zero(right, above=room + 0.3)  # lower than the accuracies, which rise as it does
     if axis.lines:
         _from_zero(axis, above=room)

@@ -46,8 +46,8 @@ def klif_net(dataset, neuron="klif", *, width=1.0, n_steps=None, dropout_rate=0.
     Args:
         dataset: "mnist", "fashion_mnist", "cifar10" (images), "nmnist", "cifar10_dvs" or "dvs_gesture" (events, counted
             in ``n_steps`` frames).
-        neuron: "klif", "klif*", "only k", "only relu", "lif", "plif", or a function that makes a layer, such as
-            ``lambda: keras_snn.layers.LIF(tau=4.0)``.
+        neuron: "klif", "klif*", "klif, celu", "klif, leaky relu" (with the slope 0.01), "only k", "only relu", "lif",
+            "plif", or a function that makes a layer, such as ``lambda: keras_snn.layers.LIF(tau=4.0)``.
         width: Number > 0, which all numbers of channels and of hidden units are multiplied with. Default 1.
         n_steps: Integer. Default: the publication's, 8 to 15.
         dropout_rate: Number in [0, 1), before both dense layers: one mask for all steps of a sample. Default 0.5.

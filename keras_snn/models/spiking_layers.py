@@ -5,6 +5,7 @@ import functools
 import keras
 
 from keras_snn import layers
+from keras_snn.activations import LeakyReLU
 
 #: The neurons that a name stands for; "only k" and "only relu" are KLIF without the one or the other of its two parts.
 NEURONS = {
@@ -13,6 +14,8 @@ NEURONS = {
     "klif": layers.KLIF,
     "klif*": functools.partial(layers.KLIF, variant="klif*"),
     "only k": functools.partial(layers.KLIF, activation=None),
+    "klif, celu": functools.partial(layers.KLIF, activation="celu"),
+    "klif, leaky relu": functools.partial(layers.KLIF, activation=LeakyReLU(0.01)),
     "only relu": functools.partial(layers.KLIF, learn=()),
 }
 

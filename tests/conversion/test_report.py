@@ -70,6 +70,29 @@ def test_other_neurons(activation, options):
     assert found.layers["hidden_0"].scale == pytest.approx(1e-5 if activation == "sigmoid" else 1000)
 
 
+@pytest.mark.parametrize(
+    ("activation", "limit", "options"),
+    [
+        ("relu", 0.5, {"calibration": X, "percentile": 50}),
+        ("relu", 0.5, {"calibration": X, "percentile": 50, "per": "channel"}),
+        ("relu", np.inf, {"neuron": "spiking_activation", "scale_firing_rates": 10}),
+        (LIFRate(), 1000 / 3, {"neuron": "lif", "dt": 0.001}),  # a spike, and two refractory steps of 1 ms
+    ],
+)
+def test_the_clipped_share_of_every_kind_of_neuron(activation, limit, options):
+    model = network(activation)
+    model.set_weights([1000 * np.abs(w) for w in model.get_weights()])  # LIF: 500 Hz
+    spiking = convert(model, n_steps=3, **options)
+    found = report(model, spiking, X)
+    for name, fit in found.layers.items():
+        plain = ops.convert_to_numpy(keras.Model(model.inputs[0], model.get_layer(name).output)(X))
+        threshold = getattr(spiking.get_layer(f"{name}_spikes"), "threshold", None)
+        threshold = ops.convert_to_numpy(threshold) if activation == "relu" and limit < 1 else limit
+        assert fit.clipped == (plain > threshold).mean()
+        assert fit.clipped == pytest.approx(0.5 if limit < 1 else float(limit < 1000), abs=0.01)
+    assert ("100.00%" in found.table()) == (options.get("neuron") == "lif")
+
+
 def test_table_file_and_picture(tmp_path):
     model = network()
     found = report(model, convert(model, n_steps=5, calibration=X), X)

@@ -57,13 +57,18 @@ def test_a_file(tmp_path):
     for a, b in zip(found, recordings, strict=True):
         for name in "xypt":
             np.testing.assert_array_equal(a[name], b[name])
-    with pytest.raises(ValueError, match="no file of events with the split 'train'"):
+    with pytest.raises(ValueError, match=r"events\.npz' must be a file of events with the split 'train', and whole"):
         load_events(tmp_path / "events.npz", "train")
     with pytest.raises(FileNotFoundError):
         load_events(tmp_path / "nothing.npz", "train")
-    (tmp_path / "text.npz").write_text("no archive")
-    with pytest.raises(ValueError, match="no file of events"):
-        load_events(tmp_path / "text.npz", "train")
+    for name, content in (
+        ("text", b"no archive"),
+        ("empty", b""),
+        ("cut", (tmp_path / "events.npz").read_bytes()[:-40]),
+    ):
+        (tmp_path / f"{name}.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name}\.npz' must be a file of events"):
+            load_events(tmp_path / f"{name}.npz", "train")
 
 
 def test_a_file_of_audio_has_no_y(tmp_path):

@@ -70,7 +70,11 @@ def test_the_table_has_ours_beside_the_published(results):
         if published not in row
     ] == []
     assert "those of training images" in lines[-1]
-    assert "91.19" in lines[-1]
+    assert lines[2].split()[3:5] == ["running", "published"]
+    parts = results[0]["parts"]
+    for row, network, published in ((rows[0], "plain", "91.19"), (rows[1], "spiking", "91.07")):
+        assert row[row.index(published) - 1] == f"{100 * parts[network]['train_accuracy']:.2f}"
+    assert "17.85 (loop: 17.54)" in " ".join(rows[1])
 
 
 @backend_free

@@ -44,6 +44,8 @@ def test_run_and_the_same_seed_gives_the_same(tiny, tmp_path, capsys, monkeypatc
         assert len(kind["report"]) == 2
     printed = capsys.readouterr().out
     assert "T = 8" in printed
+    clipped = [f"{100 * fit['clipped']:.2f}" for fit in part["kinds"]["if, by channel"]["report"].values()]
+    assert f"if, by channel      {' / '.join(clipped)}" in printed
     assert conversion.table(results) in printed
     assert {"accuracy.png", "spikes.png"} <= {path.name for path in tmp_path.iterdir()}
 

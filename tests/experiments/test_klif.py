@@ -9,9 +9,10 @@ import pytest
 from reference.images import bars
 from reference.interruption import interrupt_second_epoch
 
-from keras_snn import cli, data
+from keras_snn import cli, data, layers
+from keras_snn.activations import LeakyReLU
 from keras_snn.experiments import common, get, klif
-from keras_snn.experiments.klif import experiment, run, table
+from keras_snn.experiments.klif import PUBLISHED, experiment, run, table
 
 TINY = {"width": 0.02, "n_steps": 2, "batch_size": 20, "n_train": 60, "n_test": 20}
 SHALLOW = (128, "pool", "pool", "pool")  # the encoder alone; with the two dense layers, three layers of neurons
@@ -80,7 +81,7 @@ def test_every_neuron_is_there(results):
     assert klif["k"][0] == [1.0] * 3
     assert np.shape(klif["k"]) == (3, 3)
     assert klif["k"][2] != klif["k"][0]
-    assert not list((out / "begun").glob("*.json"))
+    assert not list((out / "begun").iterdir())
     for picture in ("accuracy", "k", "spikes"):
         assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -113,7 +114,53 @@ def test_the_table_gives_means_and_deviations(results, tmp_path, monkeypatch):
         assert rows[name][5:9] == [f"{last.mean():.2f}", "±", f"{last.std(ddof=1):.2f}", published]
         assert rows[name][1] == "2"
     assert "not run here" in lines[-1]
-    assert "nothing follows" in lines[-1]
+    assert "nothing follows" in lines[-3]
+    assert "best of" not in table(found)
+
+
+def asked_of_full(dataset, monkeypatch, tmp_path):
+    """Return the configuration and the kinds of a run with the full preset."""
+    asked = {}
+
+    def run_parts(out, config, names, *_, **__):
+        asked.update(config=config, kinds=[name.removesuffix(", seed 0") for name in names])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "_load", lambda config: bars(70, 30))
+    monkeypatch.setattr(experiment.common, "run_parts", run_parts)
+    with pytest.raises(KeyboardInterrupt):
+        run(preset="full", dataset=dataset, out=tmp_path, verbose=False)
+    return asked["config"], asked["kinds"]
+
+
+@pytest.mark.parametrize("dataset", experiment.DATASETS)
+def test_the_full_preset_runs_what_is_published(dataset, monkeypatch, tmp_path):
+    config, kinds = asked_of_full(dataset, monkeypatch, tmp_path)
+    assert set(PUBLISHED[dataset]) <= set(kinds)
+    assert {"klif, celu", "klif, leaky relu"} <= set(kinds)
+    assert config["epochs"] == (200 if dataset == "cifar10" else 100)
+    assert config["n_steps"] == {"fashion_mnist": 8, "mnist": 8, "cifar10": 10, "nmnist": 10}.get(dataset, 6)
+
+
+@pytest.mark.parametrize(("dataset", "n_neurons"), [("cifar10_vgg16", 16), ("cifar10_resnet18", 18)])
+def test_the_deep_networks(dataset, n_neurons, monkeypatch, tmp_path):
+    """The ablation varies the encoder alone and keeps the votes; chapter 3 has another set-up."""
+    config, kinds = asked_of_full(dataset, monkeypatch, tmp_path)
+    config = {**config, "width": 0.02}
+    found = {}
+    for name in ("klif, leaky relu", "klif, three branches", "lif, chapter 3"):
+        assert name in kinds
+        model = experiment._network(experiment.KINDS[name], config)
+        (*_, last) = (layer for layer in model.layers if isinstance(layer, layers.SpikingNeuron))
+        n = sum(isinstance(layer, layers.SpikingNeuron) for layer in model.layers)
+        found[name] = (n, model.get_layer("encoder").branches, last.output.shape[1:], last.decay_input)
+        if name == "klif, leaky relu":
+            assert last.activation == LeakyReLU(0.01)
+    assert found == {
+        "klif, leaky relu": (n_neurons, 1, (6, 100), True),
+        "klif, three branches": (n_neurons, 3, (6, 100), True),
+        "lif, chapter 3": (n_neurons, 1, (8, 10), False),
+    }
 
 
 def test_one_seed_has_no_deviation(results):
@@ -126,8 +173,8 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(results, tmp_path, 
     options = {"epochs": 2, "only": ["klif, one branch"], "n_seeds": 1, "seed": 3, "out": tmp_path, "verbose": False}
     with pytest.raises(KeyboardInterrupt):
         run(**options)
-    (kept,) = (tmp_path / "begun").glob("*.json")
-    first = json.loads(kept.read_text())["0"]
+    (kept,) = (tmp_path / "begun").glob("*/diary.json")
+    first = json.loads(kept.read_text())["epochs"]["0"]
     (part,) = run(**options)["parts"].values()
     assert begun == [0, 1, 1]
     assert len(part["accuracy"]) == 2
@@ -191,6 +238,7 @@ def test_bad_arguments(tmp_path):
     for options, message in (
         ({"dataset": "svhn"}, "`dataset` must be one of 'fashion_mnist'"),
         ({"only": ["gru"]}, "`only` must be one of 'lif'"),
+        ({"only": ["lif, chapter 3"]}, "`only` must be one of 'lif'"),
         ({"preset": "slow"}, "`preset` must be one of 'quick', 'full'"),
         ({"epochs": 0}, "`epochs` must be an integer of at least 1"),
     ):

@@ -11,7 +11,7 @@ from reference.interruption import interrupt_second_epoch
 
 from keras_snn import layers
 from keras_snn.experiments import get, noise_training
-from keras_snn.experiments.noise_training import experiment, results, run, table
+from keras_snn.experiments.noise_training import experiment, membrane, results, run, table
 
 pytestmark = pytest.mark.backend_free
 
@@ -59,8 +59,8 @@ def test_every_kind_and_seed_is_there(found):
                 counts = n_images * np.array(figures[figure])
                 assert counts.shape == (5,)
                 np.testing.assert_allclose(counts, np.round(counts), atol=1e-4)
-    assert not list((out / "begun").glob("*.json"))
-    for picture in ("steps", "seconds"):
+    assert not list((out / "begun").iterdir())
+    for picture in ("steps", "seconds", "membrane"):
         assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -125,8 +125,8 @@ def interrupted(tmp_path_factory):
         begun = interrupt_second_epoch(patch, experiment._Watch)
         with pytest.raises(KeyboardInterrupt):
             run(**options)
-        (kept,) = (out / "begun").glob("*.json")
-        first = json.loads(kept.read_text())["0"]
+        (kept,) = (out / "begun").glob("*/diary.json")
+        first = json.loads(kept.read_text())["epochs"]["0"]
         (one,) = run(**options)["parts"].values()
     return begun, first, one
 
@@ -190,3 +190,22 @@ def test_bad_arguments(tmp_path):
         with pytest.raises(ValueError, match=message):
             run(out=tmp_path, verbose=False, **options)
     assert get("noise-training") is noise_training
+
+
+def test_the_membrane_of_figure_4_7_wanders_and_with_input_fires():
+    """With the same noise: within [0, 1] without input, so never a spike; above 1 with it, and reset after a spike."""
+    quiet, silent = membrane.trace(0.0, n_steps=20)
+    assert quiet.min() >= 0 and quiet.max() <= 1
+    assert not silent.any()
+    np.testing.assert_allclose(quiet.mean(axis=1), 0.5, atol=0.06)  # noise of standard deviation 0.1, of 100 units
+    h, spikes = membrane.trace(0.5, n_steps=20)
+    np.testing.assert_array_equal(spikes, h > 1)
+    assert 0 < spikes.mean() < 1
+    np.testing.assert_allclose(h[0], quiet[0] + 0.5, rtol=1e-6)
+    # The equations, from h alone: a = h / 2 where there was no spike.
+    a = h[:-1] * (1 - spikes[:-1]) / 2
+    centred = a - a.mean(axis=1, keepdims=True)
+    memory = centred / (4 * np.abs(centred).max(axis=1, keepdims=True))
+    first = quiet[:-1] / 2 - quiet[:-1].mean(axis=1, keepdims=True) / 2
+    noise = quiet[1:] - first / (4 * np.abs(first).max(axis=1, keepdims=True))
+    np.testing.assert_allclose(h[1:], memory + noise + 0.5, atol=1e-5)  # float32

@@ -9,12 +9,14 @@ import pytest
 
 import keras_snn
 from keras_snn import experiments
-from keras_snn.experiments import record
+from keras_snn.experiments import common, record
 from keras_snn.experiments.record import Record, versions
+from keras_snn.files import replacing
 
 pytestmark = pytest.mark.backend_free
 
 CONFIG = {"experiment": "some", "seed": 0}
+PART = {"accuracy": 0.5}
 
 
 def content(folder):
@@ -39,41 +41,74 @@ def test_an_interrupted_run_is_continued(tmp_path):
     after = Record(tmp_path, CONFIG)
     assert after.resumed
     assert after.parts == {"a": {"accuracy": 0.5}}
-    after.add("b", 1)
+    after.add("b", {"accuracy": 1})
     assert list(content(tmp_path)["parts"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("part", [None, 1, [], "text", {}, {"accuracy": 0.5}, {"accuracy": 0.5, "test": None}])
+def test_a_part_that_is_not_whole_is_made_again(tmp_path, part):
+    whole = {"accuracy": 0.25, "test": {}, "more": None}
+    Record(tmp_path, CONFIG).add("a", whole)
+    (tmp_path / "results.json").write_text(json.dumps({**content(tmp_path), "parts": {"ann": part, "snn": whole}}))
+    record = Record(tmp_path, CONFIG, ("accuracy", "test"))
+    assert (record.parts, record.left_out) == ({"snn": whole}, ["ann"])
+    with pytest.raises(ValueError, match="part 'ann' of the results must have figures; it lacks"):
+        record.add("ann", part)
+    assert "ann" not in record.parts
+
+    made = []
+    common.run_parts(
+        tmp_path,
+        CONFIG,
+        ["ann", "snn"],
+        3,
+        lambda name, _: made.append(name) or whole,
+        lambda _: None,
+        figures=("accuracy", "test"),
+        epochs_of=len,
+    )
+    assert made == ["ann"]
+
+
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
+    with replacing(tmp_path / "ann.keras") as temporary:
+        pass
+    temporary.write_bytes(b"half")
+    Record(tmp_path, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["ann.keras"]
 
 
 def test_a_finished_run_is_not_continued(tmp_path):
     first = Record(tmp_path, CONFIG)
-    first.add("a", 1)
+    first.add("a", PART)
     first.finish()
     after = Record(tmp_path, CONFIG)
     assert not after.resumed
     assert after.parts == {}
     assert content(tmp_path)["finished"]  # until there is something new
-    after.add("b", 2)
-    assert content(tmp_path)["parts"] == {"b": 2}
+    after.add("b", PART)
+    assert content(tmp_path)["parts"] == {"b": PART}
 
 
 def test_another_configuration_is_not_continued(tmp_path):
-    Record(tmp_path, CONFIG).add("a", 1)
+    Record(tmp_path, CONFIG).add("a", PART)
     after = Record(tmp_path, {**CONFIG, "seed": 1})
     assert not after.resumed
     assert after.parts == {}
     assert content(tmp_path)["config"] == CONFIG
-    after.add("a", 2)
+    after.add("a", PART)
     assert content(tmp_path)["config"]["seed"] == 1
 
 
 def test_other_versions_are_not_continued(tmp_path, monkeypatch):
-    Record(tmp_path, CONFIG).add("a", 1)
+    Record(tmp_path, CONFIG).add("a", PART)
     monkeypatch.setattr(record, "versions", lambda: {**versions(), "keras": "99"})
     assert not Record(tmp_path, CONFIG).resumed
 
 
 def broken_files():
-    whole = json.dumps({"config": CONFIG, "versions": versions(), "parts": {"a": 1}, "finished": False})
-    without_parts, no_text = whole.replace('{"a": 1}', "null"), whole.replace('"a"', '"\udcff"')
+    whole = json.dumps({"config": CONFIG, "versions": versions(), "parts": {"a": PART}, "finished": False})
+    without_parts, no_text = whole.replace(json.dumps({"a": PART}), "null"), whole.replace('"a"', '"\udcff"')
     return [whole[:40], whole[:-1], "", "null", "[]", "7", '{"config": {}}', without_parts, no_text]
 
 
@@ -82,8 +117,8 @@ def test_a_broken_file_is_not_continued(tmp_path, text):
     (tmp_path / "results.json").write_bytes(text.encode(errors="surrogateescape"))
     after = Record(tmp_path, CONFIG)
     assert not after.resumed
-    after.add("b", 1)
-    assert content(tmp_path)["parts"] == after.parts == {"b": 1}
+    after.add("b", PART)
+    assert content(tmp_path)["parts"] == after.parts == {"b": PART}
 
 
 def test_an_unwritable_folder_is_an_error_at_once(tmp_path):

@@ -71,6 +71,14 @@ def test_sweep_without_labels_says_so():
     assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == ["own"]
 
 
+@pytest.mark.parametrize("results", [[], [DtReport(None, None, {})]], ids=["no results", "no layers"])
+def test_a_report_with_nothing_to_draw_is_drawn(results):
+    nothing = Report(results, 3)
+    assert [text.get_text() for text in plots.sweep(nothing).axes[1].texts] == ["no spiking layers"]
+    plots.accuracy_and_energy(plots.new_figure(4, 3).subplots(), nothing)
+    assert Report.from_dict(nothing.to_dict()).to_html().startswith("<!doctype html>")
+
+
 # The examples
 
 

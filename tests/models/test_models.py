@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_snn import layers
+from keras_snn.activations import LeakyReLU
 from keras_snn.models import NEURONS, klif_net, noise_net, resnet18, vgg16
 from keras_snn.models.klif_net import NETS
 
@@ -83,6 +84,11 @@ def test_neurons_by_name(neuron):
         "plif": (layers.PLIF, {}),
         "klif": (layers.KLIF, {"variant": "klif", "learn": ["k"], "activation": "relu"}),
         "klif*": (layers.KLIF, {"variant": "klif*", "learn": ["k"], "activation": "relu"}),
+        "klif, celu": (layers.KLIF, {"variant": "klif", "learn": ["k"], "activation": "celu"}),
+        "klif, leaky relu": (
+            layers.KLIF,
+            {"learn": ["k"], "activation": keras.activations.serialize(LeakyReLU(0.01))},
+        ),
         "only k": (layers.KLIF, {"variant": "klif", "learn": ["k"], "activation": "linear"}),
         "only relu": (layers.KLIF, {"variant": "klif", "learn": [], "activation": "relu"}),
     }

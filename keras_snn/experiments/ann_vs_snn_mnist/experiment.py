@@ -6,9 +6,11 @@ from keras import ops
 from keras_snn import checks, data
 from keras_snn.experiments import common
 from keras_snn.experiments.ann_vs_snn_mnist.results import draw, draw_confusion, table
+from keras_snn.files import save_model
 from keras_snn.inspector import inspect
 
 N_STEPS = 10
+FIGURES = (*common.FIGURES, "test", "plain_with_these_weights")
 NETWORKS = ("ann", "snn", "aware")
 DTS = (0.001, 0.01, 0.1, 1.0)
 
@@ -87,7 +89,7 @@ def run(
     def run_one(name, record):
         return _run_one(name, (x, y), tests, config, folder=record.folder, verbose=verbose)
 
-    record = common.run_parts(out, config, names, len(x), run_one, say)
+    record = common.run_parts(out, config, names, len(x), run_one, say, figures=FIGURES)
     draw(record.data, record.folder)
     draw_confusion(record.data, record.folder)
     say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, accuracy.png, confusion.png, networks.")
@@ -110,7 +112,7 @@ def _run_one(name, train, tests, config, *, folder, verbose):
     part["plain_with_these_weights"] = {
         test: plain.evaluate(x, y, batch_size=256, verbose=0)[1] for test, (x, y) in tests.items()
     }
-    model.save(folder / f"{name}.keras")
+    save_model(model, folder / f"{name}.keras")
     return part
 
 

@@ -5,9 +5,11 @@ import keras
 from keras_snn import data
 from keras_snn.experiments import common
 from keras_snn.experiments.clothing.results import draw, table
+from keras_snn.files import save_model
 from keras_snn.inspector import find_dt, inspect
 
 N_STEPS = 10
+FIGURES = (*common.FIGURES, "dt")
 NETWORKS = ("plain", "spiking")
 DTS = (0.001, 0.01, 0.1, 1.0)
 
@@ -61,7 +63,7 @@ def run(*, preset="quick", data_name=None, seed=0, out="runs/clothing", epochs=N
     def run_one(name, record):
         return _run_one(name, sets, config, record, verbose=verbose)
 
-    record = common.run_parts(out, config, NETWORKS, len(train[0]), run_one, say)
+    record = common.run_parts(out, config, NETWORKS, len(train[0]), run_one, say, figures=FIGURES)
     draw(record.data, record.folder)
     say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, accuracy.png and the networks.")
     return record.data
@@ -82,7 +84,7 @@ def _run_one(name, sets, config, record, *, verbose):
         part["chosen_dt"] = search.dt
         part["tries"] = [{"dt": one.dt, "accuracy": one.accuracy, "reached": one.reached} for one in search.tries]
         part["dt"] = {f"{dt:g}": _ask(model, sets, dt, config["seed"]) for dt in DTS}
-    model.save(record.folder / f"{name}.keras")
+    save_model(model, record.folder / f"{name}.keras")
     return part
 
 

@@ -19,6 +19,7 @@ KINDS = {
     "if, from zero": {"initial_potential": 0.0},
     "spiking activation": {"neuron": "spiking_activation", "scale_firing_rates": 1000.0, "dt": 0.001},
 }
+FIGURES = (*common.FIGURES, "accuracy", "kinds")
 STEPS = (4, 8, 16, 32, 64, 128, 256)
 #: Images at once in a converted network: 256 steps of each are in memory together.
 _BATCH = 8
@@ -107,7 +108,7 @@ def run(
     def run_one(name, record):
         return _run_one(name, sets, config, say, verbose=verbose)
 
-    record = common.run_parts(out, config, names, len(sets[0][0]), run_one, say)
+    record = common.run_parts(out, config, names, len(sets[0][0]), run_one, say, figures=FIGURES)
     draw(record.data, record.folder)
     say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, accuracy.png and spikes.png.")
     return record.data

@@ -10,7 +10,7 @@ def table(results):
     config = results["config"]
     steps = config["steps"]
     header = ("network", "conversion", *(f"T = {n}" for n in steps), "plain")
-    lines, amounts = [], []
+    lines, amounts, clipped = [], [], []
     for network, part in results["parts"].items():
         for kind, of in part["kinds"].items():
             lines.append((network, kind, *map(percent, of["accuracy"]), percent(part["accuracy"])))
@@ -18,6 +18,7 @@ def table(results):
                 f"{n / 1e3:,.1f} / {m / 1e6:,.2f}" for n, m in zip(of["spikes"], of["synaptic_operations"], strict=True)
             )
             amounts.append((network, kind, *spikes))
+            clipped.append((network, kind, " / ".join(percent(fit["clipped"]) for fit in of["report"].values())))
     images = "the embedded sample" if config["data"] == "sample" else told_images(config)
     return "\n".join(
         [
@@ -25,6 +26,8 @@ def table(results):
             *text_table(header, lines),
             "Spikes (thousands) / synaptic operations (millions) for one image:",
             *text_table(header[:-1], amounts),
+            "Activations above what the neurons can represent, in % of each layer's; more steps do not help them:",
+            *text_table(("network", "conversion", "clipped, by layer"), clipped),
             "There are no published figures for these networks.",
         ]
     )

@@ -6,9 +6,11 @@ from keras_snn import checks, data, layers, regularizers
 from keras_snn.experiments import common
 from keras_snn.experiments.fashion_mnist.published import PUBLISHED
 from keras_snn.experiments.fashion_mnist.results import draw, table
+from keras_snn.files import save_model
 from keras_snn.inspector import inspect
 
 N_STEPS = 10
+FIGURES = (*common.FIGURES, "test")
 
 #: "quick" takes the embedded sample and a few minutes on two cores; "full" is the publication's own setting.
 PRESETS = {
@@ -74,7 +76,7 @@ def run(*, preset="quick", data_name=None, seed=0, out="runs/fashion-mnist", epo
     def run_one(name, record):
         return _run_one(name, train, test, config, folder=record.folder, verbose=verbose)
 
-    record = common.run_parts(out, config, names, len(train[0]), run_one, say)
+    record = common.run_parts(out, config, names, len(train[0]), run_one, say, figures=FIGURES)
     draw(record.data, record.folder)
     say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, one picture a network and dt.")
     return record.data
@@ -101,5 +103,5 @@ def _run_one(name, train, test, config, *, folder, verbose):
                 "silent": layer.silent,
             }
             result.plot(folder / f"{name}_dt{result.dt:g}.png", class_names=data.class_names("fashion_mnist"))
-    model.save(folder / f"{name}.keras")
+    save_model(model, folder / f"{name}.keras")
     return part

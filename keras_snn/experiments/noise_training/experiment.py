@@ -6,12 +6,15 @@ import numpy as np
 from keras_snn import checks, layers
 from keras_snn.conversion import extend_time
 from keras_snn.experiments import common
+from keras_snn.experiments.noise_training import membrane
 from keras_snn.experiments.noise_training.results import DEFAULT, draw, table
 from keras_snn.models import noise_net, resnet18, vgg16
 from keras_snn.surrogates import ATan
 
 #: What is trained, by name: the noise of the neurons at a single step, or "direct", ordinary LIF neurons at all steps.
 KINDS = {"gaussian": "gaussian", "uniform": "uniform", "no noise": None, "direct": "direct"}
+
+FIGURES = ("accuracy", "train_accuracy", "seconds", "at")
 
 #: How much of the range is memory when the network is extended; the one of which the training is told is the default.
 ALPHAS = (2.0, 4.0, 8.0, None)
@@ -124,15 +127,25 @@ def run(
     def run_one(name, record):
         return _run_one(name, sets, config, folder=record.folder, verbose=verbose)
 
-    record = common.run_parts(out, config, names, len(sets[0][0]), run_one, say, epochs_of=lambda n: _epochs(n, config))
+    record = common.run_parts(
+        out,
+        config,
+        names,
+        len(sets[0][0]),
+        run_one,
+        say,
+        figures=FIGURES,
+        epochs_of=lambda name: _epochs(name, config),
+    )
     draw(record.data, record.folder)
-    say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, steps.png and seconds.png.")
+    membrane.draw(record.folder / "membrane.png", seed=seed)
+    say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, steps.png, seconds.png, membrane.png.")
     return record.data
 
 
 def _load(config):
     """Return the pairs (images, labels) for the training and for the test."""
-    pairs = common.load_images(config["dataset"].removesuffix("_vgg16").removesuffix("_resnet18"), config["data"])
+    pairs = common.load_images(common.image_set(config["dataset"]), config["data"])
     return common.first(pairs, config)
 
 
@@ -155,7 +168,7 @@ def _run_one(name, sets, config, *, folder, verbose):
     for of, of_network in tests.items():
         runs = [of_network(weights) for _ in range(1 if of == "lif" else config["n_runs"])]
         at[of] = {figure: np.mean([run[figure] for run in runs], axis=0).tolist() for figure in runs[0]}
-    watch.path.unlink()
+    watch.remove()
     return {**watch.columns(), "at": at}
 
 

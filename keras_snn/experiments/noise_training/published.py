@@ -1,8 +1,9 @@
 """The published figures: test accuracies of table 4.2, and training times to a fixed accuracy of figure 4.4.
 
-Table 4.2 does not say which network its CIFAR-10 figures are of. Figures 4.2, 4.3, 4.5 and 4.6 have no printed numbers:
-accuracy rises from 1 to 5 to 10 steps on all sets; with alpha = 2 it hardly does, with every larger one it does, and
-all of those end close together; uniform noise is behind Gaussian at one step, and about equal at ten.
+Table 4.2 does not say which network its CIFAR-10 figures are of. Figures 4.2, 4.3, 4.5, 4.6 and 4.7 have no printed
+numbers: accuracy rises from 1 to 5 to 10 steps on all sets; with alpha = 2 it hardly does, with every larger one it
+does, and all of those end close together; uniform noise is behind Gaussian at one step, and about equal at ten. In
+figure 4.7 a membrane without input wanders below the threshold, and with input it accumulates and fires.
 """
 
 #: By the number of steps.

@@ -1,0 +1,96 @@
+"""The diary of a training: what a killed process leaves, and where the next one goes on."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_snn.experiments.common import Diary
+
+pytestmark = pytest.mark.backend_free
+
+CONFIG = {"batch_size": 8, "epochs": 3}
+X, Y = np.eye(10, dtype="float32"), np.arange(10)
+
+
+class Killed(BaseException):
+    """The end of a process."""
+
+
+class Watched(Diary):
+    """A diary that notes the epochs which begin, and ends the process after ``n_epochs_alive``."""
+
+    def __init__(self, folder, n_epochs_alive=3):
+        super().__init__(folder, "lif*, seed 0")
+        self.n_epochs_alive = n_epochs_alive
+        self.begun = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.n_epochs_alive:
+            raise Killed
+        self.begun.append(epoch)
+        super().on_epoch_begin(epoch, logs)
+
+    def figures(self, logs):
+        return {"iterations": int(self.model.optimizer.iterations)}
+
+
+def train(folder, config=CONFIG, **options):
+    """Train a small model; return its diary and its kernel."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(10, activation="softmax")])
+    model.compile("adam", "mse", metrics=["categorical_accuracy"])
+    diary = Watched(folder, **options)
+    diary.fit(model, X, Y, config, verbose=False, shuffle=False)
+    return diary, keras.ops.convert_to_numpy(model.layers[0].kernel)
+
+
+def begin(folder, n_epochs_alive=2):
+    with pytest.raises(Killed):
+        train(folder, n_epochs_alive=n_epochs_alive)
+    return folder / "begun" / "lif-star-seed-0"
+
+
+@pytest.mark.every_backend
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path):
+    files = begin(tmp_path / "a")
+    assert sorted(path.name for path in files.iterdir()) == ["diary.json", "epoch-2.weights.h5"]
+    # Killed while it wrote the weights, and between them and the diary.
+    (files / ".epoch-3-12345678.part.weights.h5").write_bytes(b"half")
+    (files / "epoch-3.weights.h5").write_bytes(b"half")
+    diary, kernel = train(tmp_path / "a")
+    assert diary.begun == [2]
+    whole, expected = train(tmp_path / "b")
+    np.testing.assert_array_equal(kernel, expected)
+    assert diary.columns()["iterations"] == whole.columns()["iterations"] == [2, 4, 6]
+    assert sorted(path.name for path in files.iterdir()) == ["diary.json", "epoch-3.weights.h5"]
+    done, kernel = train(tmp_path / "a")  # killed after the last epoch
+    assert done.begun == []
+    np.testing.assert_array_equal(kernel, expected)
+    assert done.columns() == diary.columns()
+    diary.remove()
+    assert list((tmp_path / "a" / "begun").iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["config", "versions", "broken", "no dict"])
+def test_what_does_not_fit_is_begun_again(tmp_path, change):
+    path = begin(tmp_path) / "diary.json"
+    kept = json.loads(path.read_text())
+    text = {
+        "config": json.dumps({**kept, "config": {**CONFIG, "epochs": 200}}),
+        "versions": json.dumps({**kept, "versions": {}}),
+        "broken": path.read_text()[:-5],
+        "no dict": json.dumps({**kept, "epochs": None}),
+    }
+    path.write_text(text[change])
+    diary, _ = train(tmp_path)
+    assert diary.begun == [0, 1, 2]
+    assert len(diary.columns()["seconds"]) == 3
+
+
+def test_broken_weights_are_an_error_that_names_the_file(tmp_path):
+    weights = begin(tmp_path) / "epoch-2.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"go on from '.*epoch-2\.weights\.h5': .* Delete '.*lif-star-seed-0' to"):
+        train(tmp_path)
