@@ -10,7 +10,8 @@ from keras_snn.inspector import inputs as data
 from keras_snn.inspector.prober import number, prober
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report, Synapses
 from keras_snn.layers.base.time_step import check_dt
-from keras_snn.ops.statistics import MOST_SPIKES
+from keras_snn.ops.statistics import LIMIT, MOST_SPIKES
+from keras_snn.ops.statistics import total as total_spikes
 
 BINS = ("<0", *map(str, range(MOST_SPIKES)), f">={MOST_SPIKES}")
 
@@ -115,6 +116,13 @@ class _Sweep:
                         f"{stop - 1}. Look for NaN or infinite values in `x`, in the weights, or in the layer's "
                         "activation."
                     )
+                if not row["exact"].all():
+                    raise ValueError(
+                        f"The spiking layer {name!r} has more spikes than can be counted exactly, for samples {start} "
+                        f"to {stop - 1}: the largest number in a step, multiplied by the {seen.n_steps} steps, must be "
+                        f"less than {LIMIT:g}, and so must the number of (sample, step, unit) triples in a batch. Use "
+                        "a smaller `dt`, fewer steps or a smaller `batch_size`."
+                    )
                 totals[name] = _joined(totals.get(name), row)
             for name, row in batch["events"].items():
                 events[name] = events.get(name, 0) + row.astype("float64").sum(axis=0)
@@ -178,10 +186,10 @@ class _Sweep:
             metric.update_state(self.labels[output][start:stop], outputs[output])
 
     def _layer_report(self, total, layer, units, dt):
-        steps = int(total["histogram"].sum()) // total["spikes"].size  # steps that count, over all samples
+        steps = int(total["histogram"].sum()) // total["active"].size  # steps that count, over all samples
         n_steps = round(steps / self.n_samples)
         dt = number(layer.dt) if dt is None else dt
-        per_unit = total["spikes"][0] / (max(steps, 1) * dt)
+        per_unit = total_spikes(total["spikes"]) / (max(steps, 1) * dt)
         active = total["active"][0]
         # With a mask, samples differ in their number of steps: min and max are spikes per step, else spikes.
         duration = dt if total["least"].dtype.kind == "f" else n_steps * dt

@@ -623,6 +623,14 @@ def test_ten_billion_spikes_lose_none():
     assert (layer.rate.min, layer.rate.max) == (x.min(), x.max())
 
 
+def test_a_batch_may_hold_more_spikes_than_int32():
+    model = keras.Sequential([keras.Input((1,)), layers.Repeat(2000), layers.SpikingActivation("relu", name="s")])
+    rate = inspect(model, np.full((128, 1), 10_000, "float32"), dt=1.0, examples=0)[1.0].layers["s"].rate
+    assert (rate.min, rate.mean, rate.max) == (10_000, 10_000, 10_000)
+    with pytest.raises(ValueError, match=r"layer 's' has more spikes .* samples 0 to 127: .* 2000 steps"):
+        inspect(model, np.full((128, 1), 2_000_000, "float32"), dt=1.0, examples=0)
+
+
 def test_half_precision_counts_every_spike():
     # 1 / 0.003 Hz is 334 in bfloat16: 300 spikes would add up to 300.6.
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -668,8 +676,9 @@ def test_nothing_of_the_size_of_the_data_leaves_the_device(small, monkeypatch):
         inspect(model, np.resize(x, (10 * n_batches, 4)), dt=1.0, n_steps=n_steps, batch_size=10, examples=0)
         assert len(shapes) % n_batches == 0
         seen.append(set(shapes))
-    # The classes of 10 samples after the first steps, 5 units and their synapses, 12 bins, whether all is finite.
-    assert seen == [{(10, n_steps), (1, 5), (1, 12), (1,)} for n_steps in (2, 2, 5)]
+    # The classes of 10 samples after the first steps, 5 units, three parts of their spikes, their synapses, 12 bins,
+    # whether all is finite.
+    assert seen == [{(10, n_steps), (1, 5), (1, 3, 5), (1, 12), (1,)} for n_steps in (2, 2, 5)]
 
 
 class Noise(keras.layers.Layer):
