@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import warnings
 from types import SimpleNamespace
 
 import keras
@@ -12,9 +11,9 @@ from keras import ops, tree
 from keras_snn import probe
 from keras_snn.energy import connections, fan_out
 from keras_snn.inspector import inputs as data
+from keras_snn.inspector.fingerprint import fingerprint
 from keras_snn.layers import TemporalAveragePooling
 from keras_snn.layers.base.states import States
-from keras_snn.layers.base.time_step import layers_with_dt
 from keras_snn.ops.statistics import summarise
 
 #: Where the first k steps need a run of their own, no more than this many k are asked for.
@@ -253,14 +252,19 @@ class Prober(keras.Model):
 
 
 def prober(model, x, *, dt, n_steps, seed, outputs=False):
-    """Return the ``Prober`` of these arguments, from the last call's if it was the same model; it has looked at x."""
+    """Return the ``Prober`` of these arguments, which has looked at x.
+
+    It is the last call's if the model has not changed and x gives the same findings: they depend on the weights.
+    """
+    made = Prober(model, n_steps=n_steps, own_dt=dt is None, seed=seed, outputs=outputs)
+    if dt is not None:
+        made.dt.assign(dt)
+    made.look(x)
     kept = _kept(model, _settings(model, own_dt=dt is None))
-    key = (n_steps, seed, dt is None, outputs, tree.map_structure(lambda a: (a.shape[1:], str(a.dtype)), _hashable(x)))
+    findings = fingerprint({name: found for name, found in vars(made.seen).items() if name != "average"})
+    shapes = tree.map_structure(lambda a: (a.shape[1:], str(a.dtype)), _hashable(x))
+    key = (n_steps, seed, dt is None, outputs, shapes, findings)
     if key not in kept:
-        made = Prober(model, n_steps=n_steps, own_dt=dt is None, seed=seed, outputs=outputs)
-        if dt is not None:
-            made.dt.assign(dt)
-        made.look(x)
         made.compile(jit_compile="auto")
         kept[key] = made
     return kept[key]
@@ -275,15 +279,7 @@ def _kept(model, settings):
 
 def _settings(model, *, own_dt):
     """Return what a compiled function takes for constant: another value of it needs another function."""
-    configs = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # nothing is saved here: a class need not be registered
-        for layer in model._flatten_layers():
-            if type(layer).__module__.startswith("keras_snn."):
-                config = layer.get_config()
-                config.pop("dt", None)
-                configs.append(repr(config))
-    return tuple(configs), tuple(layer._dt for layer in layers_with_dt(model)) if own_dt else None
+    return fingerprint(model, leave_out=lambda name, value: name == "_dt" and not own_dt and isinstance(value, float))
 
 
 def _hashable(x):
