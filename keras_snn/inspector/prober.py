@@ -124,7 +124,7 @@ class Prober(keras.Model):
         self._find_synapses(x, index)
         outputs = named(self.inspected, outputs)
         seen.makes_time = scope.makes_time
-        seen.kinds = {name: _kind(tensor) for name, tensor in outputs.items()}
+        seen.kinds = {name: output_kind(tensor) for name, tensor in outputs.items()}
         seen.classifiers = [name for name, kind in seen.kinds.items() if kind != "other"]
         seen.n_classes = {name: outputs[name].shape[-1] for name in seen.classifiers}
         seen.time_in_x = not seen.makes_time and all(a.shape[1:2] == (seen.n_steps,) for a in tree.flatten(x))
@@ -315,7 +315,7 @@ def _goes_on(layer):
     return getattr(layer, "stateful", False) and not isinstance(layer, States)
 
 
-def _kind(outputs):
+def output_kind(outputs):
     """Tell the outputs of a classifier: "classes" (batch, classes), or "sequence" (batch, time, classes)."""
     if len(outputs.shape) not in (2, 3) or outputs.shape[-1] < 2:
         return "other"

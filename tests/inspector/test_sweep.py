@@ -575,6 +575,72 @@ def test_the_name_of_a_metric_is_enough(small):
     assert result.metrics == {"sparse_categorical_accuracy": pytest.approx(result.accuracy, rel=1e-6)}
 
 
+def deterministic(units, *, sequence=False):
+    """Return a model whose outputs do not depend on a draw, so that ``evaluate`` has the same."""
+    parts = [keras.layers.Dense(6), layers.Repeat(5), layers.LIF(threshold=0.2)]
+    parts += [] if sequence else [layers.TemporalAveragePooling()]
+    last = keras.layers.Dense(units, "sigmoid" if units == 1 else "softmax", name="last")
+    return keras.Sequential([keras.Input((4,)), *parts, last])
+
+
+def evaluated(model, x, y, metrics):
+    model.compile(loss=lambda y, outputs: ops.mean(outputs, axis=-1), metrics=metrics)
+    found = model.evaluate(x, y, batch_size=10, return_dict=True, verbose=0)
+    return {name: value for name, value in found.items() if name != "loss"}
+
+
+@pytest.mark.parametrize("units", [3, 1])
+def test_metrics_are_those_of_evaluate(units):
+    model, x = deterministic(units), np.abs(integers(N, 4))
+    y = np.arange(N) % max(units, 2)
+    one_hot = np.eye(3, dtype="float32")[y]
+    cases = {
+        3: [(one_hot, ["accuracy", "acc", "categorical_accuracy"]), (y, ["Accuracy", "sparse_categorical_accuracy"])],
+        1: [(y, ["accuracy", "mse", "binary_accuracy"]), (y[:, None], ["acc", keras.losses.binary_crossentropy])],
+    }
+    for labels, metrics in [*cases[units], (y[:, None], ["accuracy"])]:
+        found = inspect(model, x, labels, batch_size=10, metrics=metrics, examples=0)[None]
+        # rel: means of float32 in another order
+        assert found.metrics == pytest.approx(evaluated(model, x, labels, metrics), rel=1e-5)
+        if units > 1:
+            assert found.metrics == pytest.approx(dict.fromkeys(found.metrics, found.accuracy), rel=1e-6)
+
+
+def test_metrics_of_an_output_over_time_are_those_of_its_mean():
+    model, x, y = deterministic(3, sequence=True), np.abs(integers(N, 4)), np.eye(3)[np.arange(N) % 3]
+    result = inspect(model, x, y, batch_size=10, metrics="accuracy", examples=0)[None]
+    pooled = keras.Sequential([model, layers.TemporalAveragePooling()])
+    assert result.metrics == pytest.approx(evaluated(pooled, x, y, ["accuracy"]), rel=1e-6)
+    assert result.metrics == {"accuracy": pytest.approx(result.accuracy, rel=1e-6)}
+
+
+def test_metrics_of_one_name_are_all_reported(small):
+    model, x, _ = small
+    y = np.random.default_rng(0).dirichlet([1, 1, 1], size=N).astype("float32")
+    names = {"MeanSquaredError": "m", "MeanAbsoluteError": "m", "CosineSimilarity": "m_1", "KLDivergence": "m"}
+    metrics = [getattr(keras.metrics, kind)(name=name) for kind, name in names.items()]
+    result = inspect(model, x, y, dt=1.0, batch_size=10, metrics=metrics, examples=0)[1.0]
+    assert list(result.metrics) == ["m", "m_1", "m_1_1", "m_2"]
+    assert len(set(result.metrics.values())) == 4
+    assert result.accuracy is None  # no rows of one class
+    with pytest.raises(ValueError, match="'m' must not measure twice"):
+        inspect(model, x, y, dt=1.0, batch_size=10, metrics=[metrics[0], metrics[0]], examples=0)
+
+
+def test_pandas(small):
+    pd = pytest.importorskip("pandas")
+    model, x, _ = small
+    y = np.arange(N) % 3
+    expected = figures(inspect(model, x, y, dt=1.0, batch_size=10))
+    frame = pd.DataFrame(x, columns=list("abcd"))
+    for labels in (pd.Series(y), pd.DataFrame(np.eye(3)[y], columns=list("xyz")), pd.DataFrame({"class": y})):
+        report = inspect(model, frame, labels, dt=1.0, batch_size=10)
+        assert [result.accuracy for result in report] == [expected[0]["results"][0]["accuracy"]]
+    assert figures(inspect(model, frame, pd.Series(y), dt=1.0, batch_size=10)) == expected
+    with pytest.raises(TypeError, match="DataFrame must hold numbers only.*object.*columns that are numbers"):
+        inspect(model, frame.assign(a="text"), dt=1.0)
+
+
 # Layers and outputs of all kinds
 
 
@@ -871,6 +937,8 @@ X = integers(N, 4)
         (ValueError, "from 0 to 2.* 0.5", {"y": np.full(N, 0.5)}),
         (ValueError, "from 0 to 2", {"y": np.zeros((N, 4))}),
         (ValueError, "from 0 to 2", {"y": np.zeros((N, 3, 3))}),
+        (ValueError, "one-hot rows.*argmax", {"y": np.full((N, 3), 1 / 3)}),
+        (ValueError, "one-hot rows.*argmax", {"y": np.zeros((N, 3))}),
         (ValueError, "positive, finite .* 0", {"dt": 0}),
         (ValueError, "positive, finite .* -1", {"dt": [0.1, -1]}),
         (ValueError, "positive, finite .* nan", {"dt": np.nan}),
