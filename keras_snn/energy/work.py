@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from keras import ops, tree
 
 from keras_snn.energy.devices import device
+from keras_snn.ops.statistics import parts, total
 
 #: Fractions of spikes, as average pooling makes them, are counted in units of 2**-17.
 _FRACTION = 2.0**17
@@ -69,7 +70,7 @@ def spikes_of_samples(anatomy, inputs, unit, n_samples, counted=None):
         counted: Float tensor ``(batch, 1)``, the number of steps of each sample that count. Default: all.
 
     Returns:
-        Integer tensor ``(1, 3, *fan_out.shape)`` for ``spike_numbers``.
+        Integer tensor ``(1, 4, *fan_out.shape)`` for ``spike_numbers``.
     """
     units = anatomy.fan_out.shape
     x = ops.abs(ops.cast(tree.flatten(inputs)[0], "float32")) * unit
@@ -78,12 +79,10 @@ def spikes_of_samples(anatomy, inputs, unit, n_samples, counted=None):
         x = x * (anatomy.steps_in_one if counted is None else ops.reshape(counted, (-1, *[1] * len(units))))
     whole = ops.floor(x)
     fraction = ops.cast(ops.round((x - whole) * _FRACTION), "int32")
-    whole = ops.cast(whole, "int32")
-    thousands = whole // 1024
-    return ops.stack([ops.sum(part, axis=0) for part in (thousands, whole - 1024 * thousands, fraction)])[None]
+    return ops.stack([ops.sum(part, axis=0) for part in (*parts(ops.cast(whole, "int32")), fraction)])[None]
 
 
-def spike_numbers(parts):
+def spike_numbers(sums):
     """Return the numbers of spikes, float64, of an array that ``spikes_of_samples`` gave, or of several joined ones."""
-    thousands, ones, fractions = parts.astype("int64").sum(axis=0)
-    return 1024 * thousands + ones + fractions / _FRACTION
+    *whole, fraction = sums.astype("int64").sum(axis=0)
+    return total(whole) + fraction / _FRACTION

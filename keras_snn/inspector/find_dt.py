@@ -1,5 +1,6 @@
 """``find_dt``: raise dt until a spiking model is as accurate as it has to be."""
 
+import numbers
 import warnings
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ import keras
 import numpy as np
 
 from keras_snn import checks
+from keras_snn.inspector import inputs as data
+from keras_snn.inspector.prober import named, output_kind
 from keras_snn.inspector.sweep import inspect
 from keras_snn.layers.base.time_step import check_dt
 
@@ -74,9 +77,9 @@ def find_dt(
     Args:
         model: A built Keras model, as for ``inspect``; not used, and may be None, where ``fit`` is given.
         x: Validation inputs, an array ``(samples, ...)`` or a nest of them.
-        y: Their labels, as for ``inspect``.
+        y: Their labels, as for ``inspect``; for a model with several outputs, a dict with the labels of one.
         target: Accuracy to reach, in [0, 1]; or the Keras model that is to be matched, whose accuracy on the same data
-            is taken.
+            is taken: of the output that ``y`` labels, averaged over time if it has a time axis.
         tolerance: Number >= 0, how far below the target is near enough. Default 0.
         start: Number in seconds, the first dt. Default 0.001.
         factor: Number > 1, from one dt to the next. Default 10.
@@ -93,7 +96,9 @@ def find_dt(
 
     Raises:
         ValueError: For a target outside [0, 1], a negative ``tolerance`` or ``bisect``, ``factor`` <= 1, ``stop`` <
-            ``start``, or arguments that ``inspect`` refuses.
+            ``start``, no labels or those of several outputs, a target model that is no classifier with as many
+            classes, or arguments that ``inspect`` refuses.
+        TypeError: For a target that is neither a number nor a Keras model, or arguments that ``inspect`` refuses.
 
     Example:
 
@@ -112,10 +117,24 @@ def find_dt(
     tolerance = checks.number("tolerance", tolerance, least=0)
     bisect = checks.integer("bisect", bisect, least=0)
     batch_size = checks.integer("batch_size", batch_size, least=1, optional=True)
+    if fit is None:
+        data.check_model(model)
+    x, y = data.as_arrays(x), data.as_arrays(y)
+    labels = data.check_data(x, y)
+    if len(labels) != 1:
+        got = f"those of {sorted(labels)}" if labels else "none"
+        raise ValueError(
+            f"`y` must hold the labels of one output, on which the accuracy is measured; got {got}. For a model with "
+            "several outputs, give a dict with the labels of one."
+        )
+    (output,) = labels
     if isinstance(target, keras.Model):
-        target = _accuracy(target, x, y, batch_size)
-    if isinstance(target, bool) or not 0 <= target <= 1:
-        raise ValueError(f"`target` has to be an accuracy in [0, 1], or a Keras model to match; got {target!r}.")
+        target = _accuracy(target, x, output, labels[output], batch_size)
+    is_number = isinstance(target, numbers.Real) and not isinstance(target, bool)
+    if not (is_number and 0 <= target <= 1):
+        raise (ValueError if is_number else TypeError)(
+            f"`target` has to be an accuracy in [0, 1], or a Keras model to match; got {target!r}."
+        )
     if fit is None and any(getattr(layer, "spiking_aware_training", False) for layer in model._flatten_layers()):
         warnings.warn(
             "The model was made with spiking_aware_training=True: its best weights depend on dt. They are tried as "
@@ -127,6 +146,7 @@ def find_dt(
     def attempt(dt):
         tried = model if fit is None else fit(dt)
         accuracy = inspect(tried, x, y, dt=dt, batch_size=batch_size, examples=0, seed=seed)[dt].accuracy
+        accuracy = accuracy[output] if isinstance(accuracy, dict) else accuracy
         search.tries.append(Try(dt, accuracy, accuracy >= search.target))
         if search.tries[-1].reached:
             search.dt, search.model = dt, tried
@@ -149,9 +169,17 @@ def find_dt(
     return search
 
 
-def _accuracy(model, x, y, batch_size):
-    metric = keras.metrics.SparseCategoricalAccuracy()
-    y = np.asarray(y)
-    labels = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
-    metric.update_state(labels, model.predict(x, batch_size=batch_size, verbose=0))
-    return float(metric.result())
+def _accuracy(model, x, output, y, batch_size):
+    """Return the accuracy of a model to match on the labels ``y`` of the output of that name."""
+    data.check_model(model)
+    outputs = named(model, model.predict(x, batch_size=batch_size, verbose=0))
+    found = outputs.get(output) if len(outputs) > 1 else next(iter(outputs.values()))
+    if found is None or output_kind(found) == "other":
+        raise ValueError(
+            f"The target model {model.name!r} must have an output (batch, classes) or (batch, time, classes), with two "
+            f"classes at least{f', of the name {output!r}' if output else ''}; its outputs are "
+            f"{', '.join(f'{name or model.name} {of.shape}' for name, of in outputs.items())}. Give another model, or "
+            "its accuracy as a number."
+        )
+    answers = found.mean(axis=1) if output_kind(found) == "sequence" else found
+    return float(np.mean(answers.argmax(axis=-1) == data.classes(y, answers.shape[-1])))

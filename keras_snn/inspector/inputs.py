@@ -15,6 +15,23 @@ def check_model(model):
         )
 
 
+def as_arrays(nest):
+    """Return ``nest`` with arrays in place of the pandas objects in it."""
+    return tree.map_structure(_as_array, nest)
+
+
+def _as_array(leaf):
+    if not hasattr(leaf, "to_numpy"):
+        return leaf
+    array = leaf.to_numpy()
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"A {type(leaf).__name__} must hold numbers only; its values have the dtype {array.dtype.name}. Select the "
+            "columns that are numbers, or convert the others."
+        )
+    return array
+
+
 def check_data(x, y):
     """Raise an error for inputs ``x`` and labels ``y`` that do not fit each other; return the labels as arrays."""
     for leaf in tree.flatten(x):
@@ -54,14 +71,21 @@ def default_batch_size(n_samples):
 
 def classes(y, n_classes):
     """Return labels as class numbers ``(batch,)``."""
-    if y.ndim == 2 and y.shape[1] == n_classes:
+    of_each_class = y.shape[1:] == (n_classes,)
+    if of_each_class and not are_shares(y, n_classes):
         return y.argmax(axis=1)
     if y.shape[1:] not in ((), (1,)) or y.dtype.kind not in "biuf" or not np.isin(y, np.arange(n_classes)).all():
         raise ValueError(
             f"`y` has to hold class numbers from 0 to {n_classes - 1}, (samples,), or one-hot rows "
             f"(samples, {n_classes}); got an array of {y.dtype.name} whose first is {y[0].tolist()!r}."
+            + (" Use y.argmax(axis=-1) for the class of each row, if that is what they mean." if of_each_class else "")
         )
     return y.reshape(-1)
+
+
+def are_shares(y, n_classes):
+    """Return whether the labels have a row of numbers for each sample, which are not one-hot."""
+    return y.shape[1:] == (n_classes,) and not (np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
 
 
 def static_batch_size(model):

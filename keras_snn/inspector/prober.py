@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import warnings
 from types import SimpleNamespace
 
 import keras
@@ -13,9 +12,9 @@ from keras_snn import graph, probe
 from keras_snn.energy import study
 from keras_snn.energy.work import spikes_of_samples
 from keras_snn.inspector import inputs as data
+from keras_snn.inspector.fingerprint import fingerprint
 from keras_snn.layers import TemporalAveragePooling
 from keras_snn.layers.base.states import States
-from keras_snn.layers.base.time_step import layers_with_dt
 from keras_snn.ops.statistics import summarise
 
 #: Where the first k steps need a run of their own, no more than this many k are asked for.
@@ -125,7 +124,7 @@ class Prober(keras.Model):
         seen.calls, seen.n_steps = study(self.inspected, x, dt=dt, n_steps=self.n_steps, seed=self.seed)
         outputs = named(self.inspected, outputs)
         seen.makes_time = scope.makes_time
-        seen.kinds = {name: _kind(tensor) for name, tensor in outputs.items()}
+        seen.kinds = {name: output_kind(tensor) for name, tensor in outputs.items()}
         seen.classifiers = [name for name, kind in seen.kinds.items() if kind != "other"]
         seen.n_classes = {name: outputs[name].shape[-1] for name in seen.classifiers}
         seen.time_in_x = not seen.makes_time and all(a.shape[1:2] == (seen.n_steps,) for a in tree.flatten(x))
@@ -151,6 +150,14 @@ class Prober(keras.Model):
         except Exception as error:  # in the words of its backend, or of the user's layer
             seen.why_not = f"the model takes {seen.n_steps} steps only ({_first_line(error)})"
             seen.steps, seen.why_runs = seen.steps[-1:], None
+
+    def arrivals(self):
+        """Return what the compiled function depends on of the calls that spikes reach."""
+        reached = {name: call for name, call in self.seen.calls.items() if call.spikes is not None}
+        return tuple(
+            (name, call.call.time, call.steps_in_one, call.fan_out.shape, id(call.emitter))
+            for name, call in reached.items()
+        )
 
     def _why_not_in_one_pass(self, x, index):
         """Return why layers behind the end of the time axis cannot run for all numbers of first steps at once."""
@@ -222,16 +229,22 @@ class Prober(keras.Model):
 
 
 def prober(model, x, *, dt, n_steps, seed, outputs=False):
-    """Return the ``Prober`` of these arguments, from the last call's if it was the same model; it has looked at x."""
+    """Return the ``Prober`` of these arguments, which has looked at x.
+
+    It is the last call's if the model has not changed and x gives the same findings: they depend on the weights.
+    """
+    made = Prober(model, n_steps=n_steps, own_dt=dt is None, seed=seed, outputs=outputs)
+    if dt is not None:
+        made.dt.assign(dt)
+    made.look(x)
     kept = _kept(model, _settings(model, own_dt=dt is None))
-    key = (n_steps, seed, dt is None, outputs, tree.map_structure(lambda a: (a.shape[1:], str(a.dtype)), _hashable(x)))
+    findings = fingerprint({name: found for name, found in vars(made.seen).items() if name not in ("average", "calls")})
+    shapes = tree.map_structure(lambda a: (a.shape[1:], str(a.dtype)), _hashable(x))
+    key = (n_steps, seed, dt is None, outputs, shapes, findings, made.arrivals())
     if key not in kept:
-        made = Prober(model, n_steps=n_steps, own_dt=dt is None, seed=seed, outputs=outputs)
-        if dt is not None:
-            made.dt.assign(dt)
-        made.look(x)
         made.compile(jit_compile="auto")
         kept[key] = made
+    kept[key].seen.calls = made.seen.calls  # with the connections of this moment
     return kept[key]
 
 
@@ -244,15 +257,7 @@ def _kept(model, settings):
 
 def _settings(model, *, own_dt):
     """Return what a compiled function takes for constant: another value of it needs another function."""
-    configs = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # nothing is saved here: a class need not be registered
-        for layer in model._flatten_layers():
-            if type(layer).__module__.startswith("keras_snn."):
-                config = layer.get_config()
-                config.pop("dt", None)
-                configs.append(repr(config))
-    return tuple(configs), tuple(layer._dt for layer in layers_with_dt(model)) if own_dt else None
+    return fingerprint(model, leave_out=lambda name, value: name == "_dt" and not own_dt and isinstance(value, float))
 
 
 def _hashable(x):
@@ -288,7 +293,7 @@ def _goes_on(layer):
     return getattr(layer, "stateful", False) and not isinstance(layer, States)
 
 
-def _kind(outputs):
+def output_kind(outputs):
     """Tell the outputs of a classifier: "classes" (batch, classes), or "sequence" (batch, time, classes)."""
     if len(outputs.shape) not in (2, 3) or outputs.shape[-1] < 2:
         return "other"

@@ -8,10 +8,12 @@ import numpy as np
 from keras_snn import checks, probe
 from keras_snn.energy.work import MOST_SAMPLES, spike_numbers
 from keras_snn.inspector import inputs as data
+from keras_snn.inspector.metrics import Metrics
 from keras_snn.inspector.prober import number, prober
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
 from keras_snn.layers.base.time_step import check_dt
-from keras_snn.ops.statistics import MOST_SPIKES
+from keras_snn.ops.statistics import LIMIT, MOST_SPIKES
+from keras_snn.ops.statistics import total as total_spikes
 
 BINS = ("<0", *map(str, range(MOST_SPIKES)), f">={MOST_SPIKES}")
 
@@ -31,7 +33,7 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
 
     Args:
         model: A built Keras model with at least one spiking layer of this package, at any depth.
-        x: Array ``(samples, ...)``, or a nest of them for a model with several inputs.
+        x: Array ``(samples, ...)`` or pandas object, or a nest of them for a model with several inputs.
         y: Array of integer labels ``(samples,)`` or one-hot rows ``(samples, classes)``; None for no accuracy. The
             predicted class is the largest output, averaged over time if the model's output has a time axis. A dict of
             such arrays from the outputs' names for a model with several outputs.
@@ -41,8 +43,9 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
         batch_size: Integer. Default: about 128.
         examples: Integer, how many of the first samples to keep whole for plots.
         seed: Integer, for the initial voltages.
-        metrics: Keras metrics or their names, to be taken between ``y`` and the model's output at every dt; a dict from
-            the outputs' names for a model with several outputs.
+        metrics: Keras metrics or their names, as ``compile`` takes them, to be taken between ``y`` and the model's
+            output at every dt; a dict from the outputs' names for a model with several outputs. With metrics, ``y`` may
+            also hold other rows ``(samples, classes)`` than one-hot ones; there is no accuracy then.
 
     Returns:
         A ``Report``.
@@ -63,6 +66,7 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     ```
     """
     data.check_model(model)
+    x, y = data.as_arrays(x), data.as_arrays(y)
     labels = data.check_data(x, y)
     n_samples = data.n_samples(x)
     dts, many_steps = _dts(dt), np.ravel(n_steps).tolist()
@@ -98,7 +102,7 @@ class _Sweep:
         self.n_samples = data.n_samples(x)
         self.starts = range(0, self.n_samples, batch_size)
         self.batch_size = batch_size
-        self.metrics = _metrics(metrics, probing.seen.kinds)
+        self.metrics = Metrics(metrics, probing.seen.kinds)
 
     def at(self, dt, n_examples):
         """Return the ``DtReport``."""
@@ -117,13 +121,20 @@ class _Sweep:
                         f"{stop - 1}. Look for NaN or infinite values in `x`, in the weights, or in the layer's "
                         "activation."
                     )
+                if not row["exact"].all():
+                    raise ValueError(
+                        f"The spiking layer {name!r} has more spikes than can be counted exactly, for samples {start} "
+                        f"to {stop - 1}: the largest number in a step, multiplied by the {seen.n_steps} steps, must be "
+                        f"less than {LIMIT:g}, and so must the number of (sample, step, unit) triples in a batch. Use "
+                        "a smaller `dt`, fewer steps or a smaller `batch_size`."
+                    )
                 totals[name] = _joined(totals.get(name), row)
             for name, parts in batch["arrived"].items():
                 arrived[name] = arrived.get(name, 0) + spike_numbers(parts)
             answers = self._with_shorter_runs(batch["answers"], start, stop, dt)
             for name, answer in answers.items():
                 latency[name].add(answer, start, stop)
-            self._measure(batch.get("outputs"), start, stop)
+            self.metrics.update(data.rows(self.labels, start, stop), batch.get("outputs"))
         # In the order of the calls: JAX sorts the batch's dict.
         layers = {name: self._layer_report(totals[name], *layer, dt) for name, layer in seen.layers.items()}
         latency = {name: one.result(self.n_samples) for name, one in latency.items()}
@@ -141,7 +152,7 @@ class _Sweep:
                 if anatomy.dense_connections or anatomy.neurons
             },
             latency=_only({name: one for name, one in latency.items() if len(one.steps) > 1}),
-            metrics={name: number(metric.result()) for name, (_, metric) in self.metrics.items()},
+            metrics=self.metrics.results(),
             notes=self._notes(layers),
         )
 
@@ -187,18 +198,11 @@ class _Sweep:
             for name in answers
         }
 
-    def _measure(self, outputs, start, stop):
-        for output, metric in self.metrics.values():
-            if output not in self.labels:
-                which = f"`y[{output!r}]`" if output else "`y`"
-                raise ValueError(f"The metric {metric.name!r} needs labels: give {which}.")
-            metric.update_state(self.labels[output][start:stop], outputs[output])
-
     def _layer_report(self, total, layer, units, dt):
-        steps = int(total["histogram"].sum()) // total["spikes"].size  # steps that count, over all samples
+        steps = int(total["histogram"].sum()) // total["active"].size  # steps that count, over all samples
         n_steps = round(steps / self.n_samples)
         dt = number(layer.dt) if dt is None else dt
-        per_unit = total["spikes"][0] / (max(steps, 1) * dt)
+        per_unit = total_spikes(total["spikes"][0]) / (max(steps, 1) * dt)
         active = total["active"][0]
         # With a mask, samples differ in their number of steps: min and max are spikes per step, else spikes.
         duration = dt if total["least"].dtype.kind == "f" else n_steps * dt
@@ -284,24 +288,12 @@ def _classes(labels, seen, measured):
                 "one tensor (batch, classes) or (batch, time, classes), with two classes at least. "
                 + (f"Give a dict of labels from the outputs' names: {outputs}." if outputs else "Leave `y` out.")
             )
-    return {n: data.classes(values, seen.n_classes[n]) for n, values in labels.items() if n in seen.classifiers}
-
-
-def _metrics(metrics, kinds):
-    """Return a dict from the metric's name to (output, metric)."""
-    if not isinstance(metrics, dict):
-        metrics = dict.fromkeys(kinds, metrics)
-    found = {}
-    for output, of_output in metrics.items():
-        if output not in kinds:
-            raise ValueError(f"`metrics` names the output {output!r}; the model has {sorted(kinds)}.")
-        for metric in of_output if isinstance(of_output, (list, tuple)) else [of_output]:
-            made = keras.metrics.get(metric)
-            if not isinstance(made, keras.metrics.Metric):
-                made = keras.metrics.MeanMetricWrapper(made, name=getattr(made, "__name__", str(metric)))
-            made.reset_state()
-            found["_".join(filter(None, (output, made.name)))] = output, made
-    return found
+    n_classes = {name: seen.n_classes[name] for name in labels if name in seen.classifiers}
+    return {
+        name: data.classes(labels[name], n)
+        for name, n in n_classes.items()
+        if not (measured and data.are_shares(labels[name], n))  # targets of the metrics, without an accuracy
+    }
 
 
 def _joined(total, row):

@@ -2,12 +2,19 @@
 
 import math
 
+import numpy as np
 from keras import ops
 
 from keras_snn.ops.backend import compiled
 
 #: A unit with this many spikes in a step, or more, is counted in the last bin of the histogram.
 MOST_SPIKES = 10
+
+#: No sum of a batch reaches 2**31. A little less, since float32 rounds the product that is compared with it.
+LIMIT = 2.147e9
+
+#: The numbers of spikes of the samples are added up in three parts: their lowest bits, the next ones, and the rest.
+_BITS = 11
 
 
 def largest_over(x, axis, keepdims=False):
@@ -26,10 +33,14 @@ def summarise(spikes, dt, mask=None):
             that counts.
 
     Returns:
-        Dict of tensors with a leading axis of length one, along which batches and replicas can be joined: "spikes",
-        the sum over batch and time; "least" and "most", the extremes over the batch of the sum over time; "active",
-        the number of (sample, step) pairs with a spike, each ``(1, units)``; "histogram" ``(1, 12)``, how often a unit
-        made < 0, 0, 1, ..., 9, >= 10 spikes in a step; and "finite" ``(1,)``, 1 where every value is finite, else 0.
+        Dict of tensors with a leading axis of length one, along which batches and replicas can be joined: "spikes"
+        ``(1, 3, units)``, the sum over batch and time in three parts, which ``total`` joins on the host in int64;
+        "least" and "most", the extremes over the batch of the sum over time; "active", the number of (sample, step)
+        pairs with a spike, each ``(1, units)``; "histogram" ``(1, 12)``, how often a unit made < 0, 0, 1, ..., 9, >= 10
+        spikes in a step; and ``(1,)`` each, 1 for yes and 0 for no: "finite", whether every value is finite, and
+        "exact", whether int32 holds all of these. It does if the largest number of spikes in a step, multiplied by the
+        number of steps, is less than ``LIMIT``, and so is the number of (sample, step, unit) triples, for up to a
+        million samples in the batch.
     """
     return _summarise(spikes, ops.cast(ops.convert_to_tensor(dt), "float32"), mask)
 
@@ -41,9 +52,12 @@ def _summarise(spikes, dt, mask):
     # Step by step, not their sum: in half precision 1 / dt is off by a little, which adds up over many steps.
     counts = ops.round(spikes * dt)
     finite = ops.isfinite(counts)
-    # What is not finite has no integer, and the caller is told of it.
-    bins = ops.cast(ops.clip(ops.where(finite, counts, 0), -1, MOST_SPIKES), "int32") + 1
+    counts = ops.where(finite, counts, 0)  # what is not finite has no integer, and the caller is told of it
+    bins = ops.cast(ops.clip(counts, -1, MOST_SPIKES), "int32") + 1
     weights = ops.ones_like(bins) if mask is None else ops.cast(mask[:, :, None], "int32") * ops.ones_like(bins)
+    samples, steps, _ = (ops.cast(size, "float32") for size in ops.shape(counts))
+    exact = largest_over(ops.abs(counts), axis=(0, 1, 2)) * steps < LIMIT
+    exact = exact & (samples * steps * units < LIMIT) & (samples <= 2 ** (31 - _BITS))
     counts = ops.cast(counts, "int32")
     of_sample = ops.sum(counts, axis=1)
     least = most = of_sample
@@ -52,11 +66,28 @@ def _summarise(spikes, dt, mask):
         rate = ops.cast(of_sample, "float32") / ops.maximum(n, 1)
         least, most = ops.where(n > 0, rate, math.inf), ops.where(n > 0, rate, -math.inf)
     row = {
-        "spikes": ops.sum(of_sample, axis=0),
+        "spikes": ops.stack([ops.sum(part, axis=0) for part in parts(of_sample)]),
         "least": ops.min(least, axis=0),
         "most": ops.max(most, axis=0),
         "active": ops.sum(ops.cast(counts != 0, "int32"), axis=(0, 1)),
         "histogram": ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(bins, (-1,)), MOST_SPIKES + 2),
         "finite": ops.cast(ops.all(finite), "int32"),
+        "exact": ops.cast(exact, "int32"),
     }
     return {name: ops.expand_dims(value, 0) for name, value in row.items()}
+
+
+def parts(counts):
+    """Return int32 ``counts`` in parts, of which a million can be added up in int32: see ``total``."""
+    low = 2**_BITS - 1
+    middle = ops.right_shift(counts, _BITS)
+    return ops.bitwise_and(counts, low), ops.bitwise_and(middle, low), ops.right_shift(counts, 2 * _BITS)
+
+
+def total(sums):
+    """Return the number of spikes of each unit, int64, from sums of the three parts of ``parts``.
+
+    Args:
+        sums: NumPy array ``(3, ...)``.
+    """
+    return np.tensordot(1 << _BITS * np.arange(3), np.asarray(sums, "int64"), 1)

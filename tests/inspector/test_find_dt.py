@@ -110,6 +110,58 @@ def test_a_model_that_wants_training_is_pointed_out():
         find_dt(model, x, y, target=0.0, verbose=False)
 
 
+def two_heads(*heads):
+    inputs = keras.Input((4,))
+    spikes = layers.SpikingActivation("relu", spiking_aware_training=False)(layers.Repeat(10)(inputs))
+    rates = layers.TemporalAveragePooling()(spikes)
+    return keras.Model(inputs, {name: keras.layers.Activation("linear", name=name)(rates) for name in heads})
+
+
+def test_labels_of_one_of_several_outputs(classifier):
+    model, x, y = classifier
+    (known,) = accuracies(model, x, y, [0.01])
+    search = find_dt(two_heads("a", "b"), x, {"b": y}, target=two_heads("b", "c"), start=0.01, stop=0.01, verbose=False)
+    assert [step.accuracy for step in search.tries] == [known]
+    assert 0 < search.target <= 1
+
+
+def test_a_target_model_with_outputs_over_time_answers_with_their_mean(classifier):
+    model, x, y = classifier
+    # The class is the largest input on average over the steps, but not at any one of them.
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Lambda(lambda x: keras.ops.stack([3 * keras.ops.flip(x, -1), 4 * x], axis=1) / 2)(inputs)
+    target = keras.Model(inputs, outputs)
+    mean = (3 * x[:, ::-1] + 4 * x).argmax(axis=1)
+    search = find_dt(model, x, y, target=target, tolerance=1.0, stop=0.001, verbose=False)
+    assert search.target + 1 == pytest.approx(np.mean(mean == y), rel=1e-12)
+
+
+@pytest.mark.backend_free
+def test_pandas_and_bad_labels(classifier):
+    pd = pytest.importorskip("pandas")
+    model, x, y = classifier
+    first = find_dt(model, x, y, target=0.5, stop=0.001, verbose=False)
+    frame = find_dt(model, pd.DataFrame(x), pd.Series(y), target=0.5, stop=0.001, verbose=False)
+    assert frame.tries == first.tries
+    regression = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)], name="regression")
+    for message, labels, target in (
+        ("labels of one output.*got none", None, 0.1),
+        (r"labels of one output.*got those of \['a', 'b'\]", {"a": y, "b": y}, 0.1),
+        ("from 0 to 3.*argmax", np.full((N, 4), 0.25), 0.1),
+        (r"target model 'regression' must have an output.*\(40, 1\)", y, regression),
+        (r"of the name 'b'; its outputs are a \(40, 4\), c \(40, 4\)", {"b": y}, two_heads("a", "c")),
+    ):
+        with pytest.raises(ValueError, match=message):
+            find_dt(model, x, labels, target=target, verbose=False)
+    for message, arguments in (
+        (r"`target` has to be an accuracy.*'90 %'", {"model": model, "target": "90 %"}),
+        (r"`target` has to be an accuracy.*None", {"model": model, "target": None}),
+        ("Keras model; got NoneType", {"model": None, "target": 0.5}),
+    ):
+        with pytest.raises(TypeError, match=message):
+            find_dt(x=x, y=y, verbose=False, **arguments)
+
+
 @pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("message", "arguments"),

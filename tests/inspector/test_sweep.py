@@ -101,12 +101,9 @@ def sequential():
 
 
 class Doubled(keras.layers.Layer):
-    """A layer of a user, with a side effect wherever its code runs."""
-
-    runs = 0
+    """A layer of a user."""
 
     def call(self, x):
-        Doubled.runs += 1
         return 2 * x
 
 
@@ -579,6 +576,72 @@ def test_the_name_of_a_metric_is_enough(small):
     assert result.metrics == {"sparse_categorical_accuracy": pytest.approx(result.accuracy, rel=1e-6)}
 
 
+def deterministic(units, *, sequence=False):
+    """Return a model whose outputs do not depend on a draw, so that ``evaluate`` has the same."""
+    parts = [keras.layers.Dense(6), layers.Repeat(5), layers.LIF(threshold=0.2)]
+    parts += [] if sequence else [layers.TemporalAveragePooling()]
+    last = keras.layers.Dense(units, "sigmoid" if units == 1 else "softmax", name="last")
+    return keras.Sequential([keras.Input((4,)), *parts, last])
+
+
+def evaluated(model, x, y, metrics):
+    model.compile(loss=lambda y, outputs: ops.mean(outputs, axis=-1), metrics=metrics)
+    found = model.evaluate(x, y, batch_size=10, return_dict=True, verbose=0)
+    return {name: value for name, value in found.items() if name != "loss"}
+
+
+@pytest.mark.parametrize("units", [3, 1])
+def test_metrics_are_those_of_evaluate(units):
+    model, x = deterministic(units), np.abs(integers(N, 4))
+    y = np.arange(N) % max(units, 2)
+    one_hot = np.eye(3, dtype="float32")[y]
+    cases = {
+        3: [(one_hot, ["accuracy", "acc", "categorical_accuracy"]), (y, ["Accuracy", "sparse_categorical_accuracy"])],
+        1: [(y, ["accuracy", "mse", "binary_accuracy"]), (y[:, None], ["acc", keras.losses.binary_crossentropy])],
+    }
+    for labels, metrics in [*cases[units], (y[:, None], ["accuracy"])]:
+        found = inspect(model, x, labels, batch_size=10, metrics=metrics, examples=0)[None]
+        # rel: means of float32 in another order
+        assert found.metrics == pytest.approx(evaluated(model, x, labels, metrics), rel=1e-5)
+        if units > 1:
+            assert found.metrics == pytest.approx(dict.fromkeys(found.metrics, found.accuracy), rel=1e-6)
+
+
+def test_metrics_of_an_output_over_time_are_those_of_its_mean():
+    model, x, y = deterministic(3, sequence=True), np.abs(integers(N, 4)), np.eye(3)[np.arange(N) % 3]
+    result = inspect(model, x, y, batch_size=10, metrics="accuracy", examples=0)[None]
+    pooled = keras.Sequential([model, layers.TemporalAveragePooling()])
+    assert result.metrics == pytest.approx(evaluated(pooled, x, y, ["accuracy"]), rel=1e-6)
+    assert result.metrics == {"accuracy": pytest.approx(result.accuracy, rel=1e-6)}
+
+
+def test_metrics_of_one_name_are_all_reported(small):
+    model, x, _ = small
+    y = np.random.default_rng(0).dirichlet([1, 1, 1], size=N).astype("float32")
+    names = {"MeanSquaredError": "m", "MeanAbsoluteError": "m", "CosineSimilarity": "m_1", "KLDivergence": "m"}
+    metrics = [getattr(keras.metrics, kind)(name=name) for kind, name in names.items()]
+    result = inspect(model, x, y, dt=1.0, batch_size=10, metrics=metrics, examples=0)[1.0]
+    assert list(result.metrics) == ["m", "m_1", "m_1_1", "m_2"]
+    assert len(set(result.metrics.values())) == 4
+    assert result.accuracy is None  # no rows of one class
+    with pytest.raises(ValueError, match="'m' must not measure twice"):
+        inspect(model, x, y, dt=1.0, batch_size=10, metrics=[metrics[0], metrics[0]], examples=0)
+
+
+def test_pandas(small):
+    pd = pytest.importorskip("pandas")
+    model, x, _ = small
+    y = np.arange(N) % 3
+    expected = figures(inspect(model, x, y, dt=1.0, batch_size=10))
+    frame = pd.DataFrame(x, columns=list("abcd"))
+    for labels in (pd.Series(y), pd.DataFrame(np.eye(3)[y], columns=list("xyz")), pd.DataFrame({"class": y})):
+        report = inspect(model, frame, labels, dt=1.0, batch_size=10)
+        assert [result.accuracy for result in report] == [expected[0]["results"][0]["accuracy"]]
+    assert figures(inspect(model, frame, pd.Series(y), dt=1.0, batch_size=10)) == expected
+    with pytest.raises(TypeError, match="DataFrame must hold numbers only.*object.*columns that are numbers"):
+        inspect(model, frame.assign(a="text"), dt=1.0)
+
+
 # Layers and outputs of all kinds
 
 
@@ -624,6 +687,14 @@ def test_ten_billion_spikes_lose_none():
     assert (layer.rate.min, layer.rate.max) == (x.min(), x.max())
 
 
+def test_a_batch_may_hold_more_spikes_than_int32():
+    model = keras.Sequential([keras.Input((1,)), layers.Repeat(2000), layers.SpikingActivation("relu", name="s")])
+    rate = inspect(model, np.full((128, 1), 10_000, "float32"), dt=1.0, examples=0)[1.0].layers["s"].rate
+    assert (rate.min, rate.mean, rate.max) == (10_000, 10_000, 10_000)
+    with pytest.raises(ValueError, match=r"layer 's' has more spikes .* samples 0 to 127: .* 2000 steps"):
+        inspect(model, np.full((128, 1), 2_000_000, "float32"), dt=1.0, examples=0)
+
+
 def test_half_precision_counts_every_spike():
     # 1 / 0.003 Hz is 334 in bfloat16: 300 spikes would add up to 300.6.
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -639,19 +710,105 @@ def test_half_precision_counts_every_spike():
 # What is compiled, and what is kept
 
 
-def test_one_compiled_function_serves_every_dt():
-    parts = layers.Repeat(T), layers.SpikingActivation("relu", name="s"), layers.TemporalAveragePooling()
-    model = keras.Sequential([keras.Input((4,)), Doubled(), *parts, keras.layers.Dense(3)])
-    x, runs = integers(N, 4), []
+@pytest.fixture
+def traces(monkeypatch):
+    """Give a list that grows with each run of the Python code that is compiled: with each trace of it."""
+    runs, call = [], prober.Prober.call
+
+    @functools.wraps(call)
+    def traced(self, inputs):
+        runs.append(self)
+        return call(self, inputs)
+
+    monkeypatch.setattr(prober.Prober, "call", traced)
+    return runs
+
+
+def test_one_compiled_function_serves_every_dt(traces):
+    model, x, _ = sequential()
+    runs = []
     for dts in (DTS[:1], DTS, [0.003, 0.02, 7.0]):
-        Doubled.runs = 0
+        traces.clear()
         inspect(model, x, dt=dts, batch_size=10, examples=0)
-        runs.append(Doubled.runs)
-    if keras.config.backend() == "torch":  # nothing is compiled: 6 calls to learn how to ask, and 2 batches a dt
-        assert runs == [8, 6, 6]
+        runs.append(len(traces))
+    if keras.config.backend() == "torch":  # nothing is compiled: two batches a dt
+        assert runs == [2, 6, 6]
     else:
         assert runs[0] > 0
         assert runs[1:] == [0, 0]
+
+
+@pytest.mark.filterwarnings("ignore:.*not registered")  # the neuron's class, where the model is cloned
+def test_a_change_of_the_model_is_seen_and_nothing_else_is_compiled(traces):
+    class Quadratic(layers.SpikingNeuron):
+        parameter_names = ("a", "threshold")
+        scale = 1.0
+
+        def __init__(self, a=0.2, **kwargs):
+            super().__init__(**kwargs)
+            self.a = a
+
+        def equation_values(self, p):
+            return {**p, "scale": self.scale}
+
+        @staticmethod
+        def step(p, state, x):
+            (v,) = state
+            v, spikes = p.fire(v + p.a * v * (v - 0.5) + p.scale * x)
+            return (v,), spikes
+
+    def network():
+        keras.utils.clear_session(free_memory=False)  # the names of its layers are those of the one before
+        parts = [keras.layers.Dense(8, activity_regularizer="l2"), layers.Repeat(6), Quadratic(name="q")]
+        model = keras.Sequential([keras.Input((4,)), *parts, layers.TemporalAveragePooling(), keras.layers.Dense(3)])
+        model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        return model
+
+    def activate(model):
+        model.layers[0].activation = keras.activations.softplus
+
+    def set_a(model):
+        model.get_layer("q").a = 1.0
+
+    def set_scale(model):
+        type(model.get_layer("q")).scale = 0.7
+
+    model, x, y = network(), np.abs(integers(N, 4)), np.arange(N) % 3
+    changes = []
+    for change in (None, set_a, activate, set_scale):
+        if change is not None:
+            change(model)
+            changes.append(change)
+        for train in (False, True):
+            if train:
+                model.fit(x, y, batch_size=10, verbose=0)
+                model.set_weights([w * 0.9 for w in model.get_weights()])
+            traces.clear()
+            found = figures(inspect(model, x, y, dt=1.0, batch_size=10, examples=0))
+            if keras.config.backend() != "torch":
+                assert bool(traces) is not train
+            fresh = network()
+            fresh.set_weights(model.get_weights())
+            for change in changes:
+                change(fresh)
+            assert figures(inspect(fresh, x, y, dt=1.0, batch_size=10, examples=0)) == found
+
+
+def test_what_weights_decide_is_learned_anew():
+    def network():
+        keras.utils.clear_session(free_memory=False)  # the names of its layers are those of the one before
+        parts = [layers.Repeat(7), layers.LIF(threshold=0.3), keras.layers.Conv1D(6, 3, padding="same")]
+        parts += [layers.LIF(threshold=0.3), layers.TemporalAveragePooling(), keras.layers.Dense(4)]
+        return keras.Sequential([keras.Input((5,)), keras.layers.Dense(6), *parts])
+
+    model, x, y = network(), np.abs(integers(N, 5)), np.arange(N) % 4
+    weights = model.get_weights()
+    for values in ([np.zeros_like(w) for w in weights], weights):
+        model.set_weights(values)
+        fresh = network()
+        fresh.set_weights(values)
+        found = [inspect(of, x, y, dt=1.0, batch_size=10, examples=0) for of in (model, fresh)]
+        assert figures(found[0]) == figures(found[1])
 
 
 def test_nothing_of_the_size_of_the_data_leaves_the_device(small, monkeypatch):
@@ -670,8 +827,9 @@ def test_nothing_of_the_size_of_the_data_leaves_the_device(small, monkeypatch):
         inspect(model, np.resize(x, (10 * n_batches, 4)), dt=1.0, n_steps=n_steps, batch_size=10, examples=0)
         assert len(shapes) % n_batches == 0
         seen.append(set(shapes))
-    # The classes of 10 samples after the first steps, 5 units, the three sums of their spikes, 12 bins, and one flag.
-    assert seen == [{(10, n_steps), (1, 5), (1, 3, 5), (1, 12), (1,)} for n_steps in (2, 2, 5)]
+    # The classes of 10 samples after the first steps, 5 units, three parts of their spikes, four of those that synapses
+    # get, 12 bins, whether all is finite.
+    assert seen == [{(10, n_steps), (1, 5), (1, 3, 5), (1, 4, 5), (1, 12), (1,)} for n_steps in (2, 2, 5)]
 
 
 class Noise(keras.layers.Layer):
@@ -780,6 +938,8 @@ X = integers(N, 4)
         (ValueError, "from 0 to 2.* 0.5", {"y": np.full(N, 0.5)}),
         (ValueError, "from 0 to 2", {"y": np.zeros((N, 4))}),
         (ValueError, "from 0 to 2", {"y": np.zeros((N, 3, 3))}),
+        (ValueError, "one-hot rows.*argmax", {"y": np.full((N, 3), 1 / 3)}),
+        (ValueError, "one-hot rows.*argmax", {"y": np.zeros((N, 3))}),
         (ValueError, "positive, finite .* 0", {"dt": 0}),
         (ValueError, "positive, finite .* -1", {"dt": [0.1, -1]}),
         (ValueError, "positive, finite .* nan", {"dt": np.nan}),

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_snn.ops.statistics import MOST_SPIKES, summarise
+from keras_snn.ops.statistics import MOST_SPIKES, summarise, total
 
 RNG = np.random.default_rng(0)
 
 
 def to_numpy(row):
-    return {name: ops.convert_to_numpy(value) for name, value in row.items()}
+    """Return the row as arrays, with the sum of the spikes in place of its parts."""
+    row = {name: ops.convert_to_numpy(value) for name, value in row.items()}
+    return {**row, "spikes": total(row["spikes"][0])[None]}
 
 
 def expected(counts):
@@ -26,6 +28,7 @@ def expected(counts):
         "active": (counts != 0).sum(axis=(0, 1))[None],
         "histogram": np.array([bins]),
         "finite": np.array([1]),
+        "exact": np.array([1]),
     }
 
 
@@ -79,6 +82,21 @@ def test_many_spikes_are_counted_exactly():
     assert row["spikes"].tolist() == [[32_000_000]]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_sum_over_a_batch_may_pass_int32(sign):
+    # 128 samples of 10,000 spikes in each of 2,000 steps: 2,560,000,000.
+    counts = np.full((128, 2000, 1), sign * 10_000)
+    row = to_numpy(summarise(ops.convert_to_tensor(counts.astype("float32")), 1.0))
+    assert_equal(row, expected(counts))
+
+
+@pytest.mark.parametrize(("spikes", "exact"), [(107_000, 1), (107_500, 0), (-107_500, 0), (1e12, 0)])
+def test_more_spikes_than_int32_holds_are_told(spikes, exact):
+    counts = np.zeros((2, 20_000, 2), "float32")
+    counts[1, 0, 1] = spikes  # 2**31 / 20,000 is 107,374
+    assert to_numpy(summarise(ops.convert_to_tensor(counts), 1.0))["exact"].tolist() == [exact]
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_told(value):
     spikes = np.ones((3, 4, 2), "float32")
@@ -98,7 +116,7 @@ def test_batches_add_up_to_the_whole():
     counts = RNG.integers(-1, 12, size=(9, 5, 4))
     whole = to_numpy(summarise(ops.convert_to_tensor(counts.astype("float32")), 1.0))
     parts = [to_numpy(summarise(ops.convert_to_tensor(part.astype("float32")), 1.0)) for part in np.split(counts, [4])]
-    how = {"least": np.min, "most": np.max, "finite": np.min}
+    how = {"least": np.min, "most": np.max, "finite": np.min, "exact": np.min}
     for name, value in whole.items():
         joined = how.get(name, np.sum)(np.concatenate([part[name] for part in parts]), axis=0, keepdims=True)
         np.testing.assert_array_equal(joined, value, err_msg=name)
