@@ -70,9 +70,9 @@ BREAKS = {
         "conversion/test_convert.py",
     ),
     "energy: steps of a neuron": (
-        "energy/model_energy.py",
-        'on.energy_per_neuron * row["neurons"] * (n_steps if on.spiking else 1)',
-        'on.energy_per_neuron * row["neurons"]',
+        "energy/work.py",
+        'on["energy_per_neuron"] * work.neurons * steps',
+        'on["energy_per_neuron"] * work.neurons',
         "energy",
     ),
 }

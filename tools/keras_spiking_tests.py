@@ -4,7 +4,9 @@ The tests come from the package keras-spiking 0.3.0, which pip fetches without i
 allow a copy here. Stand-ins for the modules that the tests import lead to Keras 3 and keras_snn. Messages are not
 compared, since each package has its own.
 
-    python tools/keras_spiking_tests.py
+    KERAS_BACKEND=torch python tools/keras_spiking_tests.py
+
+Not on the TensorFlow backend: a stand-in takes the name of TensorFlow.
 """
 
 import contextlib
