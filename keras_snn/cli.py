@@ -157,17 +157,19 @@ def _check_shape(model, x, name):
 def _with_progress(model, x, y, options):
     """Return the report, of which the settings are inspected one after the other; tell of each."""
     from keras_snn.inspector import Report, inspect
+    from keras_snn.inspector.prober import depends_on_dt
 
     # The largest dt first, as `inspect` itself has its first look at the model.
-    dts = [None] if options.dt is None else sorted(options.dt, reverse=True)
-    settings = [(dt, n_steps) for n_steps in options.n_steps or [None] for dt in dts]
+    groups = [None] if options.dt is None else [[dt] for dt in sorted(options.dt, reverse=True)]
+    if len(groups) > 1 and not depends_on_dt(model, x, max(options.dt)):
+        groups = [options.dt]  # one run serves them all
+    settings = [(dts, n_steps) for n_steps in options.n_steps or [None] for dts in groups]
     found = {}
-    for i, (dt, n_steps) in enumerate(settings, start=1):
-        what = "each layer's own dt" if dt is None else f"dt = {dt:g} s"
+    for i, (dts, n_steps) in enumerate(settings, start=1):
+        what = "each layer's own dt" if dts is None else f"dt = {', '.join(f'{dt:g}' for dt in dts)} s"
         what += "" if n_steps is None else f", {n_steps} steps"
         print(f"[{i}/{len(settings)}] {len(x):,} samples, {what} ...", file=sys.stderr)
-        (found[dt, n_steps],) = inspect(
-            model, x, y, dt=dt, n_steps=n_steps, batch_size=options.batch_size, seed=options.seed
-        )
+        report = inspect(model, x, y, dt=dts, n_steps=n_steps, batch_size=options.batch_size, seed=options.seed)
+        found |= {(result.dt, n_steps): result for result in report}
     in_order = [(dt, n_steps) for n_steps in options.n_steps or [None] for dt in options.dt or [None]]
     return Report([found[setting] for setting in in_order], len(x))

@@ -37,6 +37,7 @@ class Scope:
     code_steps: int | None = None
     n_draws: int = 0
     makes_time: bool = False
+    reads_dt: bool = False
 
 
 @contextlib.contextmanager
@@ -72,6 +73,15 @@ def current():
     """Return the innermost scope that is open in this thread, or None."""
     stack = getattr(_local, "stack", None)
     return stack[-1] if stack else None
+
+
+def dt():
+    """Return the dt of the innermost open scope, or None. The scope then knows that a layer has read it."""
+    scope = current()
+    if scope is None:
+        return None
+    scope.reads_dt = True
+    return scope.dt
 
 
 def n_steps(own):

@@ -183,7 +183,7 @@ def test_inspect_prints_both_tables_and_writes_three_files(saved, inspections, c
         np.testing.assert_array_equal(given.pop("y"), y[:20])
         assert (given.pop("batch_size"), given.pop("seed")) == (None, 0)
     settings = [(1.0, 2), (0.25, 2), (1.0, 3), (0.25, 3)]
-    assert [given for given, _ in inspections] == [{"dt": dt, "n_steps": n_steps} for dt, n_steps in settings]
+    assert [given for given, _ in inspections] == [{"dt": [dt], "n_steps": n_steps} for dt, n_steps in settings]
     written = inspector.Report.load("a/report/report.json")
     assert figures(written) == figures(inspections[i][1].results[0] for i in (1, 0, 3, 2))
     np.testing.assert_allclose(written[1, 3].examples.x, x[:4], rtol=6e-6)  # six digits
@@ -201,6 +201,16 @@ def test_inspect_prints_both_tables_and_writes_three_files(saved, inspections, c
     assert "<h1>tiny.keras</h1>" in page
     assert "Ankle boot" in page
     assert Path("a/report/sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_run_serves_all_dt_of_a_model_that_does_not_depend_on_dt(saved, capsys):
+    model = keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), keras_snn.Repeat(2), keras_snn.LIF()])
+    model.save("lif.keras")
+    with pytest.warns(UserWarning, match="No layer .* depends on dt"):
+        assert main(["inspect", "lif.keras", "--data", "sample", "--dt", "0.25", "1", "--samples", "4"]) == 0
+    assert "[1/1] 4 samples, dt = 0.25, 1 s ..." in capsys.readouterr().err
+    report = inspector.Report.load("runs/lif-report/report.json")
+    assert [result.dt for result in report] == [0.25, 1.0]
 
 
 def test_inspect_with_own_dt_and_arrays_of_a_file(saved):

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_snn import checks
 from keras_snn.inspector import inputs as data
-from keras_snn.inspector.prober import named, output_kind
+from keras_snn.inspector.prober import depends_on_dt, named, output_kind
 from keras_snn.inspector.sweep import inspect
 from keras_snn.layers.base.time_step import check_dt
 
@@ -72,7 +72,8 @@ def find_dt(
     other: make it on validation data, never on those of the final test.
 
     Where training does not depend on dt, as with ``spiking_aware_training=False``, the model stays as it is and only
-    ``inspect`` runs again. Else give ``fit``, which trains anew for every dt.
+    ``inspect`` runs again. Else give ``fit``, which trains anew for every dt. Where no layer depends on dt, as neurons
+    that count steps, only ``start`` is tried, with a warning.
 
     Args:
         model: A built Keras model, as for ``inspect``; not used, and may be None, where ``fit`` is given.
@@ -141,6 +142,13 @@ def find_dt(
             "they are; give fit=... to train anew for every dt.",
             stacklevel=2,
         )
+    if fit is None and not depends_on_dt(model, x, start):
+        warnings.warn(
+            f"No layer of the model {model.name!r} depends on dt: its neurons count steps. Only dt = {start:g} s is "
+            "tried, since all dt have the same accuracy. Change the number of steps instead.",
+            stacklevel=2,
+        )
+        stop = start
     search = DtSearch(target - tolerance)
 
     def attempt(dt):

@@ -43,6 +43,11 @@ class LayerReport:
     dt: float | None = None
 
     @property
+    def spikes_per_step(self):
+        """Mean number of spikes of a unit in a step; None without a dt."""
+        return None if self.dt is None else self.rate.mean * self.dt
+
+    @property
     def temporal_sparsity(self):
         """Share of the (sample, step, unit) triples without a spike."""
         return self.histogram["0"] / max(1, sum(self.histogram.values()))
@@ -61,6 +66,7 @@ class LayerReport:
             "rate_quantiles_hz": {f"{q:g}": rate for q, rate in quantiles.items()},
             "rate_per_unit_hz": per_unit,
             "spikes_per_step": self.histogram,
+            "mean_spikes_per_step": self.spikes_per_step,
             "temporal_sparsity": self.temporal_sparsity,
             "silent": self.silent,
             "saturated": self.saturated,
@@ -284,6 +290,17 @@ class Results:
 def same_dt(a, b):
     """Tell whether two dt are the same but for the rounding of float32; None is one's own."""
     return a == b or (None not in (a, b) and bool(np.isclose(a, b, rtol=1e-6, atol=0)))
+
+
+def at_dt(result, dt):
+    """Return the ``DtReport`` of a model that does not depend on dt at another dt: all but the rates stays as it is."""
+
+    def rescaled(layer):
+        per_second = layer.dt / dt
+        rate = Rate(*(per_second * rate for rate in (layer.rate.min, layer.rate.mean, layer.rate.max)))
+        return replace(layer, rate=rate, per_unit=per_second * layer.per_unit, dt=dt)
+
+    return replace(result, dt=dt, layers={name: rescaled(layer) for name, layer in result.layers.items()})
 
 
 def finish(figure, path):

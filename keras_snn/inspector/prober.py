@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 from types import SimpleNamespace
 
 import keras
@@ -248,6 +249,16 @@ def prober(model, x, *, dt, n_steps, seed, outputs=False):
     return kept[key]
 
 
+def depends_on_dt(model, x, dt):
+    """Return whether a layer reads its dt when the model is called on a few samples of ``x``, at that dt.
+
+    That a tool reads dt, to convert spikes to Hz, does not count. A layer that reads it without need does.
+    """
+    with probe.left_as_it_was(model), probe.scope(dt=dt) as scope:
+        model(data.rows(x, 0, data.static_batch_size(model) or 4), training=False)
+    return scope.reads_dt
+
+
 # The compiled functions of the last model are kept for the next call with the same model: they take seconds to make.
 @functools.lru_cache(maxsize=1)
 def _kept(model, settings):
@@ -309,6 +320,7 @@ def _expect_batch(n_samples):
 
 
 def _first_line(error):
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras prints in bold
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     text = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
     return text if len(text) <= 160 else text[:157] + "..."

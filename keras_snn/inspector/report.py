@@ -160,6 +160,7 @@ class Report(Results):
             for name, layer in result.layers.items():
                 of_layer = {
                     **{f"rate_{which}": getattr(layer.rate, which) for which in ("min", "mean", "max")},
+                    "spikes_per_step": layer.spikes_per_step,
                     **{what: getattr(layer, what) for what in ("silent", "saturated", "temporal_sparsity")},
                     "units": layer.per_unit.size,
                 }

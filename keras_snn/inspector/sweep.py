@@ -1,6 +1,7 @@
 """``inspect``: run a model at several dt and count its spikes."""
 
 import functools
+import warnings
 
 import keras
 import numpy as np
@@ -8,8 +9,9 @@ import numpy as np
 from keras_snn import checks, probe
 from keras_snn.energy.work import MOST_SAMPLES, spike_numbers
 from keras_snn.inspector import inputs as data
+from keras_snn.inspector.findings import at_dt
 from keras_snn.inspector.metrics import Metrics
-from keras_snn.inspector.prober import number, prober
+from keras_snn.inspector.prober import depends_on_dt, number, prober
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
 from keras_snn.layers.base.time_step import check_dt
 from keras_snn.ops.statistics import LIMIT, MOST_SPIKES
@@ -37,7 +39,8 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
         y: Array of integer labels ``(samples,)`` or one-hot rows ``(samples, classes)``; None for no accuracy. The
             predicted class is the largest output, averaged over time if the model's output has a time axis. A dict of
             such arrays from the outputs' names for a model with several outputs.
-        dt: Number in seconds or a sequence of them. Default: every layer's own.
+        dt: Number in seconds or a sequence of them. Default: every layer's own. If no layer depends on dt, because
+            all count steps, the model runs once, with a warning, and the results differ in their rates in Hz only.
         n_steps: Integer or a sequence of them, number of steps that ``Repeat`` makes; where the time axis comes with
             ``x``, the first so many steps of it. Default: all. With several dt, each dt at each number of steps.
         batch_size: Integer. Default: about 128.
@@ -78,6 +81,15 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     examples, seed = checks.integer("examples", examples, least=0), checks.integer("seed", seed, least=0)
     arguments = {"dt": None if dt is None else max(dts), "seed": seed, "outputs": bool(metrics)}
     few = functools.partial(data.rows, start=0, stop=data.static_batch_size(model) or 4)
+    runs = dts
+    if len(set(dts)) > 1 and not depends_on_dt(model, x, max(dts)):
+        runs = dts[:1]
+        warnings.warn(
+            f"No layer of the model {model.name!r} depends on dt: its neurons count steps. It runs once, and the "
+            f"results at dt = {', '.join(f'{value:g}' for value in dts)} s differ in their rates in Hz only. Compare "
+            "`spikes_per_step` of the layers instead.",
+            stacklevel=2,
+        )
     results = []
     for steps in many_steps:
         cut = x
@@ -87,10 +99,11 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
                 cut = _cut(probing, x, steps)
                 probing = prober(model, few(cut), n_steps=None, **arguments)
         right = _classes(labels, probing.seen, bool(metrics))
-        for value in dts:
+        for value in runs:
             with probe.left_as_it_was(model):
                 result = _Sweep(probing, cut, labels, right, batch_size, metrics).at(value, min(examples, n_samples))
             results.append(result)
+        results += [at_dt(results[-1], value) for value in dts[len(runs) :]]
     return Report(results, n_samples)
 
 

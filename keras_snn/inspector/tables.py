@@ -15,14 +15,15 @@ ENERGY_NOTE = (
 
 def rates(results):
     """Return a row for each dt and layer, below a header."""
-    rows = [("dt (s)", "steps", "accuracy", "layer", "rate min", "mean", "max (Hz)", "silent", "saturated")]
+    rows = [("dt (s)", "steps", "accuracy", "layer", "rate min", "mean", "max (Hz)", "per step", "silent", "saturated")]
     for result in results:
         of_result = (or_dash(result.n_steps), _accuracy(result.accuracy))
         for name, layer in result.layers.items():
             first = f"{result.dt:g}" if result.dt is not None else f"own {or_dash(layer.dt)}"
             three_rates = (f"{rate:.4g}" for rate in (layer.rate.min, layer.rate.mean, layer.rate.max))
             shown = (first, *of_result) if name == next(iter(result.layers)) or result.dt is None else ("",) * 3
-            rows.append((*shown, name, *three_rates, percent(layer.silent), percent(layer.saturated)))
+            per_step = "-" if layer.spikes_per_step is None else f"{layer.spikes_per_step:.4g}"
+            rows.append((*shown, name, *three_rates, per_step, percent(layer.silent), percent(layer.saturated)))
     return rows
 
 

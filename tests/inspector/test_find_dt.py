@@ -162,6 +162,15 @@ def test_pandas_and_bad_labels(classifier):
             find_dt(x=x, y=y, verbose=False, **arguments)
 
 
+def test_a_model_that_does_not_depend_on_dt_is_tried_once():
+    _, x, y = network()
+    parts = [layers.Repeat(4), layers.LIF(threshold=20.0), layers.TemporalAveragePooling()]
+    model = keras.Sequential([keras.Input((4,)), *parts])
+    with pytest.warns(UserWarning, match=r"No layer .* depends on dt.*Only dt = 0.01 s is tried"):
+        search = find_dt(model, x, y, target=1.0, start=0.01, bisect=1, verbose=False)
+    assert [step.dt for step in search.tries] == [0.01]
+
+
 @pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("message", "arguments"),

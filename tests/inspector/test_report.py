@@ -35,12 +35,12 @@ def report(accuracy=0.875):
 
 
 TABLE = """\
-dt (s)  steps  accuracy   layer  rate min  mean   max (Hz)  silent  saturated
-------  -----  --------  ------  --------  ----  ---------  ------  ---------
- 0.001     10    87.50%  hidden         0   2.5        100  25.00%      0.00%
-                           deep         1    20  1.235e+06   0.00%    100.00%
-     1     10    87.50%  hidden         0   2.5        100  25.00%      0.00%
-                           deep         0   2.5        100  25.00%      0.00%
+dt (s)  steps  accuracy   layer  rate min  mean   max (Hz)  per step  silent  saturated
+------  -----  --------  ------  --------  ----  ---------  --------  ------  ---------
+ 0.001     10    87.50%  hidden         0   2.5        100     0.625  25.00%      0.00%
+                           deep         1    20  1.235e+06         5   0.00%    100.00%
+     1     10    87.50%  hidden         0   2.5        100     0.625  25.00%      0.00%
+                           deep         0   2.5        100     0.625  25.00%      0.00%
 Not all is known."""
 
 
@@ -50,7 +50,7 @@ def test_table():
 
 def test_table_without_labels_and_with_own_dt():
     lines = Report([DtReport(None, None, {"hidden": layer(), "deep": layer()})], 3).table().splitlines()
-    assert lines[2].split() == ["own", "0.25", "-", "-", "hidden", "0", "2.5", "100", "25.00%", "0.00%"]
+    assert lines[2].split() == ["own", "0.25", "-", "-", "hidden", "0", "2.5", "100", "0.625", "25.00%", "0.00%"]
     assert lines[3].split()[:2] == ["own", "0.25"]
 
 
@@ -84,6 +84,7 @@ def test_dict_holds_plain_numbers():
         "rate_quantiles_hz": {"0.05": 0.25, "0.25": 1.25, "0.5": 2.5, "0.75": 3.75, "0.95": 4.75},
         "rate_per_unit_hz": [0, 5],
         "spikes_per_step": layer().histogram,
+        "mean_spikes_per_step": 0.625,
         "temporal_sparsity": 75 / 80,
         "silent": 0.25,
         "saturated": 0.0,

@@ -368,6 +368,7 @@ def test_a_model_that_takes_one_number_of_steps_has_no_output_over_time():
     assert report[1.0].accuracy is not None
     (note,) = report[1.0].notes
     assert note.startswith("No answers after fewer steps: the model takes 3 steps only (")
+    assert note.isprintable()  # Keras prints parts of its messages in bold
     assert report.table().endswith(note)
     assert [counts.shape for counts in few.counts.values()] == [(1, 3, 4)]
 
@@ -792,6 +793,50 @@ def test_a_change_of_the_model_is_seen_and_nothing_else_is_compiled(traces):
             for change in changes:
                 change(fresh)
             assert figures(inspect(fresh, x, y, dt=1.0, batch_size=10, examples=0)) == found
+
+
+def test_a_model_that_does_not_depend_on_dt_runs_once(monkeypatch):
+    model, x, y = deterministic(3), np.abs(integers(N, 4)), np.arange(N) % 3
+    alone = [inspect(model, x, y, dt=dt, batch_size=10, examples=2)[dt] for dt in (0.001, 0.1)]
+    batches, on = [], prober.Prober.on
+    monkeypatch.setattr(prober.Prober, "on", lambda self, *args: batches.append(args) or on(self, *args))
+    with pytest.warns(UserWarning, match=r"No layer .* depends on dt.* once, .* dt = 0.001, 0.1 s") as warned:
+        both = inspect(model, x, y, dt=[0.001, 0.1], batch_size=10, examples=2)
+    assert sum("depends on dt" in str(of.message) for of in warned) == 1
+    assert len(batches) == 2
+    for result, expected in zip(both, alone, strict=True):
+        (layer,), (wanted,) = result.layers.values(), expected.layers.values()
+        assert (result.dt, result.accuracy, layer.dt) == (expected.dt, expected.accuracy, wanted.dt)
+        # rtol: products and quotients in another order
+        for found, of in ((layer.rate.max, wanted.rate.max), (layer.rate.mean, wanted.rate.mean)):
+            assert found == pytest.approx(of, rel=1e-12)
+        np.testing.assert_allclose(layer.per_unit, wanted.per_unit, rtol=1e-12)
+        assert layer.spikes_per_step == pytest.approx(wanted.histogram["1"] / sum(wanted.histogram.values()), rel=1e-12)
+    assert both[0.001].layers["lif"].rate.mean > 0
+
+
+class Leaky(layers.SpikingNeuron):
+    """A neuron of a user whose leak depends on dt."""
+
+    def equation_values(self, p):
+        return {**p, "decay": ops.exp(-ops.convert_to_tensor(self.dt, "float32"))}
+
+    @staticmethod
+    def step(p, state, x):
+        (v,) = state
+        v, spikes = p.fire(p.decay * v + x)
+        return (v,), spikes
+
+    def spread(self, name, value, states):
+        return ops.broadcast_to(ops.convert_to_tensor(value), ops.shape(states[0]))
+
+
+def test_a_neuron_that_reads_dt_runs_at_each_dt():
+    model = keras.Sequential([keras.Input((4,)), layers.Repeat(6), Leaky(), layers.TemporalAveragePooling()])
+    x = np.full((3, 4), 0.4, "float32")
+    report = inspect(model, x, dt=[1e-3, 10.0], examples=0)
+    # Without a leak, 0.4 a step passes 1 in the third and the sixth step; of a leak of exp(-10) nothing is left.
+    assert [result.layers["leaky"].spikes_per_step for result in report] == pytest.approx([1 / 3, 0], abs=1e-12)
 
 
 def test_what_weights_decide_is_learned_anew():

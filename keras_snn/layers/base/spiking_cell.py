@@ -91,7 +91,7 @@ class SpikingCell(HasTimeStep):
         step = _CellStep(self, bool(training), states)
         wide = voltage_dtype(self.compute_dtype)
         inputs = ops.cast(inputs, wide)
-        dt = self.dt if isinstance(self, HasTimeStep) else getattr(probe.current(), "dt", None)
+        dt = self.dt if isinstance(self, HasTimeStep) else probe.dt()
         dt = [] if dt is None else [ops.convert_to_tensor(dt, wide)]
         trainable = [ops.convert_to_tensor(v) for v in self.trainable_variables]
         # Copied, since PyTorch needs the old values in the backward pass.

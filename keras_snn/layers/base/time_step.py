@@ -77,9 +77,9 @@ class HasTimeStep(Arguments, keras.layers.Layer):
     @property
     def dt(self):
         """The time step in force: that of an open ``probe.scope``, else the layer's own."""
-        scope = probe.current()
-        if scope is not None and scope.dt is not None:
-            return scope.dt
+        dt = probe.dt()
+        if dt is not None:
+            return dt
         return self._dt if self.dt_variable is None else self.dt_variable
 
     @dt.setter

@@ -227,7 +227,8 @@ def test_latency_is_that_of_a_model_with_fewer_steps(trained):
 
 def test_the_report_of_another_dt_has_the_same_spikes(trained):
     model, x, y, counts = trained
-    report = keras_snn.inspect(model, x, y, dt=[0.001, 0.02], batch_size=8, examples=0)
+    with pytest.warns(UserWarning, match="No layer of the model .* depends on dt"):
+        report = keras_snn.inspect(model, x, y, dt=[0.001, 0.02], batch_size=8, examples=0)
     for dt in (0.001, 0.02):
         rates = counts["first"].sum(axis=1) / (T * dt)
         assert report[dt].layers["first"].rate.mean == pytest.approx(rates.mean(), rel=1e-5)  # as above
