@@ -69,8 +69,9 @@ def study(model, x, *, length=None, **scope):
     """Return the ``Anatomy`` of every call of a layer, by its name, and the number of time steps of the model.
 
     The calls come from one eager run. What spikes reach is found by runs in which each layer that emits spikes emits
-    none, or one at every step, while no other signal passes: layers with weights and activation functions give ones.
-    No result depends on the values in ``x`` or in the weights, except that a weight of zero is no connection.
+    none, or one at every step, while no other signal passes: layers with weights and activation functions give ones,
+    and so do inputs of floats. No result depends on the values in ``x`` or in the weights, except that a weight of zero
+    is no connection.
 
     Args:
         model: A built Keras model.
@@ -79,6 +80,7 @@ def study(model, x, *, length=None, **scope):
         **scope: Arguments of ``probe.scope``.
     """
     n_samples = len(tree.flatten(x)[0])
+    x = tree.map_structure(lambda a: np.ones_like(a) if np.issubdtype(a.dtype, np.floating) else a, x)
     scope = {"sample_index": np.arange(n_samples, dtype="int32"), **scope}
 
     def run(record=None):
@@ -86,16 +88,26 @@ def study(model, x, *, length=None, **scope):
             model(x, training=False)
 
     calls, n_steps = graph.study(model, run, n_samples, length)
-    found = {name: _anatomy(call) for name, call in calls.items()}
+    found = {name: Anatomy(call) for name, call in calls.items()}
+    count(found)
     _find_spikes(model, run, found, n_steps)
+    count(found)
     return found, n_steps
 
 
-def _anatomy(call):
-    counted = statistics(call)
-    if counted is None:
-        return Anatomy(call, known=False)
-    return Anatomy(call, **{"dense_connections": counted.get("connections", 0), **counted})
+def count(found):
+    """Count connections and neurons of calls anew: those of weight zero are none."""
+    for anatomy in found.values():
+        counted = statistics(anatomy.call)
+        anatomy.known, counted = counted is not None, counted or {}
+        anatomy.connections = counted.get("connections", 0)
+        anatomy.dense_connections = counted.get("dense_connections", anatomy.connections)
+        anatomy.neurons, anatomy.spiking = counted.get("neurons", 0), counted.get("spiking", True)
+        if anatomy.spikes is not None:
+            layer, shape = anatomy.call.layer, anatomy.call.input_shape
+            anatomy.fan_out = None if registered(layer) else fan_out(layer, shape)
+            if anatomy.fan_out is None:  # on average
+                anatomy.fan_out = np.full(shape[1:], anatomy.connections / math.prod(shape[1:]))
 
 
 def _find_spikes(model, run, found, n_steps):
@@ -139,13 +151,9 @@ def _find_spikes(model, run, found, n_steps):
                 last = inputs_where(kind, only_last=True) if last is None else last
                 arrived, at_last_step = ((x[name] - silent[name]).sum() for x in (spiking, last))
                 anatomy.steps_in_one = round(arrived / at_last_step) if at_last_step else n_steps
-            shape = anatomy.call.input_shape
-            anatomy.fan_out = None if registered(anatomy.call.layer) else fan_out(anatomy.call.layer, shape)
-            if anatomy.fan_out is None:  # on average
-                anatomy.fan_out = np.full(shape[1:], anatomy.connections / math.prod(shape[1:]))
     for anatomy in found.values():
         if anatomy.mixed:
-            anatomy.spikes = anatomy.emitter = anatomy.fan_out = None
+            anatomy.spikes = anatomy.emitter = None
 
 
 def _kind(layer, emitters):

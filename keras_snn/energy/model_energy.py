@@ -10,9 +10,9 @@ from keras import ops, tree
 
 from keras_snn import checks, graph, layers, probe
 from keras_snn.config import default
-from keras_snn.energy.anatomy import Anatomy, study
+from keras_snn.energy.anatomy import Anatomy, count, study
 from keras_snn.energy.devices import DEVICES, add_device, device
-from keras_snn.energy.statistics import COMPUTERS, Node, statistics
+from keras_snn.energy.statistics import COMPUTERS, Node
 from keras_snn.energy.work import joules, spike_numbers, spikes_of_samples
 
 _COLUMNS = ("name", "output_shape", "params", "connections", "neurons", "energy cpu")
@@ -127,10 +127,11 @@ class ModelEnergy:
         shapes = [[ends] if isinstance(ends, tuple) else list(ends) for ends in node[1:]]
         has_time = len(shapes[0][0]) > 2 and shapes[0][0][1] is None
         call = graph.Call(layer.name, layer, *shapes, time="axis" if has_time else None, runs=None)
-        counted = statistics(call)
-        if counted is None:
+        found = {layer.name: Anatomy(call)}
+        count(found)
+        if not found[layer.name].known:
             _warn_of_unknown([layer])
-        return _summed([vars(Anatomy(call, **(counted or {})))])
+        return _summed(map(vars, found.values()))
 
     @classmethod
     def register_layer(cls, layer_class):

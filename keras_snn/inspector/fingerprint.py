@@ -23,8 +23,8 @@ _UNCHANGING = (
 )
 _IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class whose attributes Python code cannot set
 
-#: What Keras keeps of a call in a layer: the losses.
-_OF_A_CALL = {"_losses", "_loss_ids", "_losses_override"}
+#: What Keras keeps of a call in a layer: that there was one, and the losses.
+_OF_A_CALL = {"_called", "_losses", "_loss_ids", "_losses_override"}
 #: What it keeps of ``compile`` and ``fit`` in a model, beside what any new model has. Two are lists of attributes.
 _OF_A_TRAINING = {
     "_compile_config",

@@ -10,12 +10,13 @@ import numpy as np
 from keras import ops, tree
 
 from keras_snn import graph, probe
-from keras_snn.energy import study
+from keras_snn.energy.anatomy import count, study
 from keras_snn.energy.work import spikes_of_samples
 from keras_snn.inspector import inputs as data
 from keras_snn.inspector.fingerprint import fingerprint
 from keras_snn.layers import TemporalAveragePooling
 from keras_snn.layers.base.states import States
+from keras_snn.layers.base.time_step import layers_with_dt
 from keras_snn.ops.statistics import summarise
 
 #: Where the first k steps need a run of their own, no more than this many k are asked for.
@@ -124,7 +125,7 @@ class Prober(keras.Model):
         dt = None if self.dt is None else ops.convert_to_tensor(self.dt)
         seen.calls, seen.n_steps = study(self.inspected, x, dt=dt, n_steps=self.n_steps, seed=self.seed)
         outputs = named(self.inspected, outputs)
-        seen.makes_time = scope.makes_time
+        seen.makes_time, seen.reads_dt = scope.makes_time, scope.reads_dt
         seen.kinds = {name: output_kind(tensor) for name, tensor in outputs.items()}
         seen.classifiers = [name for name, kind in seen.kinds.items() if kind != "other"]
         seen.n_classes = {name: outputs[name].shape[-1] for name in seen.classifiers}
@@ -151,14 +152,6 @@ class Prober(keras.Model):
         except Exception as error:  # in the words of its backend, or of the user's layer
             seen.why_not = f"the model takes {seen.n_steps} steps only ({_first_line(error)})"
             seen.steps, seen.why_runs = seen.steps[-1:], None
-
-    def arrivals(self):
-        """Return what the compiled function depends on of the calls that spikes reach."""
-        reached = {name: call for name, call in self.seen.calls.items() if call.spikes is not None}
-        return tuple(
-            (name, call.call.time, call.steps_in_one, call.fan_out.shape, id(call.emitter))
-            for name, call in reached.items()
-        )
 
     def _why_not_in_one_pass(self, x, index):
         """Return why layers behind the end of the time axis cannot run for all numbers of first steps at once."""
@@ -230,22 +223,18 @@ class Prober(keras.Model):
 
 
 def prober(model, x, *, dt, n_steps, seed, outputs=False):
-    """Return the ``Prober`` of these arguments, which has looked at x.
-
-    It is the last call's if the model has not changed and x gives the same findings: they depend on the weights.
-    """
-    made = Prober(model, n_steps=n_steps, own_dt=dt is None, seed=seed, outputs=outputs)
-    if dt is not None:
-        made.dt.assign(dt)
-    made.look(x)
+    """Return the ``Prober`` of these arguments: the last call's, if the model has not changed."""
     kept = _kept(model, _settings(model, own_dt=dt is None))
-    findings = fingerprint({name: found for name, found in vars(made.seen).items() if name not in ("average", "calls")})
     shapes = tree.map_structure(lambda a: (a.shape[1:], str(a.dtype)), _hashable(x))
-    key = (n_steps, seed, dt is None, outputs, shapes, findings, made.arrivals())
+    key = (n_steps, seed, dt is None, outputs, shapes)
     if key not in kept:
+        made = Prober(model, n_steps=n_steps, own_dt=dt is None, seed=seed, outputs=outputs)
+        if dt is not None:
+            made.dt.assign(dt)
+        made.look(x)
         made.compile(jit_compile="auto")
         kept[key] = made
-    kept[key].seen.calls = made.seen.calls  # with the connections of this moment
+    count(kept[key].seen.calls)  # with the weights of this moment
     return kept[key]
 
 
@@ -268,7 +257,9 @@ def _kept(model, settings):
 
 def _settings(model, *, own_dt):
     """Return what a compiled function takes for constant: another value of it needs another function."""
-    return fingerprint(model, leave_out=lambda name, value: name == "_dt" and not own_dt and isinstance(value, float))
+    own = tuple(number(layer.dt) for layer in layers_with_dt(model)) if own_dt else None
+    state = fingerprint(model, leave_out=lambda name, value: name == "_dt" and not own_dt and isinstance(value, float))
+    return state, own
 
 
 def _hashable(x):

@@ -11,7 +11,7 @@ from keras_snn.energy.work import MOST_SAMPLES, spike_numbers
 from keras_snn.inspector import inputs as data
 from keras_snn.inspector.findings import at_dt
 from keras_snn.inspector.metrics import Metrics
-from keras_snn.inspector.prober import depends_on_dt, number, prober
+from keras_snn.inspector.prober import number, prober
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
 from keras_snn.layers.base.time_step import check_dt
 from keras_snn.ops.statistics import LIMIT, MOST_SPIKES
@@ -81,15 +81,6 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     examples, seed = checks.integer("examples", examples, least=0), checks.integer("seed", seed, least=0)
     arguments = {"dt": None if dt is None else max(dts), "seed": seed, "outputs": bool(metrics)}
     few = functools.partial(data.rows, start=0, stop=data.static_batch_size(model) or 4)
-    runs = dts
-    if len(set(dts)) > 1 and not depends_on_dt(model, x, max(dts)):
-        runs = dts[:1]
-        warnings.warn(
-            f"No layer of the model {model.name!r} depends on dt: its neurons count steps. It runs once, and the "
-            f"results at dt = {', '.join(f'{value:g}' for value in dts)} s differ in their rates in Hz only. Compare "
-            "`spikes_per_step` of the layers instead.",
-            stacklevel=2,
-        )
     results = []
     for steps in many_steps:
         cut = x
@@ -98,12 +89,20 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
             if steps is not None and not probing.seen.makes_time:
                 cut = _cut(probing, x, steps)
                 probing = prober(model, few(cut), n_steps=None, **arguments)
+        runs = dts if probing.seen.reads_dt else dts[:1]
         right = _classes(labels, probing.seen, bool(metrics))
         for value in runs:
             with probe.left_as_it_was(model):
                 result = _Sweep(probing, cut, labels, right, batch_size, metrics).at(value, min(examples, n_samples))
             results.append(result)
         results += [at_dt(results[-1], value) for value in dts[len(runs) :]]
+    if len(set(dts)) > 1 and not probing.seen.reads_dt:
+        warnings.warn(
+            f"No layer of the model {model.name!r} depends on dt: its neurons count steps. It runs once, and the "
+            f"results at dt = {', '.join(f'{value:g}' for value in dts)} s differ in their rates in Hz only. Compare "
+            "`spikes_per_step` of the layers instead.",
+            stacklevel=2,
+        )
     return Report(results, n_samples)
 
 
