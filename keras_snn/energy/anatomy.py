@@ -14,6 +14,7 @@ from keras_snn.energy.connections import fan_out, is_linear
 from keras_snn.energy.statistics import registered, statistics
 from keras_snn.energy.work import Work
 from keras_snn.layers.base.sequence_layer import SequenceLayer
+from keras_snn.layers.base.time_step import layers_with_dt
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 
 _ENCODERS = (StillEncoder, ours.Delta)
@@ -119,7 +120,7 @@ def _find_spikes(model, run, found, n_steps):
         inputs = {}
 
         def emit(layer, outputs, mask=None):
-            spikes = _kind(layer, emitters)
+            spikes = _kind(layer, model)
             emitters.setdefault(spikes, layer)
             n_samples, n_steps, *units = outputs.shape
             counts = np.ones((n_samples, n_steps), bool) if mask is None else ops.convert_to_numpy(mask)
@@ -156,10 +157,10 @@ def _find_spikes(model, run, found, n_steps):
             anatomy.spikes = anatomy.emitter = None
 
 
-def _kind(layer, emitters):
+def _kind(layer, model):
     """Return the ``Spikes`` of a layer, inside the scope that may override its dt."""
-    if isinstance(layer, _ENCODERS):  # its steps are those of the neurons
-        return Spikes(1.0, next((kind.dt for kind in emitters), default.dt))
+    if isinstance(layer, _ENCODERS):  # its steps are those of the model's first layer with a dt
+        return Spikes(1.0, as_float(next((timed.dt for timed in layers_with_dt(model)), default.dt)))
     return Spikes(as_float(layer.spike_unit), as_float(layer.dt))
 
 

@@ -332,9 +332,10 @@ def test_which_layers_spikes_reach():
     ):
         assert reached_by_spikes(analog) is None
     assert reached_by_spikes(end=layers.FirstSpikeTime()) is None
-    encoded = keras.Sequential([keras.Input((4,)), layers.Latency(5), keras.layers.Dense(2, name="last")])
-    energy = ModelEnergy(encoded, np.ones((1, 4), "float32"), inputs="analog")
+    encoded = [keras.Input((4,)), layers.Latency(5), keras.layers.Dense(2, name="last"), layers.IF(dt=0.5)]
+    energy = ModelEnergy(keras.Sequential(encoded), np.ones((1, 4), "float32"), inputs="analog")
     assert energy.rows["last"]["work"].operations == 4 * 2  # a spike of each value
+    assert energy.rows["last"]["rate"] == pytest.approx(1 / (5 * 0.5))
 
 
 def test_weights_of_zero_do_no_work():
