@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -84,6 +85,18 @@ def choice(name: str, value: Any, known: Collection) -> Any:
     if value not in known:
         raise ValueError(f"`{name}` must be one of {', '.join(map(repr, known))}; got {value!r}.")
     return value
+
+
+def plain_text(error: Exception) -> str:
+    """Return the message of an error without the escape codes with which Keras prints in bold."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message that tells something, in at most 160 characters."""
+    lines = [line.strip() for line in plain_text(error).splitlines() if line.strip()]
+    text = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
+    return text if len(text) <= 160 else text[:157] + "..."
 
 
 def _is_a(kind, value):

@@ -14,6 +14,7 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
 
     from keras_snn import experiments
+    from keras_snn.checks import plain_text
 
     if options.command == "list":
         for name, text in experiments.EXPERIMENTS.items():
@@ -28,7 +29,7 @@ def main(arguments=None):
         print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
         return 130
     except (ImportError, OSError, ValueError) as error:
-        print(f"keras-snn: {error}", file=sys.stderr)
+        print(f"keras-snn: {plain_text(error)}", file=sys.stderr)
         return 1
     return 0
 

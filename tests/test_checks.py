@@ -124,3 +124,11 @@ def test_an_argument_of_a_model_or_tool_is_named():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_messages_of_keras_are_plain_text():
+    error = ValueError("Exception encountered when calling Dense.call().\n\n\x1b[1mToo few axes.\x1b[0m\n\nArguments")
+    assert checks.first_line(error) == "Too few axes."
+    assert "\x1b" not in checks.plain_text(error)
+    assert checks.first_line(KeyError()) == "KeyError"
+    assert len(checks.first_line(ValueError("long " * 100))) == 160

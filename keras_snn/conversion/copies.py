@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_snn.checks import first_line
 from keras_snn.energy.connections import DEPTHWISE, SEPARABLE, TRANSPOSED
 
 
@@ -26,7 +27,7 @@ def compile_like(new, model):
     except (TypeError, ValueError) as error:
         warnings.warn(
             f"{new.name!r} is not compiled, as loss, metrics or optimizer of {model.name!r} cannot be made again from "
-            f"their names: call its `compile`. ({str(error).splitlines()[0]})",
+            f"their names: call its `compile`. ({first_line(error)})",
             stacklevel=3,
         )
 

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from keras_snn import activations, probe
+from keras_snn.checks import first_line
 from keras_snn.energy.connections import CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED, is_linear
 from keras_snn.graph import is_graph
 
@@ -216,7 +217,7 @@ def _trace(model, neuron):
         try:
             output = _Stub(layer)(*args, **kwargs)
         except Exception as error:  # of a layer that does not tell its shape: what comes after it cannot be looked at
-            raise _refusal(model, neuron, _problems(found) or [f"{_title(made)}: {error}"]) from error
+            raise _refusal(model, neuron, _problems(found) or [f"{_title(made)}: {first_line(error)}"]) from error
         single = output if isinstance(output, keras.KerasTensor) else keras.tree.flatten(output)[0]
         made.output, made.shape = number(single), tuple(single.shape)
         return output

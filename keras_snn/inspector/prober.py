@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import re
 from types import SimpleNamespace
 
 import keras
@@ -10,6 +9,7 @@ import numpy as np
 from keras import ops, tree
 
 from keras_snn import graph, probe
+from keras_snn.checks import first_line
 from keras_snn.energy.anatomy import count, study
 from keras_snn.energy.work import spikes_of_samples
 from keras_snn.inspector import inputs as data
@@ -150,7 +150,7 @@ class Prober(keras.Model):
         try:
             self.after(x, index, 1)
         except Exception as error:  # in the words of its backend, or of the user's layer
-            seen.why_not = f"the model takes {seen.n_steps} steps only ({_first_line(error)})"
+            seen.why_not = f"the model takes {seen.n_steps} steps only ({first_line(error)})"
             seen.steps, seen.why_runs = seen.steps[-1:], None
 
     def _why_not_in_one_pass(self, x, index):
@@ -308,10 +308,3 @@ def _expect_batch(n_samples):
             raise ValueError("a spiking layer comes after the end of another's time axis")
 
     return record
-
-
-def _first_line(error):
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras prints in bold
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    text = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
-    return text if len(text) <= 160 else text[:157] + "..."
