@@ -12,8 +12,8 @@ from keras_snn.conversion.calibration import recorded
 from keras_snn.conversion.convert import neuron_name
 from keras_snn.conversion.plan import lif_constants, plan
 from keras_snn.files import save_figure, write_text
-from keras_snn.inspector.prober import number
 from keras_snn.inspector.tables import as_html, as_text, percent
+from keras_snn.ops.precision import to_float
 
 _HEADER = ("layer", "scale", "activation", "rate", "correlation", "error", "clipped", "spikes a step")
 
@@ -150,7 +150,7 @@ def report(model, converted, x, *, n_steps=None, batch_size=100):
             train = spikes[spikes_name]
             layer, n_steps = neurons[spikes_name], train.shape[1]
             sums[name].add(activations[name], train.mean(axis=1) * units[name], _limit(layer, units[name]))
-            sums[name].spikes += float(np.abs(train).sum()) / n_steps * number(layer.spike_unit)
+            sums[name].spikes += float(np.abs(train).sum()) / n_steps * to_float(layer.spike_unit)
     fits = {name: of.fit(name, units[name]) for name, of in sums.items()}
     return ConversionReport(n_steps, len(tree.flatten(x)[0]), fits)
 
@@ -163,7 +163,7 @@ def _unit(layer, activation):
     if isinstance(layer, layers.IF):
         return np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(layer.threshold)), "float64")
     if isinstance(layer, layers.LIF):
-        return lif_constants(activation).amplitude / number(layer.dt)
+        return lif_constants(activation).amplitude / to_float(layer.dt)
     return 1 / layer.activation.scale if isinstance(layer.activation, Scaled) else 1.0
 
 

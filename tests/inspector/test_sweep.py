@@ -567,7 +567,7 @@ def test_any_keras_metric():
         assert result.metrics["size_mse"] == pytest.approx(np.mean((said["size"] - size) ** 2), rel=1e-5)
     with pytest.raises(ValueError, match="needs labels"):
         inspect(model, x, dt=0.25, metrics=metrics)
-    with pytest.raises(ValueError, match="names the output 'colour'"):
+    with pytest.raises(ValueError, match="`metrics` must be outputs .*; got 'colour'"):
         inspect(model, x, y, dt=0.25, metrics={"colour": "mse"})
 
 
@@ -626,7 +626,7 @@ def test_metrics_of_one_name_are_all_reported(small):
     assert list(result.metrics) == ["m", "m_1", "m_1_1", "m_2"]
     assert len(set(result.metrics.values())) == 4
     assert result.accuracy is None  # no rows of one class
-    with pytest.raises(ValueError, match="'m' must not measure twice"):
+    with pytest.raises(ValueError, match="'m' must be given only once"):
         inspect(model, x, y, dt=1.0, batch_size=10, metrics=[metrics[0], metrics[0]], examples=0)
 
 
