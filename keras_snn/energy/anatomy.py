@@ -116,7 +116,7 @@ def _find_spikes(model, run, found, n_steps):
     emitters = {}
 
     def inputs_where(kind, *, only_last=False):
-        """Return the absolute inputs of calls in a run whose layers of one kind emit a spike at every step, others none."""
+        """Return the absolute inputs of the calls, where layers of one kind spike at every step and others never."""
         inputs = {}
 
         def emit(layer, outputs, mask=None):

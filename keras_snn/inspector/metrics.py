@@ -35,7 +35,7 @@ class Metrics:
         if isinstance(metric, keras.metrics.Metric):
             if any(metric is other for _, other in self._metrics.values()):
                 raise ValueError(
-                    f"The metric object {metric.name!r} must be given only once: it has one set of sums. Give an object "
+                    f"The metric {metric.name!r} must be given only once: it has one set of sums. Give one object "
                     "for each output in a dict, or the metric's name."
                 )
             metric.reset_state()
