@@ -80,15 +80,15 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     batch_size = min(batch_size, MOST_SAMPLES)
     examples, seed = checks.integer("examples", examples, least=0), checks.integer("seed", seed, least=0)
     arguments = {"dt": None if dt is None else max(dts), "seed": seed, "outputs": bool(metrics)}
-    few = functools.partial(data.rows, start=0, stop=data.static_batch_size(model) or 4)
+    first_rows = functools.partial(data.rows, start=0, stop=data.static_batch_size(model) or 4)
     results = []
     for steps in many_steps:
         cut = x
         with probe.left_as_it_was(model):
-            probing = prober(model, few(x), n_steps=steps, **arguments)
+            probing = prober(model, first_rows(x), n_steps=steps, **arguments)
             if steps is not None and not probing.seen.makes_time:
                 cut = _cut(probing, x, steps)
-                probing = prober(model, few(cut), n_steps=None, **arguments)
+                probing = prober(model, first_rows(cut), n_steps=None, **arguments)
         runs = dts if probing.seen.reads_dt else dts[:1]
         right = _classes(labels, probing.seen, bool(metrics))
         for value in runs:
@@ -149,21 +149,21 @@ class _Sweep:
             self.metrics.update(data.rows(self.labels, start, stop), batch.get("outputs"))
         # In the order of the calls: JAX sorts the batch's dict.
         layers = {name: self._layer_report(totals[name], *layer, dt) for name, layer in seen.layers.items()}
-        latency = {name: one.result(self.n_samples) for name, one in latency.items()}
-        few = self._examples(n_examples) if n_examples else None
-        accuracy = {name: float(one.accuracy[-1]) for name, one in latency.items() if one.accuracy is not None}
+        latency = {name: sums.result(self.n_samples) for name, sums in latency.items()}
+        examples = self._examples(n_examples) if n_examples else None
+        accuracy = {name: float(of_k.accuracy[-1]) for name, of_k in latency.items() if of_k.accuracy is not None}
         return DtReport(
             dt,
             _only(accuracy),
             layers,
-            few,
+            examples,
             n_steps=seen.n_steps,
             work={
                 name: anatomy.work(arrived[name] / self.n_samples if name in arrived else None)
                 for name, anatomy in seen.calls.items()
                 if anatomy.dense_connections or anatomy.neurons
             },
-            latency=_only({name: one for name, one in latency.items() if len(one.steps) > 1}),
+            latency=_only({name: of_k for name, of_k in latency.items() if len(of_k.steps) > 1}),
             metrics=self.metrics.results(),
             notes=self._notes(layers),
         )
@@ -230,10 +230,10 @@ class _Sweep:
         )
 
     def _examples(self, n):
-        few = data.rows(self.x, 0, n)
-        counts, outputs = self.prober.examples(few)
+        x = data.rows(self.x, 0, n)
+        counts, outputs = self.prober.examples(x)
         y = _only({name: values[:n] for name, values in self.labels.items()})
-        return Examples(few, y, counts, self.prober.seen.steps, _only(outputs))
+        return Examples(x, y, counts, self.prober.seen.steps, _only(outputs))
 
 
 class _Latency:
@@ -291,7 +291,7 @@ def _cut(probing, x, n_steps):
 
 
 def _classes(labels, seen, measured):
-    """Return the class numbers of every classifier among the outputs that has labels."""
+    """Return the class numbers ``(samples,)`` for each output of a classifier that has labels."""
     for name in labels:
         if name not in seen.kinds or not (name in seen.classifiers or measured):
             outputs = ", ".join(repr(known) for known in sorted(seen.kinds) if known)
@@ -320,5 +320,5 @@ def _joined(total, row):
 
 
 def _only(of_outputs):
-    """Return the value of a model's only output; a dict for several, None for none."""
+    """Return the value of a model's only output, a dict for several outputs, or None without any."""
     return of_outputs.get("", of_outputs or None) if set(of_outputs) <= {""} else of_outputs
