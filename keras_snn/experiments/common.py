@@ -230,7 +230,7 @@ class Diary(_Watch):
             model.load_weights(path)
         except Exception as error:  # Keras raises many types of errors, most without the name of the file
             raise ValueError(
-                f"The training cannot continue from {str(path)!r}: {error}. To start again, delete {str(self.folder)!r}."
+                f"Training cannot continue from {str(path)!r}: {error}. To start again, delete {str(self.folder)!r}."
             ) from error
 
 

@@ -788,23 +788,6 @@ def test_a_change_of_the_model_is_seen_and_nothing_else_is_compiled(traces):
     assert all(a != b for a, b in itertools.pairwise(seen))
 
 
-def test_what_weights_decide_is_learned_anew():
-    def network():
-        keras.utils.clear_session(free_memory=False)  # the names of its layers are those of the one before
-        parts = [layers.Repeat(7), layers.LIF(threshold=0.3), keras.layers.Conv1D(6, 3, padding="same")]
-        parts += [layers.LIF(threshold=0.3), layers.TemporalAveragePooling(), keras.layers.Dense(4)]
-        return keras.Sequential([keras.Input((5,)), keras.layers.Dense(6), *parts])
-
-    model, x, y = network(), np.abs(integers(N, 5)), np.arange(N) % 4
-    weights = model.get_weights()
-    for values in ([np.zeros_like(w) for w in weights], weights):
-        model.set_weights(values)
-        report = inspect(model, x, y, dt=1.0, batch_size=10, examples=0)
-    fresh = network()
-    fresh.set_weights(weights)
-    assert figures(report) == figures(inspect(fresh, x, y, dt=1.0, batch_size=10, examples=0))
-
-
 def test_a_model_that_does_not_depend_on_dt_runs_once(monkeypatch):
     model, x, y = deterministic(3), np.abs(integers(N, 4)), np.arange(N) % 3
     alone = [inspect(model, x, y, dt=dt, batch_size=10, examples=2)[dt] for dt in (0.001, 0.1)]
