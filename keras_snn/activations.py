@@ -56,7 +56,7 @@ def soft_lif(x, tau_rc=0.02, tau_ref=0.002, amplitude=1.0, sigma=1.0):
 
 
 class _Function:
-    """A function with its constants. Instances with equal constants compare equal, so the engine compiles them once."""
+    """A function and its constants. Instances with equal constants compare equal, so the engine compiles them once."""
 
     _names = ()
 
@@ -79,7 +79,7 @@ class _Function:
 
 
 class _Rate(_Function):
-    """A rate function with its constants."""
+    """A firing rate as a function of the input current, and its constants."""
 
     _names = ("tau_rc", "tau_ref", "amplitude")
 
@@ -140,7 +140,7 @@ class SoftLIF(_Rate):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class LeakyReLU(_Function):
-    """``x`` for x >= 0, else ``negative_slope x``; as an activation, unlike ``keras.layers.LeakyReLU``.
+    """``x`` for x >= 0, else ``negative_slope * x``: an activation function, where Keras has a layer of this name.
 
     Args:
         negative_slope: Number. Default 0.01, PyTorch's. Keras's activation "leaky_relu" has 0.2.

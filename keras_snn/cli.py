@@ -139,7 +139,7 @@ def _data(options):
         return x[:n], y[:n], data.class_names(name)
     path = pathlib.Path(options.data)
     if not path.is_file():
-        raise FileNotFoundError(f"--data has to be one of {', '.join(_IMAGE_SETS)}, or a file; got {options.data!r}.")
+        raise FileNotFoundError(f"--data must be one of {', '.join(_IMAGE_SETS)}, or a file; got {options.data!r}.")
     what = "a file of numpy.savez(path, x=..., y=...) with arrays of numbers"
     arrays = load_arrays(path, what, ["x"], optional=["y"])
     x, y = arrays["x"], arrays.get("y")
@@ -163,7 +163,7 @@ def _with_progress(model, x, y, options):
     # The largest dt first, as `inspect` itself has its first look at the model.
     groups = [None] if options.dt is None else [[dt] for dt in sorted(options.dt, reverse=True)]
     if len(groups) > 1 and not depends_on_dt(model, x, max(options.dt)):
-        groups = [options.dt]  # one run serves them all
+        groups = [options.dt]  # one run for all dt
     settings = [(dts, n_steps) for n_steps in options.n_steps or [None] for dts in groups]
     found = {}
     for i, (dts, n_steps) in enumerate(settings, start=1):

@@ -1,4 +1,4 @@
-"""Atomic file writing, and the reading of files that may be broken."""
+"""Atomic file writing, and readers that name the broken file."""
 
 import contextlib
 import os
@@ -9,13 +9,13 @@ import zipfile
 import keras
 import numpy as np
 
-#: The mark in the name of a temporary file, by which ``remove_leftovers`` knows it.
+#: Part of the name of each temporary file. ``remove_leftovers`` looks for it.
 _PART = ".part"
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """Give the path of a temporary file beside ``path``, which takes its place when the block ends without an error.
+    """Yield the path of a temporary file beside ``path``, renamed to ``path`` when the block ends without an error.
 
     A process that is killed leaves the temporary file. Its name begins with a dot; ``remove_leftovers`` deletes it.
 
@@ -24,7 +24,7 @@ def replacing(path):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffixes stay last: writers choose the format by them.
+    # The suffixes stay at the end: writers choose the format by them.
     stem, dot, suffixes = path.name.partition(".")
     handle, temporary = tempfile.mkstemp(prefix=f".{stem}-", suffix=_PART + dot + suffixes, dir=path.parent)
     os.close(handle)
@@ -57,19 +57,19 @@ def check_writable(path):
 
 
 def save_figure(figure, path):
-    """Write a figure of Matplotlib to ``path``, whole or not at all."""
+    """Write a Matplotlib figure to ``path`` atomically."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
 
 def write_text(path, text):
-    """Write ``text`` to ``path``, whole or not at all."""
+    """Write ``text`` to ``path`` atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def save_model(model, path):
-    """Save a Keras model to ``path``, a ``.keras`` file, whole or not at all."""
+    """Save a Keras model to ``path``, a ``.keras`` file, atomically."""
     with replacing(path) as temporary:
         model.save(temporary)
 
@@ -88,32 +88,32 @@ def load_model(path):
         is_archive = zipfile.is_zipfile(file)
     if path.suffix == ".keras" and not is_archive:  # Keras reports such a file as not found
         raise ValueError(
-            f"{str(path)!r} must be a whole file of `model.save`. Its {path.stat().st_size:,} bytes are no zip "
-            "archive. It is cut off, empty or of another kind: save the model again."
+            f"{str(path)!r} must be a complete file of `model.save`, got {path.stat().st_size:,} bytes that are no zip "
+            "archive. The file is cut off, empty or of another kind: save the model again."
         )
     try:
         return keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises errors of many kinds, and names the file in few
+    except Exception as error:  # Keras raises many types of errors, most without the name of the file
         raise ValueError(f"{str(path)!r} cannot be loaded as a Keras model: {error}") from error
 
 
-def load_arrays(path, what, names, *, optional=()):
-    """Return the dict of the arrays ``names`` in ``path``, a file of ``numpy.savez``.
+def load_arrays(path, description, names, *, optional=()):
+    """Return a dict of the arrays ``names`` in ``path``, a file of ``numpy.savez``.
 
     Args:
         path: Path of the file.
-        what: Description of such a file, for the error.
-        names: Sequence of names that must be there.
-        optional: Sequence of names that may be missing.
+        description: String, such as "a file of JPEG images", for the error.
+        names: Sequence of the names of required arrays.
+        optional: Sequence of the names of arrays that may be missing.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is broken, another file, or lacks an array.
+        ValueError: If the file is broken, of another kind, or lacks an array.
     """
     try:
-        with open(path, "rb") as file, np.load(file) as arrays:  # NumPy leaves a broken file of a path open
+        with open(path, "rb") as file, np.load(file) as arrays:  # given a path, NumPy does not close a broken file
             return {name: arrays[name] for name in (*names, *(name for name in optional if name in arrays))}
     except OSError:
         raise
     except Exception as error:
-        raise ValueError(f"{os.fspath(path)!r} must be {what}, and whole: {error}.") from error
+        raise ValueError(f"{os.fspath(path)!r} must be {description}, and complete: {error}.") from error

@@ -1,4 +1,4 @@
-"""The calls of the layers inside a model, and the time axis of their inputs."""
+"""The layer calls inside a model, the time axis of their inputs, and whether the model is causal in time."""
 
 import contextlib
 from dataclasses import dataclass
@@ -12,47 +12,42 @@ from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.layers.time.end_of_time import EndOfTime
 
-_STEPS = 8  # of an input whose time axis has no known length
+#: Number of steps of a sample for an input whose time axis has no known length.
+_STEPS = 8
 
 
 @contextlib.contextmanager
 def calls(model, record):
     """Report every call of a layer inside ``model``, at any depth, while the block runs.
 
-    Models, wrappers such as ``TimeFold`` and a user's layers that hold others are looked into, not reported.
-    ``TimeDistributed`` folds its steps into the batch, as ``TimeFold`` does: its layer is called once.
+    Models, wrappers such as ``TimeFold`` and a user's layers that hold others are not reported: the layers inside them
+    are. While the block runs, ``TimeDistributed`` folds its steps into the batch as ``TimeFold`` does: its layer is
+    called once.
 
     Args:
         model: A built Keras model.
-        record: Callable ``(name, layer, inputs, outputs)``; repeated calls of one layer are numbered. What it returns,
-            unless None, takes the place of the outputs.
+        record: Callable ``(name, layer, inputs, outputs)``; repeated calls of one layer are numbered. A return value
+            other than None replaces the outputs.
 
     Yields:
-        List of the numbers of time steps that the calls show: those of layers with a time axis.
+        List that grows by the number of time steps in each call of a layer with a time axis.
     """
-    names, n_steps, watched, wrappers = {}, [], {}, {}
+    names, n_steps, watched, wrappers = set(), [], {}, {}
     _find(model, watched, wrappers)
 
-    def see_time(layer, inputs, outputs):
-        n_steps.extend(size for size in [_time_steps(layer, inputs, outputs)] if size is not None)
-
-    def watch(layer, call):
+    def watch(layer, call, record=record):
         def watched_call(*args, **kwargs):
             outputs = call(*args, **kwargs)
             inputs = args[0] if args else next(iter(kwargs.values()))
-            see_time(layer, inputs, outputs)
+            size = _time_steps(layer, inputs, outputs)
+            if size is not None:
+                n_steps.append(size)
+            if record is None:
+                return outputs
             name = probe.unique(layer.name, names)
-            names[name] = layer
-            instead = record(name, layer, inputs, outputs)
-            return outputs if instead is None else instead
-
-        return watched_call
-
-    def watch_wrapper(layer, call):
-        def watched_call(inputs, *args, **kwargs):
-            outputs = call(inputs, *args, **kwargs)
-            see_time(layer, inputs, outputs)
-            return outputs
+            names.add(name)
+            replacement = record(name, layer, inputs, outputs)
+            return outputs if replacement is None else replacement
 
         return watched_call
 
@@ -68,7 +63,7 @@ def calls(model, record):
                 patch(layer, name, watch(layer, getattr(layer, name)))
     for layer in wrappers:
         folds = isinstance(layer, keras.layers.TimeDistributed)
-        patch(layer, "call", watch_wrapper(layer, layers.TimeFold(layer.layer).call if folds else layer.call))
+        patch(layer, "call", watch(layer, layers.TimeFold(layer.layer).call if folds else layer.call, record=None))
     for layer in model._flatten_layers():
         patch(layer, "rematerialized_call", lambda call, *args, **kwargs: call)
     try:
@@ -79,11 +74,10 @@ def calls(model, record):
 
 
 def _find(layer, watched, wrappers):
-    """Collect the layers to report, and the wrappers that tell where time is."""
+    """Collect the layers to report, and the wrappers whose inputs have a time axis."""
     parts = list(layer._flatten_layers(include_self=False, recursive=False))
-    ours_or_keras = type(layer).__module__.partition(".")[0] in ("keras", "keras_snn")
     wraps = isinstance(layer, (keras.Model, keras.layers.Wrapper)) or getattr(layer, "is_composite", False)
-    if parts and (wraps or not ours_or_keras):
+    if parts and (wraps or not _is_of_keras_or_ours(layer)):
         if isinstance(layer, (layers.TimeFold, keras.layers.TimeDistributed)):
             wrappers[layer] = None
         for part in parts:
@@ -92,8 +86,13 @@ def _find(layer, watched, wrappers):
         watched[layer] = None
 
 
+def _is_of_keras_or_ours(thing):
+    """Return whether the class of a layer or function is one of Keras or of this package."""
+    return type(thing).__module__.partition(".")[0] in ("keras", "keras_snn")
+
+
 def _time_steps(layer, inputs, outputs):
-    """Return the number of steps that a call of a layer with a time axis shows, or None."""
+    """Return the number of time steps in a call of a layer with a time axis; None for other layers."""
     if isinstance(layer, MAKERS):
         return tree.flatten(outputs)[0].shape[1]
     if isinstance(layer, _WITH_TIME):
@@ -117,7 +116,7 @@ class Call:
         output_shapes: List of the shapes of its outputs.
         time: Where the first input has its time axis: "axis" for axis 1, "batch" if the steps are folded into the batch
             axis, None for an input without time.
-        runs: How often the layer runs per inference: the number of time steps; 1 without time, and for a convolution or
+        runs: How often the layer runs per inference: once per time step. 1 without time, and for a convolution or
             pooling over time.
     """
 
@@ -149,8 +148,8 @@ def study(model, run, n_samples, length=None):
     Args:
         model: A built Keras model.
         run: Function that calls the model, eagerly, on a batch of ``n_samples`` samples.
-        length: Integer, the length of the time axis of the model's input; None for an input that has none, or whose
-            length the layers show.
+        length: Integer, the length of the time axis of the model's input; None if the input has no time axis, or if
+            layers with a time axis receive it.
 
     Returns:
         Pair of a dict from each call's name to its ``Call``, and the number of time steps.
@@ -175,12 +174,13 @@ def study(model, run, n_samples, length=None):
 
 
 def _is_over_time(call):
-    """Tell whether the time axis is one of the axes of a convolution or of a pooling window."""
+    """Return whether the time axis is one of the axes of a convolution or of a pooling window."""
     rank = getattr(call.layer, "rank", None) or len(getattr(call.layer, "pool_size", ()))
     return call.time == "axis" and rank > 0 and len(call.input_shapes[0]) <= rank + 2
 
 
 def _time_of(call, n_samples, n_steps):
+    """Return where the first input of a call has its time axis: ``Call.time``."""
     rows, *axes = call.input_shapes[0] or (1,)
     if getattr(call.layer, "time_major", False):
         return "axis"
@@ -190,22 +190,19 @@ def _time_of(call, n_samples, n_steps):
 
 
 def why_not_causal(model, calls):
-    """Return why a model is not known to be causal in time: why its outputs at a step may depend on later inputs.
+    """Return the reason why outputs at a time step may depend on later inputs; None for a model that is causal in time.
 
     The answer comes from the graph of the model and from the classes and configurations of its layers.
 
     Args:
         model: A built Keras model.
         calls: Its ``Call`` objects, from ``study``.
-
-    Returns:
-        String, or None for a causal model.
     """
     for part in model._flatten_layers():
         holds_layers = any(True for _ in part._flatten_layers(include_self=False, recursive=False))
         if isinstance(part, keras.Model) and not is_graph(part):
             return f"the graph of the subclassed model {part.name!r} cannot be read"
-        if holds_layers and type(part).__module__.partition(".")[0] not in ("keras", "keras_snn"):
+        if holds_layers and not _is_of_keras_or_ours(part):
             return f"the layer {part.name!r} ({type(part).__name__}) holds other layers"
         for operation in getattr(part, "operations", ()):
             if not isinstance(operation, keras.layers.Layer) and type(operation).__name__ not in _OF_MASKS:
@@ -217,10 +214,10 @@ def why_not_causal(model, calls):
 
 
 def _is_causal(layer, rank):
-    """Tell whether a layer, called on ``(batch, time, ...)``, is known to use no later steps for an earlier output."""
+    """Return whether the outputs of a layer at a time step of ``(batch, time, ...)`` depend on no later step."""
     activation = getattr(layer, "activation", None)
-    if activation is not None and not _is_named(activation):
-        return False  # a function of the user may do anything
+    if activation is not None and not _is_known_activation(activation):
+        return False  # a user's function may mix time steps
     if isinstance(layer, (SequenceLayer, *_RECURRENT)):
         ends_time = isinstance(layer, _RECURRENT) and not layer.return_sequences
         return not (layer.go_backwards or ends_time)
@@ -230,23 +227,24 @@ def _is_causal(layer, rank):
     return isinstance(layer, (EndOfTime, layers.Delta)) or (type(layer) in _STEP_BY_STEP and axes.min() > 1)
 
 
-def _is_named(activation):
+def _is_known_activation(activation):
+    """Return whether an activation is one of Keras or of this package."""
     try:
         known = keras.activations.get(getattr(activation, "__name__", None))
     except ValueError:
         known = None
-    return activation is known or type(activation).__module__.partition(".")[0] in ("keras", "keras_snn")
+    return activation is known or _is_of_keras_or_ours(activation)
 
 
 def is_graph(model):
-    """Tell whether this is a Sequential or functional model, and no subclass with a ``call`` of its own."""
-    own = next((cls for cls in type(model).__mro__ if "call" in vars(cls)), None)
-    return isinstance(model, keras.Model) and own.__module__.split(".")[0] == "keras"
+    """Return whether this is a Sequential or functional model, and no subclass that overrides ``call``."""
+    definer = next((cls for cls in type(model).__mro__ if "call" in vars(cls)), None)
+    return isinstance(model, keras.Model) and definer.__module__.split(".")[0] == "keras"
 
 
 _OF_MASKS = ("NotEqual", "Any")  # the operations of Masking and Embedding
 _RECURRENT = (keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM)
-#: These treat each time step of (batch, time, ...) alone, unless their ``axis`` is that of time.
+#: Layers that compute each time step of (batch, time, ...) separately, unless their ``axis`` is 1.
 _STEP_BY_STEP = {
     *(keras.layers.Dense, keras.layers.Rescaling, keras.layers.Identity, keras.layers.Masking),
     *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU),

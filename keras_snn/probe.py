@@ -55,8 +55,8 @@ def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0, firs
         seed: Integer, for those draws.
         first_steps: Boolean. Where a layer ends the time axis, go on with what it gives after the first k steps, for
             each k of ``steps_up_to``, as if each were a sample: ``(batch * k, ...)``.
-        code_steps: Integer, number of steps of an encoder's code, of which it makes the first ``n_steps``. None makes
-            a code of ``n_steps`` steps.
+        code_steps: Integer, number of steps of an encoder's code; its output is the first ``n_steps`` steps of that
+            code. None: the code has ``n_steps`` steps.
     """
     if not hasattr(_local, "stack"):
         _local.stack = []
@@ -76,7 +76,7 @@ def current():
 
 
 def dt():
-    """Return the dt of the innermost open scope, or None. The scope then knows that a layer has read it."""
+    """Return the dt of the innermost open scope, or None. Sets ``reads_dt`` of the scope."""
     scope = current()
     if scope is None:
         return None
@@ -94,8 +94,9 @@ def n_steps(own):
 
 
 def code_steps(own):
-    """Return the number of steps of the code of an encoder whose number is ``own``; it makes ``n_steps`` of them."""
-    return current().code_steps or n_steps(own) if current() else own
+    """Return the number of steps of an encoder's code, where the encoder's own number is ``own``."""
+    scope = current()
+    return own if scope is None else scope.code_steps or n_steps(own)
 
 
 def draws_by_index():

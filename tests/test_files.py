@@ -114,7 +114,7 @@ def test_load_arrays_names_the_file_and_what_it_lacks(tmp_path):
     np.savez(path, a=np.arange(3), b=np.ones(2))
     found = load_arrays(path, "a file", ["a"], optional=["b", "c"])
     assert {name: array.tolist() for name, array in found.items()} == {"a": [0, 1, 2], "b": [1, 1]}
-    with pytest.raises(ValueError, match=r"some\.npz' must be a file of sounds, and whole: .*'d is not a file"):
+    with pytest.raises(ValueError, match=r"some\.npz' must be a file of sounds, and complete: .*'d is not a file"):
         load_arrays(path, "a file of sounds", ["a", "d"])
     with pytest.raises(FileNotFoundError, match=r"none\.npz"):
         load_arrays(tmp_path / "none.npz", "a file", ["a"])

@@ -71,8 +71,8 @@ BREAKS = {
     ),
     "energy: steps of a neuron": (
         "energy/work.py",
-        'on["energy_per_neuron"] * work.neurons * steps',
-        'on["energy_per_neuron"] * work.neurons',
+        'costs["energy_per_neuron"] * work.neurons * steps',
+        'costs["energy_per_neuron"] * work.neurons',
         "energy",
     ),
 }

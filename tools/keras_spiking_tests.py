@@ -1,12 +1,12 @@
 """Run KerasSpiking's own tests of ``ModelEnergy`` on keras_snn.
 
-The tests come from the package keras-spiking 0.3.0, which pip fetches without its dependencies. Its licence does not
-allow a copy here. Stand-ins for the modules that the tests import lead to Keras 3 and keras_snn. Messages are not
-compared, since each package has its own.
+The tests come from the package keras-spiking 0.3.0, which pip fetches without its dependencies. Its license does not
+allow a copy here. Stand-ins for the modules that the tests import use Keras 3 and keras_snn instead. Messages are
+not compared: each package words them differently.
 
     KERAS_BACKEND=torch python tools/keras_spiking_tests.py
 
-Not on the TensorFlow backend: a stand-in takes the name of TensorFlow.
+It does not run on the TensorFlow backend, because one stand-in is named "tensorflow".
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class Layer(keras.layers.Layer):
 
 
 class ModelEnergy(keras_snn.ModelEnergy):
-    """With KerasSpiking's texts in the summary."""
+    """``ModelEnergy`` with KerasSpiking's texts in the summary."""
 
     def summary_string(self, *args, **kwargs):
         text = super().summary_string(*args, **kwargs)
@@ -50,7 +50,7 @@ class ModelEnergy(keras_snn.ModelEnergy):
 
 
 def module(name, **contents):
-    """Put a module in the place of one that is not there."""
+    """Register a stand-in for a module, and return it."""
     sys.modules[name] = types.ModuleType(name)
     vars(sys.modules[name]).update(contents)
     return sys.modules[name]
@@ -100,20 +100,8 @@ def main():
         raises, warns = pytest.raises, pytest.warns
         pytest.raises = lambda expected, match=None: raises(expected)
         pytest.warns = lambda expected, match=None: warns(expected)
-        options = [
-            "-q",
-            "-p",
-            "no:nengo",
-            "-p",
-            "no:cacheprovider",
-            "--rootdir",
-            folder,
-            "-W",
-            "ignore",
-            "-c",
-            "/dev/null",
-        ]
-        return pytest.main([*options, str(target)], plugins=[Plugin()])
+        options = ["-q", "-pno:nengo", "-pno:cacheprovider", "-Wignore", "-c/dev/null"]
+        return pytest.main([*options, "--rootdir", folder, str(target)], plugins=[Plugin()])
 
 
 if __name__ == "__main__":

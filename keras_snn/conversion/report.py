@@ -12,8 +12,8 @@ from keras_snn.conversion.calibration import recorded
 from keras_snn.conversion.convert import neuron_name
 from keras_snn.conversion.plan import lif_constants, plan
 from keras_snn.files import save_figure, write_text
-from keras_snn.inspector.prober import number
 from keras_snn.inspector.tables import as_html, as_text, percent
+from keras_snn.ops.precision import to_float
 
 _HEADER = ("layer", "scale", "activation", "rate", "correlation", "error", "clipped", "spikes a step")
 
@@ -29,9 +29,9 @@ class LayerFit:
         rate: Mean of what the spikes stand for, over time, units and samples.
         correlation: Pearson's, of activations and rates, over units and samples; None where one of them never changes.
         error: Root of the mean squared difference, over the root of the mean squared activation; None if that is 0.
-        clipped: Share of the activations above the largest that the neuron can represent. With "if" that is the
-            threshold, which calibration chose; with "lif" it is one spike after each refractory period. A spiking
-            activation gives several spikes in a step and has no such limit: 0.
+        clipped: Share of the activations above the limit of the neuron. The limit of "if" is the threshold, chosen by
+            calibration. The limit of "lif" is one spike after each refractory period. A spiking activation has no
+            limit, because it can spike several times in a step: its share is 0.
         spikes_per_step: Mean number of spikes of a unit and step.
     """
 
@@ -109,8 +109,9 @@ def report(model, converted, x, *, n_steps=None, batch_size=100):
     """Compare the activations of a plain model with the spike rates of the model that ``convert`` made of it.
 
     The first layer whose correlation falls is where accuracy is lost: a large share of clipped activations asks for a
-    higher percentile, a small rate for a lower one, for ``per="channel"`` or for more steps. More steps make rates
-    finer, but clipped activations stay clipped: where accuracy rises with the steps and then falls, look at that share.
+    higher percentile, a small rate for a lower one, for ``per="channel"`` or for more steps. More steps give finer
+    rates, but clipped activations stay clipped: if accuracy rises with the steps and then falls, check the clipped
+    share.
 
     Args:
         model: The plain model.
@@ -150,7 +151,7 @@ def report(model, converted, x, *, n_steps=None, batch_size=100):
             train = spikes[spikes_name]
             layer, n_steps = neurons[spikes_name], train.shape[1]
             sums[name].add(activations[name], train.mean(axis=1) * units[name], _limit(layer, units[name]))
-            sums[name].spikes += float(np.abs(train).sum()) / n_steps * number(layer.spike_unit)
+            sums[name].spikes += float(np.abs(train).sum()) / n_steps * to_float(layer.spike_unit)
     fits = {name: of.fit(name, units[name]) for name, of in sums.items()}
     return ConversionReport(n_steps, len(tree.flatten(x)[0]), fits)
 
@@ -163,12 +164,12 @@ def _unit(layer, activation):
     if isinstance(layer, layers.IF):
         return np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(layer.threshold)), "float64")
     if isinstance(layer, layers.LIF):
-        return lif_constants(activation).amplitude / number(layer.dt)
+        return lif_constants(activation).amplitude / to_float(layer.dt)
     return 1 / layer.activation.scale if isinstance(layer.activation, Scaled) else 1.0
 
 
 def _limit(layer, unit):
-    """Return the largest activation that a neuron can represent."""
+    """Return the largest activation that a neuron can represent, its limit."""
     return np.inf if isinstance(layer, layers.SpikingActivation) else unit / (1 + layer.refractory)
 
 

@@ -44,4 +44,4 @@ def load_jpeg(path: str | os.PathLike) -> tuple[Split, Split]:
     try:
         return read("train"), read("test")
     except (OSError, ValueError) as error:  # Pillow's error is an OSError, and names no file
-        raise ValueError(f"{os.fspath(path)!r} must be a file of JPEG images, and whole: {error}.") from error
+        raise ValueError(f"{os.fspath(path)!r} must be a file of JPEG images, and complete: {error}.") from error

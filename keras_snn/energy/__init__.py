@@ -1,4 +1,4 @@
-"""How much a model computes, and what that costs on several devices."""
+"""Operation counts of a model, and their energy on several devices."""
 
 from keras_snn.energy.anatomy import study
 from keras_snn.energy.connections import connections, fan_out

@@ -1,4 +1,4 @@
-"""The calls inside a model: what each computes, and which of them spikes reach."""
+"""The layer calls inside a model: their operations, and which of them spikes reach."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ from keras_snn.energy.work import Work
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.layers.base.time_step import layers_with_dt
 from keras_snn.layers.encoding.still_encoder import StillEncoder
+from keras_snn.ops.precision import to_float
 
 _ENCODERS = (StillEncoder, ours.Delta)
 
 
 @dataclass(frozen=True)
 class Spikes:
-    """The kind of spikes that a layer emits: their height is ``1 / unit``, and their steps last ``dt`` seconds."""
+    """A kind of spikes: each has the height ``1 / unit``, and a time step lasts ``dt`` seconds."""
 
     unit: float
     dt: float
@@ -30,19 +31,19 @@ class Spikes:
 
 @dataclass(eq=False)
 class Anatomy:
-    """One call of a layer, with what is needed to count its work.
+    """One call of a layer, with the counts from which its work follows.
 
     Attributes:
         call: ``graph.Call``.
-        connections: As in ``Work``; so are the next two.
-        dense_connections: Integer.
-        neurons: Integer.
+        connections: As in ``Work``.
+        dense_connections: As in ``Work``.
+        neurons: As in ``Work``.
         spiking: Boolean, False for an activation function without spikes.
         known: Boolean, False for a layer of unknown class, which counts as nothing.
         spikes: ``Spikes`` that arrive; None for analog inputs.
-        emitter: One of the layers that emit them.
-        mixed: Boolean, whether spikes of different heights or dt arrive at once: they count as analog.
-        steps_in_one: How many time steps the arriving spikes stand for: more than 1 for an average over time.
+        emitter: One of the layers that emit these spikes.
+        mixed: Boolean, whether spikes of different heights or dt arrive. They count as analog inputs.
+        steps_in_one: Number of time steps whose spikes an input stands for: more than 1 for an average over time.
         fan_out: Array, the connections of each input; None for analog inputs.
     """
 
@@ -69,15 +70,15 @@ class Anatomy:
 def study(model, x, *, length=None, **scope):
     """Return the ``Anatomy`` of every call of a layer, by its name, and the number of time steps of the model.
 
-    The calls come from one eager run. What spikes reach is found by runs in which each layer that emits spikes emits
-    none, or one at every step, while no other signal passes: layers with weights and activation functions give ones,
-    and so do inputs of floats. No result depends on the values in ``x`` or in the weights, except that a weight of zero
-    is no connection.
+    The calls come from one eager run. Further runs find the calls that spikes reach: in them, spiking layers emit no
+    spikes, or one at every step, while layers with weights and activation functions give ones, as do float inputs. A
+    call whose inputs differ between these runs receives spikes. No result depends on the values in ``x`` or in the
+    weights, except that a weight of zero is no connection.
 
     Args:
         model: A built Keras model.
         x: A few samples, an array or a nest of them.
-        length: Integer, the length of an input's time axis that no layer shows. Default: none.
+        length: Integer, the length of the time axis of ``x``; see ``graph.study``. Default None.
         **scope: Arguments of ``probe.scope``.
     """
     n_samples = len(tree.flatten(x)[0])
@@ -97,7 +98,7 @@ def study(model, x, *, length=None, **scope):
 
 
 def count(found):
-    """Count connections and neurons of calls anew: those of weight zero are none."""
+    """Update the connections and neurons of calls from the present weights."""
     for anatomy in found.values():
         counted = statistics(anatomy.call)
         anatomy.known, counted = counted is not None, counted or {}
@@ -107,16 +108,16 @@ def count(found):
         if anatomy.spikes is not None:
             layer, shape = anatomy.call.layer, anatomy.call.input_shape
             anatomy.fan_out = None if registered(layer) else fan_out(layer, shape)
-            if anatomy.fan_out is None:  # on average
+            if anatomy.fan_out is None:  # unknown for each input: the mean
                 anatomy.fan_out = np.full(shape[1:], anatomy.connections / math.prod(shape[1:]))
 
 
 def _find_spikes(model, run, found, n_steps):
-    """Find the calls that spikes reach."""
+    """Set ``spikes``, ``emitter``, ``mixed`` and ``steps_in_one`` of the calls that spikes reach."""
     emitters = {}
 
     def inputs_where(kind, *, only_last=False):
-        """Return the size of all calls' inputs where the layers that emit one kind of spikes do so at every step."""
+        """Return the absolute inputs of the calls, where layers of one kind spike at every step and others never."""
         inputs = {}
 
         def emit(layer, outputs, mask=None):
@@ -160,19 +161,14 @@ def _find_spikes(model, run, found, n_steps):
 def _kind(layer, model):
     """Return the ``Spikes`` of a layer, inside the scope that may override its dt."""
     if isinstance(layer, _ENCODERS):  # its steps are those of the model's first layer with a dt
-        return Spikes(1.0, as_float(next((timed.dt for timed in layers_with_dt(model)), default.dt)))
-    return Spikes(as_float(layer.spike_unit), as_float(layer.dt))
+        return Spikes(1.0, to_float(next((timed.dt for timed in layers_with_dt(model)), default.dt)))
+    return Spikes(to_float(layer.spike_unit), to_float(layer.dt))
 
 
 def _passes(layer):
-    """Tell whether the outputs of a layer are spikes, or averages of them, where its inputs are."""
+    """Return whether a layer whose inputs are spikes gives spikes, or averages of spikes."""
     if isinstance(layer, SequenceLayer):
         return layer.emits_spikes
     if isinstance(layer, keras.layers.Activation):
         return is_linear(layer.activation) or layer.activation is keras.activations.relu
     return not layer.weights and not isinstance(layer, (ours.FirstSpikeTime, keras.layers.Softmax))
-
-
-def as_float(value):
-    """Return a number, tensor or variable as a float."""
-    return float(ops.convert_to_numpy(ops.convert_to_tensor(value)))

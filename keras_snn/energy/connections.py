@@ -1,6 +1,6 @@
-"""The synapses of a layer: how many there are, and how many each of its inputs feeds.
+"""The number of synapses of a layer, and of each of its inputs.
 
-A weight that is exactly zero, as pruning leaves it, is no synapse.
+A weight that is exactly zero, as after pruning, is no synapse.
 """
 
 import math
@@ -29,7 +29,7 @@ def connections(layer, input_shape, output_shape, *, dense=False):
         layer: A built Keras layer.
         input_shape: Tuple ``(batch, ...)``, without unknown sizes after the batch axis.
         output_shape: The same.
-        dense: Boolean. True: weights that are zero count as well. Default False.
+        dense: Boolean. True: count weights of zero too. Default False.
 
     Returns:
         Integer; None for a layer that is not known to have synapses.
@@ -43,7 +43,7 @@ def connections(layer, input_shape, output_shape, *, dense=False):
 
 
 def _uses_of_a_weight(layer, input_shape, output_shape):
-    """Return how many multiply-accumulates one weight takes part in."""
+    """Return the number of multiply-accumulates that use one weight."""
     if isinstance(layer, layers.Dense):
         return math.prod(output_shape[1:-1])
     if isinstance(layer, layers.EinsumDense):
@@ -130,13 +130,13 @@ def _reach(layer, axis, size):
 
 
 def _kernels(layer):
-    """Return which weights of a layer are not zero, as integers 0 and 1: a list with an array for each kernel."""
+    """Return for each kernel of a layer an integer array: 1 where a weight is not zero, else 0."""
     kernels = [layer.depthwise_kernel, layer.pointwise_kernel] if isinstance(layer, SEPARABLE) else [layer.kernel]
     return [(ops.convert_to_numpy(kernel) != _zero(layer)).astype("int64") for kernel in kernels]
 
 
 def _zero(layer):
-    """Return the integer that stands for 0 in a quantized kernel: one for each group of rows and each column, or 0."""
+    """Return the value that represents 0 in a kernel: 0, or an array of integers for a quantized one."""
     zeros = getattr(layer, "kernel_zero", None)
     if zeros is None:
         return 0
@@ -172,5 +172,5 @@ def _letters(layer):
 
 
 def is_linear(activation):
-    """Tell whether an activation function leaves its inputs as they are."""
+    """Return whether an activation function is the identity."""
     return activation is None or activation is keras.activations.linear

@@ -7,14 +7,15 @@
 #: arm: ARM Cortex-A); Davies et al. 2018, IEEE Micro 38 (loihi); Hoeppner et al. 2019, arXiv:1911.02385 (spinnaker,
 #: spinnaker2); Horowitz 2014, ISSCC, figure 1.1.9 (45nm: a 32-bit floating-point addition in 45 nm, 0.9 pJ, and a
 #: multiplication and an addition, 3.7 + 0.9 pJ; the publications that count in this way count no neuron updates).
-#: Only 45nm has two costs of its own: the others publish one operation, whose cost is that of both.
+#: Only "45nm" has separate costs of a multiply-accumulate and of a synaptic operation. The sources of the others give
+#: one cost, which is used for both.
 #:
-#: They are estimates: memory, transport of spikes and idle power are not in them.
+#: These are estimates: they leave out memory, transport of spikes and idle power.
 DEVICES = {}
 
 
 def add_device(name, energy_per_synop, energy_per_neuron, spiking, energy_per_mac=None):
-    """Add a device, or replace one. Upper and lower case are the same."""
+    """Add a device, or replace one. Its name is not case-sensitive."""
     DEVICES[name.lower()] = {
         "energy_per_mac": energy_per_synop if energy_per_mac is None else energy_per_mac,
         "energy_per_synop": energy_per_synop,
@@ -33,10 +34,10 @@ add_device("45nm", 0.9e-12, 0.0, spiking=True, energy_per_mac=4.6e-12)
 
 
 def device(name):
-    """Return the dict of a device of that name, in upper or lower case.
+    """Return the costs of a device as a dict. Its name is not case-sensitive.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no such device.
     """
     if name.lower() not in DEVICES:
         raise ValueError(
@@ -44,4 +45,4 @@ def device(name):
             f"{name!r}."
         )
     costs = DEVICES[name.lower()]
-    return {"energy_per_mac": costs["energy_per_synop"], **costs}  # scripts may add a dict without it
+    return {"energy_per_mac": costs["energy_per_synop"], **costs}  # a user may put in a dict without it

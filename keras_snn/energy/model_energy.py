@@ -28,14 +28,14 @@ class ModelEnergy:
 
     - "rates", as in KerasSpiking: every activation is a rate in Hz. A layer costs ``(J_synop connections rate dt +
       J_neuron neurons) steps``, where the rate is the mean of ``|inputs|``.
-    - "analog", as in ``inspect``: only spikes are spikes. Where they arrive, each costs ``J_synop`` times the number of
-      connections of the unit that it comes from. A layer with any other input costs ``J_mac connections`` each time
-      that it runs.
+    - "analog", as in ``inspect``: only the outputs of spiking layers and encoders are spikes. Each arriving spike costs
+      ``J_synop`` times the number of connections of its unit. A layer with any other input costs ``J_mac connections``
+      each time that it runs.
 
     The synaptic operations of the two differ for convolutions: units at the border of an image have fewer connections
     than the mean.
 
-    Counts are those of one time step. A layer's ``connections`` are those whose weight is not zero.
+    Counts are those of one time step. Connections of weight zero do not count.
     ``keras_snn.energy.DEVICES`` holds the constants and their sources. They leave out memory, transport and idle power:
     compare ratios of energies.
 
@@ -54,7 +54,7 @@ class ModelEnergy:
 
     Raises:
         TypeError: If ``model`` is no Keras model.
-        ValueError: If it is not built, if it lacks a size that the counts need, or for another ``inputs``.
+        ValueError: If the model is not built, if a size that the counts need is unknown, or for an unknown ``inputs``.
 
     Example:
 
@@ -152,7 +152,7 @@ class ModelEnergy:
 
     @classmethod
     def register_device(cls, device_name, energy_per_synop, energy_per_neuron, spiking, *, energy_per_mac=None):
-        """Add a device. Upper and lower case of its name are the same.
+        """Add a device. Its name is not case-sensitive.
 
         Args:
             device_name: String.
@@ -170,26 +170,26 @@ class ModelEnergy:
 
         Args:
             layer: A layer of the model, at any depth, or its name. For a layer that holds others, such as
-                ``TimeDistributed`` or a model, theirs.
+                ``TimeDistributed`` or a model, the result is the sum over these.
             device: String.
-            timesteps_per_inference: Integer: every layer runs at each of so many steps, so that the energy of a device
-                with spikes is proportional to it. None: the steps of the model; with ``inputs="analog"``, a layer
-                outside the time axis runs once. Default 1, as in KerasSpiking.
-            dt: Number in seconds, the time step of a device with spikes. Default: the one of the layers whose spikes
-                arrive; else ``keras_snn.default.dt``.
+            timesteps_per_inference: Integer, the number of time steps. Every layer runs at each of them, so the energy
+                of a device with spikes is proportional to this number. None: the model's number of steps; with
+                ``inputs="analog"``, a layer outside the time axis then runs once. Default 1, as in KerasSpiking.
+            dt: Number in seconds, the time step of a device with spikes. Default: that of the layers whose spikes
+                arrive; ``keras_snn.default.dt`` for analog inputs.
 
         Raises:
             ValueError: If the model has no such layer, if ``example_data`` is missing, or if the number of steps of the
                 model is unknown.
         """
-        layers = {part.name: part for part in self.layer_stats}
+        by_name = {part.name: part for part in self.layer_stats}
         names = [layer] if layer in self.rows else None
-        if layer in self.layer_stats or layer in layers:
-            names = self._names(layers.get(layer, layer))
+        if layer in self.layer_stats or layer in by_name:
+            names = self._names(by_name.get(layer, layer))
         if names is None:
             raise ValueError(f"`layer` must be a layer of the model {self.model.name!r}, or its name; got {layer!r}.")
         energies = [self._energy(name, device, timesteps_per_inference, dt) for name in names]
-        return tuple(map(sum, zip((0, 0), *energies, strict=True)))
+        return sum(synaptic for synaptic, _ in energies), sum(neural for _, neural in energies)
 
     def total_energy(self, device, timesteps_per_inference=1, dt=None):
         """Return the energy of one inference in J; the arguments are those of ``layer_energy``."""
@@ -204,12 +204,13 @@ class ModelEnergy:
 
         Args:
             columns: Names out of "name", "output_shape", "params", "connections", "neurons", "rate", and "energy D",
-                "synop_energy D", "neuron_energy D" for a device D. Connections of weight zero are shown as in
-                "10 of 100": 10 have another weight.
+                "synop_energy D", "neuron_energy D" for a device D. If 90 of 100 connections have weight zero, the
+                column "connections" shows "10 of 100".
             timesteps_per_inference: As in ``layer_energy``.
             dt: As in ``layer_energy``.
             line_length: Integer, the width of the table in characters.
-            print_warnings: Boolean, whether to name below the table what is not known or does not fit a device.
+            print_warnings: Boolean, whether to list, below the table, layers of unknown class and layers that do not
+                fit a spiking device.
         """
         cells = [
             [self._cell(c, name, row, timesteps_per_inference, dt) for c in columns] for name, row in self.rows.items()
@@ -248,7 +249,7 @@ class ModelEnergy:
         return rows
 
     def _names(self, layer):
-        """Return the names of the calls of a layer, and of the layers inside of it."""
+        """Return the names of the calls of a layer and of the layers inside it."""
         parts = list(layer._flatten_layers())
         return [name for name, row in self.rows.items() if row["layer"] in parts]
 
@@ -278,8 +279,9 @@ class ModelEnergy:
     def _cell(self, column, name, row, n_steps, dt):
         kind, _, on = column.partition(" ")
         if kind in ("energy", "synop_energy", "neuron_energy") and on:
-            synop, neuron = self._energy(name, on, n_steps, dt)
-            return f"{ {'energy': synop + neuron, 'synop_energy': synop, 'neuron_energy': neuron}[kind]:.2e}"
+            synaptic, neural = self._energy(name, on, n_steps, dt)
+            energies = {"energy": synaptic + neural, "synop_energy": synaptic, "neuron_energy": neural}
+            return f"{energies[kind]:.2e}"
         if column == "name":
             return name
         if column == "rate" and not self.has_rates:
@@ -300,7 +302,7 @@ class ModelEnergy:
     def _warnings(self, devices):
         unknown = [_title(call.call.layer) for call in self._calls.values() if not call.known]
         if unknown:
-            yield f"Warning: counted as nothing, since their connections are not known: {', '.join(unknown)}."
+            yield f"Warning: counted as nothing, because their connections are not known: {', '.join(unknown)}."
         silent = [name for name, row in self.rows.items() if row["neurons"] and not row["spiking"]]
         for name in devices:
             if silent and device(name)["spiking"] and self.inputs == "rates":
@@ -311,7 +313,7 @@ class ModelEnergy:
 
 
 def _sample(model, data):
-    """Return one sample or, where the model fixes the batch size, one batch; and the length of an unknown time axis."""
+    """Return a sample, or a batch if the model has a fixed batch size, and the length of an unknown time axis."""
     if data is None:
         return graph.zero_sample(model)
     tensors = tree.flatten(getattr(model, "inputs", None) or [])
@@ -323,7 +325,7 @@ def _sample(model, data):
 
 
 def _counts(model, data, calls):
-    """Return for each call the mean of ``|inputs|``, and where spikes arrive their number at each input per sample."""
+    """Return for each call the mean of ``|inputs|``, and the spikes per sample at each input; None for analog ones."""
     sums, sizes, arrived = {}, {}, {}
     counted = None
 
@@ -364,7 +366,7 @@ def _summed(rows):
 def _warn_of_unknown(unknown):
     if unknown:
         warnings.warn(
-            f"Counted as nothing, since their connections are not known: {', '.join(map(_title, unknown))}. Register "
+            f"Counted as nothing, because their connections are not known: {', '.join(map(_title, unknown))}. Register "
             "their class with ModelEnergy.register_layer.",
             stacklevel=3,
         )

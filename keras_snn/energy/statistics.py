@@ -29,17 +29,17 @@ class Node(NamedTuple):
 
 
 def registered(layer):
-    """Return the function that ``ModelEnergy.register_layer`` got for the class of a layer, or None."""
+    """Return the function registered with ``ModelEnergy.register_layer`` for the class of a layer, or None."""
     return next((COMPUTERS[cls] for cls in type(layer).__mro__ if cls in COMPUTERS), None)
 
 
 def statistics(call):
     """Return a dict with "connections", "dense_connections", "neurons" and "spiking" of one run of a call's layer.
 
-    What is missing in the dict is 0, or True for "spiking". None for a layer of unknown class.
+    A missing count is 0, and a missing "spiking" is True. The result is None for a layer of unknown class.
 
     Raises:
-        ValueError: If a function that was registered returns another statistic, or if a size is unknown.
+        ValueError: If a registered function returns an unknown statistic, or if a size is unknown.
     """
     layer, compute = call.layer, registered(call.layer)
     if compute is not None:
@@ -82,7 +82,7 @@ _ACTIVATIONS = (
 )
 _NOTHING = (
     keras.layers.Add,
-    keras.layers.BatchNormalization,  # at inference a part of the layer before it
+    keras.layers.BatchNormalization,  # at inference it can be merged into the layer before it
     keras.layers.Dropout,
     keras.layers.Flatten,
     keras.layers.GlobalAveragePooling1D,

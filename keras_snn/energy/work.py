@@ -1,15 +1,15 @@
-"""The work of a layer in one inference: how many operations, and what they cost."""
+"""The work of a layer in one inference: its operations and their energy."""
 
 from dataclasses import dataclass
 
 from keras import ops, tree
 
 from keras_snn.energy.devices import device
-from keras_snn.ops.statistics import parts, total
+from keras_snn.ops.statistics import join_counts, split_counts
 
-#: Fractions of spikes, as average pooling makes them, are counted in units of 2**-17.
+#: Fractions of spikes, which average pooling gives, are counted in units of 2**-17.
 _FRACTION = 2.0**17
-#: More samples in a batch could exceed the range of the integers that count them.
+#: Limit of the batch size: sums of fractions over so many samples fit int32.
 MOST_SAMPLES = 8192
 
 
@@ -18,11 +18,11 @@ class Work:
     """The work of one call of a layer in one inference, on average over the samples.
 
     Attributes:
-        spikes: Number of spikes that arrive over all steps. Averages of spikes, as pooling makes them, count by their
-            size. None for a layer whose inputs are analog: no spikes reach it.
+        spikes: Number of spikes that arrive over all steps. An average of spikes, which pooling gives, counts as a
+            fraction. None for analog inputs.
         operations: Number of synaptic operations: each spike times its fan-out. None for analog inputs.
-        connections: Number of connections whose weight is not zero: multiply-accumulates of one run in the ANN.
-        dense_connections: Number of connections, those of weight zero included.
+        connections: Number of connections whose weight is not zero: multiply-accumulates of one run in an ANN.
+        dense_connections: Number of connections, including those of weight zero.
         neurons: Number of neurons that one run updates.
         runs: How often the layer runs.
     """
@@ -38,29 +38,29 @@ class Work:
 def joules(work, name, *, per_step=None, as_ann=False):
     """Return the pair (synaptic, neural) energy of one inference in J.
 
-    Where spikes arrive, each synaptic operation costs. A layer with analog inputs costs a multiply-accumulate per
+    A layer that spikes reach costs its synaptic operations. A layer with analog inputs costs a multiply-accumulate per
     connection each time that it runs. A device without spikes runs each layer once, as an ANN.
 
     Args:
         work: ``Work``.
         name: Name of a device.
-        per_step: Pair (steps, n_steps): the energy of ``steps`` time steps, where the work is that of ``n_steps`` and a
-            layer with analog inputs runs at every step. Default: the work as it is.
-        as_ann: Boolean, whether to count as on a device without spikes.
+        per_step: Pair (steps, n_steps): scale the work, which was counted over ``n_steps`` time steps, to ``steps``
+            steps; a layer with analog inputs then runs at every step. Default: the work as counted.
+        as_ann: Boolean. True: each layer runs once, as on a device without spikes. Default False.
     """
-    on = device(name)
-    if as_ann or not on["spiking"]:
-        return on["energy_per_mac"] * work.connections, on["energy_per_neuron"] * work.neurons
+    costs = device(name)
+    if as_ann or not costs["spiking"]:
+        return costs["energy_per_mac"] * work.connections, costs["energy_per_neuron"] * work.neurons
     steps, n_steps = per_step or (work.runs, None)
     if work.operations is None:
-        synaptic = on["energy_per_mac"] * work.connections * steps
+        synaptic = costs["energy_per_mac"] * work.connections * steps
     else:
-        synaptic = on["energy_per_synop"] * work.operations * (steps / n_steps if per_step else 1)
-    return synaptic, on["energy_per_neuron"] * work.neurons * steps
+        synaptic = costs["energy_per_synop"] * work.operations * (steps / n_steps if per_step else 1)
+    return synaptic, costs["energy_per_neuron"] * work.neurons * steps
 
 
 def spikes_of_samples(anatomy, inputs, unit, n_samples, counted=None):
-    """Return how many spikes arrived at each input of a call, summed over the samples of a batch without rounding.
+    """Return the number of spikes that arrived at each input of a call, added over the samples of a batch exactly.
 
     Args:
         anatomy: ``Anatomy`` of a call that spikes reach.
@@ -79,10 +79,10 @@ def spikes_of_samples(anatomy, inputs, unit, n_samples, counted=None):
         x = x * (anatomy.steps_in_one if counted is None else ops.reshape(counted, (-1, *[1] * len(units))))
     whole = ops.floor(x)
     fraction = ops.cast(ops.round((x - whole) * _FRACTION), "int32")
-    return ops.stack([ops.sum(part, axis=0) for part in (*parts(ops.cast(whole, "int32")), fraction)])[None]
+    return ops.stack([ops.sum(part, axis=0) for part in (*split_counts(ops.cast(whole, "int32")), fraction)])[None]
 
 
 def spike_numbers(sums):
-    """Return the numbers of spikes, float64, of an array that ``spikes_of_samples`` gave, or of several joined ones."""
+    """Return float64 numbers of spikes from the NumPy array of ``spikes_of_samples``, or from several concatenated."""
     *whole, fraction = sums.astype("int64").sum(axis=0)
-    return total(whole) + fraction / _FRACTION
+    return join_counts(whole) + fraction / _FRACTION

@@ -52,21 +52,17 @@ def load(name, data_name, sample):
     return data.load(name, source="tfds", data_dir=data_name)
 
 
-def image_set(dataset):
-    """Return the name of the images of a data set whose name ends in that of a network."""
-    return dataset.removesuffix("_vgg16").removesuffix("_resnet18")
-
-
 def load_images(dataset, data_name):
     """Return the pairs (images with an axis of channels, labels) for training and for testing.
 
     Args:
-        dataset: "fashion_mnist", "mnist" or "cifar10".
+        dataset: "fashion_mnist", "mnist" or "cifar10"; with the suffix "_vgg16" or "_resnet18" for these networks.
         data_name: As for ``load``; "sample" is of Fashion-MNIST alone. Or a file for ``data.load_jpeg``.
 
     Raises:
         ValueError: For another ``data_name``.
     """
+    dataset = dataset.removesuffix("_vgg16").removesuffix("_resnet18")
     if os.path.isfile(data_name):
         pairs = data.load_jpeg(data_name)
     elif data_name == "sample" and dataset != "fashion_mnist":
@@ -142,17 +138,17 @@ class _Watch(keras.callbacks.Callback):
 
 
 class Diary(_Watch):
-    """The figures of every epoch, kept in a file beside the weights: a training that was interrupted goes on.
+    """Saves figures and weights after every epoch, so that an interrupted training continues.
 
-    A subclass adds its own in ``figures``. The seconds are taken before it is called.
+    A subclass returns more figures from ``figures``. The seconds of an epoch do not include that call.
 
-    The weights after epoch n have a file of their own. The diary, written after them, says that epoch n is done: a
-    process that is killed while it writes either goes on from epoch n - 1.
+    The weights of each epoch are a new file. The diary is written after them, and records that the epoch is done. If
+    the process is killed while it writes one of the two, the training continues from the epoch before.
 
     Args:
         folder: Path of the folder for the results.
-        name: Name of the training. Its files are in a folder in ``folder / "begun"``. A diary of another configuration,
-            or of other versions, is not continued but replaced.
+        name: Name of the training, and of its folder in ``folder / "begun"``. A diary of another configuration or of
+            other versions is replaced, not continued.
     """
 
     def __init__(self, folder, name):
@@ -164,24 +160,26 @@ class Diary(_Watch):
         self.epochs = {}
 
     def figures(self, logs):
-        """Return the dict of what is told of the epoch that has ended, beside training accuracy and seconds."""
+        """Return a dict of figures of the epoch that has ended, besides training accuracy and seconds."""
         raise NotImplementedError
 
     @property
     def n_epochs(self):
         """Number of epochs that are done."""
-        return sum(number.isdigit() for number in self.epochs)  # the rest is a subclass's
+        return sum(number.isdigit() for number in self.epochs)  # a subclass may add other keys
 
     def columns(self):
-        """Return the dict of lists over the epochs."""
+        """Return a dict from each figure's name to the list of its values over the epochs."""
         epochs = [self.epochs[str(number)] for number in range(self.n_epochs)]
         return {name: [epoch[name] for epoch in epochs] for name in epochs[0]}
 
     def fit(self, model, x, y, config, *, verbose, **options):
-        """Fit ``model`` as ``config`` has it, from where it stopped; ``options`` are those of Keras's ``fit``.
+        """Fit ``model`` as configured in ``config``, from the last epoch that is done.
+
+        Other ``options`` go to Keras's ``fit``.
 
         Raises:
-            ValueError: If the weights to go on from cannot be read.
+            ValueError: If the file of weights cannot be read.
         """
         self.header = {"config": config, "versions": versions()}
         self.epochs = self._read()
@@ -199,7 +197,7 @@ class Diary(_Watch):
         )
 
     def remove(self):
-        """Delete the files of a training that is done."""
+        """Delete the files of a finished training."""
         shutil.rmtree(self.folder)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -211,7 +209,7 @@ class Diary(_Watch):
         with replacing(self._weights()) as temporary:
             self.model.save_weights(temporary)
         write_text(self.path, json.dumps({**self.header, "epochs": self.epochs}))
-        for path in {*self.folder.iterdir()} - {self.path, self._weights()}:  # of the epoch before, or half-written
+        for path in {*self.folder.iterdir()} - {self.path, self._weights()}:  # the epoch before, and half-written files
             path.unlink()
 
     def _weights(self):
@@ -230,9 +228,9 @@ class Diary(_Watch):
         model.optimizer.build(model.trainable_variables)
         try:
             model.load_weights(path)
-        except Exception as error:  # Keras raises errors of many kinds, and names the file in few
+        except Exception as error:  # Keras raises many types of errors, most without the name of the file
             raise ValueError(
-                f"The training cannot go on from {str(path)!r}: {error}. Delete {str(self.folder)!r} to start it again."
+                f"Training cannot continue from {str(path)!r}: {error}. To start again, delete {str(self.folder)!r}."
             ) from error
 
 
@@ -246,7 +244,7 @@ def run_parts(out, config, names, n_images, run_one, say, *, figures, epochs_of=
         n_images: Integer, number of training images, to be told.
         run_one: Callable ``(name, record)`` that returns the figures of a network.
         say: Callable that shows a line of text.
-        figures: Sequence of names, of the figures that every part has.
+        figures: Sequence of the names of the figures that every part has.
         epochs_of: Function of a name that gives its epochs, to be told. Default: the configuration's for all.
 
     Raises:
@@ -254,7 +252,7 @@ def run_parts(out, config, names, n_images, run_one, say, *, figures, epochs_of=
     """
     record = Record(out, config, figures)
     if record.left_out:
-        say(f"Making again what is not whole in {record.path}: {', '.join(record.left_out)}.")
+        say(f"These parts of {record.path} are incomplete and run again: {', '.join(record.left_out)}.")
     if record.parts:
         say(f"Going on after an interrupted run: {', '.join(record.parts)} are done.")
     for name in names:

@@ -19,8 +19,8 @@ class Record:
         out: Path of the folder; made if it is not there.
         config: Dict of plain values that decide the figures. A file of another configuration, or of a finished run, is
             not continued but replaced.
-        figures: Sequence of names. A part is a dict that has all of them, and none is None. Other parts in the file are
-            left out, and made again.
+        figures: Sequence of names. A complete part is a dict in which none of these figures is missing or None.
+            Incomplete parts of the file are left out, and run again.
 
     Attributes:
         left_out: List of the names of the parts that were left out.
@@ -62,7 +62,7 @@ class Record:
             ValueError: If ``part`` is no dict of figures, or lacks one.
         """
         if missing := self._missing(part):
-            raise ValueError(f"The part {name!r} of the results must have figures; it lacks {missing}.")
+            raise ValueError(f"The part {name!r} of the results must have all its figures; it lacks {missing}.")
         self.parts[name] = part
         self.save()
 
@@ -76,7 +76,7 @@ class Record:
         write_text(self.path, json.dumps(self.data, indent=1) + "\n")
 
     def _missing(self, part):
-        """Return the names of the figures that a part lacks, in words; "" for none."""
+        """Return the names of missing figures as a text, "all" for a part that is no dict, "" for a complete part."""
         if not isinstance(part, dict) or not part:
             return "all"
         return ", ".join(repr(name) for name in self.figures if part.get(name) is None)

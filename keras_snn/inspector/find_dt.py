@@ -1,4 +1,4 @@
-"""``find_dt``: raise dt until a spiking model is as accurate as it has to be."""
+"""``find_dt``: raise dt until a spiking model reaches an accuracy."""
 
 import numbers
 import warnings
@@ -16,7 +16,7 @@ from keras_snn.layers.base.time_step import check_dt
 
 @dataclass(frozen=True)
 class Try:
-    """One dt that was tried: its accuracy, and whether that is enough."""
+    """A dt that was tried, its accuracy, and whether that reaches the target."""
 
     dt: float
     accuracy: float
@@ -24,7 +24,7 @@ class Try:
 
 
 class DtSearch:
-    """What ``find_dt`` found.
+    """The result of ``find_dt``.
 
     Attributes:
         dt: The smallest dt tried that reached the target, seconds; None if none did.
@@ -79,8 +79,8 @@ def find_dt(
         model: A built Keras model, as for ``inspect``; not used, and may be None, where ``fit`` is given.
         x: Validation inputs, an array ``(samples, ...)`` or a nest of them.
         y: Their labels, as for ``inspect``; for a model with several outputs, a dict with the labels of one.
-        target: Accuracy to reach, in [0, 1]; or the Keras model that is to be matched, whose accuracy on the same data
-            is taken: of the output that ``y`` labels, averaged over time if it has a time axis.
+        target: Accuracy to reach, in [0, 1]; or a Keras model whose accuracy on the same data is the target. Of several
+            outputs, the one that ``y`` names is used. An output with a time axis is averaged over time.
         tolerance: Number >= 0, how far below the target is near enough. Default 0.
         start: Number in seconds, the first dt. Default 0.001.
         factor: Number > 1, from one dt to the next. Default 10.
@@ -97,7 +97,7 @@ def find_dt(
 
     Raises:
         ValueError: For a target outside [0, 1], a negative ``tolerance`` or ``bisect``, ``factor`` <= 1, ``stop`` <
-            ``start``, no labels or those of several outputs, a target model that is no classifier with as many
+            ``start``, no labels or labels of several outputs, a target model that is no classifier or has too few
             classes, or arguments that ``inspect`` refuses.
         TypeError: For a target that is neither a number nor a Keras model, or arguments that ``inspect`` refuses.
 
@@ -113,7 +113,7 @@ def find_dt(
     """
     start, stop = check_dt(start), check_dt(stop)
     if stop < start:
-        raise ValueError(f"`stop` has to be `start` at least, {start:g} s; got {stop:g}.")
+        raise ValueError(f"`stop` must be at least `start`, {start:g} s; got {stop:g}.")
     factor = checks.number("factor", factor, above=1)
     tolerance = checks.number("tolerance", tolerance, least=0)
     bisect = checks.integer("bisect", bisect, least=0)
@@ -134,7 +134,7 @@ def find_dt(
     is_number = isinstance(target, numbers.Real) and not isinstance(target, bool)
     if not (is_number and 0 <= target <= 1):
         raise (ValueError if is_number else TypeError)(
-            f"`target` has to be an accuracy in [0, 1], or a Keras model to match; got {target!r}."
+            f"`target` must be an accuracy in [0, 1], or a Keras model to match; got {target!r}."
         )
     if fit is None and any(getattr(layer, "spiking_aware_training", False) for layer in model._flatten_layers()):
         warnings.warn(
@@ -184,8 +184,8 @@ def _accuracy(model, x, output, y, batch_size):
     found = outputs.get(output) if len(outputs) > 1 else next(iter(outputs.values()))
     if found is None or output_kind(found) == "other":
         raise ValueError(
-            f"The target model {model.name!r} must have an output (batch, classes) or (batch, time, classes), with two "
-            f"classes at least{f', of the name {output!r}' if output else ''}; its outputs are "
+            f"The target model {model.name!r} must have an output (batch, classes) or (batch, time, classes), with at "
+            f"least two classes{f', of the name {output!r}' if output else ''}; its outputs are "
             f"{', '.join(f'{name or model.name} {of.shape}' for name, of in outputs.items())}. Give another model, or "
             "its accuracy as a number."
         )

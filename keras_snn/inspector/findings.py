@@ -1,4 +1,4 @@
-"""What the inspector finds at one dt, as objects and as what fits a JSON file."""
+"""The inspector's findings at one dt, and their form in a JSON file."""
 
 from dataclasses import asdict, dataclass, field, fields, replace
 
@@ -26,12 +26,12 @@ class LayerReport:
     Attributes:
         rate: ``Rate``, Hz.
         per_unit: Array of the units' mean rates, Hz, in the shape of one step.
-        histogram: Dict from "<0", "0", "1", ... ">=10" to the number of (sample, step, unit) triples with so many
-            spikes.
+        histogram: Dict from a number of spikes, "<0", "0", "1", ... ">=10", to the number of (sample, step, unit)
+            triples with that number.
         silent: Share of the units without a spike in all the data.
         saturated: Share of the units with a spike at every step of all the data.
         n_steps: Number of time steps.
-        dt: Time step in seconds, the layer's own where none was asked for.
+        dt: Time step in seconds: the one given to ``inspect``, else that of the layer.
     """
 
     rate: Rate
@@ -86,11 +86,11 @@ class LayerReport:
 
 @dataclass(frozen=True, eq=False)
 class Latency:
-    """What an output says when given the first k steps only.
+    """Accuracy and confidence of an output after the first k steps.
 
     Attributes:
         steps: Array of the numbers of steps k.
-        accuracy: Array, the share of right answers after each k; None without labels.
+        accuracy: Array, the accuracy after each k; None without labels.
         confidence: Array, the mean of the largest probability after each k.
         early_exit: Dict from a threshold to the pair (accuracy or None, mean number of steps used) of an inference that
             stops as soon as the largest probability reaches the threshold.
@@ -132,9 +132,9 @@ class Examples:
         x: Their inputs.
         y: Their labels, or None.
         counts: Dict from layer name to an array ``(sample, time, units)`` of spikes in each step.
-        steps: Array of the numbers of steps k at which the model was asked.
-        outputs: Array ``(sample, len(steps), classes)``: the output when given the first k steps only; a dict of them
-            for several outputs. None for a model that is no classifier, or that takes one number of steps only.
+        steps: Array of the numbers of steps k of ``outputs``.
+        outputs: Array ``(sample, len(steps), classes)``: the output after the first k steps; a dict of arrays for
+            several outputs. None for a model that is no classifier, or that runs with one number of steps only.
     """
 
     x: np.ndarray
@@ -159,15 +159,15 @@ class DtReport:
 
     Attributes:
         dt: Time step in seconds; None for every layer's own.
-        accuracy: Share of right answers, None without labels; a dict of them for several outputs.
+        accuracy: Number in [0, 1], None without labels; a dict of numbers for several outputs.
         layers: Dict from layer name to ``LayerReport``.
         examples: ``Examples``, or None.
         n_steps: Number of time steps.
-        latency: ``Latency``, None for a model that is no classifier or takes one number of steps only; a dict of them
-            for several outputs.
+        latency: ``Latency``; a dict of them for several outputs. None for a model that is no classifier, or that runs
+            with one number of steps only.
         metrics: Dict from a metric's name to its value.
         work: Dict from the name of each layer that computes, by its calls, to its ``keras_snn.energy.Work``.
-        notes: What could not be found out, and why: a tuple of sentences.
+        notes: Tuple of sentences: results that are missing, and how others were obtained.
     """
 
     dt: float | None
@@ -218,7 +218,7 @@ class DtReport:
 
     @property
     def synapses(self):
-        """The part of ``work`` that belongs to layers with synapses."""
+        """The entries of ``work`` of layers with synapses."""
         return {name: work for name, work in self.work.items() if work.dense_connections}
 
     @property
@@ -228,12 +228,12 @@ class DtReport:
 
     @property
     def plain_operations(self):
-        """Number of multiply-accumulates of the same layers in the ANN; connections of weight zero do not count."""
+        """Number of multiply-accumulates of the same layers in an ANN, without connections of weight zero."""
         return sum(work.connections for work in self._reached())
 
     @property
     def dense_operations(self):
-        """Number of multiply-accumulates of the same layers in the ANN, those of weight zero included."""
+        """Number of multiply-accumulates of the same layers in an ANN, with connections of weight zero."""
         return sum(work.dense_connections for work in self._reached())
 
     def _reached(self):
@@ -243,8 +243,8 @@ class DtReport:
         """Return the estimated energy of one inference in J on a device of ``keras_snn.energy.DEVICES``.
 
         A device with spikes pays for synaptic operations, for the multiply-accumulates of a layer with analog inputs
-        each time that it runs, and for neuron updates. Another device, or with ``as_ann=True`` any, runs each layer
-        once. ``ModelEnergy(model, x, inputs="analog")`` gives the same figure.
+        each time that it runs, and for neuron updates. A device without spikes runs each layer once; so does every
+        device with ``as_ann=True``. ``ModelEnergy(model, x, inputs="analog")`` gives the same figure.
         """
         return sum(sum(joules(work, name, as_ann=as_ann)) for work in self.work.values())
 
@@ -256,7 +256,7 @@ class DtReport:
 def _work(values):
     if "work" in values:
         return {name: Work(**work) for name, work in values["work"].items()}
-    # Version 1 had the synapses here, and counted the neurons of spiking layers only.
+    # Files of version 1 hold "synapses", and no neurons but those of spiking layers.
     synapses = {name: Work(dense_connections=of["connections"], **of) for name, of in values["synapses"].items()}
     sizes = {name: np.size(layer["rate_per_unit_hz"]) for name, layer in values["layers"].items()}
     neurons = {name: Work(None, None, 0, 0, sizes[name], layer["n_steps"]) for name, layer in values["layers"].items()}
@@ -264,7 +264,7 @@ def _work(values):
 
 
 class Results:
-    """A sequence of results, each of one dt and one number of steps, that are looked up by them."""
+    """A sequence of results that are looked up by dt, or by (dt, number of steps)."""
 
     def __init__(self, results):
         self.results = list(results)
@@ -288,12 +288,12 @@ class Results:
 
 
 def same_dt(a, b):
-    """Tell whether two dt are the same but for the rounding of float32; None is one's own."""
+    """Return whether two dt are equal up to float32 rounding; None, each layer's own dt, equals None only."""
     return a == b or (None not in (a, b) and bool(np.isclose(a, b, rtol=1e-6, atol=0)))
 
 
 def at_dt(result, dt):
-    """Return the ``DtReport`` of a model that does not depend on dt at another dt: all but the rates stays as it is."""
+    """Return ``result`` at another dt, for a model that does not depend on dt: only rates in Hz change."""
 
     def rescaled(layer):
         per_second = layer.dt / dt
@@ -304,14 +304,14 @@ def at_dt(result, dt):
 
 
 def finish(figure, path):
-    """Write a figure to ``path``, whole or not at all, unless that is None; return the figure."""
+    """Write a figure to ``path`` atomically, unless ``path`` is None; return the figure."""
     if path is not None:
         save_figure(figure, path)
     return figure
 
 
 def _listed(nest):
-    """Return a nest of arrays as one of dicts and lists, with a dict of dtype and values for each array."""
+    """Return a nest of arrays as dicts and lists; each array becomes a dict of its dtype and values."""
     if nest is None:
         return None
     if isinstance(nest, dict):
@@ -333,7 +333,7 @@ def _arrays(listed):
 
 
 def _numbers(array):
-    """Return an array as nested lists: whole numbers as integers, other floats to six digits."""
+    """Return an array as nested lists, with integral floats as integers and other floats to six digits."""
     if array.dtype.kind != "f":
         return array.tolist()
     array = array.astype("float64")

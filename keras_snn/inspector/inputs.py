@@ -1,4 +1,4 @@
-"""What ``inspect`` is given: checks, and the parts of it that belong to a batch."""
+"""Checks of the data given to ``inspect``, and its batches."""
 
 import keras
 import numpy as np
@@ -6,9 +6,9 @@ from keras import ops, tree
 
 
 def check_model(model):
-    """Raise an error for what is no built Keras model."""
+    """Raise an error unless ``model`` is a built Keras model."""
     if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` has to be a Keras model; got {type(model).__name__}.")
+        raise TypeError(f"`model` must be a Keras model; got {type(model).__name__}.")
     if not model.built:
         raise ValueError(
             f"The model {model.name!r} is not built. Call it on a batch first, or begin a Sequential with keras.Input."
@@ -33,16 +33,16 @@ def _as_array(leaf):
 
 
 def check_data(x, y):
-    """Raise an error for inputs ``x`` and labels ``y`` that do not fit each other; return the labels as arrays."""
+    """Check that ``x`` and ``y`` have the same number of samples; return a dict of the labels as NumPy arrays."""
     for leaf in tree.flatten(x):
         if not getattr(leaf, "shape", ()):
             raise TypeError(
-                "`x` has to be an array (samples, ...), or a nest of them for a model with several inputs; it is or "
-                f"holds {leaf!r}. np.asarray makes an array of lists of numbers."
+                "`x` must be an array (samples, ...), or a nest of arrays for a model with several inputs; got "
+                f"{leaf!r}. Convert lists of numbers with np.asarray."
             )
     sizes = {len(array) for array in tree.flatten(x)}
     if len(sizes) != 1:
-        raise ValueError(f"The arrays of `x` have to hold the same number of samples; got {sorted(sizes)}.")
+        raise ValueError(f"The arrays of `x` must have the same number of samples; got {sorted(sizes)}.")
     if 0 in sizes:
         raise ValueError("`x` is empty: give at least one sample.")
     labels = y if isinstance(y, dict) else {"": y}
@@ -71,20 +71,20 @@ def default_batch_size(n_samples):
 
 def classes(y, n_classes):
     """Return labels as class numbers ``(batch,)``."""
-    of_each_class = y.shape[1:] == (n_classes,)
-    if of_each_class and not are_shares(y, n_classes):
+    has_rows = y.shape[1:] == (n_classes,)
+    if has_rows and not are_soft(y, n_classes):
         return y.argmax(axis=1)
     if y.shape[1:] not in ((), (1,)) or y.dtype.kind not in "biuf" or not np.isin(y, np.arange(n_classes)).all():
         raise ValueError(
-            f"`y` has to hold class numbers from 0 to {n_classes - 1}, (samples,), or one-hot rows "
+            f"`y` must hold class numbers from 0 to {n_classes - 1}, (samples,), or one-hot rows "
             f"(samples, {n_classes}); got an array of {y.dtype.name} whose first is {y[0].tolist()!r}."
-            + (" Use y.argmax(axis=-1) for the class of each row, if that is what they mean." if of_each_class else "")
+            + (" If the largest value of a row marks its class, use y.argmax(axis=-1)." if has_rows else "")
         )
     return y.reshape(-1)
 
 
-def are_shares(y, n_classes):
-    """Return whether the labels have a row of numbers for each sample, which are not one-hot."""
+def are_soft(y, n_classes):
+    """Return whether the labels are rows ``(samples, n_classes)`` of which some are not one-hot."""
     return y.shape[1:] == (n_classes,) and not (np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
 
 

@@ -17,23 +17,24 @@ from keras_snn.inspector.fingerprint import fingerprint
 from keras_snn.layers import TemporalAveragePooling
 from keras_snn.layers.base.states import States
 from keras_snn.layers.base.time_step import layers_with_dt
+from keras_snn.ops.precision import to_float
 from keras_snn.ops.statistics import summarise
 
-#: Where the first k steps need a run of their own, no more than this many k are asked for.
+#: Largest number of k for which a model runs separately on the first k steps.
 MOST_RUNS = 10
 
 
 class Prober(keras.Model):
-    """A model inside a scope, with the statistics of its spikes and its answers after the first k steps as outputs.
+    """A model whose outputs are the spike statistics and the answers of another one after the first k steps.
 
     Args:
-        model: The model to look into. It is called as it is.
-        n_steps: Integer or None, for the layers that make a time axis.
-        own_dt: Boolean. False: ``self.dt`` is the dt of all layers.
+        model: The inspected model. It is not cloned.
+        n_steps: Integer, the number of steps of layers that create a time axis; None for that of each layer.
+        own_dt: Boolean. True: each layer uses its dt. False: all use ``self.dt``.
         seed: Integer, for the initial voltages.
-        counts: Boolean, whether to summarise the spikes.
-        outputs: Boolean, whether to hand out the model's outputs as well.
-        code_steps: Integer or None, for the encoders: the steps of the code of which they make ``n_steps``.
+        counts: Boolean, whether to count spikes. Default True.
+        outputs: Boolean, whether to return the model's outputs too. Default False.
+        code_steps: As in ``probe.scope``.
     """
 
     def __init__(self, model, *, n_steps, own_dt, seed, counts=True, outputs=False, code_steps=None):
@@ -45,7 +46,7 @@ class Prober(keras.Model):
         self.counts = counts
         self.outputs = outputs
         self.dt = None if own_dt else keras.Variable(1.0, dtype="float32", trainable=False, name="dt")
-        # In a namespace, where Keras does not take them for its own.
+        # Keras would track layers and containers that are attributes.
         self.seen = SimpleNamespace(layers={}, one_pass=False, folded=(), why_not=None, calls={}, shorter={})
         self.seen.average = TemporalAveragePooling(dtype="float32")
 
@@ -86,7 +87,7 @@ class Prober(keras.Model):
         return results
 
     def run(self, x, index, *, record=None, first_steps=False, **steps):
-        """Return the model's outputs, and the scope in which they came."""
+        """Call the model in a scope; return its outputs and the scope."""
         scope = probe.scope(
             dt=None if self.dt is None else ops.convert_to_tensor(self.dt),
             record=record,
@@ -101,7 +102,7 @@ class Prober(keras.Model):
     def after_first_steps(self, name, outputs):
         """Return the output after the first k steps, for each k of ``self.seen.steps``: ``(batch, k, ...)``."""
         kind = self.seen.kinds[name]
-        if kind == "sequence":  # (batch, time, classes): the mean over time is the answer
+        if kind == "sequence":  # the answer is the mean over time
             with probe.scope(first_steps=self.seen.one_pass):
                 mean = self.seen.average(outputs)  # a layer: Keras passes the mask of the outputs to it
             return ops.reshape(mean, (-1, len(self.seen.steps) if self.seen.one_pass else 1, outputs.shape[-1]))
@@ -110,9 +111,9 @@ class Prober(keras.Model):
         return outputs[:, None]
 
     def look(self, x):
-        """Learn from eager runs of a few samples what the model calls and answers, and how to get the first steps.
+        """Run a few samples eagerly to find the model's calls, its outputs, and how to run its first k steps.
 
-        Only shapes and the graph decide, no values: other samples or weights lead to the same result.
+        The result depends on shapes and the graph alone: other samples or weights lead to the same result.
         """
         seen, emitters = self.seen, []
         n_samples = data.n_samples(x)
@@ -133,7 +134,7 @@ class Prober(keras.Model):
         seen.steps = np.array([seen.n_steps])
         stateful = [layer.name for layer in self.inspected._flatten_layers() if _goes_on(layer)]
         if stateful:
-            seen.why_not = f"the layer {stateful[0]!r} is stateful and goes on from where the call before it ended"
+            seen.why_not = f"the layer {stateful[0]!r} is stateful and continues from its state after the last call"
             return
         if not seen.classifiers or seen.n_steps == 1:
             seen.why_not = "the model's output is not that of a classifier" if not seen.classifiers else None
@@ -149,12 +150,12 @@ class Prober(keras.Model):
         seen.steps = seen.steps if len(seen.steps) <= MOST_RUNS else np.unique(runs)
         try:
             self.after(x, index, 1)
-        except Exception as error:  # in the words of its backend, or of the user's layer
+        except Exception as error:  # any backend's, or one of a user's layer
             seen.why_not = f"the model takes {seen.n_steps} steps only ({first_line(error)})"
             seen.steps, seen.why_runs = seen.steps[-1:], None
 
     def _why_not_in_one_pass(self, x, index):
-        """Return why layers behind the end of the time axis cannot run for all numbers of first steps at once."""
+        """Return the reason why one pass cannot give the outputs after all k steps; None if it can."""
         n_samples = len(index)
         try:
             outputs, _ = self.run(x, index, record=_expect_batch(n_samples), first_steps=True)
@@ -167,13 +168,13 @@ class Prober(keras.Model):
         return None
 
     def after(self, x, index, n_steps):
-        """Return the classifiers' outputs, when given the first ``n_steps`` steps only, of a few samples."""
+        """Return the classifiers' outputs for a few samples, given their first ``n_steps`` steps only."""
         x, steps = self.cut(x, n_steps)
         outputs = named(self.inspected, self.run(x, index, **steps)[0])
         return {name: answer[:, 0] for name, answer in self._answers(outputs).items()}
 
     def cut(self, x, n_steps):
-        """Return what makes a run of the first ``n_steps`` steps: the pair of x and a dict of numbers of steps."""
+        """Return the inputs of a run of the first ``n_steps`` steps, and the arguments of its scope."""
         if self.seen.makes_time:
             return x, {"n_steps": n_steps, "code_steps": self.seen.n_steps}
         if not self.seen.time_in_x:
@@ -181,25 +182,27 @@ class Prober(keras.Model):
         return tree.map_structure(lambda array: array[:, :n_steps], x), {}
 
     def shorter(self, k):
-        """Return a ``Prober`` that answers as this one does, after k steps and without counting spikes."""
+        """Return the ``Prober`` that gives this one's answers after k steps, without spike counts."""
         if k not in self.seen.shorter:
             steps = {"n_steps": k, "code_steps": self.seen.n_steps} if self.seen.makes_time else {"n_steps": None}
-            made = Prober(self.inspected, **steps, own_dt=self.dt is None, seed=self.seed, counts=False)
-            made.seen.kinds, made.seen.classifiers = self.seen.kinds, self.seen.classifiers
-            made.compile(jit_compile="auto")
-            self.seen.shorter[k] = made
+            shorter = Prober(self.inspected, **steps, own_dt=self.dt is None, seed=self.seed, counts=False)
+            shorter.seen.kinds, shorter.seen.classifiers = self.seen.kinds, self.seen.classifiers
+            shorter.compile(jit_compile="auto")
+            self.seen.shorter[k] = shorter
         return self.seen.shorter[k]
 
     def _answers(self, outputs):
-        return {n: ops.convert_to_numpy(self.after_first_steps(n, outputs[n])) for n in self.seen.classifiers}
+        return {
+            name: ops.convert_to_numpy(self.after_first_steps(name, outputs[name])) for name in self.seen.classifiers
+        }
 
     def examples(self, x):
-        """Return a few samples' spike counts by layer, and outputs after the first k steps, by output."""
+        """Return for a few samples the spike counts by layer, and the answers after the first k steps by output."""
         index, counts = np.arange(data.n_samples(x), dtype="int32"), {}
 
         def record(layer, spikes, mask=None):
             spikes = ops.convert_to_numpy(spikes).astype("float64")
-            spikes = spikes.reshape(*spikes.shape[:2], -1) * number(layer.spike_unit)
+            spikes = spikes.reshape(*spikes.shape[:2], -1) * to_float(layer.spike_unit)
             counts[probe.unique(layer.name, counts)] = np.rint(spikes)
 
         outputs, _ = self.run(x, index, record=record, first_steps=self.seen.one_pass)
@@ -212,7 +215,7 @@ class Prober(keras.Model):
         return counts, answers if len(self.seen.steps) > 1 or self.seen.n_steps == 1 else {}
 
     def on(self, x, start, stop, *, first=0):
-        """Return what ``call`` gives for ``x[start:stop]``, where ``x[0]`` has the index ``first``."""
+        """Return the results of ``call`` for ``x[start:stop]``; ``first`` is the sample index of ``x[0]``."""
         index = np.arange(first + start, first + stop, dtype="int32")
         batch = {"x": data.rows(x, start, stop), "index": index}
         strategy = getattr(self, "distribute_strategy", None)  # TensorFlow's
@@ -223,32 +226,33 @@ class Prober(keras.Model):
 
 
 def prober(model, x, *, dt, n_steps, seed, outputs=False):
-    """Return the ``Prober`` of these arguments: the last call's, if the model has not changed."""
+    """Return a ``Prober`` for these arguments: a cached one if the model has not changed since."""
     kept = _kept(model, _settings(model, own_dt=dt is None))
-    shapes = tree.map_structure(lambda a: (a.shape[1:], str(a.dtype)), _hashable(x))
+    shapes = tuple((a.shape[1:], str(a.dtype)) for a in tree.flatten(x))
     key = (n_steps, seed, dt is None, outputs, shapes)
     if key not in kept:
-        made = Prober(model, n_steps=n_steps, own_dt=dt is None, seed=seed, outputs=outputs)
+        new = Prober(model, n_steps=n_steps, own_dt=dt is None, seed=seed, outputs=outputs)
         if dt is not None:
-            made.dt.assign(dt)
-        made.look(x)
-        made.compile(jit_compile="auto")
-        kept[key] = made
-    count(kept[key].seen.calls)  # with the weights of this moment
+            new.dt.assign(dt)
+        new.look(x)
+        new.compile(jit_compile="auto")
+        kept[key] = new
+    count(kept[key].seen.calls)  # weights may have become zero since
     return kept[key]
 
 
 def depends_on_dt(model, x, dt):
-    """Return whether a layer reads its dt when the model is called on a few samples of ``x``, at that dt.
+    """Return whether any layer reads its dt in a call of the model on a few samples of ``x``.
 
-    That a tool reads dt, to convert spikes to Hz, does not count. A layer that reads it without need does.
+    Reading dt to convert spikes to Hz does not count, because the inspector does that. A layer that reads dt without
+    using it counts.
     """
     with probe.left_as_it_was(model), probe.scope(dt=dt) as scope:
         model(data.rows(x, 0, data.static_batch_size(model) or 4), training=False)
     return scope.reads_dt
 
 
-# The compiled functions of the last model are kept for the next call with the same model: they take seconds to make.
+# Cached for the next call with the same model: compilation takes seconds.
 @functools.lru_cache(maxsize=1)
 def _kept(model, settings):
     del model, settings
@@ -256,14 +260,10 @@ def _kept(model, settings):
 
 
 def _settings(model, *, own_dt):
-    """Return what a compiled function takes for constant: another value of it needs another function."""
-    own = tuple(number(layer.dt) for layer in layers_with_dt(model)) if own_dt else None
+    """Return the values that a compiled function holds as constants: it is valid as long as they are equal."""
+    own = tuple(to_float(layer.dt) for layer in layers_with_dt(model)) if own_dt else None
     state = fingerprint(model, leave_out=lambda name, value: name == "_dt" and not own_dt and isinstance(value, float))
     return state, own
-
-
-def _hashable(x):
-    return x if not tree.is_nested(x) else tuple(tree.flatten(x))
 
 
 def named(model, outputs):
@@ -277,11 +277,6 @@ def named(model, outputs):
     return dict(zip(names if len(names) == len(flat) else map(str, range(len(flat))), flat, strict=True))
 
 
-def number(dt):
-    """Return a number, tensor or variable as a float."""
-    return float(ops.convert_to_numpy(ops.convert_to_tensor(dt)))
-
-
 def probabilities(outputs):
     """Return ``outputs (..., classes)`` where they are probabilities, else their softmax."""
     outputs = ops.cast(outputs, "float32")
@@ -291,12 +286,12 @@ def probabilities(outputs):
 
 
 def _goes_on(layer):
-    """Tell whether a call of ``layer`` changes the next one; in a scope the stateful layers of this package do not."""
+    """Return whether a call of ``layer`` changes the next one. In a scope, layers of this package keep no state."""
     return getattr(layer, "stateful", False) and not isinstance(layer, States)
 
 
 def output_kind(outputs):
-    """Tell the outputs of a classifier: "classes" (batch, classes), or "sequence" (batch, time, classes)."""
+    """Return "classes" for (batch, classes), "sequence" for (batch, time, classes), "other" for no classifier."""
     if len(outputs.shape) not in (2, 3) or outputs.shape[-1] < 2:
         return "other"
     return "classes" if len(outputs.shape) == 2 else "sequence"

@@ -79,7 +79,7 @@ class Report(Results):
             ValueError: If ``values`` are those of no report, or of one by a newer version of this package.
         """
         if not isinstance(values, dict) or values.get("format") != _FORMAT:
-            raise ValueError(f"no report: `values` has to be a dict with the format {_FORMAT!r}")
+            raise ValueError(f"no report: `values` must be a dict with the format {_FORMAT!r}")
         if values.get("version") not in range(1, _VERSION + 1):
             raise ValueError(
                 f"a report of version {values.get('version')!r}, while this keras_snn reads versions up to {_VERSION}: "

@@ -1,4 +1,4 @@
-"""``inspect``: run a model at several dt and count its spikes."""
+"""``inspect``: run a model at several dt, and count its spikes."""
 
 import functools
 import warnings
@@ -11,11 +11,11 @@ from keras_snn.energy.work import MOST_SAMPLES, spike_numbers
 from keras_snn.inspector import inputs as data
 from keras_snn.inspector.findings import at_dt
 from keras_snn.inspector.metrics import Metrics
-from keras_snn.inspector.prober import number, prober
+from keras_snn.inspector.prober import prober
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
 from keras_snn.layers.base.time_step import check_dt
-from keras_snn.ops.statistics import LIMIT, MOST_SPIKES
-from keras_snn.ops.statistics import total as total_spikes
+from keras_snn.ops.precision import to_float
+from keras_snn.ops.statistics import LIMIT, MOST_SPIKES, join_counts
 
 BINS = ("<0", *map(str, range(MOST_SPIKES)), f">={MOST_SPIKES}")
 
@@ -24,7 +24,7 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, examples=4, seed=0, metrics=()):
-    """Ask a model how accurate it is and how much it spikes, at one time step or at several.
+    """Measure the accuracy, spikes and energy of a model at one or several time steps.
 
     The model is called as it is, inside a scope that overrides dt: no layer is cloned, and weights, dt and compiled
     functions of the model are as before afterwards. One compiled function serves all dt. Spikes are counted on the
@@ -42,19 +42,19 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
         dt: Number in seconds or a sequence of them. Default: every layer's own. If no layer depends on dt, because
             all count steps, the model runs once, with a warning, and the results differ in their rates in Hz only.
         n_steps: Integer or a sequence of them, number of steps that ``Repeat`` makes; where the time axis comes with
-            ``x``, the first so many steps of it. Default: all. With several dt, each dt at each number of steps.
+            ``x``, the number of its first steps to use. Default: all. Each dt runs at each number of steps.
         batch_size: Integer. Default: about 128.
         examples: Integer, how many of the first samples to keep whole for plots.
         seed: Integer, for the initial voltages.
-        metrics: Keras metrics or their names, as ``compile`` takes them, to be taken between ``y`` and the model's
-            output at every dt; a dict from the outputs' names for a model with several outputs. With metrics, ``y`` may
-            also hold other rows ``(samples, classes)`` than one-hot ones; there is no accuracy then.
+        metrics: List of Keras metrics or their names, as in ``compile``, evaluated on ``y`` and the model's output at
+            every dt; a dict from the outputs' names for a model with several outputs. With metrics, ``y`` may also hold
+            rows ``(samples, classes)`` that are not one-hot; the accuracy is then None.
 
     Returns:
         A ``Report``.
 
     Raises:
-        TypeError: If ``model`` is no Keras model, or ``x`` holds something else than arrays.
+        TypeError: If ``model`` is no Keras model, or ``x`` holds anything but arrays.
         ValueError: For an unbuilt model or one without spiking layers, an empty data set, labels that do not fit,
             dt <= 0, ``n_steps`` beyond what ``x`` holds, or a layer that emits values that are not finite (it is
             named).
@@ -80,15 +80,15 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     batch_size = min(batch_size, MOST_SAMPLES)
     examples, seed = checks.integer("examples", examples, least=0), checks.integer("seed", seed, least=0)
     arguments = {"dt": None if dt is None else max(dts), "seed": seed, "outputs": bool(metrics)}
-    few = functools.partial(data.rows, start=0, stop=data.static_batch_size(model) or 4)
+    first_rows = functools.partial(data.rows, start=0, stop=data.static_batch_size(model) or 4)
     results = []
     for steps in many_steps:
         cut = x
         with probe.left_as_it_was(model):
-            probing = prober(model, few(x), n_steps=steps, **arguments)
+            probing = prober(model, first_rows(x), n_steps=steps, **arguments)
             if steps is not None and not probing.seen.makes_time:
                 cut = _cut(probing, x, steps)
-                probing = prober(model, few(cut), n_steps=None, **arguments)
+                probing = prober(model, first_rows(cut), n_steps=None, **arguments)
         runs = dts if probing.seen.reads_dt else dts[:1]
         right = _classes(labels, probing.seen, bool(metrics))
         for value in runs:
@@ -149,21 +149,21 @@ class _Sweep:
             self.metrics.update(data.rows(self.labels, start, stop), batch.get("outputs"))
         # In the order of the calls: JAX sorts the batch's dict.
         layers = {name: self._layer_report(totals[name], *layer, dt) for name, layer in seen.layers.items()}
-        latency = {name: one.result(self.n_samples) for name, one in latency.items()}
-        few = self._examples(n_examples) if n_examples else None
-        accuracy = {name: float(one.accuracy[-1]) for name, one in latency.items() if one.accuracy is not None}
+        latency = {name: sums.result(self.n_samples) for name, sums in latency.items()}
+        examples = self._examples(n_examples) if n_examples else None
+        accuracy = {name: float(of_k.accuracy[-1]) for name, of_k in latency.items() if of_k.accuracy is not None}
         return DtReport(
             dt,
             _only(accuracy),
             layers,
-            few,
+            examples,
             n_steps=seen.n_steps,
             work={
                 name: anatomy.work(arrived[name] / self.n_samples if name in arrived else None)
                 for name, anatomy in seen.calls.items()
                 if anatomy.dense_connections or anatomy.neurons
             },
-            latency=_only({name: one for name, one in latency.items() if len(one.steps) > 1}),
+            latency=_only({name: of_k for name, of_k in latency.items() if len(of_k.steps) > 1}),
             metrics=self.metrics.results(),
             notes=self._notes(layers),
         )
@@ -213,8 +213,8 @@ class _Sweep:
     def _layer_report(self, total, layer, units, dt):
         steps = int(total["histogram"].sum()) // total["active"].size  # steps that count, over all samples
         n_steps = round(steps / self.n_samples)
-        dt = number(layer.dt) if dt is None else dt
-        per_unit = total_spikes(total["spikes"][0]) / (max(steps, 1) * dt)
+        dt = to_float(layer.dt) if dt is None else dt
+        per_unit = join_counts(total["spikes"][0]) / (max(steps, 1) * dt)
         active = total["active"][0]
         # With a mask, samples differ in their number of steps: min and max are spikes per step, else spikes.
         duration = dt if total["least"].dtype.kind == "f" else n_steps * dt
@@ -230,14 +230,14 @@ class _Sweep:
         )
 
     def _examples(self, n):
-        few = data.rows(self.x, 0, n)
-        counts, outputs = self.prober.examples(few)
+        x = data.rows(self.x, 0, n)
+        counts, outputs = self.prober.examples(x)
         y = _only({name: values[:n] for name, values in self.labels.items()})
-        return Examples(few, y, counts, self.prober.seen.steps, _only(outputs))
+        return Examples(x, y, counts, self.prober.seen.steps, _only(outputs))
 
 
 class _Latency:
-    """Sums of what an output says after the first k steps."""
+    """Sums over the samples of an output's right answers and confidence after the first k steps."""
 
     def __init__(self, steps, y):
         self.steps, self.y = steps, y
@@ -291,20 +291,20 @@ def _cut(probing, x, n_steps):
 
 
 def _classes(labels, seen, measured):
-    """Return the class numbers of every classifier among the outputs that has labels."""
+    """Return the class numbers ``(samples,)`` for each output of a classifier that has labels."""
     for name in labels:
         if name not in seen.kinds or not (name in seen.classifiers or measured):
             outputs = ", ".join(repr(known) for known in sorted(seen.kinds) if known)
             raise ValueError(
                 f"`y` was given{f' for {name!r}' if name else ''}, but the model's output is not that of a classifier: "
-                "one tensor (batch, classes) or (batch, time, classes), with two classes at least. "
+                "one tensor (batch, classes) or (batch, time, classes), with at least two classes. "
                 + (f"Give a dict of labels from the outputs' names: {outputs}." if outputs else "Leave `y` out.")
             )
     n_classes = {name: seen.n_classes[name] for name in labels if name in seen.classifiers}
     return {
         name: data.classes(labels[name], n)
         for name, n in n_classes.items()
-        if not (measured and data.are_shares(labels[name], n))  # targets of the metrics, without an accuracy
+        if not (measured and data.are_soft(labels[name], n))  # for the metrics alone
     }
 
 
@@ -320,5 +320,5 @@ def _joined(total, row):
 
 
 def _only(of_outputs):
-    """Return the value of a model's only output; a dict for several, None for none."""
+    """Return the value of a model's only output, a dict for several outputs, or None without any."""
     return of_outputs.get("", of_outputs or None) if set(of_outputs) <= {""} else of_outputs

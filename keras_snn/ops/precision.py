@@ -1,4 +1,4 @@
-"""The dtype of sums over time, and a mean that keeps float64."""
+"""The dtype of sums over time, a mean that keeps float64, and scalars on the host."""
 
 import math
 
@@ -20,6 +20,11 @@ def wide(x):
     """Return ``x`` as a tensor of float64 if it is one, else of float32."""
     x = ops.convert_to_tensor(x)
     return ops.cast(x, voltage_dtype(keras.backend.standardize_dtype(x.dtype)))
+
+
+def to_float(scalar):
+    """Return a number, a scalar tensor or a scalar variable as a Python float."""
+    return float(ops.convert_to_numpy(ops.convert_to_tensor(scalar)))
 
 
 def mean(x, axis, keepdims=False):

@@ -1,4 +1,4 @@
-"""What spikes add up to, one batch at a time."""
+"""Reduce the spikes of a batch to integer counts."""
 
 import math
 
@@ -10,10 +10,10 @@ from keras_snn.ops.backend import compiled
 #: A unit with this many spikes in a step, or more, is counted in the last bin of the histogram.
 MOST_SPIKES = 10
 
-#: No sum of a batch reaches 2**31. A little less, since float32 rounds the product that is compared with it.
+#: Bound of the sums in a batch. Below 2**31, because float32 rounds the product that is compared with it.
 LIMIT = 2.147e9
 
-#: The numbers of spikes of the samples are added up in three parts: their lowest bits, the next ones, and the rest.
+#: The samples' spike counts are added in three parts: the lowest bits, the next ones, and the remaining ones.
 _BITS = 11
 
 
@@ -34,7 +34,7 @@ def summarise(spikes, dt, mask=None):
 
     Returns:
         Dict of tensors with a leading axis of length one, along which batches and replicas can be joined: "spikes"
-        ``(1, 3, units)``, the sum over batch and time in three parts, which ``total`` joins on the host in int64;
+        ``(1, 3, units)``, the sum over batch and time in three parts, which ``join_counts`` joins on the host in int64;
         "least" and "most", the extremes over the batch of the sum over time; "active", the number of (sample, step)
         pairs with a spike, each ``(1, units)``; "histogram" ``(1, 12)``, how often a unit made < 0, 0, 1, ..., 9, >= 10
         spikes in a step; and ``(1,)`` each, 1 for yes and 0 for no: "finite", whether every value is finite, and
@@ -52,7 +52,7 @@ def _summarise(spikes, dt, mask):
     # Step by step, not their sum: in half precision 1 / dt is off by a little, which adds up over many steps.
     counts = ops.round(spikes * dt)
     finite = ops.isfinite(counts)
-    counts = ops.where(finite, counts, 0)  # what is not finite has no integer, and the caller is told of it
+    counts = ops.where(finite, counts, 0)  # integers cannot hold NaN: "finite" reports it
     bins = ops.cast(ops.clip(counts, -1, MOST_SPIKES), "int32") + 1
     weights = ops.ones_like(bins) if mask is None else ops.cast(mask[:, :, None], "int32") * ops.ones_like(bins)
     samples, steps, _ = (ops.cast(size, "float32") for size in ops.shape(counts))
@@ -66,7 +66,7 @@ def _summarise(spikes, dt, mask):
         rate = ops.cast(of_sample, "float32") / ops.maximum(n, 1)
         least, most = ops.where(n > 0, rate, math.inf), ops.where(n > 0, rate, -math.inf)
     row = {
-        "spikes": ops.stack([ops.sum(part, axis=0) for part in parts(of_sample)]),
+        "spikes": ops.stack([ops.sum(part, axis=0) for part in split_counts(of_sample)]),
         "least": ops.min(least, axis=0),
         "most": ops.max(most, axis=0),
         "active": ops.sum(ops.cast(counts != 0, "int32"), axis=(0, 1)),
@@ -77,15 +77,15 @@ def _summarise(spikes, dt, mask):
     return {name: ops.expand_dims(value, 0) for name, value in row.items()}
 
 
-def parts(counts):
-    """Return int32 ``counts`` in parts, of which a million can be added up in int32: see ``total``."""
+def split_counts(counts):
+    """Split int32 ``counts`` into three parts. The sums over a million of them fit int32; see ``join_counts``."""
     low = 2**_BITS - 1
     middle = ops.right_shift(counts, _BITS)
     return ops.bitwise_and(counts, low), ops.bitwise_and(middle, low), ops.right_shift(counts, 2 * _BITS)
 
 
-def total(sums):
-    """Return the number of spikes of each unit, int64, from sums of the three parts of ``parts``.
+def join_counts(sums):
+    """Return the int64 counts of which ``split_counts`` gave the parts that were added.
 
     Args:
         sums: NumPy array ``(3, ...)``.

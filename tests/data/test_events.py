@@ -57,7 +57,7 @@ def test_a_file(tmp_path):
     for a, b in zip(found, recordings, strict=True):
         for name in "xypt":
             np.testing.assert_array_equal(a[name], b[name])
-    with pytest.raises(ValueError, match=r"events\.npz' must be a file of events with the split 'train', and whole"):
+    with pytest.raises(ValueError, match=r"events\.npz' must be a file of events with the split 'train', and complete"):
         load_events(tmp_path / "events.npz", "train")
     with pytest.raises(FileNotFoundError):
         load_events(tmp_path / "nothing.npz", "train")

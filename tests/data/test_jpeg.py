@@ -34,5 +34,5 @@ def test_images_and_labels(tmp_path):
         assert y.dtype == np.int64
     del arrays["y_test"]
     np.savez(tmp_path / "part.npz", **arrays)
-    with pytest.raises(ValueError, match=r"part\.npz' must be a file of JPEG images, and whole: .*y_test"):
+    with pytest.raises(ValueError, match=r"part\.npz' must be a file of JPEG images, and complete: .*y_test"):
         load_jpeg(tmp_path / "part.npz")

@@ -53,7 +53,7 @@ def begin(folder, n_epochs_alive=2):
 
 
 @pytest.mark.every_backend
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path):
+def test_a_killed_training_continues_and_ends_with_the_same_weights(tmp_path):
     files = begin(tmp_path / "a")
     assert sorted(path.name for path in files.iterdir()) == ["diary.json", "epoch-2.weights.h5"]
     # Killed while it wrote the weights, and between them and the diary.
@@ -74,7 +74,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path):
 
 
 @pytest.mark.parametrize("change", ["config", "versions", "broken", "no dict"])
-def test_what_does_not_fit_is_begun_again(tmp_path, change):
+def test_a_diary_that_does_not_fit_is_replaced(tmp_path, change):
     path = begin(tmp_path) / "diary.json"
     kept = json.loads(path.read_text())
     text = {
@@ -92,5 +92,5 @@ def test_what_does_not_fit_is_begun_again(tmp_path, change):
 def test_broken_weights_are_an_error_that_names_the_file(tmp_path):
     weights = begin(tmp_path) / "epoch-2.weights.h5"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"go on from '.*epoch-2\.weights\.h5': .* Delete '.*lif-star-seed-0' to"):
+    with pytest.raises(ValueError, match=r"continue from '.*epoch-2\.weights\.h5': .* .*, delete .*lif-star-seed-0"):
         train(tmp_path)

@@ -46,13 +46,13 @@ def test_an_interrupted_run_is_continued(tmp_path):
 
 
 @pytest.mark.parametrize("part", [None, 1, [], "text", {}, {"accuracy": 0.5}, {"accuracy": 0.5, "test": None}])
-def test_a_part_that_is_not_whole_is_made_again(tmp_path, part):
+def test_an_incomplete_part_runs_again(tmp_path, part):
     whole = {"accuracy": 0.25, "test": {}, "more": None}
     Record(tmp_path, CONFIG).add("a", whole)
     (tmp_path / "results.json").write_text(json.dumps({**content(tmp_path), "parts": {"ann": part, "snn": whole}}))
     record = Record(tmp_path, CONFIG, ("accuracy", "test"))
     assert (record.parts, record.left_out) == ({"snn": whole}, ["ann"])
-    with pytest.raises(ValueError, match="part 'ann' of the results must have figures; it lacks"):
+    with pytest.raises(ValueError, match="part 'ann' of the results must have all its figures; it lacks"):
         record.add("ann", part)
     assert "ann" not in record.parts
 

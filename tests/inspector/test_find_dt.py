@@ -154,8 +154,8 @@ def test_pandas_and_bad_labels(classifier):
         with pytest.raises(ValueError, match=message):
             find_dt(model, x, labels, target=target, verbose=False)
     for message, arguments in (
-        (r"`target` has to be an accuracy.*'90 %'", {"model": model, "target": "90 %"}),
-        (r"`target` has to be an accuracy.*None", {"model": model, "target": None}),
+        (r"`target` must be an accuracy.*'90 %'", {"model": model, "target": "90 %"}),
+        (r"`target` must be an accuracy.*None", {"model": model, "target": None}),
         ("Keras model; got NoneType", {"model": None, "target": 0.5}),
     ):
         with pytest.raises(TypeError, match=message):
@@ -175,11 +175,11 @@ def test_a_model_that_does_not_depend_on_dt_is_tried_once():
 @pytest.mark.parametrize(
     ("message", "arguments"),
     [
-        (r"`target` has to be an accuracy in \[0, 1\].*got 90", {"target": 90}),
+        (r"`target` must be an accuracy in \[0, 1\].*got 90", {"target": 90}),
         ("`target`.*got nan", {"target": float("nan")}),
         ("`factor`.*got 1", {"factor": 1}),
         ("`tolerance`.*got -0.1", {"tolerance": -0.1}),
-        ("`stop` has to be `start` at least, 0.001 s; got 0.0001", {"stop": 0.0001}),
+        ("`stop` must be at least `start`, 0.001 s; got 0.0001", {"stop": 0.0001}),
         ("positive, finite", {"start": 0}),
     ],
 )

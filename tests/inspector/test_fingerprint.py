@@ -95,7 +95,7 @@ pytestmark = pytest.mark.backend_free
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_changes_it(change, monkeypatch):
+def test_a_change_changes_the_fingerprint(change, monkeypatch):
     for name in ("in_class", "double"):
         monkeypatch.setattr(Parts, name, vars(Parts)[name])
     monkeypatch.setitem(globals(), "SCALE", 1)
@@ -109,14 +109,14 @@ def test_a_change_changes_it(change, monkeypatch):
 
 
 @pytest.mark.every_backend
-def test_values_of_variables_do_not_change_it():
+def test_values_of_variables_do_not_change_the_fingerprint():
     parts = Parts()
     before = fingerprint(parts)
     parts.variable.assign(2.0)
     assert fingerprint(parts) == before
 
 
-def test_what_is_not_known_equals_nothing():
+def test_the_fingerprint_of_an_unknown_object_equals_no_other():
     for unknown in (threading.Lock(), (i for i in "ab"), threading.local()):
         assert fingerprint(unknown) != fingerprint(unknown)
 

@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_snn
 from keras_snn import ModelEnergy, inspect, layers, probe
-from keras_snn.inspector import prober
+from keras_snn.inspector import prober, sweep
 from keras_snn.inspector.prober import probabilities
 
 DENSE, POOL = keras.layers.Dense, layers.TemporalAveragePooling
@@ -167,10 +167,17 @@ def test_operations_do_not_depend_on_the_batch_size():
     model.add(layers.TimeFold(keras.layers.AveragePooling2D(3)))
     for part in (layers.TimeFold(keras.layers.Flatten()), POOL(), DENSE(4)):
         model.add(part)
-    x = np.abs(data(6, 6, 1, n=40)[0]) * 1000
-    works = [inspect(model, x, batch_size=size, examples=0)[None].work for size in (1, 7, 40)]
+    x = np.abs(data(6, 6, 1, n=12)[0]) * 1000
+    works = [inspect(model, x, batch_size=size, examples=0)[None].work for size in (1, 5, 12)]
     assert works[0] == works[1] == works[2]
-    assert inspect(model, x, batch_size=10**6, examples=0)[None].work == works[0]
+
+
+def test_a_batch_is_no_larger_than_the_counts_allow(monkeypatch):
+    monkeypatch.setattr(sweep, "MOST_SAMPLES", 10)
+    batches, on = [], prober.Prober.on
+    monkeypatch.setattr(prober.Prober, "on", lambda self, x, *ends: batches.append(ends) or on(self, x, *ends))
+    inspect(sequential((7, 6), layers.IF()), data(7, 6)[0], batch_size=10**6, examples=0)
+    assert batches == [(0, 10), (10, 20), (20, 24)]
 
 
 def test_macs_do_not_depend_on_how_a_layer_is_applied_at_each_step():
@@ -187,19 +194,23 @@ def test_macs_do_not_depend_on_how_a_layer_is_applied_at_each_step():
     assert found[0][0] == 6 * 5 + 5 * 4
 
 
-def test_zero_weights_decide_nothing():
-    model = sequential(
-        (6,), DENSE(8), layers.Repeat(5), layers.LIF(threshold=0.05), DENSE(8), layers.LIF(threshold=0.05)
-    )
-    model.add(POOL())
-    model.add(DENSE(4))
-    (x, y), weights = data(6), model.get_weights()
-    fresh = inspect(model, x, y, examples=0).to_dict()
+@pytest.mark.parametrize("mixing", [True, False])
+def test_the_figures_after_zero_weights_are_those_of_a_fresh_model(mixing):
+    def network():
+        keras.utils.clear_session(free_memory=False)  # the names of its layers are those of the one before
+        second = keras.layers.Conv1D(8, 3, padding="same") if mixing else DENSE(8)
+        parts = layers.Repeat(5), layers.LIF(threshold=0.05), second, layers.LIF(threshold=0.05), POOL(), DENSE(4)
+        return sequential((6,), DENSE(8), *parts)
+
+    model, (x, y) = network(), data(6)
+    weights = model.get_weights()
     model.set_weights([np.zeros_like(w) for w in weights])
     silent = inspect(model, x, y, examples=0)[None]
-    assert (silent.plain_operations, silent.dense_operations) == (0, 8 * 8 + 8 * 4)
-    model.set_weights(weights)
-    assert inspect(model, x, y, examples=0).to_dict() == fresh
+    assert (silent.plain_operations, silent.dense_operations) == (0, (5 * 3 if mixing else 1) * 8 * 8 + 8 * 4)
+    fresh = network()
+    for copy in (model, fresh):
+        copy.set_weights(weights)
+    assert inspect(model, x, y, examples=0).to_dict() == inspect(fresh, x, y, examples=0).to_dict()
 
 
 def test_a_layer_whose_operations_are_unknown_is_named():

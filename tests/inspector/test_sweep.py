@@ -567,7 +567,7 @@ def test_any_keras_metric():
         assert result.metrics["size_mse"] == pytest.approx(np.mean((said["size"] - size) ** 2), rel=1e-5)
     with pytest.raises(ValueError, match="needs labels"):
         inspect(model, x, dt=0.25, metrics=metrics)
-    with pytest.raises(ValueError, match="names the output 'colour'"):
+    with pytest.raises(ValueError, match="`metrics` must be outputs .*; got 'colour'"):
         inspect(model, x, y, dt=0.25, metrics={"colour": "mse"})
 
 
@@ -626,7 +626,7 @@ def test_metrics_of_one_name_are_all_reported(small):
     assert list(result.metrics) == ["m", "m_1", "m_1_1", "m_2"]
     assert len(set(result.metrics.values())) == 4
     assert result.accuracy is None  # no rows of one class
-    with pytest.raises(ValueError, match="'m' must not measure twice"):
+    with pytest.raises(ValueError, match="'m' must be given only once"):
         inspect(model, x, y, dt=1.0, batch_size=10, metrics=[metrics[0], metrics[0]], examples=0)
 
 
@@ -786,23 +786,6 @@ def test_a_change_of_the_model_is_seen_and_nothing_else_is_compiled(traces):
     if keras.config.backend() != "torch":
         assert not traces
     assert all(a != b for a, b in itertools.pairwise(seen))
-
-
-def test_what_weights_decide_is_learned_anew():
-    def network():
-        keras.utils.clear_session(free_memory=False)  # the names of its layers are those of the one before
-        parts = [layers.Repeat(7), layers.LIF(threshold=0.3), keras.layers.Conv1D(6, 3, padding="same")]
-        parts += [layers.LIF(threshold=0.3), layers.TemporalAveragePooling(), keras.layers.Dense(4)]
-        return keras.Sequential([keras.Input((5,)), keras.layers.Dense(6), *parts])
-
-    model, x, y = network(), np.abs(integers(N, 5)), np.arange(N) % 4
-    weights = model.get_weights()
-    for values in ([np.zeros_like(w) for w in weights], weights):
-        model.set_weights(values)
-        report = inspect(model, x, y, dt=1.0, batch_size=10, examples=0)
-    fresh = network()
-    fresh.set_weights(weights)
-    assert figures(report) == figures(inspect(fresh, x, y, dt=1.0, batch_size=10, examples=0))
 
 
 def test_a_model_that_does_not_depend_on_dt_runs_once(monkeypatch):

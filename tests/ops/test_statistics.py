@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_snn.ops.statistics import MOST_SPIKES, summarise, total
+from keras_snn.ops.statistics import MOST_SPIKES, join_counts, summarise
 
 RNG = np.random.default_rng(0)
 
@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 def to_numpy(row):
     """Return the row as arrays, with the sum of the spikes in place of its parts."""
     row = {name: ops.convert_to_numpy(value) for name, value in row.items()}
-    return {**row, "spikes": total(row["spikes"][0])[None]}
+    return {**row, "spikes": join_counts(row["spikes"][0])[None]}
 
 
 def expected(counts):
@@ -91,7 +91,7 @@ def test_the_sum_over_a_batch_may_pass_int32(sign):
 
 
 @pytest.mark.parametrize(("spikes", "exact"), [(107_000, 1), (107_500, 0), (-107_500, 0), (1e12, 0)])
-def test_more_spikes_than_int32_holds_are_told(spikes, exact):
+def test_more_spikes_than_int32_holds_are_reported(spikes, exact):
     counts = np.zeros((2, 20_000, 2), "float32")
     counts[1, 0, 1] = spikes  # 2**31 / 20,000 is 107,374
     assert to_numpy(summarise(ops.convert_to_tensor(counts), 1.0))["exact"].tolist() == [exact]

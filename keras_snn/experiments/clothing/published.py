@@ -1,7 +1,7 @@
 """The published figures, by network and dt."""
 
-#: "train_accuracy" is the running one of epoch 10. "accuracy" was printed as test accuracy, and is that of training
-#: images; "loop_accuracy" was printed for the same by the training loop. Rates in Hz are (mean, max).
+#: "train_accuracy" is the mean over the batches of epoch 10. "accuracy" was printed as test accuracy, but is that of
+#: training images. "loop_accuracy" is what the training loop printed for it. Rates in Hz are (mean, max).
 PUBLISHED = {
     "plain": {"train_accuracy": 0.9119, "dt": {"-": {"accuracy": 0.9060, "rate_hz": None}}},
     "spiking": {

@@ -22,8 +22,9 @@ class Kind:
     Attributes:
         neuron: Name, as in ``klif_net``.
         branches: Number of branches of the encoder. Default: the network's.
-        chapter: Chapter of the thesis whose set-up it has. Chapter 3 is of the deep networks: input that is not divided
-            by tau, one output neuron for each class, cross-entropy, and 8 steps in the full preset.
+        chapter: Chapter of the thesis that describes the training. Chapter 3 trains the deep networks: the input is not
+            divided by tau, each class has one output neuron, the loss is the cross-entropy, and the full preset has 8
+            steps.
     """
 
     neuron: str
@@ -31,7 +32,7 @@ class Kind:
     chapter: int = 2
 
 
-#: What is trained, by name.
+#: Kinds of training, by name.
 KINDS = {
     "lif": Kind("lif"),
     "only relu": Kind("only relu"),
@@ -114,9 +115,9 @@ def run(
         seed: Integer, the first of ``n_seeds`` seeds, for weights, order of the images and dropout.
         out: Path of the folder for the results.
         epochs: Integer. Default: the preset's; "full" takes 200 for CIFAR-10.
-        only: Sequence of names out of ``KINDS``. Default: with "full" those that are published for the network, and its
-            encoder's other number of branches; "quick" leaves out CELU and leaky ReLU, and of the deep networks all but
-            LIF, KLIF and its two halves.
+        only: Sequence of names out of ``KINDS``. Default with "full": all that are published for the network, and an
+            encoder with another number of branches. Default with "quick": the same without CELU and leaky ReLU; for the
+            deep networks LIF, KLIF and the two halves of KLIF.
         n_seeds: Integer. Default: the preset's.
         verbose: Boolean, show progress.
 
@@ -124,7 +125,7 @@ def run(
         The dict that was written to ``results.json``.
 
     Raises:
-        ValueError: For an unknown preset, data set or neuron, or one of chapter 3 that is not for the data set.
+        ValueError: For an unknown preset, data set or neuron, or a kind of chapter 3 without a deep network.
         OSError: If ``out`` cannot be written; raised before the training.
     """
     checks.choice("preset", preset, PRESETS)
@@ -172,13 +173,13 @@ def _load(config):
     if dataset == "nmnist":
         pairs = [_frames(data_name, split, config["n_steps"]) for split in _SPLITS]
     else:
-        pairs = common.load_images(common.image_set(dataset), data_name)
+        pairs = common.load_images(dataset, data_name)
     return common.first(pairs, config)
 
 
 def _frames(path, split, n_steps):
     if not os.path.isfile(path):
-        raise ValueError(f"`data_name` has to be a file of events for 'nmnist'; got {path!r}.")
+        raise ValueError(f"`data_name` must be a file of events for 'nmnist'; got {path!r}.")
     recordings, labels = data.load_events(path, split)
     return data.event_frames(recordings, n_steps, NETS["nmnist"].shape[:2]), labels
 
@@ -189,7 +190,7 @@ def _run_one(name, sets, config, *, folder, verbose):
     keras.utils.set_random_seed(int(seed))
     model = _network(kind, config)
     (x, y), (x_test, y_test) = sets
-    # Of rates as they are: the publication gives them no scale.
+    # The rates are the logits: the publication does not scale them.
     loss = "mse" if kind.chapter == 2 else keras.losses.CategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(common.cosine(config, len(x))), loss, metrics=["categorical_accuracy"])
     watch = _Watch(folder, name)

@@ -1,6 +1,6 @@
 """The published test accuracies, in % in tables 2.2 to 2.5 and 3.3.
 
-Whether they are of the best or of the last epoch, and of how many trainings, is not stated.
+The thesis does not state whether they are of the best or of the last epoch, nor of how many trainings.
 """
 
 PUBLISHED = {

@@ -145,7 +145,7 @@ def run(
 
 def _load(config):
     """Return the pairs (images, labels) for the training and for the test."""
-    pairs = common.load_images(common.image_set(config["dataset"]), config["data"])
+    pairs = common.load_images(config["dataset"], config["data"])
     return common.first(pairs, config)
 
 

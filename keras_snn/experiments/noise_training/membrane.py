@@ -12,7 +12,7 @@ _ALPHA, _N_UNITS, _N_STEPS = 4.0, 100, 60
 
 
 def trace(current, *, n_units=_N_UNITS, n_steps=_N_STEPS, seed=0):
-    """Run a layer of ``NoisyLIF`` neurons with a constant input, and keep the membrane before it fires.
+    """Run a layer of ``NoisyLIF`` neurons with a constant input, and record its membrane.
 
     Args:
         current: Number, the input of every unit and step.
@@ -26,17 +26,17 @@ def trace(current, *, n_units=_N_UNITS, n_steps=_N_STEPS, seed=0):
     z = np.random.default_rng(seed).standard_normal((n_steps, n_units))
     noise = (0.5 - 1 / _ALPHA) * z / np.abs(z).max(axis=1, keepdims=True)
     options = {"alpha": _ALPHA, "noise": None, "return_state": True}  # the noise comes with the input
-    fires, keeps = layers.NoisyLIF(**options), layers.NoisyLIF(**options, reset=None)
+    neuron, without_reset = layers.NoisyLIF(**options), layers.NoisyLIF(**options, reset=None)
     v, steps = ops.zeros((1, n_units)), []
     for x in (current + noise).astype("float32")[:, None, None]:
-        _, h = keeps(x, initial_state=[v])  # without a reset the membrane stays as it was before the spike
-        spikes, v = fires(x, initial_state=[v])
+        _, h = without_reset(x, initial_state=[v])  # the final state is the membrane before the spikes
+        spikes, v = neuron(x, initial_state=[v])
         steps.append((ops.convert_to_numpy(h)[0], ops.convert_to_numpy(spikes)[0, 0]))
     return tuple(map(np.array, zip(*steps, strict=True)))
 
 
 def draw(path, *, seed=0):
-    """Write the picture of both panels to ``path``. Nothing is trained for it, and the thesis prints no numbers."""
+    """Write the figure to ``path``. It needs no training, and the thesis prints no numbers to compare."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")

@@ -33,10 +33,9 @@ class KLIF(SpikingNeuron):
     Args:
         tau: Number >= 1, the time constant of the membrane in steps, or an initializer. Default 2.
         variant: "klif" or "klif*".
-        activation: Name or callable of a Keras activation. The publication tries ReLU, CELU and leaky ReLU, whose
-            slopes are not given there. PyTorch's defaults are 1 and 0.01: "celu" and
-            ``keras_snn.activations.LeakyReLU(0.01)``; Keras's "leaky_relu" has 0.2. None leaves k h as it is. Default
-            "relu".
+        activation: Name or callable of a Keras activation; None for k h itself. Default "relu". The publication also
+            tries CELU and leaky ReLU, and does not give their constants. With PyTorch's defaults, 1 and 0.01, these are
+            "celu" and ``keras_snn.activations.LeakyReLU(0.01)``; Keras's "leaky_relu" has the slope 0.2.
             It must give NaN for NaN. On TensorFlow and JAX, "hard_shrink" and "soft_shrink" do not: with them a neuron
             can spike again after an input that is not finite.
         k: Number, where k begins, or an initializer. Default 1.
