@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+import keras
+
 
 def integer(
     name: str,
@@ -85,6 +87,23 @@ def choice(name: str, value: Any, known: Collection) -> Any:
     if value not in known:
         raise ValueError(f"`{name}` must be one of {', '.join(map(repr, known))}; got {value!r}.")
     return value
+
+
+def arrays(name: str, x: Any) -> int:
+    """Return the number of samples of an array ``(samples, ...)`` or a nest of them; else raise an error."""
+    leaves = keras.tree.flatten(x)
+    for leaf in leaves:
+        if not getattr(leaf, "shape", ()):
+            raise TypeError(
+                f"`{name}` must be an array (samples, ...), or a nest of arrays for a model with several inputs; got "
+                f"{leaf!r}. Convert lists of numbers with np.asarray."
+            )
+    sizes = {len(leaf) for leaf in leaves}
+    if len(sizes) > 1:
+        raise ValueError(f"The arrays of `{name}` must have the same number of samples; got {sorted(sizes)}.")
+    if sizes in (set(), {0}):
+        raise ValueError(f"`{name}` is empty: give at least one sample.")
+    return sizes.pop()
 
 
 def plain_text(error: Exception) -> str:

@@ -30,9 +30,9 @@ def calls(model, record):
             other than None replaces the outputs.
 
     Yields:
-        List that grows by the number of time steps in each call of a layer with a time axis.
+        List that grows by the pair of layer and number of time steps in each call of a layer with a time axis.
     """
-    names, n_steps, watched, wrappers = set(), [], {}, {}
+    names, seen, watched, wrappers = set(), [], {}, {}
     _find(model, watched, wrappers)
 
     def watch(layer, call, record=record):
@@ -41,7 +41,7 @@ def calls(model, record):
             inputs = args[0] if args else next(iter(kwargs.values()))
             size = _time_steps(layer, inputs, outputs)
             if size is not None:
-                n_steps.append(size)
+                seen.append((layer, size))
             if record is None:
                 return outputs
             name = probe.unique(layer.name, names)
@@ -54,8 +54,8 @@ def calls(model, record):
     patched = []
 
     def patch(layer, name, function):
+        patched.append((layer, name, vars(layer).get(name)))
         setattr(layer, name, function)  # on the instance, in front of the method of its class
-        patched.append((layer, name))
 
     for layer in watched:
         for name in ("call", "quantized_call"):  # Keras calls the second one in a quantized layer
@@ -67,18 +67,20 @@ def calls(model, record):
     for layer in model._flatten_layers():
         patch(layer, "rematerialized_call", lambda call, *args, **kwargs: call)
     try:
-        yield n_steps
+        yield seen
     finally:
-        for layer, name in patched:
+        for layer, name, own in patched:
             delattr(layer, name)
+            if own is not None:
+                setattr(layer, name, own)
 
 
 def _find(layer, watched, wrappers):
     """Collect the layers to report, and the wrappers whose inputs have a time axis."""
     parts = list(layer._flatten_layers(include_self=False, recursive=False))
-    wraps = isinstance(layer, (keras.Model, keras.layers.Wrapper)) or getattr(layer, "is_composite", False)
+    wraps = isinstance(layer, _LOOKED_INTO) or getattr(layer, "is_composite", False)
     if parts and (wraps or not _is_of_keras_or_ours(layer)):
-        if isinstance(layer, (layers.TimeFold, keras.layers.TimeDistributed)):
+        if isinstance(layer, _WRAPPERS):
             wrappers[layer] = None
         for part in parts:
             _find(part, watched, wrappers)
@@ -95,14 +97,16 @@ def _time_steps(layer, inputs, outputs):
     """Return the number of time steps in a call of a layer with a time axis; None for other layers."""
     if isinstance(layer, MAKERS):
         return tree.flatten(outputs)[0].shape[1]
-    if isinstance(layer, _WITH_TIME):
+    if isinstance(layer, (*_WITH_TIME, *_WRAPPERS)):
         return tree.flatten(inputs)[0].shape[0 if getattr(layer, "time_major", False) else 1]
     return None
 
 
 #: Layers that create a time axis.
 MAKERS = (layers.Repeat, StillEncoder)
-_WITH_TIME = (SequenceLayer, EndOfTime, layers.Delta, layers.TimeFold, keras.layers.TimeDistributed)
+_WITH_TIME = (SequenceLayer, EndOfTime, layers.Delta)
+_WRAPPERS = (layers.TimeFold, keras.layers.TimeDistributed)
+_LOOKED_INTO = (keras.Model, keras.layers.Wrapper, keras.layers.Bidirectional)
 
 
 @dataclass(eq=False)
@@ -118,6 +122,7 @@ class Call:
             axis, None for an input without time.
         runs: How often the layer runs per inference: once per time step. 1 without time, and for a convolution or
             pooling over time.
+        uses: How often the layer is applied in one run: more than once inside a wrapper that folds another axis.
     """
 
     name: str
@@ -126,6 +131,7 @@ class Call:
     output_shapes: list
     time: str | None = None
     runs: int = 1
+    uses: int = 1
 
     @property
     def input_shape(self):
@@ -137,13 +143,27 @@ class Call:
         """Shape ``(batch, ...)`` of the first output in one run of the layer."""
         return self._of_run(self.output_shapes[0])
 
+    @property
+    def is_over_time(self):
+        """Whether the time axis is one of the axes of a convolution or of a pooling window."""
+        rank = getattr(self.layer, "rank", None) or len(getattr(self.layer, "pool_size", ()))
+        return self.time == "axis" and rank > 0 and len(self.input_shapes[0]) <= rank + 2
+
     def _of_run(self, shape):
-        axis = self.time == "axis" and len(shape) > 2 and shape[1] == self.runs
-        return (shape[0], *shape[2 if axis else 1 :])
+        has_time = self.time == "axis" and not self.is_over_time and len(shape) > 2 and shape[1] == self.runs
+        return (shape[0], *shape[2 if has_time else 1 :])
+
+    def set_time(self, time, n_steps, uses=1):
+        """Set where the time axis is, and its length."""
+        self.time, self.uses = time, uses
+        self.runs = n_steps if time is not None and not self.is_over_time else 1
 
 
 def study(model, run, n_samples, length=None):
     """Return the calls of a model's layers and its number of time steps, derived from the shapes of one run.
+
+    An axis is the time axis if it has the length of one that a layer with a time axis shows. Calls before the first
+    layer that creates one, or behind the last layer that ends one, have none.
 
     Args:
         model: A built Keras model.
@@ -157,36 +177,44 @@ def study(model, run, n_samples, length=None):
     found = {}
 
     def record(name, layer, inputs, outputs):
-        shapes = ([tuple(t.shape) for t in tree.flatten(end)] for end in (inputs, outputs))
-        found[name] = Call(name, layer, *shapes)
+        shapes = ([tuple(t.shape) for t in tree.flatten(end) if hasattr(t, "shape")] for end in (inputs, outputs))
+        found[name] = Call(name, layer, *(list(shape) or [(n_samples,)] for shape in shapes))
 
     with calls(model, record) as seen:
         run()
-    makes_time = length is None and any(isinstance(call.layer, MAKERS) for call in found.values())
-    n_steps = max([*seen, length or 1])
-    for call in found.values():
+    # A wrapper may stand over another axis: it counts only where no other layer shows time.
+    shown = {n for layer, n in seen if not isinstance(layer, _WRAPPERS)} or {n for _, n in seen}
+    lengths = sorted(shown | {length or 1}, reverse=True)
+    markers = [name for name, call in found.items() if isinstance(call.layer, (*MAKERS, *_WITH_TIME))]
+    has_time = length is not None or not any(isinstance(found[name].layer, MAKERS) for name in markers)
+    for name, call in found.items():
         if isinstance(call.layer, MAKERS):
-            makes_time = False  # from here on
-        elif not makes_time:
-            call.time = _time_of(call, n_samples, n_steps)
-        call.runs = n_steps if call.time and not _is_over_time(call) else 1
-    return found, n_steps
+            has_time = True
+        elif has_time:
+            call.set_time(*_time_of(call, n_samples, lengths))
+        else:
+            call.uses = max(1, call.input_shapes[0][0] // n_samples)
+        if markers and name == markers[-1] and not _keeps_time(call.layer):
+            has_time = False
+    return found, lengths[0]
 
 
-def _is_over_time(call):
-    """Return whether the time axis is one of the axes of a convolution or of a pooling window."""
-    rank = getattr(call.layer, "rank", None) or len(getattr(call.layer, "pool_size", ()))
-    return call.time == "axis" and rank > 0 and len(call.input_shapes[0]) <= rank + 2
+def _time_of(call, n_samples, lengths):
+    """Return where the first input of a call has its time axis, the length of that axis, and the uses in one run."""
+    rows, *axes = call.input_shapes[0]
+    if isinstance(call.layer, SequenceLayer):
+        return "axis", rows if call.layer.time_major else axes[0]
+    uses = max(1, rows // n_samples)
+    for n_steps in lengths:
+        if n_steps > 1 and uses % n_steps == 0:
+            return "batch", n_steps, uses // n_steps
+    if uses == 1 and len(axes) > 1 and axes[0] in lengths:
+        return "axis", axes[0]
+    return None, 1, uses
 
 
-def _time_of(call, n_samples, n_steps):
-    """Return where the first input of a call has its time axis: ``Call.time``."""
-    rows, *axes = call.input_shapes[0] or (1,)
-    if getattr(call.layer, "time_major", False):
-        return "axis"
-    if n_steps > 1 and rows == n_samples * n_steps:
-        return "batch"
-    return "axis" if rows == n_samples and len(axes) > 1 and axes[0] == n_steps else None
+def _keeps_time(layer):
+    return not isinstance(layer, EndOfTime) and getattr(layer, "return_sequences", True)
 
 
 def why_not_causal(model, calls):
@@ -213,11 +241,19 @@ def why_not_causal(model, calls):
     return None
 
 
+def has_two_time_axes(calls):
+    """Return whether layers with a time axis run before the first layer that creates one."""
+    markers = [call.layer for call in calls if isinstance(call.layer, (*MAKERS, *_WITH_TIME))]
+    return any(isinstance(layer, MAKERS) for layer in markers) and not isinstance(markers[0], MAKERS)
+
+
 def _is_causal(layer, rank):
     """Return whether the outputs of a layer at a time step of ``(batch, time, ...)`` depend on no later step."""
     activation = getattr(layer, "activation", None)
-    if activation is not None and not _is_known_activation(activation):
+    if activation is not None and not _is_known_activation(activation, rank):
         return False  # a user's function may mix time steps
+    if isinstance(layer, (SequenceLayer, EndOfTime)) and not _is_run_by(layer, "keras_snn"):
+        return False
     if isinstance(layer, (SequenceLayer, *_RECURRENT)):
         ends_time = isinstance(layer, _RECURRENT) and not layer.return_sequences
         return not (layer.go_backwards or ends_time)
@@ -227,19 +263,26 @@ def _is_causal(layer, rank):
     return isinstance(layer, (EndOfTime, layers.Delta)) or (type(layer) in _STEP_BY_STEP and axes.min() > 1)
 
 
-def _is_known_activation(activation):
-    """Return whether an activation is one of Keras or of this package."""
-    try:
-        known = keras.activations.get(getattr(activation, "__name__", None))
-    except ValueError:
-        known = None
-    return activation is known or _is_of_keras_or_ours(activation)
+def _is_known_activation(activation, rank):
+    """Return whether an activation is one of Keras or of this package that acts on each time step separately."""
+    if isinstance(activation, keras.layers.Layer):
+        return type(activation) in _STEP_BY_STEP and _is_causal(activation, rank)
+    if type(activation).__module__ == "keras_snn.activations":
+        inner = getattr(activation, "activation", None)  # of Scaled
+        return inner is None or _is_known_activation(inner, rank)
+    name = getattr(activation, "__name__", "")
+    return activation in (getattr(keras.activations, name, None), getattr(keras.ops, name, None))
 
 
 def is_graph(model):
     """Return whether this is a Sequential or functional model, and no subclass that overrides ``call``."""
-    definer = next((cls for cls in type(model).__mro__ if "call" in vars(cls)), None)
-    return isinstance(model, keras.Model) and definer.__module__.split(".")[0] == "keras"
+    return isinstance(model, keras.Model) and _is_run_by(model, "keras")
+
+
+def _is_run_by(layer, package):
+    """Return whether the methods that run a layer are those of a package, and no overrides of a user."""
+    definers = [next((cls for cls in type(layer).__mro__ if name in vars(cls)), None) for name in ("call", "run")]
+    return {cls.__module__.partition(".")[0] for cls in definers if cls is not None} == {package}
 
 
 _OF_MASKS = ("NotEqual", "Any")  # the operations of Masking and Embedding
@@ -254,6 +297,12 @@ _STEP_BY_STEP = {
     *(keras.layers.Add, keras.layers.Subtract, keras.layers.Multiply, keras.layers.Average, keras.layers.Maximum),
     *(keras.layers.Minimum, keras.layers.Concatenate),
 }
+
+
+def static_batch_size(model):
+    """Return the batch size that a model was built for, or None."""
+    inputs = tree.flatten(getattr(model, "inputs", None) or [])
+    return next((leaf.shape[0] for leaf in inputs if leaf.shape[0] is not None), None)
 
 
 def zero_sample(model):

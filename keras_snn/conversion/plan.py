@@ -7,7 +7,16 @@ from keras import layers
 
 from keras_snn import activations, probe
 from keras_snn.checks import first_line
-from keras_snn.energy.connections import CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED, is_linear
+from keras_snn.energy.connections import (
+    CONVOLUTIONS,
+    DEPTHWISE,
+    DROPPED,
+    MERGES,
+    PADDINGS,
+    SEPARABLE,
+    TRANSPOSED,
+    is_linear,
+)
 from keras_snn.graph import is_graph
 
 LINEAR = (layers.Dense, *CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
@@ -19,25 +28,11 @@ AVERAGE_POOLINGS = (
     *(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D),
     *(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D),
 )
-PADDINGS = (
-    *(layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D),
-    *(layers.Cropping1D, layers.Cropping2D, layers.Cropping3D),
-    *(layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D),
-)
 #: What is done at every step as it is: it is linear, or moves values about.
 AS_IT_IS = (
     *PADDINGS,
     *(layers.Flatten, layers.Reshape, layers.Permute, layers.RepeatVector),
     *(layers.Rescaling, layers.Normalization, layers.BatchNormalization),
-)
-MERGES = (layers.Add, layers.Subtract, layers.Average, layers.Concatenate)
-#: What does nothing outside of training.
-DROPPED = (
-    *(layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D),
-    *(layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise, layers.ActivityRegularization),
-    *(layers.RandomFlip, layers.RandomRotation, layers.RandomTranslation, layers.RandomZoom),
-    *(layers.RandomBrightness, layers.RandomContrast),
-    layers.Identity,
 )
 ACTIVATIONS = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax)
 #: Layers for operations that are written without one.

@@ -19,14 +19,29 @@ from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops.precision import to_float
 
 _ENCODERS = (StillEncoder, ours.Delta)
+#: Layers without weights whose outputs are analog.
+_MIXING = (
+    *(ours.FirstSpikeTime, keras.layers.Softmax, keras.layers.UnitNormalization, keras.layers.LayerNormalization),
+    *(keras.layers.GroupNormalization, keras.layers.RMSNormalization, keras.layers.Dot),
+)
+
+
+#: Values of the inputs and of all analog signals in two runs. Spikes that these scale or shift differ between the runs.
+_LEVELS = 0.73, 0.41
+#: A dt by which spikes in Hz are known: their height depends on it.
+_ANY_DT = 0.37
 
 
 @dataclass(frozen=True)
 class Spikes:
-    """A kind of spikes: each has the height ``1 / unit``, and a time step lasts ``dt`` seconds."""
+    """A kind of spikes: each has the height ``1 / unit``, and a time step lasts ``dt`` seconds.
+
+    ``in_hertz`` is True for spikes of height 1 / dt, whose number in a step is proportional to dt.
+    """
 
     unit: float
     dt: float
+    in_hertz: bool
 
 
 @dataclass(eq=False)
@@ -42,8 +57,10 @@ class Anatomy:
         known: Boolean, False for a layer of unknown class, which counts as nothing.
         spikes: ``Spikes`` that arrive; None for analog inputs.
         emitter: One of the layers that emit these spikes.
-        mixed: Boolean, whether spikes of different heights or dt arrive. They count as analog inputs.
-        steps_in_one: Number of time steps whose spikes an input stands for: more than 1 for an average over time.
+        mixed: Boolean, whether spikes of different heights or dt arrive, or other signals with them. These inputs count
+            as analog.
+        scale: Number of spikes that an input of the height of a spike stands for. Not 1 for spikes times a constant.
+        steps: Number or array, the time steps whose spikes an input stands for: more than 1 for an average over time.
         fan_out: Array, the connections of each input; None for analog inputs.
     """
 
@@ -56,7 +73,8 @@ class Anatomy:
     spikes: Spikes | None = None
     emitter: keras.layers.Layer | None = None
     mixed: bool = False
-    steps_in_one: int = 1
+    scale: float = 1.0
+    steps: int | np.ndarray = 1
     fan_out: np.ndarray | None = None
 
     def work(self, spikes=None):
@@ -71,9 +89,9 @@ def study(model, x, *, length=None, **scope):
     """Return the ``Anatomy`` of every call of a layer, by its name, and the number of time steps of the model.
 
     The calls come from one eager run. Further runs find the calls that spikes reach: in them, spiking layers emit no
-    spikes, or one at every step, while layers with weights and activation functions give ones, as do float inputs. A
-    call whose inputs differ between these runs receives spikes. No result depends on the values in ``x`` or in the
-    weights, except that a weight of zero is no connection.
+    spikes, or one at every step, while layers with weights and activation functions give a constant, as do the inputs.
+    A call whose inputs differ between these runs receives spikes. Only the shapes and dtypes of ``x`` matter; of the
+    weights, only whether they are zero.
 
     Args:
         model: A built Keras model.
@@ -81,88 +99,126 @@ def study(model, x, *, length=None, **scope):
         length: Integer, the length of the time axis of ``x``; see ``graph.study``. Default None.
         **scope: Arguments of ``probe.scope``.
     """
-    n_samples = len(tree.flatten(x)[0])
-    x = tree.map_structure(lambda a: np.ones_like(a) if np.issubdtype(a.dtype, np.floating) else a, x)
-    scope = {"sample_index": np.arange(n_samples, dtype="int32"), **scope}
+    n_samples = graph.static_batch_size(model) or 1
+    index = np.arange(n_samples, dtype="int32")
 
-    def run(record=None):
-        with probe.scope(record=record, **scope):
-            model(x, training=False)
+    def run(level, record=None):
+        """Call the model on inputs of one value."""
+        inputs = tree.map_structure(lambda a: _filled(a, n_samples, level), x)
+        with probe.scope(record=record, **{"sample_index": index, **scope}):
+            model(inputs, training=False)
 
-    calls, n_steps = graph.study(model, run, n_samples, length)
+    calls, n_steps = graph.study(model, lambda: run(_LEVELS[0]), n_samples, length)
     found = {name: Anatomy(call) for name, call in calls.items()}
     count(found)
-    _find_spikes(model, run, found, n_steps)
+    _find_spikes(model, run, found)
     count(found)
     return found, n_steps
+
+
+def _filled(array, n_samples, level):
+    """Return an array of the shape and dtype of the first samples that holds one value."""
+    array = np.asarray(array[:n_samples])
+    kind = array.dtype.kind
+    return np.full_like(array, level if kind == "f" else 1) if kind in "fiub" else array
 
 
 def count(found):
     """Update the connections and neurons of calls from the present weights."""
     for anatomy in found.values():
-        counted = statistics(anatomy.call)
-        anatomy.known, counted = counted is not None, counted or {}
-        anatomy.connections = counted.get("connections", 0)
-        anatomy.dense_connections = counted.get("dense_connections", anatomy.connections)
-        anatomy.neurons, anatomy.spiking = counted.get("neurons", 0), counted.get("spiking", True)
+        counted, uses = statistics(anatomy.call), anatomy.call.uses
+        counted = {"known": False} if counted is None else counted
+        anatomy.known = counted.get("known", True)
+        anatomy.connections = uses * counted.get("connections", 0)
+        anatomy.dense_connections = uses * counted.get("dense_connections", counted.get("connections", 0))
+        anatomy.neurons, anatomy.spiking = uses * counted.get("neurons", 0), counted.get("spiking", True)
         if anatomy.spikes is not None:
             layer, shape = anatomy.call.layer, anatomy.call.input_shape
             anatomy.fan_out = None if registered(layer) else fan_out(layer, shape)
             if anatomy.fan_out is None:  # unknown for each input: the mean
-                anatomy.fan_out = np.full(shape[1:], anatomy.connections / math.prod(shape[1:]))
+                anatomy.fan_out = np.full(shape[1:], counted.get("connections", 0) / math.prod(shape[1:]))
 
 
-def _find_spikes(model, run, found, n_steps):
-    """Set ``spikes``, ``emitter``, ``mixed`` and ``steps_in_one`` of the calls that spikes reach."""
+def _find_spikes(model, run, found):
+    """Set ``spikes``, ``emitter``, ``mixed``, ``scale`` and ``steps`` of the calls that spikes reach."""
     emitters = {}
 
-    def inputs_where(kind, *, only_last=False):
-        """Return the absolute inputs of the calls, where layers of one kind spike at every step and others never."""
+    def inputs_where(emitter, steps=slice(None), level=_LEVELS[0]):
+        """Return the absolute inputs of the calls, where one kind of layers spikes at some steps and no other does."""
         inputs = {}
 
         def emit(layer, outputs, mask=None):
-            spikes = _kind(layer, model)
-            emitters.setdefault(spikes, layer)
-            n_samples, n_steps, *units = outputs.shape
-            counts = np.ones((n_samples, n_steps), bool) if mask is None else ops.convert_to_numpy(mask)
-            if only_last:
-                counts = counts & (np.cumsum(counts, axis=1) == counts.sum(axis=1, keepdims=True))
-            height = counts * (spikes == kind) / spikes.unit
-            height = ops.cast(height.reshape(n_samples, n_steps, *[1] * len(units)), outputs.dtype)
-            return ops.ones_like(outputs) * height
+            key = _kind(layer, model), layer if mask is not None else None  # masks may differ between layers
+            emitters.setdefault(key, layer)
+            emitted = np.zeros((1, outputs.shape[1], *[1] * (len(outputs.shape) - 2)), "float32")
+            emitted[:, steps] = (key == emitter) / key[0].unit
+            return ops.ones_like(outputs) * ops.cast(emitted, outputs.dtype)
 
         def record(name, layer, x, outputs):
             if found[name].dense_connections:
                 inputs[name] = np.abs(ops.convert_to_numpy(ops.cast(tree.flatten(x)[0], "float32")))
             if isinstance(layer, _ENCODERS):
                 return emit(layer, outputs)
-            return None if _passes(layer) else tree.map_structure(ops.ones_like, outputs)
+            return None if _passes(layer) else tree.map_structure(lambda t: ops.ones_like(t) * level, outputs)
 
         with graph.calls(model, record):
-            run(record=emit)
+            run(level, record=emit)
         return inputs
 
     silent = inputs_where(None)
-    for kind, emitter in list(emitters.items()):
-        spiking, last = inputs_where(kind), None
-        for name in (name for name in silent if np.any(spiking[name] != silent[name])):
+    for key, emitter in list(emitters.items()):
+        always, other = inputs_where(key), inputs_where(key, level=_LEVELS[1])
+        first, last = (inputs_where(key, steps) for steps in (slice(0, 1), slice(-1, None)))
+        for name in (name for name in silent if np.any(always[name] != silent[name])):
             anatomy = found[name]
-            anatomy.mixed = anatomy.spikes is not None
-            anatomy.spikes, anatomy.emitter = kind, emitter
-            if anatomy.call.time is None and n_steps > 1:
-                last = inputs_where(kind, only_last=True) if last is None else last
-                arrived, at_last_step = ((x[name] - silent[name]).sum() for x in (spiking, last))
-                anatomy.steps_in_one = round(arrived / at_last_step) if at_last_step else n_steps
+            # With another signal as well, or as much as it, the inputs are not spikes.
+            alone = not silent[name].any() and np.allclose(always[name], other[name], rtol=1e-4)
+            anatomy.mixed = anatomy.mixed or not alone or anatomy.spikes not in (None, key[0])
+            anatomy.spikes, anatomy.emitter = key[0], anatomy.emitter or emitter
+            heights = [inputs[name] * key[0].unit for inputs in (always, first, last)]
+            anatomy.scale, anatomy.steps = _spikes_in_one(anatomy.call, *heights)
     for anatomy in found.values():
         if anatomy.mixed:
             anatomy.spikes = anatomy.emitter = None
 
 
+def _spikes_in_one(call, always, first, last):
+    """Return ``scale`` and ``steps`` of ``Anatomy``.
+
+    The arguments after ``call`` are its inputs, in heights of a spike, where all units spike at every step, at the
+    first step, and at the last step.
+    """
+    if call.time == "axis" and call.runs > 1:
+        places = [x.reshape(*x.shape[:2], -1).any(axis=(0, 2)).sum() for x in (always, last)]
+        if places[0] == places[1]:  # another axis, that has the length of the time axis
+            call.set_time(None, 1)
+    if call.time is not None:
+        return _inverse_scale(always), 1
+    always, first, last = (x.reshape(-1, *call.input_shape[1:])[: call.uses] for x in (always, first, last))
+    over_time = (first > 0) & (last > 0) & (always > 1.5 * last)
+    steps = np.where(over_time, np.round(always / np.where(over_time, last, 1)), 1)
+    steps[_is_count(last) & over_time] = 1  # a sum over time
+    return _inverse_scale(np.where(over_time, last * steps, always)), steps
+
+
+def _inverse_scale(heights):
+    """Return 1 for whole numbers of spikes and averages of them, ``1 / c`` for spikes scaled by a constant c."""
+    arrived = heights[heights > 0]
+    scaled = arrived.size and np.ptp(arrived) < 1e-4 * arrived.max() and not _is_count(arrived[0])
+    return 1 / float(arrived[0]) if scaled else 1.0
+
+
+def _is_count(height):
+    return (height > 0.5) & (np.abs(height - np.round(height)) < 1e-3)
+
+
 def _kind(layer, model):
     """Return the ``Spikes`` of a layer, inside the scope that may override its dt."""
     if isinstance(layer, _ENCODERS):  # its steps are those of the model's first layer with a dt
-        return Spikes(1.0, to_float(next((timed.dt for timed in layers_with_dt(model)), default.dt)))
-    return Spikes(to_float(layer.spike_unit), to_float(layer.dt))
+        return Spikes(1.0, to_float(next((timed.dt for timed in layers_with_dt(model)), default.dt)), in_hertz=False)
+    with probe.scope(dt=_ANY_DT):
+        in_hertz = np.isclose(to_float(layer.spike_unit), _ANY_DT)
+    return Spikes(to_float(layer.spike_unit), to_float(layer.dt), bool(in_hertz))
 
 
 def _passes(layer):
@@ -171,4 +227,4 @@ def _passes(layer):
         return layer.emits_spikes
     if isinstance(layer, keras.layers.Activation):
         return is_linear(layer.activation) or layer.activation is keras.activations.relu
-    return not layer.weights and not isinstance(layer, (ours.FirstSpikeTime, keras.layers.Softmax))
+    return not layer.weights and not isinstance(layer, _MIXING)

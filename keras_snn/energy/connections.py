@@ -18,6 +18,20 @@ _POOLINGS = (
     *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
 )
 _SYNAPTIC = (layers.Dense, layers.EinsumDense, *DEPTHWISE, *SEPARABLE, *TRANSPOSED, *CONVOLUTIONS)
+PADDINGS = (
+    *(layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D),
+    *(layers.Cropping1D, layers.Cropping2D, layers.Cropping3D),
+    *(layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D),
+)
+MERGES = (layers.Add, layers.Subtract, layers.Average, layers.Concatenate)
+#: Layers that do nothing outside of training.
+DROPPED = (
+    *(layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D),
+    *(layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise, layers.ActivityRegularization),
+    *(layers.RandomFlip, layers.RandomRotation, layers.RandomTranslation, layers.RandomZoom),
+    *(layers.RandomBrightness, layers.RandomContrast),
+    layers.Identity,
+)
 
 
 def connections(layer, input_shape, output_shape, *, dense=False):

@@ -39,10 +39,14 @@ def device(name):
     Raises:
         ValueError: If there is no such device.
     """
-    if name.lower() not in DEVICES:
+    costs = next((costs for known, costs in DEVICES.items() if known.lower() == str(name).lower()), None)
+    if costs is None:
         raise ValueError(
             f"`device` must be one of {sorted(DEVICES)}, or be registered with ModelEnergy.register_device; got "
             f"{name!r}."
         )
-    costs = DEVICES[name.lower()]
+    if missing := {"energy_per_synop", "energy_per_neuron", "spiking"} - set(costs):
+        raise ValueError(
+            f"The device {name!r} lacks {', '.join(map(repr, sorted(missing)))}. Use ModelEnergy.register_device."
+        )
     return {"energy_per_mac": costs["energy_per_synop"], **costs}  # a user may put in a dict without it

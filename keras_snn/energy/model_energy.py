@@ -14,6 +14,7 @@ from keras_snn.energy.anatomy import Anatomy, count, study
 from keras_snn.energy.devices import DEVICES, add_device, device
 from keras_snn.energy.statistics import COMPUTERS, Node
 from keras_snn.energy.work import joules, spike_numbers, spikes_of_samples
+from keras_snn.layers.base.time_step import check_dt
 
 _COLUMNS = ("name", "output_shape", "params", "connections", "neurons", "energy cpu")
 _OF_A_CALL = ("known", "connections", "dense_connections", "neurons", "spiking")
@@ -76,6 +77,8 @@ class ModelEnergy:
         self.inputs = checks.choice("inputs", inputs, ("rates", "analog"))
         self.model = model
         self.has_rates = example_data is not None
+        if self.has_rates:
+            checks.arrays("example_data", example_data)
         if example_data is None and not getattr(model, "inputs", None):
             raise ValueError(
                 f"The subclassed model {model.name!r} does not show its input's shape: give `example_data`."
@@ -188,6 +191,8 @@ class ModelEnergy:
             names = self._names(by_name.get(layer, layer))
         if names is None:
             raise ValueError(f"`layer` must be a layer of the model {self.model.name!r}, or its name; got {layer!r}.")
+        if [part.name for part in self.layer_stats].count(layer) > 1:
+            raise ValueError(f"Several layers of {self.model.name!r} have the name {layer!r}: give the layer itself.")
         energies = [self._energy(name, device, timesteps_per_inference, dt) for name in names]
         return sum(synaptic for synaptic, _ in energies), sum(neural for _, neural in energies)
 
@@ -212,6 +217,8 @@ class ModelEnergy:
             print_warnings: Boolean, whether to list, below the table, layers of unknown class and layers that do not
                 fit a spiking device.
         """
+        if not columns:
+            raise ValueError("`columns` must hold at least one name; got none.")
         cells = [
             [self._cell(c, name, row, timesteps_per_inference, dt) for c in columns] for name, row in self.rows.items()
         ]
@@ -255,6 +262,8 @@ class ModelEnergy:
 
     def _energy(self, name, on, steps, dt):
         """Return the pair (synaptic, neural) energy of a call in J."""
+        steps = checks.integer("timesteps_per_inference", steps, least=1, optional=True)
+        dt = None if dt is None else check_dt(dt)
         work, spikes = self.rows[name]["work"], self._calls[name].spikes
         rates, spiking = self.inputs == "rates", device(on)["spiking"]
         if spiking and not self.has_rates and (rates or spikes is not None):
@@ -272,7 +281,7 @@ class ModelEnergy:
             events = self.rows[name]["rate"] * (own_dt if dt is None else dt)
             steps, n_steps = n_steps if steps is None else steps, 1
             work = replace(work, operations=work.connections * events)
-        elif spikes is not None and dt is not None:
+        elif dt is not None and spikes is not None and spikes.in_hertz:
             work = replace(work, operations=work.operations * dt / own_dt)
         return joules(work, on, per_step=None if steps is None else (steps, n_steps))
 
@@ -327,19 +336,19 @@ def _sample(model, data):
 def _counts(model, data, calls):
     """Return for each call the mean of ``|inputs|``, and the spikes per sample at each input; None for analog ones."""
     sums, sizes, arrived = {}, {}, {}
-    counted = None
+    counted = {}
 
     def count_steps(layer, spikes, mask=None):
-        nonlocal counted
         if mask is not None:
-            counted = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
+            counted[layer] = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
 
     def record(name, layer, inputs, outputs):
         x = np.abs(ops.convert_to_numpy(ops.cast(tree.flatten(inputs)[0], "float32")))
         sums[name] = sums.get(name, 0) + x.sum(dtype="float64")
         sizes[name] = sizes.get(name, 0) + x.size
         if calls[name].spikes is not None:
-            parts = spikes_of_samples(calls[name], inputs, calls[name].spikes.unit, len(index), counted)
+            of_layer = counted.get(calls[name].emitter)
+            parts = spikes_of_samples(calls[name], inputs, calls[name].spikes.unit, len(index), of_layer)
             arrived[name] = arrived.get(name, 0) + spike_numbers(ops.convert_to_numpy(parts))
 
     n_samples = len(tree.flatten(data)[0])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import keras
 
 from keras_snn import layers as ours
-from keras_snn.energy.connections import connections, is_linear
+from keras_snn.energy.connections import DROPPED, MERGES, PADDINGS, connections, is_linear
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 
 #: Functions of ``ModelEnergy.register_layer``, by the class of layers.
@@ -45,6 +45,8 @@ def statistics(call):
     if compute is not None:
         shapes = (shapes[0] if len(shapes) == 1 else shapes for shapes in (call.input_shapes, call.output_shapes))
         counted = compute(Node(layer, *shapes))
+        if not isinstance(counted, dict):
+            raise TypeError(f"The function registered for {type(layer).__name__} must return a dict; got {counted!r}.")
         if unknown := set(counted) - set(STATISTICS):
             raise ValueError(
                 f"The function registered for {type(layer).__name__} must return a dict with keys out of {STATISTICS}; "
@@ -60,7 +62,8 @@ def statistics(call):
     if isinstance(layer, SequenceLayer):
         if isinstance(layer, ours.SpikingLayer) and not isinstance(layer.cell, ours.SpikingCell):
             return None  # a Keras cell
-        return {"neurons": math.prod(call.input_shapes[0][2:]) * layer.emits_spikes}
+        recurrent = hasattr(layer, "recurrent_kernel")  # its operations are those of its own spikes
+        return {"neurons": math.prod(call.input_shapes[0][2:]) * layer.emits_spikes, "known": not recurrent}
     count = connections(layer, call.input_shape, call.output_shape)
     if count is not None or isinstance(layer, _ACTIVATIONS):
         linear = is_linear(getattr(layer, "activation", None if count is not None else keras.activations.relu))
@@ -80,14 +83,12 @@ _ACTIVATIONS = (
     keras.layers.ELU,
     keras.layers.Softmax,
 )
+#: Layers that do no multiply-accumulates and update no neurons.
 _NOTHING = (
-    keras.layers.Add,
-    keras.layers.BatchNormalization,  # at inference it can be merged into the layer before it
-    keras.layers.Dropout,
-    keras.layers.Flatten,
-    keras.layers.GlobalAveragePooling1D,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.GlobalAveragePooling3D,
-    keras.layers.InputLayer,
-    keras.layers.Reshape,
+    *(*PADDINGS, *MERGES, *DROPPED, keras.layers.InputLayer, keras.layers.Masking, keras.layers.Embedding),
+    *(keras.layers.Flatten, keras.layers.Reshape, keras.layers.Permute, keras.layers.RepeatVector),
+    *(keras.layers.Multiply, keras.layers.Maximum, keras.layers.Minimum, keras.layers.Rescaling),
+    keras.layers.BatchNormalization,  # at inference a part of the layer before it
+    *(keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling2D, keras.layers.GlobalAveragePooling3D),
+    *(keras.layers.GlobalMaxPooling1D, keras.layers.GlobalMaxPooling2D, keras.layers.GlobalMaxPooling3D),
 )

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from keras import ops, tree
 
 from keras_snn.energy.devices import device
-from keras_snn.ops.statistics import join_counts, split_counts
 
-#: Fractions of spikes, which average pooling gives, are counted in units of 2**-17.
-_FRACTION = 2.0**17
+#: Spikes are counted in int32 as a multiple of this, a rest below it, and a fraction in units of its inverse.
+_PART = 2.0**17
 #: Limit of the batch size: sums of fractions over so many samples fit int32.
 MOST_SAMPLES = 8192
 
@@ -70,19 +70,24 @@ def spikes_of_samples(anatomy, inputs, unit, n_samples, counted=None):
         counted: Float tensor ``(batch, 1)``, the number of steps of each sample that count. Default: all.
 
     Returns:
-        Integer tensor ``(1, 4, *fan_out.shape)`` for ``spike_numbers``.
+        Integer tensor ``(1, 3, *fan_out.shape)`` for ``spike_numbers``.
     """
     units = anatomy.fan_out.shape
-    x = ops.abs(ops.cast(tree.flatten(inputs)[0], "float32")) * unit
-    x = ops.sum(ops.reshape(x, (n_samples, -1, *units)), axis=1)
-    if anatomy.steps_in_one > 1:
-        x = x * (anatomy.steps_in_one if counted is None else ops.reshape(counted, (-1, *[1] * len(units))))
-    whole = ops.floor(x)
-    fraction = ops.cast(ops.round((x - whole) * _FRACTION), "int32")
-    return ops.stack([ops.sum(part, axis=0) for part in (*split_counts(ops.cast(whole, "int32")), fraction)])[None]
+    x = ops.abs(ops.cast(tree.flatten(inputs)[0], "float32")) * (unit * anatomy.scale)
+    x = ops.reshape(x, (n_samples, -1, *units))
+    if np.any(anatomy.steps != 1):  # averages over time
+        steps = ops.convert_to_tensor(np.reshape(anatomy.steps, (1, -1, *units)).astype("float32"))
+        if counted is not None:
+            steps = ops.where(steps > 1, ops.reshape(counted, (-1, 1, *[1] * len(units))), 1.0)
+        x = x * steps
+    x = ops.sum(x, axis=1)
+    high = ops.floor(x / _PART)
+    low = ops.floor(x - high * _PART)
+    fraction = ops.round((x - high * _PART - low) * _PART)
+    return ops.stack([ops.sum(ops.cast(part, "int32"), axis=0) for part in (high, low, fraction)])[None]
 
 
 def spike_numbers(sums):
     """Return float64 numbers of spikes from the NumPy array of ``spikes_of_samples``, or from several concatenated."""
-    *whole, fraction = sums.astype("int64").sum(axis=0)
-    return join_counts(whole) + fraction / _FRACTION
+    high, low, fraction = sums.astype("int64").sum(axis=0)
+    return high * _PART + low + fraction / _PART

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_snn import checks
+
 
 def check_model(model):
     """Raise an error unless ``model`` is a built Keras model."""
@@ -34,23 +36,13 @@ def _as_array(leaf):
 
 def check_data(x, y):
     """Check that ``x`` and ``y`` have the same number of samples; return a dict of the labels as NumPy arrays."""
-    for leaf in tree.flatten(x):
-        if not getattr(leaf, "shape", ()):
-            raise TypeError(
-                "`x` must be an array (samples, ...), or a nest of arrays for a model with several inputs; got "
-                f"{leaf!r}. Convert lists of numbers with np.asarray."
-            )
-    sizes = {len(array) for array in tree.flatten(x)}
-    if len(sizes) != 1:
-        raise ValueError(f"The arrays of `x` must have the same number of samples; got {sorted(sizes)}.")
-    if 0 in sizes:
-        raise ValueError("`x` is empty: give at least one sample.")
+    n_samples = checks.arrays("x", x)
     labels = y if isinstance(y, dict) else {"": y}
     labels = {name: None if values is None else ops.convert_to_numpy(values) for name, values in labels.items()}
     for name, values in labels.items():
-        if values is not None and values.shape[:1] != (min(sizes),):
+        if values is not None and values.shape[:1] != (n_samples,):
             which = f"`y[{name!r}]`" if name else "`y`"
-            raise ValueError(f"{which} needs a label for each of the {min(sizes)} samples of `x`; got {values.shape}.")
+            raise ValueError(f"{which} needs a label for each of the {n_samples} samples of `x`; got {values.shape}.")
     return {name: values for name, values in labels.items() if values is not None}
 
 
@@ -86,9 +78,3 @@ def classes(y, n_classes):
 def are_soft(y, n_classes):
     """Return whether the labels are rows ``(samples, n_classes)`` of which some are not one-hot."""
     return y.shape[1:] == (n_classes,) and not (np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
-
-
-def static_batch_size(model):
-    """Return the batch size that a model was built for, or None."""
-    inputs = tree.flatten(getattr(model, "inputs", None) or [])
-    return next((leaf.shape[0] for leaf in inputs if leaf.shape[0] is not None), None)

@@ -51,12 +51,11 @@ class Prober(keras.Model):
         self.seen.average = TemporalAveragePooling(dtype="float32")
 
     def call(self, inputs):
-        statistics, arrived, units, counted = {}, {}, {}, None
+        statistics, arrived, units, counted = {}, {}, {}, {}
 
         def record(layer, spikes, mask=None):
-            nonlocal counted
             if mask is not None:
-                counted = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
+                counted[layer] = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
             units[layer] = ops.cast(ops.convert_to_tensor(layer.spike_unit), "float32")
             name = probe.unique(layer.name, statistics)
             self.seen.layers[name] = (layer, tuple(spikes.shape[2:]))
@@ -65,10 +64,10 @@ class Prober(keras.Model):
         def watch(name, layer, x, outputs):
             anatomy = self.seen.calls[name]
             if anatomy.spikes is not None:
-                if self.seen.one_pass and anatomy.call.time is None:
-                    x = ops.reshape(x, (-1, len(self.seen.steps), *x.shape[1:]))[:, -1]
                 unit, n_samples = units.get(anatomy.emitter, 1), ops.shape(inputs["index"])[0]
-                arrived[name] = spikes_of_samples(anatomy, x, unit, n_samples, counted)
+                if self.seen.one_pass and anatomy.call.time is None:
+                    x = ops.reshape(x, (n_samples, len(self.seen.steps), -1, *anatomy.fan_out.shape))[:, -1]
+                arrived[name] = spikes_of_samples(anatomy, x, unit, n_samples, counted.get(anatomy.emitter))
 
         record = record if self.counts else None
         with graph.calls(self.inspected, watch) if self.counts else contextlib.nullcontext():
@@ -132,24 +131,27 @@ class Prober(keras.Model):
         seen.n_classes = {name: outputs[name].shape[-1] for name in seen.classifiers}
         seen.time_in_x = not seen.makes_time and all(a.shape[1:2] == (seen.n_steps,) for a in tree.flatten(x))
         seen.steps = np.array([seen.n_steps])
+        calls = [anatomy.call for anatomy in seen.calls.values()]
         stateful = [layer.name for layer in self.inspected._flatten_layers() if _goes_on(layer)]
         if stateful:
             seen.why_not = f"the layer {stateful[0]!r} is stateful and continues from its state after the last call"
+            return
+        if graph.has_two_time_axes(calls):
+            seen.why_not = "the model has two time axes, one of its input and one that a layer creates"
             return
         if not seen.classifiers or seen.n_steps == 1:
             seen.why_not = "the model's output is not that of a classifier" if not seen.classifiers else None
             return
         seen.steps = probe.steps_up_to(seen.n_steps)
-        seen.why_runs = graph.why_not_causal(
-            self.inspected, [anatomy.call for anatomy in seen.calls.values()]
-        ) or self._why_not_in_one_pass(x, index)
+        seen.why_runs = graph.why_not_causal(self.inspected, calls) or self._why_not_in_one_pass(x, index)
         seen.one_pass = seen.why_runs is None
         if seen.one_pass:
             return
         runs = np.geomspace(1, seen.n_steps, MOST_RUNS).round().astype(int)
         seen.steps = seen.steps if len(seen.steps) <= MOST_RUNS else np.unique(runs)
         try:
-            self.after(x, index, 1)
+            for k in {1, 2, seen.n_steps - 1}:
+                self.after(x, index, k)
         except Exception as error:  # any backend's, or one of a user's layer
             seen.why_not = f"the model takes {seen.n_steps} steps only ({first_line(error)})"
             seen.steps, seen.why_runs = seen.steps[-1:], None
@@ -248,7 +250,7 @@ def depends_on_dt(model, x, dt):
     using it counts.
     """
     with probe.left_as_it_was(model), probe.scope(dt=dt) as scope:
-        model(data.rows(x, 0, data.static_batch_size(model) or 4), training=False)
+        model(data.rows(x, 0, graph.static_batch_size(model) or 4), training=False)
     return scope.reads_dt
 
 

@@ -6,7 +6,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_snn import checks, probe
+from keras_snn import checks, graph, probe
 from keras_snn.energy.work import MOST_SAMPLES, spike_numbers
 from keras_snn.inspector import inputs as data
 from keras_snn.inspector.findings import at_dt
@@ -80,7 +80,7 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     batch_size = min(batch_size, MOST_SAMPLES)
     examples, seed = checks.integer("examples", examples, least=0), checks.integer("seed", seed, least=0)
     arguments = {"dt": None if dt is None else max(dts), "seed": seed, "outputs": bool(metrics)}
-    first_rows = functools.partial(data.rows, start=0, stop=data.static_batch_size(model) or 4)
+    first_rows = functools.partial(data.rows, start=0, stop=graph.static_batch_size(model) or 4)
     results = []
     for steps in many_steps:
         cut = x
@@ -176,7 +176,10 @@ class _Sweep:
             notes.append(f"Answers after fewer steps: the model ran for each of {runs} steps, since {seen.why_runs}.")
         mixed = [name for name, anatomy in seen.calls.items() if anatomy.mixed]
         if mixed:
-            notes.append(f"Counted as multiply-accumulates: {', '.join(mixed)}. Their spikes differ in height or dt.")
+            notes.append(
+                f"Counted as multiply-accumulates: {', '.join(mixed)}. Other signals arrive with the spikes, or "
+                "spikes of different heights or dt."
+            )
         unknown = [name for name, anatomy in seen.calls.items() if not anatomy.known and anatomy.call.layer.weights]
         if unknown:
             notes.append(

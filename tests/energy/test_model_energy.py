@@ -301,7 +301,9 @@ def test_each_rate_has_the_dt_of_the_layer_that_spikes():
         for name in "ab":
             # Without a dt, a spike at each of 10 steps goes from each of 3 units to 2.
             assert energy.layer_energy(name, "loihi", 10)[0] == pytest.approx(27.1e-12 * 60)
-        assert energy.layer_energy("a", "loihi", 10, dt=0.02)[0] == pytest.approx(27.1e-12 * 120)
+        # A rate is multiplied by dt; neurons that count steps spike as often at any dt.
+        expected = {"rates": 120, "analog": 60}[kind]
+        assert energy.layer_energy("a", "loihi", 10, dt=0.02)[0] == pytest.approx(27.1e-12 * expected)
     both = keras.Model(inputs, dense[0](keras.layers.add([first, second])))
     energy = ModelEnergy(both, x, inputs="analog")
     assert energy._calls["a"].mixed
@@ -336,6 +338,120 @@ def test_which_layers_spikes_reach():
     energy = ModelEnergy(keras.Sequential(encoded), np.ones((1, 4), "float32"), inputs="analog")
     assert energy.rows["last"]["work"].operations == 4 * 2  # a spike of each value
     assert energy.rows["last"]["rate"] == pytest.approx(1 / (5 * 0.5))
+
+
+def operations_behind(*parts, time=5, units=6):
+    """Return operations and connections of a Dense(2) behind neurons that all spike at every step."""
+    inputs = keras.Input((units,))
+    x = layers.IF(threshold=0.5, name="spikes")(layers.Repeat(time)(inputs))
+    for part in parts:
+        x = part(x)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="last")(x))
+    energy = ModelEnergy(model, np.ones((1, units), "float32"), inputs="analog")
+    assert energy.rows["spikes"]["work"].runs == time
+    return energy.rows["last"]["work"].operations, energy.rows["last"]["connections"]
+
+
+@pytest.mark.backend_free
+def test_a_spike_is_counted_once_however_it_arrives():
+    both = [layers.TemporalAveragePooling(), layers.LastStep()]
+    for expected, parts in (
+        ((60, 60), [keras.layers.Flatten()]),
+        ((60, 12), [lambda z: keras.ops.sum(z, axis=1)]),
+        ((12, 12), [lambda z: z[:, 0]]),
+        ((72, 24), [lambda z: keras.layers.concatenate([end(z) for end in both])]),
+        ((60, 12), [keras.layers.Rescaling(1 / 255)]),
+        ((60, 12), [keras.layers.Rescaling(0.5), layers.TemporalAveragePooling()]),
+        ((60, 12), [layers.TimeFold(keras.layers.ReLU(max_value=0.5))]),
+        ((60, 12), [layers.TemporalAveragePooling(), keras.layers.Reshape((1, 6))]),
+    ):
+        assert operations_behind(*parts) == expected
+    # An axis that has the length of the time axis is not time behind its end.
+    assert operations_behind(layers.TemporalAveragePooling(), keras.layers.Reshape((6, 1)), time=6) == (72, 12)
+
+
+@pytest.mark.backend_free
+def test_spikes_with_other_signals_count_as_analog():
+    inputs = keras.Input((6,))
+    analog, spikes = keras.layers.Dense(6)(inputs), layers.IF(threshold=0.5)(layers.Repeat(5)(inputs))
+    analog_in_time = keras.layers.Dense(6)(layers.Repeat(5)(inputs))
+    for mixture in (
+        keras.layers.add([spikes, analog_in_time]),
+        keras.layers.concatenate([spikes, analog_in_time]),
+        keras.layers.multiply([spikes, analog_in_time]),
+        1 - spikes,
+        keras.layers.concatenate([layers.TemporalAveragePooling()(spikes), analog]),
+        keras.layers.concatenate([layers.TemporalAveragePooling()(spikes), inputs]),
+    ):
+        model = keras.Model(inputs, keras.layers.Dense(2, name="last")(mixture))
+        energy = ModelEnergy(model, np.ones((1, 6), "float32"), inputs="analog")
+        assert energy._calls["last"].mixed and energy.rows["last"]["work"].operations is None
+
+
+@pytest.mark.backend_free
+def test_each_call_has_the_number_of_its_own_steps():
+    first, second = layers.IF(threshold=0.5, name="first"), layers.IF(threshold=0.5, name="second")
+    between = layers.TemporalAveragePooling(), keras.layers.Dense(3, name="dense"), layers.Repeat(6)
+    for parts, runs in (
+        ((layers.Repeat(4), first, *between, second), (4, 1, 6)),
+        ((layers.Repeat(6), first, *between[:2], layers.Repeat(4), second), (6, 1, 4)),
+        ((layers.Repeat(4), first, keras.layers.UpSampling1D(2), between[1], second), (4, 8, 8)),
+        ((layers.Repeat(4), first, keras.layers.AveragePooling1D(2), between[1], second), (4, 2, 2)),
+    ):
+        rows = ModelEnergy(keras.Sequential([keras.Input((5,)), *parts])).rows
+        assert tuple(rows[name]["work"].runs for name in ("first", "dense", "second")) == runs
+    pixels = keras.layers.TimeDistributed(keras.layers.Dense(2, name="pixels")), keras.layers.Flatten()
+    row = ModelEnergy(keras.Sequential([keras.Input((7, 6)), *pixels, layers.Repeat(7), layers.IF()])).rows["pixels"]
+    assert (row["connections"], row["work"].runs) == (7 * 12, 1)
+
+
+def test_nested_wrappers_and_bidirectional_layers():
+    dense = keras.layers.Dense(2, name="dense")
+    found = []
+    for wrapped in (
+        dense,
+        layers.TimeFold(layers.TimeFold(dense)),
+        layers.TimeFold(keras.layers.TimeDistributed(dense)),
+    ):
+        parts = layers.IF(threshold=0.5), wrapped, layers.TemporalAveragePooling()
+        model = keras.Sequential([keras.Input((5, 3, 6)), *parts])
+        found.append(ModelEnergy(model, np.ones((2, 5, 3, 6), "float32"), inputs="analog").rows["dense"]["work"])
+    assert found[0] == found[1] == found[2]
+    assert (found[0].operations, found[0].connections, found[0].runs) == (5 * 36, 36, 5)
+    both = keras.layers.Bidirectional(layers.IF(threshold=0.5, return_sequences=False, name="if"))
+    energy = ModelEnergy(keras.Sequential([keras.Input((5, 6)), keras.layers.Dense(4, name="dense"), both]))
+    assert energy.n_steps == 5
+    assert (energy.rows["dense"]["connections"], energy.rows["dense"]["work"].runs) == (24, 5)
+    assert sum(row["neurons"] for row in energy.rows.values()) == 8
+
+
+def test_each_layer_has_its_own_mask():
+    def branch(name):
+        inputs = keras.Input((None, 3))
+        x = layers.TemporalAveragePooling()(layers.IF(threshold=0.5)(keras.layers.Masking()(inputs)))
+        return inputs, keras.layers.Dense(1, name=name)(x)
+
+    (a, out_a), (b, out_b) = branch("a"), branch("b")
+    x = np.ones((2, 5, 3), "float32")
+    short = x * (np.arange(5) < 2)[:, None]
+    rows = ModelEnergy(keras.Model([a, b], [out_a, out_b]), [short, x], inputs="analog").rows
+    assert (rows["a"]["work"].operations, rows["b"]["work"].operations) == (6, 15)
+
+
+def test_more_spikes_than_int32_holds():
+    model = keras.Sequential(
+        [keras.Input((10, 400, 1)), layers.SpikingActivation("relu", dt=1.0), keras.layers.Dense(1)]
+    )
+    energy = ModelEnergy(model, np.full((2, 10, 400, 1), 1e6, "float32"), inputs="analog")
+    assert list(energy.rows.values())[-1]["work"].operations == 4e9
+
+
+def test_a_call_of_the_user_stays_on_its_layer():
+    model = network()
+    layer = model.get_layer("out")
+    layer.call = own = lambda x, training=None: x[:, :10]
+    ModelEnergy(model, images(2))
+    assert vars(layer)["call"] is own
 
 
 def test_weights_of_zero_do_no_work():
