@@ -1,6 +1,7 @@
 """A fingerprint of a model's Python state: a compiled function is valid as long as the fingerprint is equal."""
 
 import functools
+import sys
 import types
 import weakref
 
@@ -15,6 +16,7 @@ _BY_IDENTITY = (
     *(types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType),
     *(types.MethodDescriptorType, types.WrapperDescriptorType),
 )
+_LIBRARIES = {"keras", "keras_snn", *sys.stdlib_module_names} - {"__main__"}
 _IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class whose attributes Python code cannot set
 
 #: Attributes that Keras sets in a layer when it is called.
@@ -56,7 +58,8 @@ def fingerprint(state, leave_out=lambda name, value: False):
     - Numbers, strings and NumPy arrays are compared by value.
     - Containers, objects and classes are compared by their parts, at any depth.
     - Functions are compared by identity, and by the parts of their closures, their defaults and the values that they
-      use from their module. Functions, classes and modules among those values are compared by identity alone.
+      use from their module or from another module of the user. Functions, classes and modules of installed packages
+      are compared by identity alone.
     - Variables and tensors are compared by identity: a compiled function reads a variable's value in each call.
     - The fingerprint of any other object equals no other.
 
@@ -149,8 +152,8 @@ def _of_class(cls):
 
 
 def _of_function(function):
-    values = function.__globals__
-    used = ((name, _of_module(values[name])) for name in _names(function.__code__) if name in values)
+    values, names = function.__globals__, _names(function.__code__)
+    used = ((name, _of_module(values[name], names)) for name in names if name in values)
     return [
         function.__code__,
         function.__defaults__,
@@ -160,9 +163,23 @@ def _of_function(function):
     ]
 
 
-def _of_module(value):
-    # The parts of functions, classes and modules would lead through all modules.
-    return Identity(value) if callable(value) or isinstance(value, types.ModuleType) else value
+def _of_module(value, names):
+    """Return the parts to compare of a value in a module, for code that looks up these names."""
+    if not isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType, types.FunctionType)):
+        return value
+    if _is_of_library(value):  # its parts would lead through all modules
+        return Identity(value)
+    if isinstance(value, types.ModuleType):
+        return [Identity(value), *_flat((name, vars(value)[name]) for name in names if name in vars(value))]
+    return value
+
+
+def _is_of_library(value):
+    """Return whether a function, class or module belongs to Python, to this package, or to an installed package."""
+    name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None) or "builtins"
+    root = name.partition(".")[0]
+    file = getattr(sys.modules.get(root), "__file__", None) or ""
+    return root in _LIBRARIES or "site-packages" in file or "dist-packages" in file
 
 
 def _of_cell(cell):

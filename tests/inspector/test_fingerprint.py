@@ -3,6 +3,7 @@
 import collections
 import functools
 import threading
+import types
 
 import keras
 import numpy as np
@@ -125,3 +126,24 @@ def test_attributes_can_be_left_out():
     parts = Parts()
     first, second = (fingerprint(parts, lambda name, value: name == "number") for parts.number in (1, 2))
     assert first == second
+
+
+def test_what_a_function_uses_from_other_modules_and_functions(monkeypatch):
+    settings = types.ModuleType("settings_of_a_user")
+    settings.gain, settings.other = 1, 1
+    helper = types.FunctionType(
+        compile("lambda v: gain * v", "h", "eval").co_consts[0], {"gain": 1, "__name__": "a_user"}
+    )
+    used = {"settings": settings, "helper": helper, "Parts": Parts}
+    code = compile("lambda v: helper(v) * settings.gain * Parts.in_class", "f", "eval").co_consts[0]
+    function = types.FunctionType(code, used)
+    before = fingerprint(function)
+    assert fingerprint(function) == before
+    settings.other = 2  # not used
+    assert fingerprint(function) == before
+    for holder, name in ((settings, "gain"), (Parts, "in_class")):
+        monkeypatch.setattr(holder, name, 2)
+        assert fingerprint(function) != before
+        before = fingerprint(function)
+    helper.__globals__["gain"] = 2
+    assert fingerprint(function) != before

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_snn
-from keras_snn import ModelEnergy, inspect, layers, probe
+from keras_snn import ModelEnergy, energy, graph, inspect, layers, probe
 from keras_snn.inspector import prober, sweep
 from keras_snn.inspector.prober import probabilities
 
@@ -89,6 +89,41 @@ def test_a_model_that_mixes_steps_runs_for_each_number_of_steps(name, monkeypatc
         assert confidence == pytest.approx(
             ops.convert_to_numpy(ops.max(probabilities(outputs), axis=1)).mean(), rel=1e-5
         )
+
+
+class LessMean(layers.LIF):
+    """A neuron of the user whose `call` mixes time steps."""
+
+    def call(self, inputs, **kwargs):
+        return super().call(inputs - ops.mean(inputs, axis=1, keepdims=True), **kwargs)
+
+
+@pytest.mark.backend_free
+def test_what_may_mix_time_steps():
+    def less_mean(x):
+        return x - ops.mean(x, axis=1, keepdims=True)
+
+    for expected, part in (
+        (None, layers.SpikingActivation(keras_snn.activations.Scaled("relu", 2.0))),
+        (None, DENSE(4, activation=keras.layers.LeakyReLU())),
+        (None, keras.layers.Activation("softmax")),
+        ("layer 'part'", keras.layers.Activation(keras.layers.Softmax(axis=1), name="part")),
+        ("layer 'part'", DENSE(4, activation=keras.layers.Softmax(axis=-2), name="part")),
+        ("layer 'part'", layers.SpikingActivation(keras_snn.activations.Scaled(less_mean, 1.0), name="part")),
+        ("layer 'part'", LessMean(name="part")),
+        ("layer 'part'", layers.LIF(go_backwards=True, name="part")),
+    ):
+        model = sequential((7, 6), part, layers.LIF(), POOL())
+        calls, _ = energy.study(model, np.ones((1, 7, 6), "float32"))
+        found = graph.why_not_causal(model, [call.call for call in calls.values()])
+        assert (found is None) if expected is None else expected in found
+
+
+def test_two_time_axes_have_no_first_steps():
+    model = sequential((7, 6), layers.LIF(threshold=0.05), POOL(), layers.Repeat(5), layers.LIF(threshold=0.05), POOL())
+    (result,) = inspect(model, data(7, 6)[0], examples=0)
+    assert result.latency is None
+    assert "the model has two time axes" in result.notes[0]
 
 
 def test_the_first_steps_of_an_encoder_are_those_of_its_code(monkeypatch):
