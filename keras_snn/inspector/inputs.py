@@ -37,6 +37,8 @@ def _as_array(leaf):
 def check_data(x, y):
     """Check that ``x`` and ``y`` have the same number of samples; return a dict of the labels as NumPy arrays."""
     n_samples = checks.arrays("x", x)
+    if isinstance(y, (list, tuple)) and any(np.ndim(values) for values in y) and len({np.shape(v) for v in y}) > 1:
+        raise ValueError("`y` holds arrays of several shapes: give a dict of labels from the names of the outputs.")
     labels = y if isinstance(y, dict) else {"": y}
     labels = {name: None if values is None else ops.convert_to_numpy(values) for name, values in labels.items()}
     for name, values in labels.items():

@@ -217,6 +217,29 @@ def test_bad_arguments_are_errors_that_say_so():
         energy.layer_energy("nobody", "cpu")
     with pytest.raises(TypeError, match="Keras model; got int"):
         ModelEnergy(3)
+    with pytest.raises(TypeError, match="`example_data` must be an array"):
+        ModelEnergy(network(), [[1.0, 2.0]])
+    with pytest.raises(ValueError, match="`example_data` is empty"):
+        ModelEnergy(network(), images(0))
+    with pytest.raises(ValueError, match="`timesteps_per_inference` must be an integer of at least 1"):
+        energy.total_energy("cpu", -1)
+    with pytest.raises(ValueError, match="dt.* got -1"):
+        energy.total_energy("cpu", dt=-1)
+    with pytest.raises(ValueError, match="`columns` must hold at least one name"):
+        energy.summary(columns=())
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, name="d")])
+    with pytest.raises(ValueError, match="Several layers of .* have the name 'd'"):
+        ModelEnergy(keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, name="d"), inner])).layer_energy(
+            "d", "cpu"
+        )
+    try:
+        DEVICES["Chip"] = {"energy_per_synop": 1e-12, "spiking": False}
+        with pytest.raises(ValueError, match="'chip' lacks 'energy_per_neuron'"):
+            energy.total_energy("chip")
+        DEVICES["Chip"]["energy_per_neuron"] = 0
+        assert energy.layer_energy("out", "chip") == (pytest.approx(1280e-12), 0)
+    finally:
+        del DEVICES["Chip"]
 
 
 # Time

@@ -248,6 +248,27 @@ def test_the_figures_after_zero_weights_are_those_of_a_fresh_model(mixing):
     assert inspect(model, x, y, examples=0).to_dict() == inspect(fresh, x, y, examples=0).to_dict()
 
 
+def test_what_spikes_reach_depends_on_no_values():
+    inputs = keras.Input((6,))
+    x = layers.Repeat(4)(inputs)
+    spikes = keras.layers.add([layers.SpikingActivation("relu", dt=0.5)(x), layers.IF(threshold=0.5)(x)])
+    model = keras.Model(inputs, POOL()(DENSE(2, name="last")(spikes)))
+    x = np.ones((6, 6), "float32")
+    for dts in ([0.001], [0.001, 1.0], [1.0]):  # at 1 s, spikes in Hz have the height of the others
+        for result in inspect(model, x, dt=dts, examples=0):
+            assert result.work["last"].operations is None
+            assert "Counted as multiply-accumulates: last" in " ".join(result.notes)
+    parts = keras.layers.Embedding(5, 4, mask_zero=True), layers.IF(threshold=0.01), DENSE(3, name="last"), POOL()
+    model = sequential((None,), *parts)
+    ids = np.tile(np.arange(8)[:, None] // 4, (1, 5))  # nothing counts in the first four samples
+    operations = [inspect(model, x, examples=0)[None].work["last"].operations for x in (ids, ids[::-1])]
+    assert operations[0] == operations[1] > 0
+    model = sequential((5, 4), keras.layers.Masking(1.0), *parts[1:])
+    assert inspect(model, np.full((2, 5, 4), 0.5, "float32"), examples=0)[None].work["last"].operations > 0
+
+
 def test_a_layer_whose_operations_are_unknown_is_named():
     model = sequential((7, 6), layers.IF(threshold=0.5), keras.layers.GRU(4, name="gru"), DENSE(4))
     assert "Operations not counted: gru. Register the class" in inspect(model, data(7, 6)[0]).table()
+    recurrent = sequential((7, 6), layers.RecurrentLIF(name="r"), DENSE(4), POOL())
+    assert "Operations not counted: r." in inspect(recurrent, data(7, 6)[0]).table()
