@@ -55,12 +55,7 @@ def mixed_in_time(name):
     x = inputs
     for part in first:
         x = part(x)
-    if name == "attention":
-        x = keras.layers.MultiHeadAttention(2, 4)(x, x)
-    elif name == "activation":
-        x = keras.layers.Activation(lambda x: x - ops.mean(x, axis=1, keepdims=True))(x)
-    else:
-        x = x - ops.mean(x, axis=1, keepdims=True)
+    x = keras.layers.MultiHeadAttention(2, 4)(x, x) if name == "attention" else x - ops.mean(x, axis=1, keepdims=True)
     for part in last:
         x = part(x)
     return keras.Model(inputs, x), data(6)
@@ -72,16 +67,16 @@ def after(model, x, k, **scope):
         return ops.convert_to_numpy(model(x[:, :k] if x.ndim == 3 else x, training=False))
 
 
-@pytest.mark.parametrize("name", ["conv", "bidirectional", "subclassed", "attention", "activation", "operation"])
+@pytest.mark.parametrize("name", ["conv", "bidirectional", "subclassed", "attention", "operation"])
 def test_a_model_that_mixes_steps_runs_for_each_number_of_steps(name, monkeypatch):
-    monkeypatch.setattr(prober, "MOST_RUNS", 3)
+    monkeypatch.setattr(prober, "MOST_RUNS", 2)
     model, (x, y) = mixed_in_time(name)
     x[:4] = 0  # the samples from which nothing can be seen
     (result,) = inspect(model, x, y, batch_size=12, examples=0)
     (note,) = [note for note in result.notes if note.startswith("Answers after")]
-    assert "the model ran for each of 1, 3, 7 steps, since the " in note
+    assert "the model ran for each of 1, 7 steps, since the " in note
     latency = result.latency
-    assert latency.steps.tolist() == [1, 3, 7]
+    assert latency.steps.tolist() == [1, 7]
     for k, accuracy, confidence in zip(latency.steps, latency.accuracy, latency.confidence, strict=True):
         outputs = after(model, x, k, n_steps=None if x.ndim == 3 else int(k))
         assert accuracy == np.mean(outputs.argmax(axis=1) == y)
@@ -119,9 +114,10 @@ def test_what_may_mix_time_steps():
         assert (found is None) if expected is None else expected in found
 
 
+@pytest.mark.backend_free
 def test_two_time_axes_have_no_first_steps():
-    model = sequential((7, 6), layers.LIF(threshold=0.05), POOL(), layers.Repeat(5), layers.LIF(threshold=0.05), POOL())
-    (result,) = inspect(model, data(7, 6)[0], examples=0)
+    model = sequential((2, 6), layers.LIF(threshold=0.05), POOL(), layers.Repeat(5), layers.LIF(threshold=0.05), POOL())
+    (result,) = inspect(model, data(2, 6)[0], examples=0)
     assert result.latency is None
     assert "the model has two time axes" in result.notes[0]
 
@@ -203,8 +199,8 @@ def test_operations_do_not_depend_on_the_batch_size():
     for part in (layers.TimeFold(keras.layers.Flatten()), POOL(), DENSE(4)):
         model.add(part)
     x = np.abs(data(6, 6, 1, n=12)[0]) * 1000
-    works = [inspect(model, x, batch_size=size, examples=0)[None].work for size in (1, 5, 12)]
-    assert works[0] == works[1] == works[2]
+    works = [inspect(model, x, batch_size=size, examples=0)[None].work for size in (5, 12)]
+    assert works[0] == works[1]
 
 
 def test_a_batch_is_no_larger_than_the_counts_allow(monkeypatch):
@@ -215,6 +211,7 @@ def test_a_batch_is_no_larger_than_the_counts_allow(monkeypatch):
     assert batches == [(0, 10), (10, 20), (20, 24)]
 
 
+@pytest.mark.backend_free
 def test_macs_do_not_depend_on_how_a_layer_is_applied_at_each_step():
     found, weights = [], None
     for wrap in (lambda layer: layer, layers.TimeFold, keras.layers.TimeDistributed):
@@ -223,14 +220,18 @@ def test_macs_do_not_depend_on_how_a_layer_is_applied_at_each_step():
         )
         weights = weights or model.get_weights()
         model.set_weights(weights)
-        result = inspect(model, data(7, 6)[0], examples=0)[None]
-        found.append((result.plain_operations, result.synaptic_operations, result.energy("45nm")))
+        energy = ModelEnergy(model, data(7, 6)[0], inputs="analog")  # whose figures are those of `inspect`
+        works = [row["work"] for row in energy.rows.values()]
+        connections = sum(work.connections for work in works)
+        found.append((connections, [work.operations for work in works], energy.total_energy("45nm", None)))
     assert found[0] == found[1] == found[2]
     assert found[0][0] == 6 * 5 + 5 * 4
 
 
 @pytest.mark.parametrize("mixing", [True, False])
-def test_the_figures_after_zero_weights_are_those_of_a_fresh_model(mixing):
+def test_the_figures_after_zero_weights_are_those_of_a_fresh_model(mixing, monkeypatch):
+    monkeypatch.setattr(prober, "MOST_RUNS", 2)
+
     def network():
         keras.utils.clear_session(free_memory=False)  # the names of its layers are those of the one before
         second = keras.layers.Conv1D(8, 3, padding="same") if mixing else DENSE(8)
@@ -248,6 +249,7 @@ def test_the_figures_after_zero_weights_are_those_of_a_fresh_model(mixing):
     assert inspect(model, x, y, examples=0).to_dict() == inspect(fresh, x, y, examples=0).to_dict()
 
 
+@pytest.mark.backend_free
 def test_what_spikes_reach_depends_on_no_values():
     inputs = keras.Input((6,))
     x = layers.Repeat(4)(inputs)
@@ -267,8 +269,8 @@ def test_what_spikes_reach_depends_on_no_values():
     assert inspect(model, np.full((2, 5, 4), 0.5, "float32"), examples=0)[None].work["last"].operations > 0
 
 
+@pytest.mark.backend_free
 def test_a_layer_whose_operations_are_unknown_is_named():
-    model = sequential((7, 6), layers.IF(threshold=0.5), keras.layers.GRU(4, name="gru"), DENSE(4))
-    assert "Operations not counted: gru. Register the class" in inspect(model, data(7, 6)[0]).table()
-    recurrent = sequential((7, 6), layers.RecurrentLIF(name="r"), DENSE(4), POOL())
-    assert "Operations not counted: r." in inspect(recurrent, data(7, 6)[0]).table()
+    parts = layers.RecurrentLIF(name="recurrent"), keras.layers.GRU(4, name="gru"), DENSE(4)
+    table = inspect(sequential((1, 6), *parts), data(1, 6)[0], examples=0).table()
+    assert "Operations not counted: recurrent, gru. Register the class" in table
