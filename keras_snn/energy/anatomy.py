@@ -99,12 +99,12 @@ def study(model, x, *, length=None, **scope):
         length: Integer, the length of the time axis of ``x``; see ``graph.study``. Default None.
         **scope: Arguments of ``probe.scope``.
     """
-    n_samples = graph.static_batch_size(model) or 1
+    n_samples = len(tree.flatten(x)[0])
     index = np.arange(n_samples, dtype="int32")
 
     def run(level, record=None):
         """Call the model on inputs of one value."""
-        inputs = tree.map_structure(lambda a: _filled(a, n_samples, level), x)
+        inputs = tree.map_structure(lambda a: _filled(a, level), x)
         with probe.scope(record=record, **{"sample_index": index, **scope}):
             model(inputs, training=False)
 
@@ -116,11 +116,16 @@ def study(model, x, *, length=None, **scope):
     return found, n_steps
 
 
-def _filled(array, n_samples, level):
-    """Return an array of the shape and dtype of the first samples that holds one value."""
-    array = np.asarray(array[:n_samples])
+def _filled(array, level):
+    """Return an array of the same shape and dtype that holds one value."""
+    array = np.asarray(array)
     kind = array.dtype.kind
     return np.full_like(array, level if kind == "f" else 1) if kind in "fiub" else array
+
+
+def _constant(tensor, values):
+    """Return NumPy values, broadcast, as a tensor of the shape and dtype of another. JAX compiles nothing for it."""
+    return ops.cast(np.array(np.broadcast_to(np.asarray(values, "float32"), tensor.shape)), tensor.dtype)
 
 
 def count(found):
@@ -152,14 +157,14 @@ def _find_spikes(model, run, found):
             emitters.setdefault(key, layer)
             emitted = np.zeros((1, outputs.shape[1], *[1] * (len(outputs.shape) - 2)), "float32")
             emitted[:, steps] = (key == emitter) / key[0].unit
-            return ops.ones_like(outputs) * ops.cast(emitted, outputs.dtype)
+            return _constant(outputs, emitted)
 
         def record(name, layer, x, outputs):
             if found[name].dense_connections:
-                inputs[name] = np.abs(ops.convert_to_numpy(ops.cast(tree.flatten(x)[0], "float32")))
+                inputs[name] = np.abs(ops.convert_to_numpy(tree.flatten(x)[0]).astype("float32"))
             if isinstance(layer, _ENCODERS):
                 return emit(layer, outputs)
-            return None if _passes(layer) else tree.map_structure(lambda t: ops.ones_like(t) * level, outputs)
+            return None if _passes(layer) else tree.map_structure(lambda t: _constant(t, level), outputs)
 
         with graph.calls(model, record):
             run(level, record=emit)

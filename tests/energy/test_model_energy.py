@@ -264,6 +264,7 @@ def test_connections_and_rates_are_those_of_a_step(wrap):
     assert energy.rows["dense"]["work"].operations == 5120
 
 
+@pytest.mark.backend_free
 def test_time_distributed_marks_time():
     inputs = keras.Input((28, 28))
     energy = ModelEnergy(keras.Model(inputs, keras.layers.TimeDistributed(keras.layers.ReLU())(inputs)))
@@ -279,6 +280,7 @@ def test_time_distributed_marks_time():
     assert energy.total_energy("loihi", None, 1) == energy.total_energy("loihi", 10, 1)
 
 
+@pytest.mark.backend_free
 def test_a_time_axis_of_unknown_length():
     inputs = keras.Input((None, 4))
     model = keras.Model(inputs, keras.layers.Dense(3, name="d")(keras.layers.ReLU(name="r")(inputs)))
@@ -292,6 +294,7 @@ def test_a_time_axis_of_unknown_length():
         ModelEnergy(keras.Sequential([keras.Input((None, None, 5)), keras.layers.Dense(20)]))
 
 
+@pytest.mark.backend_free
 def test_an_image_as_high_as_there_are_steps_has_no_time():
     parts = keras.layers.Conv2D(2, 3, name="c"), layers.Repeat(8), layers.IF()
     energy = ModelEnergy(keras.Sequential([keras.Input((8, 8, 1)), *parts]))
@@ -302,6 +305,7 @@ def test_an_image_as_high_as_there_are_steps_has_no_time():
 # Spikes and analog inputs
 
 
+@pytest.mark.backend_free
 def test_analog_inputs_cost_multiply_accumulates_whatever_dt():
     parts = keras.layers.Dense(50, name="dense"), layers.Repeat(4), layers.IF()
     model = keras.Sequential([keras.Input((100,)), *parts])
@@ -311,6 +315,7 @@ def test_analog_inputs_cost_multiply_accumulates_whatever_dt():
         assert energy.layer_energy("dense", "45nm", 4, dt) == pytest.approx((4.6e-12 * 20000, 0))
 
 
+@pytest.mark.backend_free
 def test_each_rate_has_the_dt_of_the_layer_that_spikes():
     inputs = keras.Input((10, 3))
     first = layers.IF(threshold=0.5, dt=0.01)(inputs)
@@ -428,6 +433,7 @@ def test_each_call_has_the_number_of_its_own_steps():
     assert (row["connections"], row["work"].runs) == (7 * 12, 1)
 
 
+@pytest.mark.backend_free
 def test_nested_wrappers_and_bidirectional_layers():
     dense = keras.layers.Dense(2, name="dense")
     found = []
@@ -448,6 +454,7 @@ def test_nested_wrappers_and_bidirectional_layers():
     assert sum(row["neurons"] for row in energy.rows.values()) == 8
 
 
+@pytest.mark.backend_free
 def test_each_layer_has_its_own_mask():
     def branch(name):
         inputs = keras.Input((None, 3))
@@ -469,6 +476,7 @@ def test_more_spikes_than_int32_holds():
     assert list(energy.rows.values())[-1]["work"].operations == 4e9
 
 
+@pytest.mark.backend_free
 def test_a_call_of_the_user_stays_on_its_layer():
     model = network()
     layer = model.get_layer("out")
@@ -477,6 +485,7 @@ def test_a_call_of_the_user_stays_on_its_layer():
     assert vars(layer)["call"] is own
 
 
+@pytest.mark.backend_free
 def test_weights_of_zero_do_no_work():
     model, x = all_firing(keras.layers.Dense(10, use_bias=False, name="dense"))
     kernel = np.zeros((32, 10), "float32")
@@ -524,6 +533,7 @@ def test_a_registered_function_gets_one_shape_for_one_tensor():
         del ModelEnergy.layer_stats_computers[keras.layers.UpSampling2D]
 
 
+@pytest.mark.backend_free
 def test_every_layer_of_a_model_has_statistics():
     inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="deep")], name="inner")
     inputs = keras.Input((4,))

@@ -609,6 +609,7 @@ def test_metrics_are_those_of_evaluate(units):
             assert found.metrics == pytest.approx(dict.fromkeys(found.metrics, found.accuracy), rel=1e-6)
 
 
+@pytest.mark.backend_free
 def test_metrics_of_an_output_over_time_are_those_of_its_mean():
     model, x, y = deterministic(3, sequence=True), np.abs(integers(N, 4)), np.eye(3)[np.arange(N) % 3]
     result = inspect(model, x, y, batch_size=10, metrics="accuracy", examples=0)[None]
@@ -617,6 +618,7 @@ def test_metrics_of_an_output_over_time_are_those_of_its_mean():
     assert result.metrics == {"accuracy": pytest.approx(result.accuracy, rel=1e-6)}
 
 
+@pytest.mark.backend_free
 def test_metrics_of_one_name_are_all_reported(small):
     model, x, _ = small
     y = np.random.default_rng(0).dirichlet([1, 1, 1], size=N).astype("float32")
@@ -630,6 +632,7 @@ def test_metrics_of_one_name_are_all_reported(small):
         inspect(model, x, y, dt=1.0, batch_size=10, metrics=[metrics[0], metrics[0]], examples=0)
 
 
+@pytest.mark.backend_free
 def test_pandas(small):
     pd = pytest.importorskip("pandas")
     model, x, _ = small
