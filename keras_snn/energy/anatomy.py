@@ -164,7 +164,11 @@ def _find_spikes(model, run, found):
                 inputs[name] = np.abs(ops.convert_to_numpy(tree.flatten(x)[0]).astype("float32"))
             if isinstance(layer, _ENCODERS):
                 return emit(layer, outputs)
-            return None if _passes(layer) else tree.map_structure(lambda t: _constant(t, level), outputs)
+            return (
+                None
+                if _passes(layer)
+                else tree.map_structure(lambda t: _constant(t, level) if ops.is_tensor(t) else t, outputs)
+            )
 
         with graph.calls(model, record):
             run(level, record=emit)
