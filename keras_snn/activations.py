@@ -140,7 +140,7 @@ class SoftLIF(_Rate):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class LeakyReLU(_Function):
-    """``x`` for x >= 0, else ``negative_slope * x``: an activation function, where Keras has a layer of this name.
+    """``x`` for x >= 0, else ``negative_slope * x``, as an activation function. Keras's ``LeakyReLU`` is a layer.
 
     Args:
         negative_slope: Number. Default 0.01, PyTorch's. Keras's activation "leaky_relu" has 0.2.

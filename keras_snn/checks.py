@@ -90,7 +90,12 @@ def choice(name: str, value: Any, known: Collection) -> Any:
 
 
 def arrays(name: str, x: Any) -> int:
-    """Return the number of samples of an array ``(samples, ...)`` or a nest of them; else raise an error."""
+    """Return the number of samples of ``x``, an array ``(samples, ...)`` or a nest of such arrays.
+
+    Raises:
+        TypeError: For something else than arrays.
+        ValueError: If the numbers of samples differ, or if there are no samples.
+    """
     leaves = keras.tree.flatten(x)
     for leaf in leaves:
         if not getattr(leaf, "shape", ()):
@@ -112,7 +117,7 @@ def plain_text(error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message that tells something, in at most 160 characters."""
+    """Return the first informative line of an error's message, cut after 160 characters."""
     lines = [line.strip() for line in plain_text(error).splitlines() if line.strip()]
     text = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
     return text if len(text) <= 160 else text[:157] + "..."

@@ -146,7 +146,7 @@ class Call:
     @property
     def is_over_time(self):
         """Whether the time axis is one of the axes of a convolution or of a pooling window."""
-        rank = getattr(self.layer, "rank", None) or len(getattr(self.layer, "pool_size", ()))
+        rank = window_rank(self.layer)
         return self.time == "axis" and rank > 0 and len(self.input_shapes[0]) <= rank + 2
 
     def _of_run(self, shape):
@@ -159,11 +159,16 @@ class Call:
         self.runs = n_steps if time is not None and not self.is_over_time else 1
 
 
+def window_rank(layer):
+    """Return the number of axes of a convolution's kernel or of a pooling window; 0 for other layers."""
+    return getattr(layer, "rank", None) or len(getattr(layer, "pool_size", ()))
+
+
 def study(model, run, n_samples, length=None):
     """Return the calls of a model's layers and its number of time steps, derived from the shapes of one run.
 
-    An axis is the time axis if it has the length of one that a layer with a time axis shows. Calls before the first
-    layer that creates one, or behind the last layer that ends one, have none.
+    Layers with a time axis, such as neurons, show its length. In any other call, axis 1 is the time axis if it has this
+    length. Calls before the first layer that creates a time axis, or after the last layer that ends it, have none.
 
     Args:
         model: A built Keras model.
@@ -182,7 +187,7 @@ def study(model, run, n_samples, length=None):
 
     with calls(model, record) as seen:
         run()
-    # A wrapper may stand over another axis: it counts only where no other layer shows time.
+    # A wrapper may fold another axis than time. Its length counts only if no other layer shows one.
     shown = {n for layer, n in seen if not isinstance(layer, _WRAPPERS)} or {n for _, n in seen}
     lengths = sorted(shown | {length or 1}, reverse=True)
     markers = [name for name, call in found.items() if isinstance(call.layer, (*MAKERS, *_WITH_TIME))]

@@ -25,11 +25,10 @@ _MIXING = (
     *(keras.layers.GroupNormalization, keras.layers.RMSNormalization, keras.layers.Dot),
 )
 
-
 #: Values of the inputs and of all analog signals in two runs. Spikes that these scale or shift differ between the runs.
 _LEVELS = 0.73, 0.41
-#: A dt by which spikes in Hz are known: their height depends on it.
-_ANY_DT = 0.37
+#: A dt for a test: of all spikes, only those in Hz have a height that depends on dt.
+_TEST_DT = 0.37
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,9 @@ class Anatomy:
         emitter: One of the layers that emit these spikes.
         mixed: Boolean, whether spikes of different heights or dt arrive, or other signals with them. These inputs count
             as analog.
-        scale: Number of spikes that an input of the height of a spike stands for. Not 1 for spikes times a constant.
-        steps: Number or array, the time steps whose spikes an input stands for: more than 1 for an average over time.
+        scale: Number of spikes in an input of the height of a spike: ``1 / c`` if a constant c multiplies the spikes,
+            else 1.
+        steps: Number or array of the time steps that an input averages over; 1 without an average.
         fan_out: Array, the connections of each input; None for analog inputs.
     """
 
@@ -124,7 +124,7 @@ def _filled(array, level):
 
 
 def _constant(tensor, values):
-    """Return NumPy values, broadcast, as a tensor of the shape and dtype of another. JAX compiles nothing for it."""
+    """Return a tensor like ``tensor`` with broadcast NumPy values. Made on the host: JAX compiles no operation."""
     return ops.cast(np.array(np.broadcast_to(np.asarray(values, "float32"), tensor.shape)), tensor.dtype)
 
 
@@ -149,7 +149,7 @@ def _find_spikes(model, run, found):
     emitters = {}
 
     def inputs_where(emitter, steps=slice(None), level=_LEVELS[0]):
-        """Return the absolute inputs of the calls, where one kind of layers spikes at some steps and no other does."""
+        """Return the absolute inputs of the calls, if one kind of layers spikes at the given steps and others never."""
         inputs = {}
 
         def emit(layer, outputs, mask=None):
@@ -164,11 +164,9 @@ def _find_spikes(model, run, found):
                 inputs[name] = np.abs(ops.convert_to_numpy(tree.flatten(x)[0]).astype("float32"))
             if isinstance(layer, _ENCODERS):
                 return emit(layer, outputs)
-            return (
-                None
-                if _passes(layer)
-                else tree.map_structure(lambda t: _constant(t, level) if ops.is_tensor(t) else t, outputs)
-            )
+            if _passes(layer):
+                return None
+            return tree.map_structure(lambda t: _constant(t, level) if ops.is_tensor(t) else t, outputs)
 
         with graph.calls(model, record):
             run(level, record=emit)
@@ -180,18 +178,18 @@ def _find_spikes(model, run, found):
         first, last = (inputs_where(key, steps) for steps in (slice(0, 1), slice(-1, None)))
         for name in (name for name in silent if np.any(always[name] != silent[name])):
             anatomy = found[name]
-            # With another signal as well, or as much as it, the inputs are not spikes.
+            # Inputs that contain another signal, or that another signal scales, are not spikes.
             alone = not silent[name].any() and np.allclose(always[name], other[name], rtol=1e-4)
             anatomy.mixed = anatomy.mixed or not alone or anatomy.spikes not in (None, key[0])
             anatomy.spikes, anatomy.emitter = key[0], anatomy.emitter or emitter
             heights = [inputs[name] * key[0].unit for inputs in (always, first, last)]
-            anatomy.scale, anatomy.steps = _spikes_in_one(anatomy.call, *heights)
+            anatomy.scale, anatomy.steps = _scale_and_steps(anatomy.call, *heights)
     for anatomy in found.values():
         if anatomy.mixed:
             anatomy.spikes = anatomy.emitter = None
 
 
-def _spikes_in_one(call, always, first, last):
+def _scale_and_steps(call, always, first, last):
     """Return ``scale`` and ``steps`` of ``Anatomy``.
 
     The arguments after ``call`` are its inputs, in heights of a spike, where all units spike at every step, at the
@@ -199,7 +197,7 @@ def _spikes_in_one(call, always, first, last):
     """
     if call.time == "axis" and call.runs > 1:
         places = [x.reshape(*x.shape[:2], -1).any(axis=(0, 2)).sum() for x in (always, last)]
-        if places[0] == places[1]:  # another axis, that has the length of the time axis
+        if places[0] == places[1]:  # not time: an axis that has the same length
             call.set_time(None, 1)
     if call.time is not None:
         return _inverse_scale(always), 1
@@ -218,6 +216,7 @@ def _inverse_scale(heights):
 
 
 def _is_count(height):
+    """Return whether a height is a whole number of spikes."""
     return (height > 0.5) & (np.abs(height - np.round(height)) < 1e-3)
 
 
@@ -225,8 +224,8 @@ def _kind(layer, model):
     """Return the ``Spikes`` of a layer, inside the scope that may override its dt."""
     if isinstance(layer, _ENCODERS):  # its steps are those of the model's first layer with a dt
         return Spikes(1.0, to_float(next((timed.dt for timed in layers_with_dt(model)), default.dt)), in_hertz=False)
-    with probe.scope(dt=_ANY_DT):
-        in_hertz = np.isclose(to_float(layer.spike_unit), _ANY_DT)
+    with probe.scope(dt=_TEST_DT):
+        in_hertz = np.isclose(to_float(layer.spike_unit), _TEST_DT)
     return Spikes(to_float(layer.spike_unit), to_float(layer.dt), bool(in_hertz))
 
 

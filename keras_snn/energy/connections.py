@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_snn.graph import window_rank
+
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
@@ -52,8 +54,10 @@ def connections(layer, input_shape, output_shape, *, dense=False):
         return math.prod(output_shape[1:]) * math.prod(layer.pool_size)
     if not isinstance(layer, _SYNAPTIC):
         return None
-    n_weights = sum(kernel.size if dense else int(kernel.sum()) for kernel in _kernels(layer))
-    return _uses_of_a_weight(layer, input_shape, output_shape) * n_weights
+    uses = _uses_of_a_weight(layer, input_shape, output_shape)
+    if dense:
+        return uses * sum(math.prod(kernel.shape) for kernel in _kernels(layer))
+    return uses * sum(int(mask.sum()) for mask in _nonzero(layer))
 
 
 def _uses_of_a_weight(layer, input_shape, output_shape):
@@ -61,9 +65,8 @@ def _uses_of_a_weight(layer, input_shape, output_shape):
     if isinstance(layer, layers.Dense):
         return math.prod(output_shape[1:-1])
     if isinstance(layer, layers.EinsumDense):
-        _, kernel, output = _letters(layer)
-        (mask,) = _kernels(layer)
-        kept = math.prod(size for name, size in zip(kernel, mask.shape, strict=True) if name in output)
+        _, names, output = _letters(layer)
+        kept = math.prod(size for name, size in zip(names, layer.kernel.shape, strict=True) if name in output)
         return math.prod(output_shape[1:]) // kept
     return math.prod(_spatial(layer, input_shape if isinstance(layer, TRANSPOSED) else output_shape))
 
@@ -80,10 +83,10 @@ def fan_out(layer, input_shape):
         ``(height, width, channels)`` of a Conv2D; None for a layer that is not known to have synapses.
     """
     if isinstance(layer, layers.Dense):
-        return _kernels(layer)[0].sum(axis=1)
+        return _nonzero(layer)[0].sum(axis=1)
     if isinstance(layer, layers.EinsumDense):
         inputs, kernel, _ = _letters(layer)
-        (mask,) = _kernels(layer)
+        (mask,) = _nonzero(layer)
         size_of = dict(zip(kernel, mask.shape, strict=True))
         fed = mask.sum(axis=tuple(axis for axis, name in enumerate(kernel) if name not in inputs))
         shared = [name for name in kernel if name in inputs]
@@ -108,9 +111,9 @@ def _fed_by_tap(layer, channels):
         return np.ones((*layer.pool_size, channels), "int64")
     if isinstance(layer, SEPARABLE):
         # What leaves the depthwise half goes through the pointwise half.
-        depthwise, pointwise = _kernels(layer)
+        depthwise, pointwise = _nonzero(layer)
         return (depthwise * (1 + pointwise.sum(axis=-1).reshape(depthwise.shape[-2:]))).sum(axis=-1)
-    (kernel,) = _kernels(layer)
+    (kernel,) = _nonzero(layer)
     if isinstance(layer, DEPTHWISE):
         return kernel.sum(axis=-1)
     if isinstance(layer, TRANSPOSED):
@@ -144,9 +147,13 @@ def _reach(layer, axis, size):
 
 
 def _kernels(layer):
-    """Return for each kernel of a layer an integer array: 1 where a weight is not zero, else 0."""
-    kernels = [layer.depthwise_kernel, layer.pointwise_kernel] if isinstance(layer, SEPARABLE) else [layer.kernel]
-    return [(ops.convert_to_numpy(kernel) != _zero(layer)).astype("int64") for kernel in kernels]
+    """Return the list of a layer's kernels."""
+    return [layer.depthwise_kernel, layer.pointwise_kernel] if isinstance(layer, SEPARABLE) else [layer.kernel]
+
+
+def _nonzero(layer):
+    """Return for each kernel a boolean array, True for weights that are not zero."""
+    return [ops.convert_to_numpy(kernel) != _zero(layer) for kernel in _kernels(layer)]
 
 
 def _zero(layer):
@@ -166,16 +173,12 @@ def _kernel(layer, axis):
     return tuple(size if isinstance(size, int) else size[axis] for size in sizes)
 
 
-def _rank(layer):
-    return len(layer.pool_size) if isinstance(layer, _POOLINGS) else layer.rank
-
-
 def _channel_axis(layer):
-    return -1 if layer.data_format == "channels_last" else -1 - _rank(layer)
+    return -1 if layer.data_format == "channels_last" else -1 - window_rank(layer)
 
 
 def _spatial(layer, shape):
-    shape = shape[-1 - _rank(layer) :]
+    shape = shape[-1 - window_rank(layer) :]
     return tuple(shape[:-1] if _channel_axis(layer) == -1 else shape[1:])
 
 

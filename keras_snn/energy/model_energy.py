@@ -15,6 +15,7 @@ from keras_snn.energy.devices import DEVICES, add_device, device
 from keras_snn.energy.statistics import COMPUTERS, Node
 from keras_snn.energy.work import joules, spike_numbers, spikes_of_samples
 from keras_snn.layers.base.time_step import check_dt
+from keras_snn.ops import masks
 
 _COLUMNS = ("name", "output_shape", "params", "connections", "neurons", "energy cpu")
 _OF_A_CALL = ("known", "connections", "dense_connections", "neurons", "spiking")
@@ -325,22 +326,20 @@ def _sample(model, data):
     """Return a sample, or a batch if the model has a fixed batch size, and the length of an unknown time axis."""
     if data is None:
         return graph.zero_sample(model)
-    tensors = tree.flatten(getattr(model, "inputs", None) or [])
-    n_samples = next((t.shape[0] for t in tensors if t.shape[0] is not None), 1)
+    n_samples = graph.static_batch_size(model) or 1
     sample = tree.map_structure(lambda x: np.asarray(x[:n_samples]), data)
-    shapes = zip(tensors, tree.flatten(sample), strict=False)
+    shapes = zip(tree.flatten(getattr(model, "inputs", None) or []), tree.flatten(sample), strict=False)
     lengths = [x.shape[1] for t, x in shapes if t.shape[1:2] == (None,) and x.ndim > 1]
     return sample, max(lengths, default=None)
 
 
 def _counts(model, data, calls):
     """Return for each call the mean of ``|inputs|``, and the spikes per sample at each input; None for analog ones."""
-    sums, sizes, arrived = {}, {}, {}
-    counted = {}
+    sums, sizes, arrived, counted = {}, {}, {}, {}
 
     def count_steps(layer, spikes, mask=None):
         if mask is not None:
-            counted[layer] = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
+            counted[layer] = masks.n_counted(mask)
 
     def record(name, layer, inputs, outputs):
         x = np.abs(ops.convert_to_numpy(ops.cast(tree.flatten(inputs)[0], "float32")))

@@ -67,7 +67,7 @@ def spikes_of_samples(anatomy, inputs, unit, n_samples, counted=None):
         inputs: The call's inputs.
         unit: Number or scalar tensor: one spike has the height ``1 / unit``.
         n_samples: Integer or scalar tensor, the size of the batch: at most ``MOST_SAMPLES``.
-        counted: Float tensor ``(batch, 1)``, the number of steps of each sample that count. Default: all.
+        counted: Integer tensor ``(batch,)``, the number of steps of each sample that count. Default: all.
 
     Returns:
         Integer tensor ``(1, 3, *fan_out.shape)`` for ``spike_numbers``.
@@ -78,7 +78,8 @@ def spikes_of_samples(anatomy, inputs, unit, n_samples, counted=None):
     if np.any(anatomy.steps != 1):  # averages over time
         steps = ops.convert_to_tensor(np.reshape(anatomy.steps, (1, -1, *units)).astype("float32"))
         if counted is not None:
-            steps = ops.where(steps > 1, ops.reshape(counted, (-1, 1, *[1] * len(units))), 1.0)
+            counted = ops.reshape(ops.cast(counted, "float32"), (-1, 1, *[1] * len(units)))
+            steps = ops.where(steps > 1, counted, 1.0)
         x = x * steps
     x = ops.sum(x, axis=1)
     high = ops.floor(x / _PART)

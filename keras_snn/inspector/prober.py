@@ -17,6 +17,7 @@ from keras_snn.inspector.fingerprint import fingerprint
 from keras_snn.layers import TemporalAveragePooling
 from keras_snn.layers.base.states import States
 from keras_snn.layers.base.time_step import layers_with_dt
+from keras_snn.ops import masks
 from keras_snn.ops.precision import to_float
 from keras_snn.ops.statistics import summarise
 
@@ -55,7 +56,7 @@ class Prober(keras.Model):
 
         def record(layer, spikes, mask=None):
             if mask is not None:
-                counted[layer] = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
+                counted[layer] = masks.n_counted(mask)
             units[layer] = ops.cast(ops.convert_to_tensor(layer.spike_unit), "float32")
             name = probe.unique(layer.name, statistics)
             self.seen.layers[name] = (layer, tuple(spikes.shape[2:]))
@@ -166,7 +167,7 @@ class Prober(keras.Model):
             self.seen.folded = [name for name, tensor in outputs.items() if tensor.shape[0] == rows]
             self._answers(outputs)
         except Exception:  # two poolings in a row, or a merge with what has no time
-            return "layers behind the end of the time axis take inputs without time too"
+            return "layers after the end of the time axis take inputs without time too"
         return None
 
     def after(self, x, index, n_steps):
@@ -227,19 +228,24 @@ class Prober(keras.Model):
         return self.predict_on_batch(batch)
 
 
-def prober(model, x, *, dt, n_steps, seed, outputs=False):
-    """Return a ``Prober`` for these arguments: a cached one if the model has not changed since."""
-    kept = _kept(model, _settings(model, own_dt=dt is None))
+def probers(model, *, own_dt):
+    """Return the dict of a model's ``Prober`` objects. It is empty if the model has changed since the last call."""
+    return _kept(model, _settings(model, own_dt=own_dt))
+
+
+def prober(kept, model, x, *, dt, n_steps, seed, outputs=False):
+    """Return the ``Prober`` for these arguments from the dict ``kept`` of ``probers``, to which a new one is added."""
     shapes = tuple((a.shape[1:], str(a.dtype)) for a in tree.flatten(x))
     key = (n_steps, seed, dt is None, outputs, shapes)
-    if key not in kept:
+    if key in kept:
+        count(kept[key].seen.calls)  # weights may have become zero since
+    else:
         new = Prober(model, n_steps=n_steps, own_dt=dt is None, seed=seed, outputs=outputs)
         if dt is not None:
             new.dt.assign(dt)
         new.look(x)
         new.compile(jit_compile="auto")
         kept[key] = new
-    count(kept[key].seen.calls)  # weights may have become zero since
     return kept[key]
 
 

@@ -11,7 +11,7 @@ from keras_snn.energy.work import MOST_SAMPLES, spike_numbers
 from keras_snn.inspector import inputs as data
 from keras_snn.inspector.findings import at_dt
 from keras_snn.inspector.metrics import Metrics
-from keras_snn.inspector.prober import prober
+from keras_snn.inspector.prober import prober, probers
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
 from keras_snn.layers.base.time_step import check_dt
 from keras_snn.ops.precision import to_float
@@ -80,15 +80,16 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     batch_size = min(batch_size, MOST_SAMPLES)
     examples, seed = checks.integer("examples", examples, least=0), checks.integer("seed", seed, least=0)
     arguments = {"dt": None if dt is None else max(dts), "seed": seed, "outputs": bool(metrics)}
+    kept = probers(model, own_dt=dt is None)
     first_rows = functools.partial(data.rows, start=0, stop=graph.static_batch_size(model) or 4)
     results = []
     for steps in many_steps:
         cut = x
         with probe.left_as_it_was(model):
-            probing = prober(model, first_rows(x), n_steps=steps, **arguments)
+            probing = prober(kept, model, first_rows(x), n_steps=steps, **arguments)
             if steps is not None and not probing.seen.makes_time:
                 cut = _cut(probing, x, steps)
-                probing = prober(model, first_rows(cut), n_steps=None, **arguments)
+                probing = prober(kept, model, first_rows(cut), n_steps=None, **arguments)
         runs = dts if probing.seen.reads_dt else dts[:1]
         right = _classes(labels, probing.seen, bool(metrics))
         for value in runs:

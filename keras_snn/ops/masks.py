@@ -21,6 +21,11 @@ def n_so_far(mask):
     return ops.cumsum(ops.cast(mask, "int32"), axis=1)
 
 
+def n_counted(mask):
+    """Return how many steps of each sample count: int32 ``(batch,)``."""
+    return ops.sum(ops.cast(mask, "int32"), axis=1)
+
+
 def hold_last(x, mask):
     """Return ``x (batch, time, ...)`` in which steps that do not count repeat the value of the last one that does.
 
@@ -47,5 +52,5 @@ def spread_over_counted(x, mask):
 def mean(x, mask):
     """Return the mean of ``x (batch, time, ...)`` over the steps that count, ``(batch, ...)``; 0 where none does."""
     total = ops.sum(only_counted(x, mask), axis=1)
-    count = ops.cast(ops.sum(ops.cast(mask, "int32"), axis=1), x.dtype)
+    count = ops.cast(n_counted(mask), x.dtype)
     return total / along(ops.maximum(count, 1), total)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_snn.ops import masks
 from keras_snn.ops.backend import compiled
 
 #: A unit with this many spikes in a step, or more, is counted in the last bin of the histogram.
@@ -62,7 +63,7 @@ def _summarise(spikes, dt, mask):
     of_sample = ops.sum(counts, axis=1)
     least = most = of_sample
     if mask is not None:
-        n = ops.sum(ops.cast(mask, "float32"), axis=1)[:, None]
+        n = ops.cast(masks.n_counted(mask), "float32")[:, None]
         rate = ops.cast(of_sample, "float32") / ops.maximum(n, 1)
         least, most = ops.where(n > 0, rate, math.inf), ops.where(n > 0, rate, -math.inf)
     row = {

@@ -42,7 +42,7 @@ def draw(path, *, seed=0):
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for axis, panel, current in zip(axes, "ab", INPUTS, strict=True):
-        membrane, spikes = (of[:, 0] for of in trace(current, seed=seed))
+        membrane, spikes = (values[:, 0] for values in trace(current, seed=seed))
         steps = np.arange(1, len(membrane) + 1)
         axis.plot(steps, membrane, color="C0", linewidth=1, label="membrane before a reset")
         axis.plot(steps[spikes > 0], membrane[spikes > 0], "v", color="C3", markersize=4, label="spike")
@@ -51,8 +51,6 @@ def draw(path, *, seed=0):
         axis.set_title(f"({panel}) {f'constant input {current:g}' if current else 'no input'}", fontsize=10)
     axes[0].set_ylabel("membrane potential")
     figure.legend(*axes[1].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=3)
-    title = (
-        f"Figure 4.7 of the thesis, computed anew: one of {_N_UNITS} NoisyLIF neurons, alpha = {_ALPHA:g}, untrained"
-    )
+    title = f"Figure 4.7 of the thesis, recomputed: one of {_N_UNITS} untrained NoisyLIF neurons, alpha = {_ALPHA:g}"
     figure.suptitle(title, fontsize=10)
     finish(figure, path)
