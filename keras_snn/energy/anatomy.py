@@ -182,11 +182,19 @@ def _find_spikes(model, run, found):
             alone = not silent[name].any() and np.allclose(always[name], other[name], rtol=1e-4)
             anatomy.mixed = anatomy.mixed or not alone or anatomy.spikes not in (None, key[0])
             anatomy.spikes, anatomy.emitter = key[0], anatomy.emitter or emitter
+            if anatomy.call.time == "axis" and anatomy.call.runs > 1 and not _is_time(always[name], last[name]):
+                anatomy.call.set_time(None, 1)  # another axis has the length of the time axis
             heights = [inputs[name] * key[0].unit for inputs in (always, first, last)]
             anatomy.scale, anatomy.steps = _scale_and_steps(anatomy.call, *heights)
     for anatomy in found.values():
         if anatomy.mixed:
             anatomy.spikes = anatomy.emitter = None
+
+
+def _is_time(always, last):
+    """Return whether axis 1 is time: then spikes at the last step alone reach fewer places of it than at every step."""
+    places = [x.reshape(*x.shape[:2], -1).any(axis=(0, 2)).sum() for x in (always, last)]
+    return places[1] < places[0]
 
 
 def _scale_and_steps(call, always, first, last):
@@ -195,10 +203,6 @@ def _scale_and_steps(call, always, first, last):
     The arguments after ``call`` are its inputs, in heights of a spike, where all units spike at every step, at the
     first step, and at the last step.
     """
-    if call.time == "axis" and call.runs > 1:
-        places = [x.reshape(*x.shape[:2], -1).any(axis=(0, 2)).sum() for x in (always, last)]
-        if places[0] == places[1]:  # not time: an axis that has the same length
-            call.set_time(None, 1)
     if call.time is not None:
         return _inverse_scale(always), 1
     always, first, last = (x.reshape(-1, *call.input_shape[1:])[: call.uses] for x in (always, first, last))
