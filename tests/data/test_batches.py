@@ -1,0 +1,306 @@
+"""The batches of every kind of data, against those cut from NumPy arrays."""
+
+import itertools
+import weakref
+
+import keras
+import numpy as np
+import pytest
+from keras import ops, tree
+
+from keras_snn.data.batches import Batches, default_batch_size
+from keras_snn.data.labels import are_soft, classes
+
+pytestmark = pytest.mark.backend_free
+
+N, SIZE = 10, 4
+RNG = np.random.default_rng(0)
+X = RNG.random((N, 3)).astype("float32")
+Y = RNG.integers(0, 3, N)
+W = RNG.random(N).astype("float32")
+
+
+class Pieces(keras.utils.PyDataset):
+    """Batches out of a list; endless without one. ``living`` counts the batches in memory when one is asked for."""
+
+    def __init__(self, pieces, endless=False):
+        super().__init__()
+        self.pieces, self.endless, self.asked, self.living = pieces, endless, [], []
+        self.references = []
+
+    @property
+    def num_batches(self):
+        return None if self.endless else len(self.pieces)
+
+    def __getitem__(self, i):
+        self.asked.append(i)
+        self.living.append(sum(reference() is not None for reference in self.references))
+        batch = tree.map_structure(np.copy, self.pieces[i % len(self.pieces)])
+        self.references += [weakref.ref(array) for array in tree.flatten(batch)[:1]]
+        return batch
+
+    def on_epoch_begin(self):
+        raise AssertionError("evaluation has no epochs")
+
+    on_epoch_end = on_epoch_begin
+
+
+def cut(*arrays, size=SIZE):
+    return [tuple(array[i : i + size] for array in arrays) for i in range(0, N, size)]
+
+
+def data_set(*arrays):
+    tf = pytest.importorskip("tensorflow", reason="tf.data")
+    return tf.data.Dataset.from_tensor_slices(arrays).batch(SIZE)
+
+
+def data_loader(*arrays):
+    torch = pytest.importorskip("torch", reason="DataLoader")
+    tensors = [torch.from_numpy(array).requires_grad_(array.dtype.kind == "f") for array in arrays]
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*tensors), batch_size=SIZE)
+
+
+def pandas(x, y):
+    pd = pytest.importorskip("pandas", reason="DataFrame")
+    return pd.DataFrame(x, index=np.arange(N) / 2), pd.Series(y)
+
+
+def check(batches, x=X, y=Y, weight=None):
+    """Check every batch, and that all samples came."""
+    starts = []
+    for batch in batches:
+        part = slice(batch.start, batch.start + SIZE)
+        expected = (x[part], {} if y is None else {"": y[part]}, None if weight is None else weight[part])
+        tree.map_structure(np.testing.assert_array_equal, tuple(batch[:3]), expected)
+        assert all(type(array) is np.ndarray for array in tree.flatten((batch.x, batch.y)))
+        assert [array.dtype for array in tree.flatten(batch.x)] == [array.dtype for array in tree.flatten(x[part])]
+        np.testing.assert_array_equal(batch.index, np.arange(N)[part])
+        starts.append(batch.start)
+    assert starts == [0, 4, 8]
+    assert batches.n_samples == N
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("kind", ["arrays", "tensors", "pandas", "tf.data", "PyDataset", "generator", "DataLoader"])
+def test_every_kind_gives_the_batches_of_the_arrays(kind):
+    needs = {"tf.data": "tensorflow", "DataLoader": "torch"}.get(kind)
+    if needs not in (None, keras.config.backend()):
+        pytest.skip(f"{needs} only: the other backends do not load it")
+    if kind in ("arrays", "tensors", "pandas"):
+        data = {
+            "arrays": lambda: (X, Y.tolist()),
+            "tensors": lambda: (ops.convert_to_tensor(X), ops.convert_to_tensor(Y)),
+            "pandas": lambda: pandas(X, Y),
+        }[kind]()
+        batches = Batches(*data, batch_size=SIZE)
+        assert batches.n_samples == N
+    else:
+        make = {"tf.data": data_set, "DataLoader": data_loader, "PyDataset": lambda *a: Pieces(cut(*a))}
+        make = make.get(kind, lambda *arrays: iter(cut(*arrays)))
+        batches = Batches(make(X, Y))
+        assert batches.n_samples is None
+        check(Batches(make(X, Y, W)), weight=W)
+        check(Batches(make(X)), y=None)
+        check(Batches(make(X, Y, W), inputs_only=True), y=None)
+    np.testing.assert_array_equal(batches.first(6).x, X[:6])
+    check(batches)
+    assert batches.again == (kind != "generator")
+    if batches.again:
+        batches.need_several_passes("find_dt")
+        check(batches)
+
+
+def test_batches_of_one_array_or_a_dict():
+    check(Batches(x for (x,) in cut(X)), y=None)
+    for batch in Batches({"a": x, "b": y} for x, y in cut(X, Y)):
+        assert batch.x.keys() == {"a", "b"}
+        assert batch.y == {}
+
+
+def test_a_list_or_tuple_of_arrays_is_one_nest_of_inputs():
+    for nest in ((X, 2 * X), [X, 2 * X], {"a": X, "b": 2 * X}):
+        batch = next(iter(Batches(nest, Y, batch_size=SIZE)))
+        expected = tree.map_structure(lambda array: array[:SIZE], nest)
+        tree.map_structure(np.testing.assert_array_equal, batch.x, expected)
+        assert batch.n_samples == SIZE
+    batch = next(iter(Batches(iter([((X, 2 * X),)]))))
+    assert (len(batch.x), batch.y) == (2, {})
+    batch = next(iter(Batches(iter([[X, Y]]))))  # what a DataLoader gives
+    np.testing.assert_array_equal(batch.y[""], Y)
+
+
+def test_labels_by_output():
+    y = {"a": Y, "b": None, "c": W}
+    for batches in (Batches(X, y, batch_size=SIZE), Batches((x, {"a": a, "c": c}) for x, a, c in cut(X, Y, W))):
+        batch = list(batches)[1]
+        assert batch.y.keys() == {"a", "c"}
+        np.testing.assert_array_equal(batch.y["c"], W[4:8])
+    assert next(iter(Batches(X))).y == {}
+
+
+def test_a_generator_is_read_once():
+    batches = Batches(iter(cut(X, Y)))
+    np.testing.assert_array_equal(batches.first(2).x, X[:2])
+    np.testing.assert_array_equal(batches.first(9).y[""], Y[:9])
+    assert batches.first(100).n_samples == N
+    check(batches)
+    for again in (lambda: list(batches), lambda: batches.first(1)):
+        with pytest.raises(ValueError, match="`x` is a list_iterator, which can be read only once, and has been read"):
+            again()
+    with pytest.raises(TypeError, match="`x` must be data that can be read several times, since find_dt .*Dataset"):
+        batches.need_several_passes("find_dt")
+
+
+def test_first_samples_are_those_of_the_next_pass_and_copies():
+    order = iter(range(100))
+    shuffled = Pieces(cut(X))
+    shuffled.__class__ = type("Shuffled", (Pieces,), {"__getitem__": lambda self, i: (X[:4] + next(order),)})
+    batches = Batches(shuffled)
+    for _ in range(2):
+        first = batches.first(5).x
+        np.testing.assert_array_equal(first, np.concatenate([batch.x for batch in batches])[:5])
+    x = X.copy()
+    batches = Batches(x)
+    first = batches.first(2).x
+    assert next(iter(batches)).x.base is x  # and no copy of all
+    x[:] = 0
+    np.testing.assert_array_equal(first, X[:2])
+
+
+def test_steps_end_endless_data():
+    endless = Pieces(cut(X, Y), endless=True)
+    assert [batch.start for batch in Batches(endless, steps=5)] == [0, 4, 8, 10, 14]
+    assert endless.asked == [0, 1, 2, 3, 4]
+    source = itertools.cycle(cut(X, Y))
+    assert sum(batch.n_samples for batch in Batches(source, steps=3)) == N
+    np.testing.assert_array_equal(next(source)[0], X[:4])  # no batch was read beyond them
+    data = data_set(X, Y)
+    assert len(list(Batches(data.repeat(), steps=4))) == 4
+    with pytest.raises(ValueError, match=r"`x` must end, and this tf.data.Dataset is endless.*`x.take\(100\)`.*steps"):
+        Batches(data.repeat())
+    with pytest.raises(ValueError, match=r"`c` must end, and this Pieces .*`\(c\[i\] for i in range\(100\)\)`"):
+        Batches(endless, name="c")
+    with pytest.warns(UserWarning, match="`x` ended after 3 batches, fewer than the 7 of `steps`"):
+        check(Batches(data, steps=7))
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({"batch_size": 4}, [4, 4, 2]),
+        ({"batch_size": 4, "steps": 2}, [4, 4]),
+        ({"steps": 3}, [4, 4, 2]),
+        ({"steps": 6}, [2] * 5),
+        ({}, [10]),
+        ({"most": 3}, [3, 3, 3, 1]),
+    ],
+)
+def test_batch_size_and_steps_of_arrays(options, sizes):
+    batches = Batches(X, **options)
+    assert batches.n_samples == sum(sizes)
+    assert [batch.n_samples for batch in batches] == sizes
+    assert [batch.start for batch in batches] == [0, *np.cumsum(sizes)[:-1]]
+
+
+def test_larger_batches_are_cut():
+    parts = list(Batches(iter(cut(X, Y, W)), most=3))
+    assert [(part.start, part.n_samples) for part in parts] == [(0, 3), (3, 1), (4, 3), (7, 1), (8, 2)]
+    for i, whole in enumerate((X, Y, W)):
+        found = [part.y[""] if i == 1 else part[i] for part in parts]
+        np.testing.assert_array_equal(np.concatenate(found), whole)
+
+
+@pytest.mark.parametrize(("n_samples", "size"), [(1000, 125), (1280, 128), (1, 128), (131, 128), (130, 65)])
+def test_the_default_batch_size_leaves_no_rest_if_it_can(n_samples, size):
+    assert default_batch_size(n_samples) == size
+
+
+def test_one_batch_at_a_time_is_in_memory():
+    data = Pieces(cut(X, size=1))
+    for _ in range(2):
+        for batch in Batches(data):
+            assert batch.n_samples == 1
+        del batch
+    assert data.asked == [*range(N), *range(N)]
+    assert max(data.living) == 1  # the caller's ``batch``, while the next one is made
+
+
+class Lazy:
+    """An array in a file: only slices are read."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.read = array, array.shape, 0
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, part):
+        self.read = max(self.read, len(self.array[part]))
+        return self.array[part]
+
+
+def test_arrays_are_read_batch_by_batch():
+    x, y = Lazy(X), Lazy(Y)
+    check(Batches(x, y, batch_size=SIZE))
+    assert (x.read, y.read) == (SIZE, SIZE)
+
+
+def test_bfloat16_and_ragged_tensors():
+    tf = pytest.importorskip("tensorflow", reason="ragged tensors")
+    half = tf.cast(X, "bfloat16")
+    assert next(iter(Batches(half))).x.dtype == half.dtype.as_numpy_dtype
+    ragged = tf.data.Dataset.from_tensors(tf.ragged.constant([[1.0], [2.0, 3.0]]))
+    with pytest.raises(TypeError, match="A RaggedTensor must be a dense array of numbers"):
+        list(Batches(ragged))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "make"),
+    [
+        (TypeError, "`c` must be an array .*in batches.*got 3", lambda: Batches(3, name="c")),
+        (TypeError, "`x` must be an array.*got 'data.npz'", lambda: Batches("data.npz")),
+        (TypeError, "Call the function, and give the generator", lambda: Batches(lambda: iter(cut(X)))),
+        (TypeError, r"`x` must be an array.*np.asarray", lambda: Batches([[1.0, 2.0]])),
+        (ValueError, r"The arrays of `x` .* \[9, 10\]", lambda: Batches((X, X[:9]))),
+        (ValueError, "`x` is empty", lambda: Batches(X[:0])),
+        (ValueError, "`batch_size` must be an integer of at least 1.*got 0", lambda: Batches(X, batch_size=0)),
+        (ValueError, "`steps` must be an integer of at least 1.*got 0", lambda: Batches(X, steps=0)),
+        (ValueError, r"`y` needs a label for each of the 10 samples of `x`; got \(9,\)", lambda: Batches(X, Y[:9])),
+        (ValueError, r"`y\['a'\]` needs a label.*got \(\)", lambda: Batches(X, {"a": np.int64(3)})),
+        (ValueError, "`y` holds arrays of several shapes: give a dict", lambda: Batches(X, [Y, X])),
+        (ValueError, r"got \(2, 10\). Give a dict of labels", lambda: Batches(X, [Y, Y])),
+        (ValueError, "`y` must be None, since `x` is a list_iterator.*ndarray", lambda: Batches(iter(cut(X)), Y)),
+        (ValueError, "`batch_size` must be None, .*got 32. Change", lambda: Batches(iter(cut(X)), batch_size=32)),
+        (ValueError, "`x` must give at least one batch; this list_iterator.*read before", lambda: Batches(iter([]))),
+        (ValueError, "`x` must give at least one batch; this Pieces gave none.$", lambda: Batches(Pieces([]))),
+        (ValueError, "`x, batch 1` is empty", lambda: Batches(iter([(X, Y), (X[:0], Y[:0])]))),
+        (ValueError, "`x, batch 0` must be x.*got 4 parts.*one part", lambda: Batches(iter([(X, X, X, X)]))),
+        (ValueError, "`x, batch 0` must hold several samples.*batch", lambda: Batches(iter([(X[0], Y[0])]))),
+        (ValueError, "`y` needs a label for each of the 10 samples", lambda: Batches(iter([(X, Y[:9])]))),
+        (ValueError, r"`x, batch 0` needs a weight.* 10 .*\(9,\)", lambda: Batches(iter([(X, Y, W[:9])]))),
+        (ValueError, r"x \(None, 3\).*batch 1 has x \(None, 2\).*Pad", lambda: Batches(iter([(X, Y), (X[:, :2], Y)]))),
+        (ValueError, "batch 1 has .* no labels", lambda: Batches(iter([(X, Y), (X,)]))),
+        (ValueError, r"batch 1 has .* labels \(None, 3\)", lambda: Batches(iter([(X, Y), (X, X)]))),
+        (ValueError, "batch 1 has .* labels .* weights", lambda: Batches(iter([(X, Y), (X, Y, W)]))),
+        (ValueError, r"batch 1 has x {'a'", lambda: Batches(iter([(X, Y), ({"a": X}, Y)]))),
+        (TypeError, "`x, batch 0` must be an array.*np.asarray", lambda: Batches(iter([([1.0, 2.0], [0, 1])]))),
+    ],
+)
+def test_errors(kind, message, make):
+    with pytest.raises(kind, match=message):
+        list(make())
+
+
+def test_labels_are_not_looked_at_without_need():
+    assert len(list(Batches(iter([(X, "no labels")]), inputs_only=True))) == 1
+    assert next(iter(Batches(X, Y[:9], inputs_only=True))).y == {}
+
+
+def test_class_numbers():
+    rows = np.eye(3)[Y]
+    for y in (Y, Y[:, None], rows, rows.astype("int64"), Y.astype("float32")):
+        np.testing.assert_array_equal(classes(y, 3), Y)
+        assert not are_soft(y, 3)
+    assert are_soft(np.full((N, 3), 1 / 3), 3)
+    with pytest.raises(ValueError, match=r"class numbers from 0 to 2.*first is \[0.5, 0.5, 0.0\].*argmax"):
+        classes(np.tile([0.5, 0.5, 0.0], (N, 1)), 3)
