@@ -229,7 +229,7 @@ def test_pixels_are_scaled_unless_told_not_to(saved, monkeypatch):
         layer = inspector.LayerReport(
             inspector.Rate(0, 1, 2), np.ones(5), {"0": 4, "1": 1}, silent=0, saturated=0, n_steps=4
         )
-        return inspector.Report([inspector.DtReport(None, None, {"hidden": layer})], len(x))
+        return inspector.Report([inspector.DtReport(None, {}, {"hidden": layer})], len(x))
 
     monkeypatch.setattr(inspector, "inspect", inspect)
     monkeypatch.setattr(inspector.Report, "save", lambda report, path: None)

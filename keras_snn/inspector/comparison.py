@@ -4,7 +4,9 @@ from dataclasses import asdict, dataclass
 
 from keras_snn.energy import DEVICES
 from keras_snn.inspector import tables
-from keras_snn.inspector.findings import Results, same_dt
+from keras_snn.inspector.findings import Results, only, same_dt
+
+_COLUMNS = ("dt (s)", "steps", "accuracy (points)", "synaptic operations")
 
 
 @dataclass(frozen=True)
@@ -14,8 +16,8 @@ class Difference:
     Attributes:
         dt: Time step in seconds; None for every layer's own.
         n_steps: Number of time steps.
-        accuracy: Difference of the accuracies, 0.01 for a percentage point; None where one report has none; a dict of
-            them for several outputs.
+        accuracies: Dict from the name of each output that has an accuracy in both, "" for an only output, to the
+            difference: 0.01 for a percentage point.
         rates: Dict from the name of each layer that is in both to the difference of the mean rates, Hz.
         synaptic_operations: Difference for one inference; None where one report has no layers with synapses.
         energy: Dict from a device's name to the difference for one inference, J; empty for the same reason.
@@ -23,10 +25,15 @@ class Difference:
 
     dt: float | None
     n_steps: int | None
-    accuracy: float | dict | None
+    accuracies: dict
     rates: dict
     synaptic_operations: float | None
     energy: dict
+
+    @property
+    def accuracy(self):
+        """The difference of the only output; None without one; for a model with several outputs, ``accuracies``."""
+        return only(self.accuracies)
 
 
 class Comparison(Results):
@@ -63,16 +70,17 @@ class Comparison(Results):
 
     def to_dict(self):
         """Return the differences as nested dicts of plain numbers."""
-        return {"results": [asdict(result) for result in self], "notes": self.notes}
+        results = [asdict(result) for result in self]
+        for result in results:  # the units, as in the file of a report
+            result |= {"rates_hz": result.pop("rates"), "energy_j": result.pop("energy")}
+        return {"results": results, "notes": self.notes}
 
     def _rows(self):
-        devices = (*tables.SPIKING, *tables.PLAIN)
-        rows = [
-            ("dt (s)", "steps", "accuracy (points)", "synaptic ops", *tables.DEVICE_COLUMNS, "layer", "mean rate (Hz)")
-        ]
+        devices = (*tables.SPIKING, *tables.ANN)
+        rows = [(*_COLUMNS, *tables.DEVICE_COLUMNS, "layer", "mean rate (Hz)")]
         for of in self:
             microjoules = [1e6 * of.energy[name] if of.energy else None for name in devices]
-            first = (tables.dt_label(of.dt), tables.or_dash(of.n_steps), _points(of.accuracy))
+            first = (tables.dt_label(of.dt), tables.or_dash(of.n_steps), tables.by_output(of.accuracies, _points))
             first += tuple(tables.amount(value, "+") for value in (of.synaptic_operations, *microjoules))
             for name, rate in of.rates.items() or [("-", None)]:
                 rows.append((*first, name, "-" if rate is None else f"{rate:+.4g}"))
@@ -81,17 +89,12 @@ class Comparison(Results):
 
 
 def _difference(a, b):
-    if isinstance(a.accuracy, dict) and isinstance(b.accuracy, dict):
-        accuracy = {name: a.accuracy[name] - b.accuracy[name] for name in a.accuracy if name in b.accuracy}
-    else:
-        known = isinstance(a.accuracy, float) and isinstance(b.accuracy, float)
-        accuracy = a.accuracy - b.accuracy if known else None
     rates = {name: a.layers[name].rate.mean - b.layers[name].rate.mean for name in a.layers if name in b.layers}
     both = bool(a.synapses and b.synapses)
     return Difference(
         a.dt,
         a.n_steps,
-        accuracy,
+        {name: a.accuracies[name] - b.accuracies[name] for name in a.accuracies if name in b.accuracies},
         rates,
         a.synaptic_operations - b.synaptic_operations if both else None,
         {name: a.energy(name) - b.energy(name) for name in DEVICES} if both else {},
@@ -99,6 +102,4 @@ def _difference(a, b):
 
 
 def _points(accuracy):
-    if isinstance(accuracy, dict):
-        return ", ".join(f"{name} {_points(share)}" for name, share in accuracy.items())
-    return "-" if accuracy is None else f"{100 * accuracy:+.2f}"
+    return f"{100 * accuracy:+.2f}"

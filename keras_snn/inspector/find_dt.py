@@ -153,8 +153,7 @@ def find_dt(
 
     def attempt(dt):
         tried = model if fit is None else fit(dt)
-        accuracy = inspect(tried, x, y, dt=dt, batch_size=batch_size, examples=0, seed=seed)[dt].accuracy
-        accuracy = accuracy[output] if isinstance(accuracy, dict) else accuracy
+        accuracy = inspect(tried, x, y, dt=dt, batch_size=batch_size, examples=0, seed=seed)[dt].accuracies[output]
         search.tries.append(Try(dt, accuracy, accuracy >= search.target))
         if search.tries[-1].reached:
             search.dt, search.model = dt, tried

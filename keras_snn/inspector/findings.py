@@ -32,6 +32,8 @@ class LayerReport:
         saturated: Share of the units with a spike at every step of all the data.
         n_steps: Number of time steps.
         dt: Time step in seconds: the one given to ``inspect``, else that of the layer.
+        spikes_per_inference: Mean number of spikes of all units in one sample. Negative spikes count as negative, as
+            in the rates.
     """
 
     rate: Rate
@@ -41,6 +43,7 @@ class LayerReport:
     saturated: float
     n_steps: int
     dt: float | None = None
+    spikes_per_inference: float | None = None
 
     @property
     def spikes_per_step(self):
@@ -63,10 +66,11 @@ class LayerReport:
         return {
             "dt": self.dt,
             "rate_hz": asdict(self.rate),
-            "rate_quantiles_hz": {f"{q:g}": rate for q, rate in quantiles.items()},
-            "rate_per_unit_hz": per_unit,
-            "spikes_per_step": self.histogram,
-            "mean_spikes_per_step": self.spikes_per_step,
+            "quantiles_hz": {f"{q:g}": rate for q, rate in quantiles.items()},
+            "per_unit_hz": per_unit,
+            "histogram": self.histogram,
+            "spikes_per_step": self.spikes_per_step,
+            "spikes_per_inference": self.spikes_per_inference,
             "temporal_sparsity": self.temporal_sparsity,
             "silent": self.silent,
             "saturated": self.saturated,
@@ -78,9 +82,9 @@ class LayerReport:
         """Return the object of which ``to_dict`` gave ``values``."""
         return cls(
             rate=Rate(**values["rate_hz"]),
-            per_unit=np.array(values["rate_per_unit_hz"], "float64"),
-            histogram=dict(values["spikes_per_step"]),
-            **{name: values[name] for name in ("silent", "saturated", "n_steps", "dt")},
+            per_unit=np.array(values["per_unit_hz"], "float64"),
+            histogram=dict(values["histogram"]),
+            **{name: values[name] for name in ("silent", "saturated", "n_steps", "dt", "spikes_per_inference")},
         )
 
 
@@ -130,18 +134,29 @@ class Examples:
 
     Attributes:
         x: Their inputs.
-        y: Their labels, or None.
+        labels: Dict from an output's name, "" for an only output, to its labels. Empty without labels.
         counts: Dict from layer name to an array ``(sample, time, units)`` of spikes in each step.
         steps: Array of the numbers of steps k of ``outputs``.
-        outputs: Array ``(sample, len(steps), classes)``: the output after the first k steps; a dict of arrays for
-            several outputs. None for a model that is no classifier, or that runs with one number of steps only.
+        outputs: Dict from an output's name, "" for an only output, to an array ``(sample, len(steps), classes)``: the
+            output after the first k steps. Empty for a model that is no classifier, or that runs with one number of
+            steps only.
     """
 
     x: np.ndarray
-    y: np.ndarray | None
+    labels: dict
     counts: dict
     steps: np.ndarray
-    outputs: np.ndarray | None
+    outputs: dict
+
+    @property
+    def y(self):
+        """The labels of the only output; None without labels; for a model with several outputs, ``labels``."""
+        return only(self.labels)
+
+    @property
+    def output(self):
+        """The array of the only output; None without one; for a model with several outputs, ``outputs``."""
+        return only(self.outputs)
 
     def to_dict(self):
         """Return what fits a JSON file: lists, and beside them the dtype; numbers to six digits."""
@@ -159,42 +174,38 @@ class DtReport:
 
     Attributes:
         dt: Time step in seconds; None for every layer's own.
-        accuracy: Number in [0, 1], None without labels; a dict of numbers for several outputs.
+        accuracies: Dict from an output's name, "" for an only output, to its accuracy in [0, 1]. Empty without labels.
         layers: Dict from layer name to ``LayerReport``.
         examples: ``Examples``, or None.
         n_steps: Number of time steps.
-        latency: ``Latency``; a dict of them for several outputs. None for a model that is no classifier, or that runs
-            with one number of steps only.
+        latencies: Dict from an output's name, "" for an only output, to its ``Latency``. Empty for a model that is no
+            classifier, or that runs with one number of steps only.
         metrics: Dict from a metric's name to its value.
         work: Dict from the name of each layer that computes, by its calls, to its ``keras_snn.energy.Work``.
         notes: Tuple of sentences: results that are missing, and how others were obtained.
     """
 
     dt: float | None
-    accuracy: float | None
+    accuracies: dict
     layers: dict
     examples: Examples | None = field(default=None, repr=False)
     n_steps: int | None = None
-    latency: Latency | dict | None = None
+    latencies: dict = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
     work: dict = field(default_factory=dict)
     notes: tuple = ()
 
     def to_dict(self):
         """Return what fits a JSON file."""
-        several = isinstance(self.latency, dict)
-        latency = {
-            name: one.to_dict() for name, one in (self.latency if several else {"": self.latency}).items() if one
-        }
         return {
             "dt": self.dt,
             "n_steps": self.n_steps,
-            "accuracy": self.accuracy,
+            "accuracies": self.accuracies,
             "metrics": self.metrics,
             "layers": {name: layer.to_dict() for name, layer in self.layers.items()},
             "work": {name: asdict(work) for name, work in self.work.items()},
             "energy_j": {name: self.energy(name) for name in DEVICES} if self.work else {},
-            "latency": latency if several else latency.get(""),
+            "latencies": {name: latency.to_dict() for name, latency in self.latencies.items()},
             "notes": list(self.notes),
             "examples": None if self.examples is None else self.examples.to_dict(),
         }
@@ -202,19 +213,30 @@ class DtReport:
     @classmethod
     def from_dict(cls, values):
         """Return the object of which ``to_dict`` gave ``values``."""
-        latency = values["latency"]
-        if latency is not None and isinstance(latency.get("steps"), list):
-            latency = Latency.from_dict(latency)
-        elif latency is not None:
-            latency = {name: Latency.from_dict(of_output) for name, of_output in latency.items()}
         return cls(
             layers={name: LayerReport.from_dict(layer) for name, layer in values["layers"].items()},
             examples=None if values["examples"] is None else Examples.from_dict(values["examples"]),
-            latency=latency,
-            work=_work(values),
+            latencies={name: Latency.from_dict(latency) for name, latency in values["latencies"].items()},
+            work={name: Work(**work) for name, work in values["work"].items()},
             notes=tuple(values["notes"]),
-            **{name: values[name] for name in ("dt", "n_steps", "accuracy", "metrics")},
+            **{name: values[name] for name in ("dt", "n_steps", "accuracies", "metrics")},
         )
+
+    @property
+    def accuracy(self):
+        """The accuracy of the only output; None without labels; for a model with several outputs, ``accuracies``."""
+        return only(self.accuracies)
+
+    @property
+    def latency(self):
+        """The ``Latency`` of the only output; None without one; for a model with several outputs, ``latencies``."""
+        return only(self.latencies)
+
+    @property
+    def spikes_per_inference(self):
+        """Mean number of spikes of all layers in one sample; None where that of a layer is unknown."""
+        spikes = [layer.spikes_per_inference for layer in self.layers.values()]
+        return None if None in spikes else sum(spikes)
 
     @property
     def synapses(self):
@@ -227,12 +249,12 @@ class DtReport:
         return sum(work.operations for work in self._reached())
 
     @property
-    def plain_operations(self):
+    def ann_macs(self):
         """Number of multiply-accumulates of the same layers in an ANN, without connections of weight zero."""
         return sum(work.connections for work in self._reached())
 
     @property
-    def dense_operations(self):
+    def ann_dense_macs(self):
         """Number of multiply-accumulates of the same layers in an ANN, with connections of weight zero."""
         return sum(work.dense_connections for work in self._reached())
 
@@ -253,14 +275,9 @@ class DtReport:
         return finish(plots.examples(self, class_names=class_names), path)
 
 
-def _work(values):
-    if "work" in values:
-        return {name: Work(**work) for name, work in values["work"].items()}
-    # Files of version 1 hold "synapses", and no neurons but those of spiking layers.
-    synapses = {name: Work(dense_connections=of["connections"], **of) for name, of in values["synapses"].items()}
-    sizes = {name: np.size(layer["rate_per_unit_hz"]) for name, layer in values["layers"].items()}
-    neurons = {name: Work(None, None, 0, 0, sizes[name], layer["n_steps"]) for name, layer in values["layers"].items()}
-    return {**synapses, **(neurons if synapses else {})}
+def only(by_output):
+    """Return the value of a model's only output, whose name is ""; None without any; for several outputs, the dict."""
+    return by_output.get("") if by_output.keys() <= {""} else by_output
 
 
 class Results:

@@ -13,7 +13,7 @@ from keras import ops, tree
 
 from keras_snn._version import __version__
 from keras_snn.inspector import plots, tables
-from keras_snn.inspector.samples import as_image, by_output, class_name, label_of, probabilities
+from keras_snn.inspector.samples import as_image, class_name, labels_of, probabilities
 
 #: The largest raster on the page; more steps are added up in bins, of more units some are shown.
 MOST_STEPS, MOST_UNITS = 1000, 256
@@ -46,7 +46,7 @@ def _figures(report):
     yield plots.sweep(report), "Accuracy, and mean firing rate of each layer, against dt: figures of the first table"
     if all(result.synapses for result in report):
         figure = plots.new_figure(9, 3.4)
-        outputs = list(by_output(report.results[0].accuracy)) or [""]
+        outputs = list(report.results[0].accuracies) or [None]
         for axis, output in zip(figure.subplots(1, len(outputs), squeeze=False)[0], outputs, strict=True):
             plots.accuracy_and_energy(axis, report, output=output)
             if output:
@@ -55,7 +55,7 @@ def _figures(report):
     panels = [
         (", ".join(filter(None, (output, tables.title(result)))), found)
         for result in report
-        for output, found in by_output(result.latency).items()
+        for output, found in result.latencies.items()
     ]
     if panels:
         n_columns = min(3, len(panels))
@@ -92,7 +92,7 @@ def _data(report, class_names):
         n = len(leaves[0])
         accuracy = [
             ", ".join(filter(None, (output, f"accuracy {tables.percent(share)}")))
-            for output, share in by_output(result.accuracy).items()
+            for output, share in result.accuracies.items()
         ]
         results.append(
             {
@@ -102,11 +102,11 @@ def _data(report, class_names):
                 "inputs": [
                     inputs.setdefault(json.dumps([_input(leaf[i]) for leaf in leaves]), len(inputs)) for i in range(n)
                 ],
-                "labels": [label_of(few.y, i, class_names) for i in range(n)],
+                "labels": [labels_of(few.labels, i, class_names) for i in range(n)],
                 "layers": [{"name": name, **_rasters(counts)} for name, counts in few.counts.items()],
                 "outputs": [
                     {"name": output, "steps": few.steps.tolist(), "shares": _shares(answers)}
-                    for output, answers in by_output(few.outputs).items()
+                    for output, answers in few.outputs.items()
                 ],
             }
         )

@@ -17,10 +17,12 @@ from keras_snn.inspector.findings import (
     Results,
     finish,
 )
+from keras_snn.inspector.older_files import VERSION, upgrade
 
 __all__ = ["DtReport", "Examples", "Latency", "LayerReport", "Rate", "Report"]
 
-_FORMAT, _VERSION = "keras_snn report", 2
+_FORMAT = "keras_snn report"
+_LAYER_COLUMNS = ("spikes_per_step", "spikes_per_inference", "silent", "saturated", "temporal_sparsity")
 
 
 class Report(Results):
@@ -53,8 +55,8 @@ class Report(Results):
     def energy_table(self):
         """Return a text table with a line for each dt and number of steps: operations and energy of one inference.
 
-        The spikes' work and energy (loihi, spinnaker2) stand beside those of the plain network (cpu, gpu). ``ratio`` is
-        synaptic operations over multiply-accumulates.
+        Operations and energy of the spiking model (loihi, spinnaker2) stand beside those of the same layers in an ANN
+        (cpu, gpu). ``ratio`` is synaptic operations over multiply-accumulates.
         """
         return "\n".join([*tables.as_text(tables.energies(self)), *textwrap.wrap(tables.ENERGY_NOTE, 110)])
 
@@ -69,7 +71,7 @@ class Report(Results):
     def to_dict(self):
         """Return the report as nested dicts and lists of plain numbers, with all that ``from_dict`` needs."""
         results = [result.to_dict() for result in self.results]
-        return {"format": _FORMAT, "version": _VERSION, "n_samples": self.n_samples, "results": results}
+        return {"format": _FORMAT, "version": VERSION, "n_samples": self.n_samples, "results": results}
 
     @classmethod
     def from_dict(cls, values):
@@ -80,12 +82,13 @@ class Report(Results):
         """
         if not isinstance(values, dict) or values.get("format") != _FORMAT:
             raise ValueError(f"no report: `values` must be a dict with the format {_FORMAT!r}")
-        if values.get("version") not in range(1, _VERSION + 1):
+        if values.get("version") not in range(1, VERSION + 1):
             raise ValueError(
-                f"a report of version {values.get('version')!r}, while this keras_snn reads versions up to {_VERSION}: "
+                f"a report of version {values.get('version')!r}, while this keras_snn reads versions up to {VERSION}: "
                 "it takes a newer keras_snn"
             )
         try:
+            values = upgrade(values)
             return cls([DtReport.from_dict(result) for result in values["results"]], values["n_samples"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"a damaged report ({type(error).__name__}: {error})") from error
@@ -148,20 +151,18 @@ class Report(Results):
             raise ImportError("`to_dataframe` needs pandas: pip install pandas") from error
         rows = []
         for result in self:
-            accuracy = result.accuracy if isinstance(result.accuracy, dict) else {"": result.accuracy}
             of_all = {
-                **{f"accuracy {name}".strip(): share for name, share in accuracy.items()},
+                **{f"accuracy {name}".strip(): share for name, share in (result.accuracies or {"": None}).items()},
                 **result.metrics,
                 "synaptic_operations": result.synaptic_operations if result.synapses else None,
-                "plain_operations": result.plain_operations if result.synapses else None,
-                "dense_operations": result.dense_operations if result.synapses else None,
+                "ann_macs": result.ann_macs if result.synapses else None,
+                "ann_dense_macs": result.ann_dense_macs if result.synapses else None,
                 **{f"energy_{name}": result.energy(name) if result.synapses else None for name in DEVICES},
             }
             for name, layer in result.layers.items():
                 of_layer = {
                     **{f"rate_{which}": getattr(layer.rate, which) for which in ("min", "mean", "max")},
-                    "spikes_per_step": layer.spikes_per_step,
-                    **{what: getattr(layer, what) for what in ("silent", "saturated", "temporal_sparsity")},
+                    **{what: getattr(layer, what) for what in _LAYER_COLUMNS},
                     "units": layer.per_unit.size,
                 }
                 dt = layer.dt if result.dt is None else result.dt

@@ -10,17 +10,19 @@ def as_image(x):
     return x if x.dtype.kind in "biuf" and (x.ndim == 2 or (x.ndim == 3 and x.shape[-1] == 3)) else None
 
 
-def label_of(y, i, class_names=None):
-    """Return in words the label of sample ``i`` in ``Examples.y``; "" if it is none of one class or number."""
-    if isinstance(y, dict):
-        return ", ".join(f"{name}: {label_of(of_output, i, class_names)}" for name, of_output in y.items())
-    if y is None:
-        return ""
-    one = np.asarray(y[i])
-    if one.size > 1:
-        one_hot = np.isin(one, (0, 1)).all() and one.sum() == 1
-        return class_name(int(one.argmax()), class_names) if one_hot else ""
-    k = float(one.reshape(()))
+def labels_of(labels, i, class_names=None):
+    """Return in words the labels of sample ``i`` in ``Examples.labels``, after the names of their outputs."""
+    words = {name: label_in_words(values[i], class_names) for name, values in labels.items()}
+    return ", ".join(f"{name}: {label}" if name else label for name, label in words.items())
+
+
+def label_in_words(label, class_names=None):
+    """Return the class of a label, a number or a one-hot row; "" for other rows."""
+    label = np.asarray(label)
+    if label.size > 1:
+        one_hot = np.isin(label, (0, 1)).all() and label.sum() == 1
+        return class_name(int(label.argmax()), class_names) if one_hot else ""
+    k = float(label.reshape(()))
     return class_name(int(k), class_names) if k.is_integer() else f"{k:g}"
 
 
@@ -35,8 +37,3 @@ def probabilities(outputs):
         return outputs
     shifted = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
-def by_output(found):
-    """Return as a dict what is a dict for several outputs only; the only output has the name ""."""
-    return found if isinstance(found, dict) else {} if found is None else {"": found}

@@ -152,10 +152,9 @@ class _Sweep:
         layers = {name: self._layer_report(totals[name], *layer, dt) for name, layer in seen.layers.items()}
         latency = {name: sums.result(self.n_samples) for name, sums in latency.items()}
         examples = self._examples(n_examples) if n_examples else None
-        accuracy = {name: float(of_k.accuracy[-1]) for name, of_k in latency.items() if of_k.accuracy is not None}
         return DtReport(
             dt,
-            _only(accuracy),
+            {name: float(of_k.accuracy[-1]) for name, of_k in latency.items() if of_k.accuracy is not None},
             layers,
             examples,
             n_steps=seen.n_steps,
@@ -164,7 +163,7 @@ class _Sweep:
                 for name, anatomy in seen.calls.items()
                 if anatomy.dense_connections or anatomy.neurons
             },
-            latency=_only({name: of_k for name, of_k in latency.items() if len(of_k.steps) > 1}),
+            latencies={name: of_k for name, of_k in latency.items() if len(of_k.steps) > 1},
             metrics=self.metrics.results(),
             notes=self._notes(layers),
         )
@@ -218,7 +217,8 @@ class _Sweep:
         steps = int(total["histogram"].sum()) // total["active"].size  # steps that count, over all samples
         n_steps = round(steps / self.n_samples)
         dt = to_float(layer.dt) if dt is None else dt
-        per_unit = join_counts(total["spikes"][0]) / (max(steps, 1) * dt)
+        spikes = join_counts(total["spikes"][0])
+        per_unit = spikes / (max(steps, 1) * dt)
         active = total["active"][0]
         # With a mask, samples differ in their number of steps: min and max are spikes per step, else spikes.
         duration = dt if total["least"].dtype.kind == "f" else n_steps * dt
@@ -231,13 +231,14 @@ class _Sweep:
             saturated=float(np.mean(active == steps)),
             n_steps=n_steps,
             dt=dt,
+            spikes_per_inference=float(spikes.sum() / self.n_samples),
         )
 
     def _examples(self, n):
         x = data.rows(self.x, 0, n)
         counts, outputs = self.prober.examples(x)
-        y = _only({name: values[:n] for name, values in self.labels.items()})
-        return Examples(x, y, counts, self.prober.seen.steps, _only(outputs))
+        labels = {name: values[:n] for name, values in self.labels.items()}
+        return Examples(x, labels, counts, self.prober.seen.steps, outputs)
 
 
 class _Latency:
@@ -321,8 +322,3 @@ def _joined(total, row):
         name: how.get(name, np.sum)(np.concatenate([part[name] for part in parts]), axis=0, keepdims=True)
         for name in row
     }
-
-
-def _only(of_outputs):
-    """Return the value of a model's only output, a dict for several outputs, or None without any."""
-    return of_outputs.get("", of_outputs or None) if set(of_outputs) <= {""} else of_outputs

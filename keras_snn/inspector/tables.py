@@ -2,22 +2,23 @@
 
 import html
 
-#: The devices of the energy table: these run the spikes, those the plain network.
-SPIKING, PLAIN = ("loihi", "spinnaker2"), ("cpu", "gpu")
-DEVICE_COLUMNS = (*(f"{name} (µJ)" for name in SPIKING), *(f"plain {name} (µJ)" for name in PLAIN))
+#: The devices of the energy table: the first run the spiking model, the others the same layers as an ANN.
+SPIKING, ANN = ("loihi", "spinnaker2"), ("cpu", "gpu")
+DEVICE_COLUMNS = (*(f"{name} (µJ)" for name in SPIKING), *(f"ANN {name} (µJ)" for name in ANN))
 
 ENERGY_NOTE = (
-    "For one inference, estimated. Synaptic operations, and multiply-accumulates (MACs) of the plain network: in the "
-    "layers that spikes reach, without connections of weight zero. Energy: of all layers, without memory, transport "
-    "and idle power. For each of these devices, one published cost stands for both kinds of operations."
+    "For one inference, estimated. Synaptic operations, and multiply-accumulates (MACs) of the same layers in an ANN: "
+    "in the layers that spikes reach, without connections of weight zero. Energy: of all layers, without memory, "
+    "transport and idle power. For each of these devices, one published cost stands for both kinds of operations."
 )
 
 
 def rates(results):
     """Return a row for each dt and layer, below a header."""
-    rows = [("dt (s)", "steps", "accuracy", "layer", "rate min", "mean", "max (Hz)", "per step", "silent", "saturated")]
+    rates = ("rate min", "mean", "max (Hz)", "spikes per step")
+    rows = [("dt (s)", "steps", "accuracy", "layer", *rates, "silent", "saturated")]
     for result in results:
-        of_result = (or_dash(result.n_steps), _accuracy(result.accuracy))
+        of_result = (or_dash(result.n_steps), by_output(result.accuracies, percent))
         for name, layer in result.layers.items():
             first = f"{result.dt:g}" if result.dt is not None else f"own {or_dash(layer.dt)}"
             three_rates = (f"{rate:.4g}" for rate in (layer.rate.min, layer.rate.mean, layer.rate.max))
@@ -29,15 +30,15 @@ def rates(results):
 
 def energies(results):
     """Return a row for each dt and number of steps, below a header."""
-    rows = [("dt (s)", "steps", "synaptic ops", "plain MACs", "ratio", *DEVICE_COLUMNS)]
+    rows = [("dt (s)", "steps", "synaptic operations", "ANN MACs", "ratio", *DEVICE_COLUMNS)]
     for result in results:
-        joules = [result.energy(name) if result.synapses else None for name in (*SPIKING, *PLAIN)]
-        synops, plain = result.synaptic_operations, result.plain_operations
-        if not plain:
+        joules = [result.energy(name) if result.synapses else None for name in (*SPIKING, *ANN)]
+        spiking, ann, dense = result.synaptic_operations, result.ann_macs, result.ann_dense_macs
+        if not ann:
             operations = ("-", "-", "-")
         else:
-            of_dense = f" of {amount(result.dense_operations)}" if result.dense_operations != plain else ""
-            operations = (amount(synops), f"{amount(plain)}{of_dense}", amount(synops / plain))
+            of_dense = f" of {amount(dense)}" if dense != ann else ""
+            operations = (amount(spiking), f"{amount(ann)}{of_dense}", amount(spiking / ann))
         microjoules = [amount(None if joule is None else 1e6 * joule) for joule in joules]
         rows.append((dt_label(result.dt), or_dash(result.n_steps), *operations, *microjoules))
     return rows
@@ -93,7 +94,6 @@ def percent(share):
     return "-" if share is None else f"{100 * share:.2f}%"
 
 
-def _accuracy(accuracy):
-    if isinstance(accuracy, dict):
-        return ", ".join(f"{name} {percent(share)}" for name, share in accuracy.items())
-    return percent(accuracy)
+def by_output(values, text):
+    """Return ``text(value)`` of each output in ``values``, after the output's name; "-" without any."""
+    return ", ".join(f"{name} {text(value)}".strip() for name, value in values.items()) or "-"

@@ -36,18 +36,22 @@ def report(name="hidden", *, x=None, y=(0, 2), counts=None, outputs=True, severa
         answers = np.full((2, 2, 3), 0.25)
         answers[0, :, i] = answers[1, :, 0] = 0.5
         few = Examples(
-            x, None if y is None else np.array(y), {name: spikes}, np.array([1, 6]), answers if outputs else None
+            x,
+            {} if y is None else {"": np.array(y)},
+            {name: spikes},
+            np.array([1, 6]),
+            {"": answers} if outputs else {},
         )
-        accuracy = {"a": 0.5, "b": 0.25} if several else 0.25 * (i + 1)
+        accuracies = {"a": 0.5, "b": 0.25} if several else {"": 0.25 * (i + 1)}
         work = {name: Work(1.0, 10.0 * (i + 1), 5, 5)}
         results.append(
             DtReport(
                 dt,
-                accuracy,
+                accuracies,
                 {name: of_layer},
                 few,
                 n_steps=6,
-                latency={"a": latency, "b": latency} if several else latency,
+                latencies={"a": latency, "b": latency} if several else {"": latency},
                 work=work,
                 notes=(f"A note on {name}.",),
             )
@@ -146,7 +150,7 @@ def test_names_are_text_whatever_they_hold():
 
 
 def test_examples_are_optional():
-    few = [DtReport(of.dt, of.accuracy, of.layers, n_steps=6) for of in report()]
+    few = [DtReport(of.dt, of.accuracies, of.layers, n_steps=6) for of in report()]
     page = Page(Report(few, 3).to_html())
     assert page.embedded() == {"inputs": [], "classes": [], "results": []}
     assert page.tags.count("img") == 1  # the sweep

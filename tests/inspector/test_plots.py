@@ -21,22 +21,22 @@ def report(accuracies=(0.5, 0.75, 0.875), dts=(0.001, 0.01, 1.0)):
 
     return Report(
         [
-            DtReport(dt, accuracy, {"a": layer(i), "b": layer(2 * i)})
+            DtReport(dt, {} if accuracy is None else {"": accuracy}, {"a": layer(i), "b": layer(2 * i)})
             for i, (dt, accuracy) in enumerate(zip(dts, accuracies, strict=True))
         ],
         12_000,
     )
 
 
-def result(x, *, y=None, outputs=True, dt=0.01, accuracy=0.25):
+def result(x, *, labels=None, outputs=True, dt=0.01, accuracies=None):
     few = Examples(
         x=x,
-        y=y,
+        labels=labels or {},
         counts={"a": RNG.integers(0, 3, (2, 6, 5)).astype(float), "b": np.zeros((2, 6, 1))},
         steps=np.array([1, 2, 6]),
-        outputs=RNG.normal(size=(2, 3, 4)) if outputs else None,
+        outputs={"": RNG.normal(size=(2, 3, 4))} if outputs else {},
     )
-    return DtReport(dt, accuracy, {}, few)
+    return DtReport(dt, {"": 0.25} if accuracies is None else accuracies, {}, few)
 
 
 def grid(figure):
@@ -71,7 +71,7 @@ def test_sweep_without_labels_says_so():
     assert [text.get_text() for text in figure.axes[1].get_xticklabels()] == ["own"]
 
 
-@pytest.mark.parametrize("results", [[], [DtReport(None, None, {})]], ids=["no results", "no layers"])
+@pytest.mark.parametrize("results", [[], [DtReport(None, {}, {})]], ids=["no results", "no layers"])
 def test_a_report_with_nothing_to_draw_is_drawn(results):
     nothing = Report(results, 3)
     assert [text.get_text() for text in plots.sweep(nothing).axes[1].texts] == ["no spiking layers"]
@@ -83,7 +83,7 @@ def test_a_report_with_nothing_to_draw_is_drawn(results):
 
 
 def test_examples_show_input_spikes_and_output():
-    of_two_images = result(RNG.random((2, 4, 3)), y=np.array([0, 2]))
+    of_two_images = result(RNG.random((2, 4, 3)), labels={"": np.array([0, 2])})
     figure = plots.examples(of_two_images, class_names=["nil", "one", "two", "three"])
     rows = grid(figure)
     assert [len(row) for row in rows] == [4, 4]
@@ -104,7 +104,7 @@ def test_examples_show_input_spikes_and_output():
 
 
 def test_examples_without_outputs_and_labels():
-    figure = plots.examples(result(RNG.random((2, 4, 3)), outputs=False, dt=None, accuracy=None))
+    figure = plots.examples(result(RNG.random((2, 4, 3)), outputs=False, dt=None, accuracies={}))
     rows = grid(figure)
     assert [len(row) for row in rows] == [3, 3]
     assert figure.get_suptitle() == "the model's own dt"
@@ -139,13 +139,13 @@ def test_several_inputs_are_not_drawn():
 
 @pytest.mark.parametrize("y", [np.array([3, 1]), np.array([[3], [1]]), np.eye(4)[[3, 1]]])
 def test_labels_of_all_shapes(y):
-    rows = grid(plots.examples(result(RNG.random((2, 4)), y=y)))
+    rows = grid(plots.examples(result(RNG.random((2, 4)), labels={"": y})))
     assert [row[0].get_title() for row in rows] == ["class 3", "class 1"]
 
 
 def test_no_examples_is_an_error_that_says_so():
     with pytest.raises(ValueError, match="examples=4"):
-        plots.examples(DtReport(0.01, None, {}))
+        plots.examples(DtReport(0.01, {}, {}))
 
 
 # The single panels
@@ -231,12 +231,13 @@ def test_histogram_with_negative_spikes():
 
 
 def costly(*figures, n_steps=4):
-    """Return a report of the pairs (accuracy, synaptic operations), at dt = 0, 1, ..."""
+    """Return a report of the pairs (accuracy or dict of them, synaptic operations), at dt = 0, 1, ..."""
     results = []
-    for dt, (accuracy, operations) in enumerate(figures):
+    for dt, (accuracies, operations) in enumerate(figures):
+        accuracies = accuracies if isinstance(accuracies, dict) else {"": accuracies}
         layer = LayerReport(Rate(0, 1, 2), np.zeros(2), {}, silent=0, saturated=0, n_steps=n_steps)
         work = {"d": Work(1.0, operations, 10, 10)}
-        results.append(DtReport(dt, accuracy, {"a": layer}, n_steps=n_steps, work=work))
+        results.append(DtReport(dt, accuracies, {"a": layer}, n_steps=n_steps, work=work))
     return Report(results, 10)
 
 
@@ -273,7 +274,7 @@ def test_energies_far_apart_are_on_a_logarithmic_scale():
 
 def test_energy_without_accuracy():
     axis = Figure().subplots()
-    plots.accuracy_and_energy(axis, costly((None, 1e3), (None, 2e3)))
+    plots.accuracy_and_energy(axis, costly(({}, 1e3), ({}, 2e3)))
     assert list(axis.lines) == []
     assert len(right_of(axis).lines) == 1
 
@@ -283,7 +284,7 @@ def test_accuracy_and_energy_of_one_of_several_outputs():
     axis = Figure().subplots()
     plots.accuracy_and_energy(axis, few, output="b")
     assert list(axis.lines[0].get_ydata()) == [25]
-    with pytest.raises(ValueError, match=r"`output` has to be one of \['a', 'b'\]; got None"):
+    with pytest.raises(ValueError, match=r"`output` must be one of \['a', 'b'\]; got None"):
         plots.accuracy_and_energy(Figure().subplots(), few)
 
 
@@ -315,10 +316,9 @@ def test_rates_begin_at_zero_and_end_above_the_largest():
 
 def test_examples_of_several_outputs():
     one = result(RNG.random((2, 4, 3)))
-    few = replace(
-        one.examples, outputs={"a": one.examples.outputs, "b": one.examples.outputs}, y={"a": np.array([1, 0])}
-    )
-    rows = grid(plots.examples(replace(one, examples=few, accuracy={"a": 0.5})))
+    outputs = dict.fromkeys("ab", one.examples.output)
+    few = replace(one.examples, outputs=outputs, labels={"a": np.array([1, 0])})
+    rows = grid(plots.examples(replace(one, examples=few, accuracies={"a": 0.5})))
     assert [axis.get_title() for axis in rows[0]][-2:] == ["a given the first k steps", "b given the first k steps"]
     assert [row[0].get_title() for row in rows] == ["a: class 1", "a: class 0"]
 
@@ -333,7 +333,7 @@ def test_examples_of_several_outputs():
     ],
 )
 def test_a_label_without_a_name_is_shown_as_it_is(y, titles):
-    figure = plots.examples(result(RNG.random((2, 4)), y=y, outputs=False), class_names=["nil", "one"])
+    figure = plots.examples(result(RNG.random((2, 4)), labels={"": y}, outputs=False), class_names=["nil", "one"])
     assert [row[0].get_title() for row in grid(figure)] == titles
 
 

@@ -250,7 +250,7 @@ def test_the_figures_after_zero_weights_are_those_of_a_fresh_model(mixing, monke
     weights = model.get_weights()
     model.set_weights([np.zeros_like(w) for w in weights])
     silent = inspect(model, x, y, examples=0)[None]
-    assert (silent.plain_operations, silent.dense_operations) == (0, (5 * 3 if mixing else 1) * 8 * 8 + 8 * 4)
+    assert (silent.ann_macs, silent.ann_dense_macs) == (0, (5 * 3 if mixing else 1) * 8 * 8 + 8 * 4)
     fresh = network()
     for copy in (model, fresh):
         copy.set_weights(weights)

@@ -4,6 +4,7 @@ import html.parser
 import json
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,22 +26,25 @@ def layer(rate=(0.0, 2.5, 100.0), silent=0.25, saturated=0.0):
         saturated=saturated,
         n_steps=10,
         dt=0.25,
+        spikes_per_inference=12.5,
     )
 
 
 def report(accuracy=0.875):
     one, two = {"hidden": layer(), "deep": layer((1, 20, 1234567), 0, 1)}, {"hidden": layer(), "deep": layer()}
     notes = ("Not all is known.",)
-    return Report([DtReport(dt, accuracy, of, n_steps=10, notes=notes) for dt, of in ((0.001, one), (1.0, two))], 1000)
+    accuracies = {} if accuracy is None else {"": accuracy}
+    results = [DtReport(dt, accuracies, layers, n_steps=10, notes=notes) for dt, layers in ((0.001, one), (1.0, two))]
+    return Report(results, 1000)
 
 
 TABLE = """\
-dt (s)  steps  accuracy   layer  rate min  mean   max (Hz)  per step  silent  saturated
-------  -----  --------  ------  --------  ----  ---------  --------  ------  ---------
- 0.001     10    87.50%  hidden         0   2.5        100     0.625  25.00%      0.00%
-                           deep         1    20  1.235e+06         5   0.00%    100.00%
-     1     10    87.50%  hidden         0   2.5        100     0.625  25.00%      0.00%
-                           deep         0   2.5        100     0.625  25.00%      0.00%
+dt (s)  steps  accuracy   layer  rate min  mean   max (Hz)  spikes per step  silent  saturated
+------  -----  --------  ------  --------  ----  ---------  ---------------  ------  ---------
+ 0.001     10    87.50%  hidden         0   2.5        100            0.625  25.00%      0.00%
+                           deep         1    20  1.235e+06                5   0.00%    100.00%
+     1     10    87.50%  hidden         0   2.5        100            0.625  25.00%      0.00%
+                           deep         0   2.5        100            0.625  25.00%      0.00%
 Not all is known."""
 
 
@@ -49,7 +53,7 @@ def test_table():
 
 
 def test_table_without_labels_and_with_own_dt():
-    lines = Report([DtReport(None, None, {"hidden": layer(), "deep": layer()})], 3).table().splitlines()
+    lines = Report([DtReport(None, {}, {"hidden": layer(), "deep": layer()})], 3).table().splitlines()
     assert lines[2].split() == ["own", "0.25", "-", "-", "hidden", "0", "2.5", "100", "0.625", "25.00%", "0.00%"]
     assert lines[3].split()[:2] == ["own", "0.25"]
 
@@ -62,7 +66,7 @@ def test_lookup_by_dt():
     assert both[1] is both.results[1]
     assert both[np.float32(0.001)] is both.results[0]  # 0.001 with an error of 5e-8
     assert both[0.001].layers["hidden"].rate.mean == 2.5
-    own = Report([DtReport(None, None, {})], 3)
+    own = Report([DtReport(None, {}, {})], 3)
     assert own[None] is own.results[0]
 
 
@@ -77,20 +81,21 @@ def test_dict_holds_plain_numbers():
     assert json.loads(json.dumps(as_dict)) == as_dict
     assert as_dict["n_samples"] == 1000
     (first, second) = as_dict["results"]
-    assert (first["dt"], first["accuracy"], list(first["layers"])) == (0.001, 0.875, ["hidden", "deep"])
+    assert (first["dt"], first["accuracies"], list(first["layers"])) == (0.001, {"": 0.875}, ["hidden", "deep"])
     assert second["layers"]["hidden"] == {
         "dt": 0.25,
         "rate_hz": {"min": 0.0, "mean": 2.5, "max": 100.0},
-        "rate_quantiles_hz": {"0.05": 0.25, "0.25": 1.25, "0.5": 2.5, "0.75": 3.75, "0.95": 4.75},
-        "rate_per_unit_hz": [0, 5],
-        "spikes_per_step": layer().histogram,
-        "mean_spikes_per_step": 0.625,
+        "quantiles_hz": {"0.05": 0.25, "0.25": 1.25, "0.5": 2.5, "0.75": 3.75, "0.95": 4.75},
+        "per_unit_hz": [0, 5],
+        "histogram": layer().histogram,
+        "spikes_per_step": 0.625,
+        "spikes_per_inference": 12.5,
         "temporal_sparsity": 75 / 80,
         "silent": 0.25,
         "saturated": 0.0,
         "n_steps": 10,
     }
-    assert second["latency"] is None
+    assert second["latencies"] == {}
     assert second["notes"] == ["Not all is known."]
 
 
@@ -99,7 +104,7 @@ def test_save_as_json(tmp_path):
     report().save(path)
     assert json.loads(path.read_text()) == report().to_dict()
     Report([], 0).save(str(path))
-    empty = {"format": "keras_snn report", "version": 2, "n_samples": 0, "results": []}
+    empty = {"format": "keras_snn report", "version": 3, "n_samples": 0, "results": []}
     assert json.loads(path.read_text()) == empty
 
 
@@ -137,8 +142,8 @@ def test_a_failed_picture_leaves_the_old_one(tmp_path):
 
 
 def test_examples_as_a_picture(tmp_path):
-    few = Examples(np.zeros((1, 4)), None, {"hidden": np.ones((1, 3, 2))}, np.array([1, 3]), None)
-    result = DtReport(0.01, None, {"hidden": layer()}, few)
+    few = Examples(np.zeros((1, 4)), {}, {"hidden": np.ones((1, 3, 2))}, np.array([1, 3]), {})
+    result = DtReport(0.01, {}, {"hidden": layer()}, few)
     assert "examples" not in repr(result)
     figure = result.plot(tmp_path / "examples.png", class_names=["a", "b"])
     assert len(figure.axes) == 3  # the input, the spikes and their colour bar
@@ -166,11 +171,11 @@ def full(dt=0.01, n_steps=10, accuracy=0.75, mean=2.5, operations=400.0, example
     work = {**WORK, "second": Work(40.0, operations, 200, 250)}
     result = DtReport(
         dt,
-        accuracy,
+        {"": accuracy},
         {name: layer((0.0, mean, 100.0))},
         examples,
         n_steps=n_steps,
-        latency=latency,
+        latencies={"": latency},
         metrics={"loss": 0.125},
         work=work,
         notes=("A note.",),
@@ -183,8 +188,8 @@ def test_energy_table():
     # spinnaker2: 1400 x 450 pJ + 20 x 2.19 nJ. cpu: (1000 + 200 + 2) x 8.6 nJ. gpu: the same x 0.3 nJ.
     lines = full().energy_table().splitlines()
     assert [cell.strip() for cell in lines[0].split("  ") if cell.strip()] == [
-        *("dt (s)", "steps", "synaptic ops", "plain MACs", "ratio"),
-        *("loihi (µJ)", "spinnaker2 (µJ)", "plain cpu (µJ)", "plain gpu (µJ)"),
+        *("dt (s)", "steps", "synaptic operations", "ANN MACs", "ratio"),
+        *("loihi (µJ)", "spinnaker2 (µJ)", "ANN cpu (µJ)", "ANN gpu (µJ)"),
     ]
     assert lines[2].split() == ["0.01", "10", "400", "200", "of", "250", "2", "0.0396", "0.674", "10.3", "0.361"]
     assert max(map(len, lines)) <= 110
@@ -196,13 +201,13 @@ def test_energy_on_a_device_with_two_costs_and_as_an_ann():
     assert result.energy("45nm") == pytest.approx(4.6e-12 * 1000 + 0.9e-12 * 400)
     assert result.energy("45nm", as_ann=True) == pytest.approx(4.6e-12 * 1200)
     assert result.energy("LOIHI", as_ann=True) == pytest.approx(27.1e-12 * 1200 + 81e-12 * 2)
-    assert (result.plain_operations, result.dense_operations) == (200, 250)
+    assert (result.ann_macs, result.ann_dense_macs) == (200, 250)
 
 
 def test_energy_table_of_what_is_unknown():
-    lines = Report([DtReport(None, None, {"hidden": layer()})], 3).energy_table().splitlines()
+    lines = Report([DtReport(None, {}, {"hidden": layer()})], 3).energy_table().splitlines()
     assert lines[2].split() == ["own"] + ["-"] * 8
-    no_spikes_reach = Report([DtReport(1.0, None, {"a": layer()}, work={"first": Work(None, None, 50, 50)})], 3)
+    no_spikes_reach = Report([DtReport(1.0, {}, {"a": layer()}, work={"first": Work(None, None, 50, 50)})], 3)
     assert no_spikes_reach.energy_table().splitlines()[2].split()[2:5] == ["-", "-", "-"]
 
 
@@ -241,8 +246,8 @@ def test_notebooks_show_both_tables_without_a_script():
 # From file to report
 
 
-def image_examples(x, y=None, outputs=None):
-    return Examples(x, y, {"hidden": np.array([[[0.0, 2.0], [1.0, 0.0]]])}, np.array([1, 2]), outputs)
+def image_examples(x, labels=None, outputs=None):
+    return Examples(x, labels or {}, {"hidden": np.array([[[0.0, 2.0], [1.0, 0.0]]])}, np.array([1, 2]), outputs or {})
 
 
 NESTS = {
@@ -255,7 +260,7 @@ NESTS = {
 
 @pytest.mark.parametrize("x", NESTS.values(), ids=NESTS)
 def test_load_brings_everything_back(tmp_path, x):
-    few = image_examples(x, np.array([3]), np.array([[[0.1, 0.9], [1 / 3, 2 / 3]]], "float32"))
+    few = image_examples(x, {"": np.array([3])}, {"": np.array([[[0.1, 0.9], [1 / 3, 2 / 3]]], "float32")})
     saved = full(examples=few)
     saved.save(tmp_path / "r.json")
     loaded = Report.load(tmp_path / "r.json")
@@ -271,8 +276,8 @@ def test_load_brings_everything_back(tmp_path, x):
     assert (latency.accuracy.tolist(), latency.confidence.tolist()) == ([0.5, 0.75], [0.25, 1 / 3])
     back = loaded[0.01].examples
     assert back.y.tolist() == [3]
-    assert back.outputs.dtype == "float32"
-    np.testing.assert_allclose(back.outputs, few.outputs, rtol=6e-6)  # six digits: half of 1e-5 at 1.00000
+    assert back.output.dtype == "float32"
+    np.testing.assert_allclose(back.output, few.output, rtol=6e-6)  # six digits: half of 1e-5 at 1.00000
     np.testing.assert_array_equal(back.counts["hidden"], few.counts["hidden"])
 
 
@@ -302,13 +307,42 @@ def test_rates_of_units_come_back_in_their_shape():
 def test_several_outputs_come_back():
     one = full()[0.01]
     several = DtReport(
-        0.5, {"a": 0.25, "steps": 1.0}, one.layers, latency={"a": one.latency, "steps": one.latency}, n_steps=10
+        0.5, {"a": 0.25, "steps": 1.0}, one.layers, latencies={"a": one.latency, "steps": one.latency}, n_steps=10
     )
+    assert (several.accuracy, several.latency) == (several.accuracies, several.latencies)
     saved = Report([several], 7)
     back = Report.from_dict(json.loads(json.dumps(saved.to_dict())))
     assert back.to_dict() == saved.to_dict()
     assert back[0.5].latency["steps"].steps.tolist() == [1, 10]
     assert back.table() == saved.table()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("several", [False, True])
+def test_files_of_older_versions_are_read(version, several):
+    """Written by those versions: a model of 3 inputs, 4 spiking units and 2 classes, 5 samples, at two dt."""
+    path = Path(__file__).parent / "reports" / f"version_{version}{'_several' if several else ''}.json"
+    report = Report.load(path)
+    slow, fast = report
+    assert (report.n_samples, slow.dt, fast.dt) == (5, 0.1, 1.0)
+    assert slow.accuracies == ({"colour": 0.6, "kind": 0.4} if several else {"": 0.4})
+    assert {name: latency.steps.tolist() for name, latency in slow.latencies.items()} == {
+        name: [1, 2, 3] for name in slow.accuracies
+    }
+    few = slow.examples
+    assert {name: y.tolist() for name, y in few.labels.items()} == (
+        {"kind": [0, 1], "colour": [1, 2]} if several else {"": [0, 1]}
+    )
+    assert {name: of.shape[:2] for name, of in few.outputs.items()} == dict.fromkeys(slow.accuracies, (2, 3))
+    hidden = slow.layers["hidden"]
+    assert (hidden.per_unit.shape, hidden.histogram["1"]) == ((4,), 6)
+    assert slow.spikes_per_inference == pytest.approx(6 / 5)  # 6 spikes, all of them single, of 5 samples
+    assert slow.synapses["kind" if several else "last"].operations == pytest.approx(2 * 6 / 5)
+    assert slow.work["hidden"].neurons == 4
+    current = report.to_dict()
+    assert current["version"] == 3
+    assert Report.from_dict(json.loads(json.dumps(current))).to_dict() == current
+    assert report.to_html().startswith("<!doctype html>")
 
 
 def test_a_report_without_examples_is_small(tmp_path):
@@ -328,7 +362,7 @@ def test_files_that_are_no_reports_are_errors_that_name_them(tmp_path):
         ("", "Expecting value"),
         ("[1, 2]", "no report"),
         ('{"results": []}', "no report"),
-        (whole.replace('"version":2', '"version":3'), "version 3.* newer keras_snn"),
+        (whole.replace('"version":3', '"version":4'), "version 4.* newer keras_snn"),
         (json.dumps(damaged), "damaged report .*silent"),
     ):
         path.write_text(text)
@@ -350,6 +384,7 @@ def test_dataframe():
     assert frame["n_steps"].tolist() == [10] * 5
     assert frame["accuracy"].tolist() == [0.875] * 4 + [0.75]
     assert frame["rate_mean"].tolist() == [2.5, 20, 2.5, 2.5, 2.5]
+    assert frame["spikes_per_inference"].tolist() == [12.5] * 5
     assert frame["loss"].iloc[4] == 0.125
     assert frame["energy_loihi"].iloc[4] == full()[0.01].energy("loihi")
     assert frame["synaptic_operations"].isna().tolist() == [True] * 4 + [False]
@@ -367,7 +402,7 @@ def test_dataframe_without_pandas_is_an_error_that_says_what_to_install(monkeypa
 def test_differences():
     mine, other = full(accuracy=0.75, mean=2.5, operations=400.0), full(accuracy=0.5, mean=4.0, operations=100.0)
     (found,) = mine - other
-    assert (found.dt, found.n_steps, found.accuracy) == (0.01, 10, 0.25)
+    assert (found.dt, found.n_steps, found.accuracies, found.accuracy) == (0.01, 10, {"": 0.25}, 0.25)
     assert found.rates == {"hidden": -1.5}
     assert found.synaptic_operations == 300
     assert found.energy["loihi"] == pytest.approx(300 * 27.1e-12, rel=1e-9)  # a difference of two sums
@@ -376,7 +411,8 @@ def test_differences():
     assert comparison[0.01] == found
     line = comparison.table().splitlines()[2].split()
     assert line == ["0.01", "10", "+25.00", "+300", "+0.00813", "+0.135", "+0", "+0", "hidden", "-1.5"]
-    assert json.loads(json.dumps(comparison.to_dict()))["results"][0]["accuracy"] == 0.25
+    (listed,) = json.loads(json.dumps(comparison.to_dict()))["results"]
+    assert (listed["accuracies"], listed["rates_hz"]) == ({"": 0.25}, {"hidden": -1.5})
     assert "+25.00" in Cells(comparison._repr_html_()).cells
     assert (other - mine)[0.01].rates == {"hidden": 1.5}
 
@@ -395,16 +431,15 @@ def test_differences_are_those_of_what_both_have():
 
 
 def test_differences_of_what_is_unknown():
-    unknown = Report([DtReport(0.01, None, {"hidden": layer()}, n_steps=10)], 3)
+    unknown = Report([DtReport(0.01, {}, {"hidden": layer()}, n_steps=10)], 3)
     (found,) = full() - unknown
     assert (found.accuracy, found.synaptic_operations, found.energy) == (None, None, {})
     assert (full() - unknown).table().splitlines()[2].split() == ["0.01", "10", *["-"] * 6, "hidden", "+0"]
 
 
 def test_differences_of_several_outputs():
-    a, b = (
-        Report([DtReport(0.01, {"x": share, "y": 0.5}, {"hidden": layer()}, n_steps=10)], 3) for share in (0.75, 0.5)
-    )
+    shares = ({"x": 0.75, "y": 0.5, "z": 1.0}, {"x": 0.5, "y": 0.5})
+    a, b = (Report([DtReport(0.01, of, {"hidden": layer()}, n_steps=10)], 3) for of in shares)
     assert (a - b)[0.01].accuracy == {"x": 0.25, "y": 0.0}
     assert "x +25.00, y +0.00" in (a - b).table()
 

@@ -76,6 +76,7 @@ def assert_layer(layer, counts, dt):
     assert layer.silent == (flat == 0).all(axis=(0, 1)).mean()
     assert layer.saturated == (flat != 0).all(axis=(0, 1)).mean()
     assert layer.n_steps == counts.shape[1]
+    assert layer.spikes_per_inference == counts.sum() / len(counts)
 
 
 # Each network comes with its input and its twin in NumPy: (x, dt, n_steps) -> (spike counts by layer, outputs).
@@ -339,7 +340,7 @@ def test_examples_are_the_first_samples_kept_whole(monkeypatch):
     assert few.steps.tolist() == [1, 3, 8]  # the powers of the square root of 8, rounded
     wanted = np.stack([twin(x, 1.0, n_steps=k)[1] for k in few.steps], axis=1)
     # rtol, atol: a mean over three steps is rounded, to float32
-    np.testing.assert_allclose(few.outputs, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(few.output, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_examples_of_a_time_series_are_cut(monkeypatch):
@@ -353,7 +354,7 @@ def test_examples_of_a_time_series_are_cut(monkeypatch):
     np.testing.assert_array_equal(few.counts["s"], counts)
     # rtol: a mean over three steps in float32
     wanted = np.stack([counts[:, :k].mean(axis=1) / 0.25 for k in (1, 3, 8)], axis=1)
-    np.testing.assert_allclose(few.outputs, wanted, rtol=1e-6)
+    np.testing.assert_allclose(few.output, wanted, rtol=1e-6)
     assert few.y is None
 
 
@@ -364,7 +365,7 @@ def test_a_model_that_takes_one_number_of_steps_has_no_output_over_time():
     model.add(keras.layers.Dense(3))
     report = inspect(model, integers(N, 4), np.zeros(N), dt=1.0, batch_size=10, examples=1)
     few = report[1.0].examples
-    assert few.outputs is None
+    assert few.output is None
     assert report[1.0].latency is None
     assert report[1.0].accuracy is not None
     (note,) = report[1.0].notes
@@ -419,7 +420,7 @@ def test_the_end_of_time_by_a_pooling_of_keras():
     assert_latency(result.latency, inspect(model, x, y, dt=1.0, n_steps=3, batch_size=10, examples=0)[1.0])
     with probe.scope(dt=1.0, sample_index=ops.arange(N)):
         said = ops.convert_to_numpy(model(x))
-    np.testing.assert_array_equal(result.examples.outputs[:, -1], said[:2])
+    np.testing.assert_array_equal(result.examples.output[:, -1], said[:2])
     assert result.accuracy == np.mean(said.argmax(axis=1) == y)
 
 
@@ -436,9 +437,9 @@ def test_early_exit(small):
     model, x, _ = small
     y = np.arange(N) % 3
     latency, few = (inspect(model, x, y, dt=1.0, batch_size=10, examples=examples)[1.0] for examples in (0, N))
-    outputs = np.exp(few.examples.outputs - few.examples.outputs.max(axis=-1, keepdims=True))
+    outputs = np.exp(few.examples.output - few.examples.output.max(axis=-1, keepdims=True))
     shares = outputs / outputs.sum(axis=-1, keepdims=True)
-    right = few.examples.outputs.argmax(axis=-1) == y[:, None]
+    right = few.examples.output.argmax(axis=-1) == y[:, None]
     used = set()
     for threshold, (accuracy, mean_steps) in latency.latency.early_exit.items():
         exits = []
@@ -497,7 +498,7 @@ def test_synaptic_operations_are_spikes_times_fan_out():
         assert result.synapses["last"].operations == pytest.approx(5 * pooled / 4, rel=1e-6)
         connections = {name: of.connections for name, of in result.synapses.items()}
         assert connections == {"first": 128, "conv": 2 * 2 * 3 * 8, "pool": 12, "last": 15}
-        assert result.plain_operations == 96 + 12 + 15
+        assert result.ann_macs == 96 + 12 + 15
         assert result.synaptic_operations == pytest.approx(3 * conv_spikes + 2.25 * pooled, rel=1e-6)
         neurons = 32 + 12
         loihi = 27.1e-12 * (result.synaptic_operations + 128) + 81e-12 * neurons * T
@@ -641,7 +642,7 @@ def test_pandas(small):
     frame = pd.DataFrame(x, columns=list("abcd"))
     for labels in (pd.Series(y), pd.DataFrame(np.eye(3)[y], columns=list("xyz")), pd.DataFrame({"class": y})):
         report = inspect(model, frame, labels, dt=1.0, batch_size=10)
-        assert [result.accuracy for result in report] == [expected[0]["results"][0]["accuracy"]]
+        assert [result.accuracies for result in report] == [expected[0]["results"][0]["accuracies"]]
     assert figures(inspect(model, frame, pd.Series(y), dt=1.0, batch_size=10)) == expected
     with pytest.raises(TypeError, match="DataFrame must hold numbers only.*object.*columns that are numbers"):
         inspect(model, frame.assign(a="text"), dt=1.0)
@@ -676,7 +677,7 @@ def test_outputs_that_are_no_classes():
         model = keras.Model(inputs, outputs)
         result = inspect(model, x, dt=0.25, batch_size=10, examples=1)[0.25]
         assert result.accuracy is None
-        assert (result.examples.outputs is None) == (not isinstance(outputs, dict))
+        assert (result.examples.output is None) == (not isinstance(outputs, dict))
         assert_layer(result.layers["s"], spike(x, 0.25), 0.25)
         with pytest.raises(ValueError, match="not that of a classifier"):
             inspect(model, x, np.zeros(N), dt=0.25, batch_size=10, examples=0)

@@ -1,0 +1,218 @@
+"""Panels of the inspector's figures: each draws one result on an axis of Matplotlib."""
+
+import math
+
+import numpy as np
+
+from keras_snn.inspector.samples import as_image, class_name, labels_of, probabilities
+
+
+def sample_input(axis, few, i, class_names):
+    """Draw the input of sample ``i`` of ``few``, an ``Examples``, if it is an image or a vector."""
+    x = few.x[i] if isinstance(few.x, np.ndarray) else None
+    if x is not None and as_image(x) is not None:
+        height, width = x.shape[:2]
+        square = max(height, width) <= 3 * min(height, width)  # else it may be a time series
+        axis.imshow(as_image(x), cmap="gray", aspect="equal" if square else "auto")
+        axis.set(xticks=[], yticks=[])
+    elif x is not None and x.ndim == 1:
+        axis.plot(x)
+        axis.set_xlabel("feature")
+    else:
+        axis.set_axis_off()
+    axis.set_title(labels_of(few.labels, i, class_names), fontsize=9)
+
+
+def raster(axis, counts):
+    """Draw the spikes ``counts (time, units)`` of one sample, negative ones in orange; return ``axis``."""
+    most = max(1, int(np.abs(counts).max()))
+    signed = counts.min() < 0
+    image = axis.imshow(
+        counts.T,
+        aspect="auto",
+        interpolation="nearest",
+        origin="lower",
+        cmap="PuOr" if signed else "Greys",
+        vmin=-most if signed else 0,
+        vmax=most,
+        extent=(0.5, len(counts) + 0.5, -0.5, counts.shape[1] - 0.5),
+    )
+    ticks = range(0, most + 1, max(1, most // 4))
+    ticks = sorted({*ticks, *(-tick for tick in ticks)}) if signed else ticks
+    axis.figure.colorbar(image, ax=axis, ticks=ticks, pad=0.02)
+    axis.set_ylabel("unit")
+    whole_steps(axis)
+    return axis
+
+
+def output_over_time(axis, steps, outputs, *, class_names=None, n_classes=3):
+    """Draw ``outputs (len(steps), classes)`` as probabilities; name the last step's largest. Return ``axis``."""
+    shares = probabilities(outputs)
+    largest = np.argsort(shares[-1])[::-1][:n_classes]
+    for k in range(shares.shape[1]):
+        named = k in largest
+        axis.plot(
+            steps,
+            shares[:, k],
+            marker="." if named else None,
+            color=None if named else "0.8",
+            zorder=2 if named else 1,
+            label=class_name(k, class_names) if named else None,
+        )
+    axis.set(ylim=(-0.03, 1.03), ylabel="probability")
+    whole_steps(axis)
+    axis.legend(fontsize=7, frameon=False)
+    return open_axis(axis)
+
+
+def trace(axis, values, *, dt=None, units=(0, 1, 2), threshold=None, ylabel="membrane voltage"):
+    """Draw chosen units of ``values (time, units)`` of one sample over time, such as their voltages.
+
+    Args:
+        axis: Axis of Matplotlib.
+        values: Array ``(time, units)``; more axes of units count as one.
+        dt: Number in seconds, for a time axis in ms. Default: time steps, from 1.
+        units: Sequence of the numbers of the units to draw.
+        threshold: Number, drawn as a dashed line. Default: none.
+        ylabel: String.
+
+    Returns:
+        ``axis``.
+    """
+    values = np.asarray(values).reshape(len(values), -1)
+    steps = np.arange(1, len(values) + 1)
+    for unit in units:
+        if not 0 <= unit < values.shape[1]:
+            raise ValueError(f"`units` has to hold numbers from 0 to {values.shape[1] - 1}; got {unit!r}.")
+        axis.plot(steps if dt is None else 1000 * dt * steps, values[:, unit], label=f"unit {unit}")
+    if threshold is not None:
+        axis.axhline(threshold, linestyle="--", color="0.5", label="threshold")
+    axis.set(xlabel="time step" if dt is None else "time (ms)", ylabel=ylabel)
+    axis.margins(y=0.2)
+    legend_on_top(axis)
+    if dt is None:
+        whole_steps(axis)
+    return open_axis(axis)
+
+
+def histogram(axis, counts):
+    """Draw how often a unit had no, one, ... spikes in a step, from a ``LayerReport.histogram``. Return ``axis``."""
+    total = max(1, sum(counts.values()))
+    last = max((i for i, n in enumerate(counts.values()) if n), default=1)
+    bins = {name: 100 * n / total for name, n in list(counts.items())[: last + 1]}
+    if not bins.get("<0"):
+        bins.pop("<0", None)
+    bars = axis.bar(list(bins), list(bins.values()), color="C0")
+    axis.bar_label(bars, [_share(share) for share in bins.values()], fontsize=7, padding=1)
+    # The rare bins matter, and "no spike" dwarfs them.
+    axis.set_yscale("log")
+    axis.set(xlabel="spikes in a step", ylabel="share of steps (%)")
+    axis.margins(y=0.2)
+    return open_axis(axis)
+
+
+def rate_image(axis, per_unit, *, channels_first=False, title="mean firing rate"):
+    """Draw the rates of the units of one layer where they lie: a ``LayerReport.per_unit``.
+
+    Args:
+        axis: Axis of Matplotlib.
+        per_unit: Array ``(height, width)``, drawn as one image, or ``(height, width, channels)``, as a grid with one
+            image for each channel, row by row.
+        channels_first: Boolean, whether it is ``(channels, height, width)``.
+        title: String.
+
+    Returns:
+        ``axis``.
+
+    Raises:
+        ValueError: For units that do not lie in an image.
+    """
+    if per_unit.ndim not in (2, 3):
+        raise ValueError(
+            f"`per_unit` has to be (height, width) or (height, width, channels); got the shape {per_unit.shape}."
+        )
+    image = per_unit
+    if per_unit.ndim == 3:
+        maps = per_unit if channels_first else np.moveaxis(per_unit, -1, 0)
+        n_columns = math.ceil(math.sqrt(len(maps)))
+        n_rows = math.ceil(len(maps) / n_columns)
+        height, width = maps.shape[1:]
+        image = np.full((n_rows * (height + 1) - 1, n_columns * (width + 1) - 1), np.nan)
+        for k, one in enumerate(maps):
+            row, column = (k // n_columns) * (height + 1), (k % n_columns) * (width + 1)
+            image[row : row + height, column : column + width] = one
+        title = f"{title}, {len(maps)} channels"
+    shown = axis.imshow(image, interpolation="nearest", cmap="viridis", vmin=min(0, per_unit.min()))
+    axis.figure.colorbar(shown, ax=axis, label="Hz", shrink=0.8)
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+    axis.set_title(title, fontsize=9)
+    return axis
+
+
+def latency(axis, found):
+    """Draw accuracy and confidence against the number of first steps: a ``Latency``.
+
+    Each cross is an inference that stops at the step where the largest probability reaches the threshold beside it.
+
+    Returns:
+        ``axis``.
+    """
+    if found.accuracy is not None:
+        axis.plot(found.steps, 100 * found.accuracy, ".-", color="C0", label="accuracy")
+        exits = [(steps, 100 * accuracy, threshold) for threshold, (accuracy, steps) in found.early_exit.items()]
+        if exits:
+            axis.plot(*list(zip(*exits, strict=True))[:2], "x", color="C3", label="early exit")
+        last = None
+        for steps, share, threshold in exits:
+            # Several thresholds at one place, as a confident network has them, would cover each other.
+            if last is None or abs(steps - last) > 0.1 * found.steps[-1]:
+                axis.annotate(
+                    f"{threshold:g}", (steps, share), textcoords="offset points", xytext=(3, -9), fontsize=7, color="C3"
+                )
+                last = steps
+    axis.plot(found.steps, 100 * found.confidence, "--", color="0.5", label="confidence")
+    axis.set(xlabel="first steps", ylabel="%", ylim=(0, 125), yticks=range(0, 101, 20))
+    whole_steps(axis)
+    legend_on_top(axis)
+    return open_axis(axis)
+
+
+def open_axis(axis):
+    """Hide the frame's upper and right sides; return ``axis``."""
+    axis.spines[["top", "right"]].set_visible(False)
+    return axis
+
+
+def legend_on_top(axis, handles=None):
+    """Add a legend at the upper edge of the axis."""
+    handles = handles or axis.get_legend_handles_labels()[0]
+    legend = axis.legend(
+        handles=handles,
+        loc="upper left",
+        ncols=3 if len(handles) <= 3 else 2,
+        fontsize=7,
+        frameon=False,
+        borderaxespad=0.1,
+        columnspacing=0.8,
+        handlelength=1.5,
+    )
+    legend.set_in_layout(False)  # a wide legend would make the axis narrow
+
+
+def from_zero(axis, above=0.15):
+    """Let the scale begin at 0, or at the least value if that is negative."""
+    values = np.concatenate([line.get_ydata() for line in axis.lines])
+    low = min(0, values.min())
+    axis.set_ylim(low, (low + (values.max() - low) * (1 + above)) or 1)
+
+
+def whole_steps(axis):
+    """Put the ticks of the horizontal axis at integers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _share(share):
+    return f"{share:.2g}" if share < 1 else f"{share:.0f}"
