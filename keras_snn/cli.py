@@ -132,7 +132,7 @@ def _data(options):
     if n is not None and n < 1:
         raise ValueError(f"--samples has to be at least 1; got {n}.")
     if options.data in _IMAGE_SETS:
-        name = "fashion_mnist_sample" if options.data == "sample" else options.data
+        name = _data_name(options)
         _, (x, y) = data.load(name)
         if not scale:
             x = np.rint(x * (16 if name == "digits" else 255))
@@ -148,6 +148,11 @@ def _data(options):
     return x[:n], None if y is None else y[:n], None
 
 
+def _data_name(options):
+    """Return the name of the data set, or of the file."""
+    return "fashion_mnist_sample" if options.data == "sample" else pathlib.Path(options.data).name
+
+
 def _check_shape(model, x, name):
     shapes = [tuple(of.shape[1:]) for of in model.inputs or []]
     # Keras itself adds or drops an axis of size 1.
@@ -158,6 +163,7 @@ def _check_shape(model, x, name):
 def _with_progress(model, x, y, options):
     """Return the report, of which the settings are inspected one after the other; tell of each."""
     from keras_snn.inspector import Report, inspect
+    from keras_snn.inspector.inputs import describe
     from keras_snn.inspector.prober import depends_on_dt
 
     # The largest dt first, as `inspect` itself has its first look at the model.
@@ -173,4 +179,5 @@ def _with_progress(model, x, y, options):
         report = inspect(model, x, y, dt=dts, n_steps=n_steps, batch_size=options.batch_size, seed=options.seed)
         found |= {(result.dt, n_steps): result for result in report}
     in_order = [(dt, n_steps) for n_steps in options.n_steps or [None] for dt in options.dt or [None]]
-    return Report([found[setting] for setting in in_order], len(x))
+    results = [found[setting] for setting in in_order]
+    return Report(results, len(x), model=model.name, data=f"{_data_name(options)}, {describe(x)}", date=report.date)

@@ -187,6 +187,8 @@ def test_inspect_prints_both_tables_and_writes_three_files(saved, inspections, c
     written = inspector.Report.load("a/report/report.json")
     assert figures(written) == figures(inspections[i][1].results[0] for i in (1, 0, 3, 2))
     np.testing.assert_allclose(written[1, 3].examples.x, x[:4], rtol=6e-6)  # six digits
+    assert (written.model, written.data) == (saved.name, "fashion_mnist_sample, 20 samples of (28, 28)")
+    assert written.date == inspections[-1][1].date
     captured = capsys.readouterr()
     assert captured.out.startswith(f"{written}\n\n")
     assert captured.out.endswith("Written to a/report: report.json, report.html, sweep.png.\n".replace("/", os.sep))

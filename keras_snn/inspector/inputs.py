@@ -27,3 +27,9 @@ def check_data(x, y):
     found = {name: as_array(values) for name, values in labels.by_output(y).items()}
     labels.check_number(found, n)
     return found
+
+
+def describe(x):
+    """Return the number of samples and their shape in words; for several inputs, the shape of each."""
+    n, shapes = n_samples(x), [tuple(map(int, leaf.shape[1:])) for leaf in tree.flatten(x)]
+    return f"{n:,} {'sample' if n == 1 else 'samples'} of {' and '.join(map(str, shapes))}"

@@ -11,7 +11,8 @@ def upgrade(values):
     results = values["results"]
     for version in range(values["version"], VERSION):
         results = [_STEPS[version](result) for result in results]
-    return {**values, "version": VERSION, "results": results}
+    unknown = dict.fromkeys(("model", "data", "date"))  # new in version 3
+    return {**unknown, **values, "version": VERSION, "results": results}
 
 
 def _to_2(result):

@@ -22,6 +22,7 @@ from keras_snn.inspector.older_files import VERSION, upgrade
 __all__ = ["DtReport", "Examples", "Latency", "LayerReport", "Rate", "Report"]
 
 _FORMAT = "keras_snn report"
+_ABOUT = ("model", "data", "date")
 _LAYER_COLUMNS = ("spikes_per_step", "spikes_per_inference", "silent", "saturated", "temporal_sparsity")
 
 
@@ -31,6 +32,9 @@ class Report(Results):
     Attributes:
         results: List of the ``DtReport``.
         n_samples: Number of samples.
+        model: Name of the model.
+        data: Description of the data, such as "10,000 samples of (28, 28)".
+        date: Date and time of the run in the ISO format. This and the two before are None in files of versions 1 and 2.
 
     Example:
 
@@ -44,13 +48,17 @@ class Report(Results):
     ```
     """
 
-    def __init__(self, results, n_samples):
+    def __init__(self, results, n_samples, *, model=None, data=None, date=None):
         super().__init__(results)
         self.n_samples = n_samples
+        self.model, self.data, self.date = model, data, date
 
     def table(self):
-        """Return a text table with a line for each dt and layer: accuracy and firing rates."""
-        return "\n".join(tables.as_text(tables.rates(self)) + tables.notes(self))
+        """Return a text table with a line for each dt and layer: accuracy and firing rates.
+
+        The first line names the model, the data and the date, if they are known.
+        """
+        return "\n".join(tables.origin(self) + tables.as_text(tables.rates(self)) + tables.notes(self))
 
     def energy_table(self):
         """Return a text table with a line for each dt and number of steps: operations and energy of one inference.
@@ -64,14 +72,17 @@ class Report(Results):
         return f"{self.table()}\n\n{self.energy_table()}"
 
     def _repr_html_(self):
-        rates = tables.as_html(tables.rates(self), "Accuracy and firing rates", tables.notes(self))
+        rates = tables.as_html(
+            tables.rates(self), "Accuracy and firing rates", tables.origin(self) + tables.notes(self)
+        )
         energies = tables.as_html(tables.energies(self), "Operations and energy", [tables.ENERGY_NOTE])
         return f"{rates}\n{energies}"
 
     def to_dict(self):
         """Return the report as nested dicts and lists of plain numbers, with all that ``from_dict`` needs."""
         results = [result.to_dict() for result in self.results]
-        return {"format": _FORMAT, "version": VERSION, "n_samples": self.n_samples, "results": results}
+        about = {name: getattr(self, name) for name in _ABOUT}
+        return {"format": _FORMAT, "version": VERSION, **about, "n_samples": self.n_samples, "results": results}
 
     @classmethod
     def from_dict(cls, values):
@@ -89,7 +100,8 @@ class Report(Results):
             )
         try:
             values = upgrade(values)
-            return cls([DtReport.from_dict(result) for result in values["results"]], values["n_samples"])
+            results = [DtReport.from_dict(result) for result in values["results"]]
+            return cls(results, values["n_samples"], **{name: values[name] for name in _ABOUT})
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"a damaged report ({type(error).__name__}: {error})") from error
 

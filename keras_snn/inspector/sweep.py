@@ -1,5 +1,6 @@
 """``inspect``: run a model at several dt, and count its spikes."""
 
+import datetime
 import functools
 import warnings
 
@@ -104,7 +105,8 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
             "`spikes_per_step` of the layers instead.",
             stacklevel=2,
         )
-    return Report(results, n_samples)
+    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    return Report(results, n_samples, model=model.name, data=data.describe(x), date=now)
 
 
 class _Sweep:

@@ -61,6 +61,13 @@ def as_html(rows, caption, notes=()):
     return "\n".join(lines)
 
 
+def origin(report):
+    """Return a line that names the model, the data and the date of a report: a list, empty if none is known."""
+    known = {name: getattr(report, name) for name in ("model", "data", "date")}
+    line = "; ".join(f"{name}: {value}" for name, value in known.items() if value is not None)
+    return [line] if line else []
+
+
 def notes(results):
     """Return what the results could not find out, each note once."""
     return list(dict.fromkeys(note for result in results for note in result.notes))

@@ -104,8 +104,24 @@ def test_save_as_json(tmp_path):
     report().save(path)
     assert json.loads(path.read_text()) == report().to_dict()
     Report([], 0).save(str(path))
-    empty = {"format": "keras_snn report", "version": 3, "n_samples": 0, "results": []}
-    assert json.loads(path.read_text()) == empty
+    about = {"model": None, "data": None, "date": None}
+    assert json.loads(path.read_text()) == {
+        "format": "keras_snn report",
+        "version": 3,
+        **about,
+        "n_samples": 0,
+        "results": [],
+    }
+
+
+def test_a_report_names_its_model_data_and_date():
+    about = {"model": "net", "data": "a set, 3 samples of (2,)", "date": "2030-01-02T03:04:05+00:00"}
+    named = Report(full().results, 3, **about)
+    line = "model: net; data: a set, 3 samples of (2,); date: 2030-01-02T03:04:05+00:00"
+    assert named.table() == f"{line}\n{full().table()}"
+    assert f"<p>{line}</p>" in named._repr_html_()
+    back = Report.from_dict(json.loads(json.dumps(named.to_dict())))
+    assert {name: getattr(back, name) for name in about} == about
 
 
 @pytest.mark.parametrize(("ending", "begin"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
@@ -325,6 +341,7 @@ def test_files_of_older_versions_are_read(version, several):
     report = Report.load(path)
     slow, fast = report
     assert (report.n_samples, slow.dt, fast.dt) == (5, 0.1, 1.0)
+    assert (report.model, report.data, report.date) == (None, None, None)
     assert slow.accuracies == ({"colour": 0.6, "kind": 0.4} if several else {"": 0.4})
     assert {name: latency.steps.tolist() for name, latency in slow.latencies.items()} == {
         name: [1, 2, 3] for name in slow.accuracies

@@ -4,6 +4,7 @@ Inputs, weights and most dt are such that no product or sum of the networks has 
 backends agree to the last bit, whatever the order of their sums.
 """
 
+import datetime
 import functools
 import itertools
 import os
@@ -297,7 +298,9 @@ def test_own_dt_is_the_one_that_layers_have_now():
 
 
 def figures(report):
-    return report.to_dict(), [layer.per_unit.tolist() for result in report for layer in result.layers.values()]
+    return report.to_dict()["results"], [
+        layer.per_unit.tolist() for result in report for layer in result.layers.values()
+    ]
 
 
 def test_batch_size_changes_no_figure(small):
@@ -532,6 +535,15 @@ def two_outputs():
     return with_exact_weights(keras.Model(inputs, outputs))
 
 
+def test_a_report_names_its_model_data_and_date():
+    model, x, _ = two_inputs_into_a_shared_layer()
+    before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    report = inspect(model, x, dt=1.0, batch_size=10, examples=0)
+    shapes = " and ".join(str(leaf.shape[1:]) for leaf in keras.tree.flatten(x))
+    assert (report.model, report.data) == (model.name, f"{N} samples of {shapes}")
+    assert before <= datetime.datetime.fromisoformat(report.date) <= datetime.datetime.now(datetime.UTC)
+
+
 def test_several_outputs_each_have_their_answers():
     model, x = two_outputs(), integers(N, 4)
     y = {"kind": np.arange(N) % 3, "late": np.arange(N) % 4}
@@ -642,7 +654,7 @@ def test_pandas(small):
     frame = pd.DataFrame(x, columns=list("abcd"))
     for labels in (pd.Series(y), pd.DataFrame(np.eye(3)[y], columns=list("xyz")), pd.DataFrame({"class": y})):
         report = inspect(model, frame, labels, dt=1.0, batch_size=10)
-        assert [result.accuracies for result in report] == [expected[0]["results"][0]["accuracies"]]
+        assert [result.accuracies for result in report] == [expected[0][0]["accuracies"]]
     assert figures(inspect(model, frame, pd.Series(y), dt=1.0, batch_size=10)) == expected
     with pytest.raises(TypeError, match="DataFrame must hold numbers only.*object.*columns that are numbers"):
         inspect(model, frame.assign(a="text"), dt=1.0)
@@ -1034,15 +1046,15 @@ def network():
 
 x = np.random.default_rng(0).integers(-3, 4, size=(8, 4)).astype("float32")
 arguments = {"y": np.arange(8) % 4, "dt": [0.25, 1.0], "examples": 0}
-alone = inspect(network(), x, **arguments).to_dict()
+alone = inspect(network(), x, **arguments).to_dict()["results"]
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
     model = network()
     # Neither the batch of 7 nor the batch of 1 can be halved.
-    inside = inspect(model, x, batch_size=7, **arguments).to_dict()
+    inside = inspect(model, x, batch_size=7, **arguments).to_dict()["results"]
 assert inside == alone, (inside, alone)
 prober._kept.cache_clear()
-assert inspect(model, x, **arguments).to_dict() == alone
+assert inspect(model, x, **arguments).to_dict()["results"] == alone
 print("equal")
 """
 
