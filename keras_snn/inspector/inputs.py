@@ -1,6 +1,7 @@
 """Checks of the data given to ``inspect``, and its batches."""
 
 import keras
+from keras import tree
 
 from keras_snn import checks
 from keras_snn.data import labels
