@@ -3,8 +3,8 @@
 import numpy as np
 from keras import ops, tree
 
-from keras_snn import checks, graph, probe
-from keras_snn.inspector import inputs as data
+from keras_snn import graph, probe
+from keras_snn.data.batches import Batches
 
 #: Octaves of a histogram, half of them below 1, and bins of each. With a threshold a channel there is one for each of
 #: thousands of channels: more bins would be gigabytes.
@@ -19,21 +19,23 @@ def activation_scales(model, names, x, *, percentile, per, batch_size):
     Args:
         model: The plain model.
         names: Names of the calls.
-        x: Inputs, an array or a nest of arrays.
+        x: Inputs, of any kind that ``Batches`` reads.
         percentile: Number in (0, 100]; 100 is the largest value.
         per: "layer" for one number, or "channel" for one for each index of the last axis.
-        batch_size: Integer.
+        batch_size: Integer or None, as in ``Batches``.
 
     Returns:
         Dict from name to an array, of shape () or (channels,). The scale of what is never positive is 1.
 
     Raises:
-        ValueError: If ``x`` is empty or no input of the model, or what comes of it is not finite.
+        TypeError, ValueError: As ``Batches``; for another number of inputs than the model has; for activations that are
+            not finite.
     """
-    _check(model, x, batch_size)
+    batches = Batches(x, batch_size=batch_size, name="calibration", inputs_only=True)
+    _check_inputs(model, batches.first(1).x)
     histograms = {name: Histogram() for name in names}
-    for outputs in recorded(model, x, batch_size, names):
-        for name, values in outputs.items():
+    for batch in batches:
+        for name, values in recorded(model, batch, names).items():
             if not np.isfinite(values).all():
                 raise ValueError(
                     f"`calibration` gives values that are not finite in {name!r}: leave such samples out of it."
@@ -43,43 +45,36 @@ def activation_scales(model, names, x, *, percentile, per, batch_size):
     return {name: scale if per == "channel" else scale[0] for name, scale in scales.items()}
 
 
-def _check(model, x, batch_size):
-    arrays = tree.flatten(x)
-    shapes = [tuple(getattr(array, "shape", ())) for array in arrays]
-    if len(arrays) != len(model.inputs) or not all(shapes) or len({shape[0] for shape in shapes}) != 1:
+def _check_inputs(model, x):
+    shapes = [array.shape[1:] for array in tree.flatten(x)]
+    if len(shapes) != len(model.inputs):
         raise ValueError(
-            f"`calibration` has to be an array of samples for each of the {len(model.inputs)} inputs of "
-            f"{model.name!r}, in the structure that the model takes; got {type(x).__name__} with the shapes "
-            f"{shapes[:5]}. Of a data set in batches, join some hundred samples first."
+            f"`calibration` must hold an array of samples for each of the {len(model.inputs)} inputs of "
+            f"{model.name!r}, in the structure that the model takes; got {len(shapes)}, of samples with the shapes "
+            f"{shapes[:5]}."
         )
-    if not shapes[0][0]:
-        raise ValueError("`calibration` has no samples: give some hundred.")
-    checks.integer("batch_size", batch_size, least=1)
 
 
-def recorded(model, x, batch_size, names, **scope):
-    """Yield for each batch the dict from the names of calls to what the layers give, as arrays.
+def recorded(model, batch, names, **scope):
+    """Return the outputs of calls of a model as a dict from their names to arrays.
 
     Args:
         model: A Keras model.
-        x: Inputs, an array or a nest of arrays.
-        batch_size: Integer.
+        batch: ``Batch``, the inputs.
         names: Names of the calls to record.
         **scope: Arguments of ``probe.scope``.
     """
-    for start in range(0, data.n_samples(x), batch_size):
-        found = {}
+    found = {}
 
-        def record(name, layer, inputs, outputs, found=found):
-            if name in names:
-                found[name] = ops.convert_to_numpy(outputs)
+    def record(name, layer, inputs, outputs):
+        if name in names:
+            found[name] = ops.convert_to_numpy(outputs)
 
-        batch = tree.map_structure(ops.convert_to_tensor, data.rows(x, start, start + batch_size))
-        # With `sample_index`, stateful layers of this package keep no state. Other seeds and states are restored.
-        index = np.arange(start, start + len(tree.flatten(batch)[0]), dtype="int32")
-        with probe.left_as_it_was(model), probe.scope(sample_index=index, **scope), graph.calls(model, record):
-            model(batch, training=False)
-        yield found
+    x = tree.map_structure(ops.convert_to_tensor, batch.x)
+    # With `sample_index`, stateful layers of this package keep no state. Other seeds and states are restored.
+    with probe.left_as_it_was(model), probe.scope(sample_index=batch.index, **scope), graph.calls(model, record):
+        model(x, training=False)
+    return found
 
 
 class Histogram:

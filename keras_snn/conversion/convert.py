@@ -40,7 +40,7 @@ def convert(
     scale_firing_rates=1.0,
     synapse=None,
     dt=None,
-    batch_size=100,
+    batch_size=None,
 ):
     """Turn a trained plain model into one whose activations are spikes over ``n_steps`` time steps.
 
@@ -68,7 +68,9 @@ def convert(
         model: A built Sequential or functional Keras model, with models inside of it or not. It is left as it was.
         n_steps: Integer > 0, number of time steps.
         neuron: "if", "lif" or "spiking_activation".
-        calibration: Inputs of the model, an array or a nest of arrays, some hundred samples. Needed for "if".
+        calibration: Inputs as for Keras's ``evaluate``: an array ``(samples, ...)``, tensor or pandas object, or a nest
+            of them for several inputs; or data in batches: a ``tf.data.Dataset``, ``keras.utils.PyDataset``, PyTorch
+            ``DataLoader`` or generator, whose labels are ignored. Some hundred samples suffice. Needed for "if".
         percentile: Number in (0, 100]: the threshold is what so many per cent of a layer's positive activations are not
             above. Units that would be above fire at every step. Default 99.9; 100 takes the largest.
         per: "layer" or "channel": one threshold for a layer, or one for each index of the last axis.
@@ -81,7 +83,7 @@ def convert(
             next layer sees ("spiking_activation" and "lif", whose functions are not linear). The first steps, while it
             fills, count too: take several time constants. Default None, no filter.
         dt: Number in seconds. Default ``keras_snn.default.dt``. With "if" it only says how many Hz a spike is.
-        batch_size: Integer, for the calibration.
+        batch_size: Integer, for arrays of ``calibration``. Default: about 128. Must be None for data in batches.
 
     Returns:
         ``keras.Model`` with the inputs and outputs of ``model``, compiled as that one is. Where its loss or metrics are

@@ -4,13 +4,14 @@ import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 from keras_snn import layers
 from keras_snn.activations import Scaled
 from keras_snn.conversion.calibration import recorded
 from keras_snn.conversion.convert import neuron_name
 from keras_snn.conversion.plan import lif_constants, plan
+from keras_snn.data.batches import Batches
 from keras_snn.files import save_figure, write_text
 from keras_snn.inspector.tables import as_html, as_text, percent
 from keras_snn.ops.precision import to_float
@@ -105,7 +106,7 @@ class ConversionReport:
         return rows
 
 
-def report(model, converted, x, *, n_steps=None, batch_size=100):
+def report(model, converted, x, *, n_steps=None, batch_size=None):
     """Compare the activations of a plain model with the spike rates of the model that ``convert`` made of it.
 
     The first layer whose correlation falls is where accuracy is lost: a large share of clipped activations asks for a
@@ -116,15 +117,19 @@ def report(model, converted, x, *, n_steps=None, batch_size=100):
     Args:
         model: The plain model.
         converted: What ``convert`` made of it.
-        x: Inputs, an array or a nest of arrays, some hundred samples.
+        x: Inputs as for Keras's ``evaluate``: an array ``(samples, ...)``, tensor or pandas object, or a nest of them
+            for several inputs; or data in batches: a ``tf.data.Dataset``, ``keras.utils.PyDataset``, PyTorch
+            ``DataLoader`` or generator, whose labels are ignored. Some hundred samples suffice.
         n_steps: Integer. Default: what the model was converted with.
-        batch_size: Integer.
+        batch_size: Integer, for arrays. Default: about 128. Must be None for data in batches.
 
     Returns:
         ``ConversionReport``, with ``table()``, ``to_dict()``, ``save(path)`` and ``plot(path)``.
 
     Raises:
-        ValueError: If ``converted`` was not made of ``model``.
+        TypeError: If ``x`` is neither arrays nor data in batches.
+        ValueError: If ``converted`` was not made of ``model``; for empty or endless data or batches of different
+            structure.
 
     Example:
 
@@ -144,16 +149,18 @@ def report(model, converted, x, *, n_steps=None, batch_size=100):
     names = {call.activation_name: neuron_name(call.activation_name) for call in calls}
     units = {call.activation_name: _unit(neurons[names[call.activation_name]], call.activation) for call in calls}
     sums = {name: _Sums() for name in names}
-    plain = recorded(model, x, batch_size, set(names))
-    spiking = recorded(converted, x, batch_size, set(names.values()), n_steps=n_steps)
-    for activations, spikes in zip(plain, spiking, strict=True):
+    scope = {"n_steps": n_steps}
+    batches = Batches(x, batch_size=batch_size, inputs_only=True)
+    for batch in batches:
+        activations = recorded(model, batch, set(names))
+        spikes = recorded(converted, batch, set(names.values()), **scope)
         for name, spikes_name in names.items():
             train = spikes[spikes_name]
             layer, n_steps = neurons[spikes_name], train.shape[1]
             sums[name].add(activations[name], train.mean(axis=1) * units[name], _limit(layer, units[name]))
             sums[name].spikes += float(np.abs(train).sum()) / n_steps * to_float(layer.spike_unit)
     fits = {name: of.fit(name, units[name]) for name, of in sums.items()}
-    return ConversionReport(n_steps, len(tree.flatten(x)[0]), fits)
+    return ConversionReport(n_steps, batches.n_samples, fits)
 
 
 _KINDS = ((layers.SpikingActivation, "spiking_activation"), (layers.LIF, "lif"), (layers.IF, "if"))

@@ -10,16 +10,16 @@ from keras import ops, tree
 
 from keras_snn import checks, graph, layers, probe
 from keras_snn.config import default
+from keras_snn.data.batches import Batches
 from keras_snn.energy.anatomy import Anatomy, count, study
 from keras_snn.energy.devices import DEVICES, add_device, device
 from keras_snn.energy.statistics import COMPUTERS, Node
-from keras_snn.energy.work import joules, spike_numbers, spikes_of_samples
+from keras_snn.energy.work import MOST_SAMPLES, joules, spike_numbers, spikes_of_samples
 from keras_snn.layers.base.time_step import check_dt
 from keras_snn.ops import masks
 
 _COLUMNS = ("name", "output_shape", "params", "connections", "neurons", "energy cpu")
 _OF_A_CALL = ("known", "connections", "dense_connections", "neurons", "spiking")
-_BATCH_SIZE = 128
 
 
 class ModelEnergy:
@@ -43,8 +43,10 @@ class ModelEnergy:
 
     Args:
         model: A built Keras model. A subclassed one needs ``example_data``.
-        example_data: Array ``(samples, ...)`` or a nest of them, as for ``model.predict``. Needed for devices with
-            spikes, whose energy depends on the rates.
+        example_data: Inputs as for Keras's ``evaluate``: an array ``(samples, ...)``, tensor or pandas object, or a
+            nest of them for several inputs; or data in batches: a ``tf.data.Dataset``, ``keras.utils.PyDataset``,
+            PyTorch ``DataLoader`` or generator, whose labels are ignored. Needed for devices with spikes, whose energy
+            depends on the rates.
         inputs: "rates" or "analog". Default "rates".
 
     Attributes:
@@ -55,8 +57,9 @@ class ModelEnergy:
             unknown length.
 
     Raises:
-        TypeError: If ``model`` is no Keras model.
-        ValueError: If the model is not built, if a size that the counts need is unknown, or for an unknown ``inputs``.
+        TypeError: If ``model`` is no Keras model, or ``example_data`` is neither arrays nor data in batches.
+        ValueError: If the model is not built, if a size that the counts need is unknown, for an unknown ``inputs``, or
+            for empty or endless data or batches of different structure.
 
     Example:
 
@@ -78,16 +81,17 @@ class ModelEnergy:
         self.inputs = checks.choice("inputs", inputs, ("rates", "analog"))
         self.model = model
         self.has_rates = example_data is not None
+        batches = None
         if self.has_rates:
-            checks.arrays("example_data", example_data)
-        if example_data is None and not getattr(model, "inputs", None):
+            batches = Batches(example_data, name="example_data", inputs_only=True, most=MOST_SAMPLES)
+        elif not getattr(model, "inputs", None):
             raise ValueError(
                 f"The subclassed model {model.name!r} does not show its input's shape: give `example_data`."
             )
-        sample, length = _sample(model, example_data)
+        sample, length = _sample(model, batches)
         with probe.left_as_it_was(model):
             self._calls, self.n_steps = study(model, sample, length=length)
-            counts = _counts(model, example_data, self._calls) if self.has_rates else {}
+            counts = _counts(model, batches, self._calls) if self.has_rates else {}
         if length is not None and not self.has_rates:
             self.n_steps = None
         self.rows = self._rows(counts)
@@ -322,18 +326,17 @@ class ModelEnergy:
                 )
 
 
-def _sample(model, data):
+def _sample(model, batches):
     """Return a sample, or a batch if the model has a fixed batch size, and the length of an unknown time axis."""
-    if data is None:
+    if batches is None:
         return graph.zero_sample(model)
-    n_samples = graph.static_batch_size(model) or 1
-    sample = tree.map_structure(lambda x: np.asarray(x[:n_samples]), data)
+    sample = batches.first(graph.static_batch_size(model) or 1).x
     shapes = zip(tree.flatten(getattr(model, "inputs", None) or []), tree.flatten(sample), strict=False)
     lengths = [x.shape[1] for t, x in shapes if t.shape[1:2] == (None,) and x.ndim > 1]
     return sample, max(lengths, default=None)
 
 
-def _counts(model, data, calls):
+def _counts(model, batches, calls):
     """Return for each call the mean of ``|inputs|``, and the spikes per sample at each input; None for analog ones."""
     sums, sizes, arrived, counted = {}, {}, {}, {}
 
@@ -347,15 +350,13 @@ def _counts(model, data, calls):
         sizes[name] = sizes.get(name, 0) + x.size
         if calls[name].spikes is not None:
             of_layer = counted.get(calls[name].emitter)
-            parts = spikes_of_samples(calls[name], inputs, calls[name].spikes.unit, len(index), of_layer)
+            parts = spikes_of_samples(calls[name], inputs, calls[name].spikes.unit, batch.n_samples, of_layer)
             arrived[name] = arrived.get(name, 0) + spike_numbers(ops.convert_to_numpy(parts))
 
-    n_samples = len(tree.flatten(data)[0])
-    for start in range(0, n_samples, _BATCH_SIZE):
-        index = np.arange(start, min(start + _BATCH_SIZE, n_samples), dtype="int32")
-        batch = tree.map_structure(lambda x: np.asarray(x[start : start + _BATCH_SIZE]), data)  # noqa: B023
-        with probe.scope(sample_index=index, record=count_steps), graph.calls(model, record):
-            model(batch, training=False)
+    for batch in batches:
+        with probe.scope(sample_index=batch.index, record=count_steps), graph.calls(model, record):
+            model(batch.x, training=False)
+    n_samples = batches.n_samples
     return {
         name: (float(sums[name] / sizes[name]), arrived[name] / n_samples if name in arrived else None) for name in sums
     }

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from reference.batches import KINDS, in_batches
 
 from keras_snn.conversion.calibration import Histogram, activation_scales
 
@@ -62,3 +63,13 @@ def test_scales_of_calls(per):
     first, second = ([1, 2, 3], [1, 4, 9]) if per == "channel" else (3, 9)
     np.testing.assert_array_equal(scales["shared"], first)
     np.testing.assert_array_equal(scales["shared (call 2)"], second)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scales_from_data_in_batches(kind):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, activation="relu", name="d")])
+    x, y = RNG.normal(size=(10, 3)).astype("float32"), np.arange(10)
+    options = {"percentile": 90, "per": "channel", "batch_size": None}
+    scales = activation_scales(model, ["d"], x, **options)["d"]
+    found = activation_scales(model, ["d"], in_batches(kind, x, y), **options)["d"]
+    np.testing.assert_allclose(found, scales, rtol=1e-6)  # matmuls of other sizes

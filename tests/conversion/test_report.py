@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 from keras.layers import Dense
+from reference.batches import KINDS, in_batches
 
 from keras_snn.activations import LIFRate
 from keras_snn.conversion import convert, report
@@ -42,6 +43,18 @@ def test_figures_are_those_of_numpy(batch_size):
             # Sums of float32 values, in float64 in another order.
             np.testing.assert_allclose(getattr(fit, what), value, rtol=1e-4, err_msg=what)
     assert 0 < found.layers["hidden_0"].clipped < 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_in_batches(kind):
+    model = network()
+    spiking = convert(model, n_steps=5, calibration=in_batches(kind, X, X))
+    of_arrays, of_batches = (report(model, spiking, x).to_dict() for x in (X, in_batches(kind, X, X, size=8)))
+    for name, fit in of_arrays.pop("layers").items():
+        assert fit.pop("name") == of_batches["layers"][name].pop("name")
+        assert of_batches["layers"][name] == pytest.approx(fit, rel=1e-4)  # as above
+    del of_batches["layers"]
+    assert of_batches == of_arrays
 
 
 def test_more_steps_and_a_finer_scale_are_nearer():

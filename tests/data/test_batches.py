@@ -1,12 +1,11 @@
 """The batches of every kind of data, against those cut from NumPy arrays."""
 
 import itertools
-import weakref
 
-import keras
 import numpy as np
 import pytest
 from keras import ops, tree
+from reference.batches import KINDS, Pieces, cut, in_batches
 
 from keras_snn.data.batches import Batches, default_batch_size
 from keras_snn.data.labels import are_soft, classes
@@ -18,46 +17,6 @@ RNG = np.random.default_rng(0)
 X = RNG.random((N, 3)).astype("float32")
 Y = RNG.integers(0, 3, N)
 W = RNG.random(N).astype("float32")
-
-
-class Pieces(keras.utils.PyDataset):
-    """Batches out of a list; endless without one. ``living`` counts the batches in memory when one is asked for."""
-
-    def __init__(self, pieces, endless=False):
-        super().__init__()
-        self.pieces, self.endless, self.asked, self.living = pieces, endless, [], []
-        self.references = []
-
-    @property
-    def num_batches(self):
-        return None if self.endless else len(self.pieces)
-
-    def __getitem__(self, i):
-        self.asked.append(i)
-        self.living.append(sum(reference() is not None for reference in self.references))
-        batch = tree.map_structure(np.copy, self.pieces[i % len(self.pieces)])
-        self.references += [weakref.ref(array) for array in tree.flatten(batch)[:1]]
-        return batch
-
-    def on_epoch_begin(self):
-        raise AssertionError("evaluation has no epochs")
-
-    on_epoch_end = on_epoch_begin
-
-
-def cut(*arrays, size=SIZE):
-    return [tuple(array[i : i + size] for array in arrays) for i in range(0, N, size)]
-
-
-def data_set(*arrays):
-    tf = pytest.importorskip("tensorflow", reason="tf.data")
-    return tf.data.Dataset.from_tensor_slices(arrays).batch(SIZE)
-
-
-def data_loader(*arrays):
-    torch = pytest.importorskip("torch", reason="DataLoader")
-    tensors = [torch.from_numpy(array).requires_grad_(array.dtype.kind == "f") for array in arrays]
-    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*tensors), batch_size=SIZE)
 
 
 def pandas(x, y):
@@ -81,27 +40,18 @@ def check(batches, x=X, y=Y, weight=None):
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize("kind", ["arrays", "tensors", "pandas", "tf.data", "PyDataset", "generator", "DataLoader"])
+@pytest.mark.parametrize("kind", ["arrays", "tensors", "pandas", *KINDS])
 def test_every_kind_gives_the_batches_of_the_arrays(kind):
-    needs = {"tf.data": "tensorflow", "DataLoader": "torch"}.get(kind)
-    if needs not in (None, keras.config.backend()):
-        pytest.skip(f"{needs} only: the other backends do not load it")
-    if kind in ("arrays", "tensors", "pandas"):
-        data = {
-            "arrays": lambda: (X, Y.tolist()),
-            "tensors": lambda: (ops.convert_to_tensor(X), ops.convert_to_tensor(Y)),
-            "pandas": lambda: pandas(X, Y),
-        }[kind]()
-        batches = Batches(*data, batch_size=SIZE)
-        assert batches.n_samples == N
-    else:
-        make = {"tf.data": data_set, "DataLoader": data_loader, "PyDataset": lambda *a: Pieces(cut(*a))}
-        make = make.get(kind, lambda *arrays: iter(cut(*arrays)))
-        batches = Batches(make(X, Y))
+    if kind in KINDS:
+        batches = Batches(in_batches(kind, X, Y))
         assert batches.n_samples is None
-        check(Batches(make(X, Y, W)), weight=W)
-        check(Batches(make(X)), y=None)
-        check(Batches(make(X, Y, W), inputs_only=True), y=None)
+        check(Batches(in_batches(kind, X, Y, W)), weight=W)
+        check(Batches(in_batches(kind, X)), y=None)
+        check(Batches(in_batches(kind, X, Y, W), inputs_only=True), y=None)
+    else:
+        make = {"arrays": (lambda *a: a), "tensors": (lambda *a: map(ops.convert_to_tensor, a)), "pandas": pandas}
+        batches = Batches(*make[kind](X, Y), batch_size=SIZE)
+        assert batches.n_samples == N
     np.testing.assert_array_equal(batches.first(6).x, X[:6])
     check(batches)
     assert batches.again == (kind != "generator")
@@ -130,8 +80,8 @@ def test_a_list_or_tuple_of_arrays_is_one_nest_of_inputs():
 
 
 def test_labels_by_output():
-    y = {"a": Y, "b": None, "c": W}
-    for batches in (Batches(X, y, batch_size=SIZE), Batches((x, {"a": a, "c": c}) for x, a, c in cut(X, Y, W))):
+    plain = {"a": Y.tolist(), "b": None, "c": W}
+    for batches in (Batches(X, plain, batch_size=SIZE), Batches((x, {"a": a, "c": c}) for x, a, c in cut(X, Y, W))):
         batch = list(batches)[1]
         assert batch.y.keys() == {"a", "c"}
         np.testing.assert_array_equal(batch.y["c"], W[4:8])
@@ -174,7 +124,7 @@ def test_steps_end_endless_data():
     source = itertools.cycle(cut(X, Y))
     assert sum(batch.n_samples for batch in Batches(source, steps=3)) == N
     np.testing.assert_array_equal(next(source)[0], X[:4])  # no batch was read beyond them
-    data = data_set(X, Y)
+    data = in_batches("tf.data", X, Y)
     assert len(list(Batches(data.repeat(), steps=4))) == 4
     with pytest.raises(ValueError, match=r"`x` must end, and this tf.data.Dataset is endless.*`x.take\(100\)`.*steps"):
         Batches(data.repeat())
@@ -289,6 +239,14 @@ def test_bfloat16_and_ragged_tensors():
 def test_errors(kind, message, make):
     with pytest.raises(kind, match=message):
         list(make())
+
+
+def test_pandas_objects_are_checked_before_reading():
+    pd = pytest.importorskip("pandas", reason="DataFrame")
+    frame = pd.DataFrame(X).assign(text="a")
+    for data in ((frame,), ({"a": X, "b": frame},), (X, frame["text"])):
+        with pytest.raises(TypeError, match="must hold numbers only.*the columns that are numbers"):
+            Batches(*data)
 
 
 def test_labels_are_not_looked_at_without_need():

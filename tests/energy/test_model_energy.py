@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from reference.batches import KINDS, in_batches
 
 import keras_snn
 from keras_snn import ModelEnergy, layers
@@ -70,6 +71,21 @@ def test_rates_are_means_over_all_data():
     # rel: float32 sums in another order
     assert rows["a"]["rate"] == pytest.approx(np.abs(x).mean(), rel=1e-5)
     assert rows["b"]["rate"] == pytest.approx(np.abs(first).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_in_batches(kind):
+    """The same spikes from any kind of data: they depend on the place of a sample in the data alone."""
+    parts = [layers.Repeat(10), layers.SpikingActivation("relu", name="s"), layers.TemporalAveragePooling()]
+    model = keras.Sequential([keras.Input((4,)), *parts, keras.layers.Dense(2, name="d")])
+    x, y = np.random.default_rng(1).random((30, 4), dtype="float32") * 500, np.arange(30)
+    of_arrays = ModelEnergy(model, x, inputs="analog")
+    of_batches = ModelEnergy(model, in_batches(kind, x, y, size=8), inputs="analog")
+    assert of_batches.rows["d"]["work"] == of_arrays.rows["d"]["work"]
+    for name, row in of_arrays.rows.items():
+        # rel: a float32 sum of each batch
+        assert of_batches.rows[name]["rate"] == pytest.approx(row["rate"], rel=1e-6)
+    assert of_arrays.rows["d"]["rate"] > 0
 
 
 @pytest.mark.backend_free
