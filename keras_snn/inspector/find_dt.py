@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_snn import checks
-from keras_snn.inspector import inputs as data
+from keras_snn import checks, graph
+from keras_snn.data.batches import Batches
+from keras_snn.data.labels import classes
+from keras_snn.inspector.inputs import check_model
 from keras_snn.inspector.prober import depends_on_dt, named, output_kind
 from keras_snn.inspector.sweep import inspect
 from keras_snn.layers.base.time_step import check_dt
@@ -53,7 +55,7 @@ class DtSearch:
 def find_dt(
     model,
     x,
-    y,
+    y=None,
     *,
     target,
     tolerance=0.0,
@@ -77,8 +79,12 @@ def find_dt(
 
     Args:
         model: A built Keras model, as for ``inspect``; not used, and may be None, where ``fit`` is given.
-        x: Validation inputs, an array ``(samples, ...)`` or a nest of them.
-        y: Their labels, as for ``inspect``; for a model with several outputs, a dict with the labels of one.
+        x: Validation data as for Keras's ``evaluate``: an array ``(samples, ...)``, tensor or pandas object, or a nest
+            of them for several inputs; or data in batches ``(x, y)``: a ``tf.data.Dataset``, ``keras.utils.PyDataset``
+            or PyTorch ``DataLoader``, without shuffling, since initial voltages depend on a sample's place. A generator
+            is refused: the data is read for every dt.
+        y: Labels of arrays, as for ``inspect``; for a model with several outputs, a dict with the labels of one. None
+            for data in batches, which hold them.
         target: Accuracy to reach, in [0, 1]; or a Keras model whose accuracy on the same data is the target. Of several
             outputs, the one that ``y`` names is used. An output with a time axis is averaged over time.
         tolerance: Number >= 0, how far below the target is near enough. Default 0.
@@ -88,7 +94,7 @@ def find_dt(
         fit: Callable ``(dt) -> model`` that returns a model trained with this dt.
         bisect: Integer, how often to halve, on a logarithmic scale, the interval between the last dt that failed and
             the first that did not. Default 0.
-        batch_size: As in ``inspect``.
+        batch_size: Integer, for arrays. Default: about 128. Must be None for data in batches.
         seed: As in ``inspect``.
         verbose: Boolean, print each try as it ends. Default True.
 
@@ -99,7 +105,8 @@ def find_dt(
         ValueError: For a target outside [0, 1], a negative ``tolerance`` or ``bisect``, ``factor`` <= 1, ``stop`` <
             ``start``, no labels or labels of several outputs, a target model that is no classifier or has too few
             classes, or arguments that ``inspect`` refuses.
-        TypeError: For a target that is neither a number nor a Keras model, or arguments that ``inspect`` refuses.
+        TypeError: For a target that is neither a number nor a Keras model, a generator, or arguments that ``inspect``
+            refuses.
 
     Example:
 
@@ -119,9 +126,10 @@ def find_dt(
     bisect = checks.integer("bisect", bisect, least=0)
     batch_size = checks.integer("batch_size", batch_size, least=1, optional=True)
     if fit is None:
-        data.check_model(model)
-    x, y = data.as_arrays(x), data.as_arrays(y)
-    labels = data.check_data(x, y)
+        check_model(model)
+    batches = Batches(x, y, batch_size=batch_size)
+    batches.need_several_passes("find_dt")
+    labels = batches.first(1).y
     if len(labels) != 1:
         got = f"those of {sorted(labels)}" if labels else "none"
         raise ValueError(
@@ -130,7 +138,7 @@ def find_dt(
         )
     (output,) = labels
     if isinstance(target, keras.Model):
-        target = _accuracy(target, x, output, labels[output], batch_size)
+        target = _accuracy(target, batches, output)
     is_number = isinstance(target, numbers.Real) and not isinstance(target, bool)
     if not (is_number and 0 <= target <= 1):
         raise (ValueError if is_number else TypeError)(
@@ -142,7 +150,7 @@ def find_dt(
             "they are; give fit=... to train anew for every dt.",
             stacklevel=2,
         )
-    if fit is None and not depends_on_dt(model, x, start):
+    if fit is None and not depends_on_dt(model, batches.first(graph.static_batch_size(model) or 4).x, start):
         warnings.warn(
             f"No layer of the model {model.name!r} depends on dt: its neurons count steps. Only dt = {start:g} s is "
             "tried, since all dt have the same accuracy. Change the number of steps instead.",
@@ -176,10 +184,15 @@ def find_dt(
     return search
 
 
-def _accuracy(model, x, output, y, batch_size):
-    """Return the accuracy of a model to match on the labels ``y`` of the output of that name."""
-    data.check_model(model)
-    outputs = named(model, model.predict(x, batch_size=batch_size, verbose=0))
+def _accuracy(model, batches, output):
+    """Return the accuracy of a model to match on the labels of the output of that name."""
+    check_model(model)
+    right = sum(_right_answers(model, batch, output) for batch in batches)
+    return float(right / batches.n_samples)
+
+
+def _right_answers(model, batch, output):
+    outputs = named(model, model.predict(batch.x, batch_size=batch.n_samples, verbose=0))
     found = outputs.get(output) if len(outputs) > 1 else next(iter(outputs.values()))
     if found is None or output_kind(found) == "other":
         raise ValueError(
@@ -189,4 +202,5 @@ def _accuracy(model, x, output, y, batch_size):
             "its accuracy as a number."
         )
     answers = found.mean(axis=1) if output_kind(found) == "sequence" else found
-    return float(np.mean(answers.argmax(axis=-1) == data.classes(y, answers.shape[-1])))
+    (y,) = batch.y.values()
+    return np.sum(answers.argmax(axis=-1) == classes(y, answers.shape[-1]))

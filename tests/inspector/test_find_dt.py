@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from reference.batches import AGAIN, in_batches
 
 import keras_snn
 from keras_snn import find_dt, inspect, layers
@@ -134,6 +135,26 @@ def test_a_target_model_with_outputs_over_time_answers_with_their_mean(classifie
     mean = (3 * x[:, ::-1] + 4 * x).argmax(axis=1)
     search = find_dt(model, x, y, target=target, tolerance=1.0, stop=0.001, verbose=False)
     assert search.target + 1 == pytest.approx(np.mean(mean == y), rel=1e-12)
+
+
+@pytest.mark.xfail(reason="`inspect` takes arrays only", raises=TypeError, strict=True)
+@pytest.mark.parametrize("kind", AGAIN)
+def test_data_in_batches(classifier, kind):
+    model, x, y = classifier
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
+    of_arrays = find_dt(model, x, y, target=plain, verbose=False)
+    of_batches = find_dt(model, in_batches(kind, x, y, size=16), target=plain, verbose=False)
+    assert of_batches.table() == of_arrays.table()
+    assert of_arrays.target == 1.0
+
+
+def test_a_generator_is_refused(classifier):
+    model, x, y = classifier
+    message = r"`x` must be data that can be read several times, since find_dt .* got a generator. Give arrays"
+    with pytest.raises(TypeError, match=message):
+        find_dt(model, in_batches("generator", x, y), target=0.5)
+    with pytest.raises(ValueError, match="labels of one output.*got none"):
+        find_dt(model, in_batches("PyDataset", x), target=0.5)
 
 
 @pytest.mark.backend_free
