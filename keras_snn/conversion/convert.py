@@ -108,16 +108,16 @@ def convert(
     _check(n_steps, neuron, calibration, percentile, per, initial_potential, scale_firing_rates, synapse)
     found = plan(model, neuron)
     dt = default.dt if dt is None else dt
-    names = [call.activation_name for call in found.calls if call.spikes]
+    names = [stage.activation_name for stage in found.stages if stage.spikes]
     if neuron == "if":
         options = {"percentile": percentile, "per": per, "batch_size": batch_size}
         scales = activation_scales(model, names, calibration, **options)
 
-    def make(call, **options):
-        function = call.activation
+    def make(stage, **options):
+        function = stage.activation
         options["dt"] = dt
         if neuron == "if":
-            threshold = np.minimum(scales[call.activation_name], ceiling(function))
+            threshold = np.minimum(scales[stage.activation_name], ceiling(function))
             return _integrate_and_fire(threshold, initial_potential, **options), threshold
         if neuron == "lif":
             rate = lif_constants(function)
@@ -172,7 +172,7 @@ class _Value:
 
 
 class _Builder:
-    """Makes a layer, or several, of each call of the plan."""
+    """Makes a layer, or several, of each stage of the plan."""
 
     def __init__(self, found, n_steps, make_neuron, make_synapse):
         self.plan = found
@@ -190,11 +190,11 @@ class _Builder:
     def build(self, inputs):
         self.values = {number: _Value(x) for number, x in zip(self.plan.inputs, inputs, strict=True)}
         made_by = {}
-        for call in self.plan.calls:
-            self.dtype = call.layer.dtype_policy
-            value = self._convert(call, [self.values[x] for x in call.inputs])
-            self.values[call.output] = self._fire(call, value) if call.spikes else value
-            made_by[call.output] = call
+        for stage in self.plan.stages:
+            self.dtype = stage.layer.dtype_policy
+            value = self._convert(stage, [self.values[x] for x in stage.inputs])
+            self.values[stage.output] = self._fire(stage, value) if stage.spikes else value
+            made_by[stage.output] = stage
         outputs = {
             number: self._read_out(self.values[number], made_by.get(number), name)
             for number, name in self.outputs.items()
@@ -208,11 +208,11 @@ class _Builder:
         self.names.add(free)
         return free
 
-    def _convert(self, call, values):
-        layer, name = call.layer, _plain(call.name)
+    def _convert(self, stage, values):
+        layer, name = stage.layer, _plain(stage.node.name)
         if isinstance(layer, LINEAR):
-            return self._linear(call, name, *values)
-        if call.activation is not None:  # of no linear layer before it
+            return self._linear(stage, name, *values)
+        if stage.activation is not None:  # of no linear layer before it
             return self._real(*values)
         if isinstance(layer, MERGES):
             return self._merge(layer, name, values)
@@ -224,13 +224,13 @@ class _Builder:
             unit = np.broadcast_to(unit, value.tensor.shape[1 + value.timed :]).reshape(-1)
         return _Value(self._apply(layer, layer.get_config(), value, name, layer.get_weights()), value.timed, unit)
 
-    def _linear(self, call, name, value):
-        layer = call.layer
+    def _linear(self, stage, name, value):
+        layer = stage.layer
         if np.ndim(value.unit) and not _takes_units_of_channels(layer):
             value = self._real(value)
         config = {**config_of_copy(layer), "activation": None}
-        config["use_bias"] = layer.use_bias or call.normalization is not None
-        weights = folded(layer, value.unit, call.normalization)
+        config["use_bias"] = layer.use_bias or stage.normalization is not None
+        weights = folded(layer, value.unit, stage.normalization)
         return _Value(self._apply(layer, config, value, name, weights), value.timed)
 
     def _merge(self, layer, name, values):
@@ -260,21 +260,21 @@ class _Builder:
         fold = layers.TimeFold(reshape, name=self._name("expanded"), dtype=self.dtype)
         return _Value(fold(value.tensor), True, value.unit)
 
-    def _fire(self, call, value):
-        self.dtype = call.dtype
+    def _fire(self, stage, value):
+        self.dtype = stage.dtype
         value = self._over_time(self._real(value))
-        name = neuron_name(call.activation_name)
+        name = neuron_name(stage.activation_name)
         self.names.add(name)
-        neuron, unit = self.make_neuron(call, name=name, dtype=self.dtype)
+        neuron, unit = self.make_neuron(stage, name=name, dtype=self.dtype)
         spikes = neuron(value.tensor)
         if self.make_synapse:
             spikes = self.make_synapse(name=self._name(f"{name}_smooth"), dtype=self.dtype)(spikes)
         return _Value(spikes, True, unit)
 
-    def _read_out(self, value, call, name):
-        """Return the output ``name`` from a value; ``call`` made it."""
-        self.dtype = None if call is None else call.dtype
-        function = None if call is None or call.spikes else call.activation
+    def _read_out(self, value, stage, name):
+        """Return the output ``name`` from a value; ``stage`` made it."""
+        self.dtype = None if stage is None else stage.dtype
+        function = None if stage is None or stage.spikes else stage.activation
         value = self._real(value)
         tensor = value.tensor
         if value.timed:

@@ -140,7 +140,7 @@ def report(model, converted, x, *, n_steps=None, batch_size=None):
     """
     neurons = {layer.name: layer for layer in converted.layers}
     kind = next((kind for cls, kind in _KINDS if any(isinstance(layer, cls) for layer in neurons.values())), "if")
-    calls = [call for call in plan(model, kind).calls if call.spikes]
+    calls = [call for call in plan(model, kind).stages if call.spikes]
     missing = [neuron_name(call.activation_name) for call in calls if neuron_name(call.activation_name) not in neurons]
     if missing:
         raise ValueError(
