@@ -5,10 +5,9 @@ own, and hands its spikes to the scope. Nothing is cloned, and the model is left
 """
 
 import contextlib
-import itertools
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,63 @@ from keras import ops, tree
 
 from keras_snn import checks
 from keras_snn.ops import masks
-from keras_snn.ops.random import uniform_by_index
-
-#: How many numbers of first steps a scope with ``first_steps`` goes through, at most.
-MOST_STEPS = 32
+from keras_snn.ops.random import sample_index, seed_word
 
 _local = threading.local()
+
+
+@dataclass
+class Carry:
+    """The states at the border of two parts of the time axis, one nest for each call of a layer that has a state.
+
+    Every tensor begins with the batch axis.
+
+    Attributes:
+        states: List of the states at the end of the part before; None in the first part.
+        fresh: Bool tensor ``(batch,)``, True for the samples that start anew in this part; None if none does.
+        ended: List of the states at the end of this part, which the run of the model fills.
+    """
+
+    states: list | None = None
+    fresh: Any = None
+    ended: list = field(default_factory=list)
+
+
+class Slot:
+    """The place of one call of a layer in the carry of the open scope; see ``slot``."""
+
+    def __init__(self, carry):
+        self._carry = carry
+        if carry is not None:
+            self._place = len(carry.ended)
+            carry.ended.append(None)
+
+    @property
+    def is_open(self):
+        """Whether the states are carried from one part of the time axis to the next."""
+        return self._carry is not None
+
+    def start(self, initial):
+        """Return the states to start from: those at the end of the part before, else ``initial()``."""
+        if self._carry is None or self._carry.states is None:
+            return initial()
+        states, fresh = self._carry.states[self._place], self._carry.fresh
+        if fresh is None:
+            return states
+        return tree.map_structure(lambda new, old: ops.where(masks.along(fresh, old), new, old), initial(), states)
+
+    def end(self, states):
+        """Hand the states on to the next part."""
+        if self._carry is not None:
+            self._carry.ended[self._place] = states
+
+    def add_up(self, sums):
+        """Return a nest of sums over the steps so far, given those over the steps of this part."""
+        if self._carry is not None:
+            before = self.start(lambda: tree.map_structure(ops.zeros_like, sums))
+            sums = tree.map_structure(ops.add, before, sums)
+            self.end(sums)
+        return sums
 
 
 @dataclass
@@ -33,15 +83,15 @@ class Scope:
     record: Callable | None = None
     sample_index: Any = None
     seed: int = 0
-    first_steps: bool = False
     code_steps: int | None = None
+    carry: Carry | None = None
     n_draws: int = 0
     makes_time: bool = False
     reads_dt: bool = False
 
 
 @contextlib.contextmanager
-def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0, first_steps=False, code_steps=None):
+def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0, code_steps=None, carry=None):
     """Override what the layers called inside would use.
 
     Args:
@@ -53,16 +103,17 @@ def scope(*, dt=None, n_steps=None, record=None, sample_index=None, seed=0, firs
         sample_index: Integer tensor ``(batch,)``, the place of each sample in the data. Initial voltages are then drawn
             by it, so that no figure depends on the batch size.
         seed: Integer, for those draws.
-        first_steps: Boolean. Where a layer ends the time axis, go on with what it gives after the first k steps, for
-            each k of ``steps_up_to``, as if each were a sample: ``(batch * k, ...)``.
-        code_steps: Integer, number of steps of an encoder's code; its output is the first ``n_steps`` steps of that
-            code. None: the code has ``n_steps`` steps.
+        code_steps: Integer, number of steps of an encoder's code; its output is ``n_steps`` steps of that code. None:
+            the code has ``n_steps`` steps.
+        carry: ``Carry``, the states at the end of the part of the time axis before the one that is run. Each layer of
+            this package then starts from its state there, and layers that end the time axis give their output after
+            all steps so far. None: the run is that of a whole time axis.
     """
     if not hasattr(_local, "stack"):
         _local.stack = []
     n_steps = checks.integer("n_steps", n_steps, least=1, optional=True)
     seed = checks.integer("seed", seed)
-    _local.stack.append(Scope(dt, n_steps, record, sample_index, seed, first_steps, code_steps))
+    _local.stack.append(Scope(dt, n_steps, record, sample_index, seed, code_steps, carry))
     try:
         yield _local.stack[-1]
     finally:
@@ -96,7 +147,26 @@ def n_steps(own):
 def code_steps(own):
     """Return the number of steps of an encoder's code, where the encoder's own number is ``own``."""
     scope = current()
-    return own if scope is None else scope.code_steps or n_steps(own)
+    if scope is None:
+        return own
+    return scope.code_steps or (own if scope.carry is not None else n_steps(own))
+
+
+def slot():
+    """Return the ``Slot`` of a call of a layer that has a state, in the order of the calls.
+
+    ``slot.start`` gives the state to start from, ``slot.end`` hands on the one at the end of the part.
+    """
+    here = current()
+    return Slot(None if here is None else here.carry)
+
+
+def hold_last(x, mask):
+    """Return ``masks.hold_last``; before the first step that counts stands the last value of earlier parts, or 0."""
+    place = slot()
+    x = masks.hold_last(x, mask, place.start(lambda: ops.zeros_like(x[:, 0])))
+    place.end(x[:, -1])
+    return x
 
 
 def draws_by_index():
@@ -140,63 +210,29 @@ def unique(name, taken):
     return unique
 
 
-def next_draw():
-    """Return the sample index and the seed of the next draw, inside a scope that has ``sample_index``.
+def draw(seed, seed_generator, batch_size):
+    """Return the indices ``(batch,)`` of the samples and the seed of the next draw, as ``uniform_by_index`` takes them.
 
-    Layers are called in the same order each time, and that order tells their draws apart.
+    Inside a scope that has ``sample_index``, these are the indices, and the order of the draws makes the seed. Layers
+    are called in the same order each time, and that order tells their draws apart. Elsewhere the indices are the places
+    in the batch, and the seed is ``seed``, or the next one of ``seed_generator`` if that is None.
     """
-    here = current()
-    here.n_draws += 1
-    return here.sample_index, here.seed * 1009 + here.n_draws
+    if draws_by_index():
+        here = current()
+        here.n_draws += 1
+        return here.sample_index, here.seed * 1009 + here.n_draws
+    return sample_index(batch_size), seed_generator.next() if seed is None else seed
 
 
-def initial_uniform(shape, dtype):
-    """Draw initial voltages from U[0, 1) by sample index, as ``next_draw`` has it."""
-    index, seed = next_draw()
-    return ops.cast(uniform_by_index(index, shape, seed), dtype)
+def draw_once(seed, seed_generator, batch_size):
+    """Return the indices ``(batch,)`` and the seed word of a draw; the same in all parts of the time axis."""
+    place = slot()
 
+    def first():
+        index, drawn = draw(seed, seed_generator, batch_size)
+        word = seed_word(drawn)
+        return index, ops.broadcast_to(word, (batch_size,)) if place.is_open else word
 
-def values_after(sequence, steps):
-    """Return ``sequence (batch, time, ...)`` after each number of steps: a list of tensors ``(batch, ...)``."""
-    return [sequence[:, k - 1] for k in steps]
-
-
-def means_after(sequence, steps, mask=None):
-    """Return the mean of ``sequence (batch, time, ...)`` over each number of steps, which ascend: a list of tensors.
-
-    With a ``mask (batch, time)``, only the steps that count are averaged.
-    """
-    if mask is not None:
-        return [masks.mean(sequence[:, :k], mask[:, :k]) for k in steps]
-    parts = [ops.sum(sequence[:, a:b], axis=1) for a, b in itertools.pairwise([0, *steps])]
-    return [total / k for total, k in zip(itertools.accumulate(parts), steps, strict=True)]
-
-
-def after_first_steps(sequence, whole, values):
-    """Return what comes out after each number of steps of ``steps_up_to``: ``(batch, len(steps), ...)``.
-
-    Args:
-        sequence: Tensor ``(batch, time, ...)``, time static.
-        whole: Tensor ``(batch, ...)``, what comes out after all of them. It is taken as it is, since ``values`` may
-            round otherwise.
-        values: Function ``(sequence, steps)``, such as ``values_after`` or ``means_after``.
-    """
-    steps = steps_up_to(sequence.shape[1]).tolist()
-    return ops.stack([*(ops.cast(v, whole.dtype) for v in values(sequence, steps[:-1])), whole], axis=1)
-
-
-def end_of_time(sequence, whole, values):
-    """Return what a layer that ends the time axis hands on, given the arguments of ``after_first_steps``.
-
-    That is ``whole``; in a scope with ``first_steps``, for a static number of steps, the values after each number of
-    steps as samples of their own.
-    """
-    if current() is None or not current().first_steps or sequence.shape[1] is None:
-        return whole
-    return ops.reshape(after_first_steps(sequence, whole, values), (-1, *whole.shape[1:]))
-
-
-def steps_up_to(n_steps):
-    """Return the numbers of first steps k that are looked at: all of 1 to ``n_steps``, or `MOST_STEPS` of them."""
-    steps = np.arange(1, n_steps + 1)
-    return steps if n_steps <= MOST_STEPS else np.unique(np.geomspace(1, n_steps, MOST_STEPS).round().astype(int))
+    drawn = place.start(first)
+    place.end(drawn)
+    return drawn

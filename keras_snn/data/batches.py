@@ -73,6 +73,7 @@ class Batches:
 
     Attributes:
         n_samples: Number of samples; None for data in batches until the end of the first pass.
+        n_batches: Number of batches, or None if it is unknown.
         again: Boolean, whether the data can be read more than once.
 
     Raises:
@@ -121,6 +122,7 @@ class Batches:
             batch_size, steps = default_batch_size(n) if steps is None else math.ceil(n / steps), None
         self.n_samples = n if steps is None else min(n, steps * batch_size)
         starts = range(0, self.n_samples, batch_size)
+        self.n_batches = len(starts)
         self.steps = steps
         self._open = lambda: (
             (rows(x, start, start + batch_size), rows(y, start, start + batch_size)) for start in starts
@@ -155,8 +157,9 @@ class Batches:
             )
         self.again = not isinstance(x, Iterator)
         self.steps = steps
+        self.n_batches = n_batches if steps is None else steps if n_batches is None else min(n_batches, steps)
         if is_dataset:
-            n_batches = n_batches if steps is None else min(n_batches, steps)
+            n_batches = self.n_batches
             self._open = lambda: map(x.__getitem__, range(n_batches))
         else:
             self._open = lambda: itertools.islice(x, steps)

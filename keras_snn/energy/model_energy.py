@@ -11,10 +11,10 @@ from keras import ops, tree
 from keras_snn import checks, graph, layers, probe
 from keras_snn.config import default
 from keras_snn.data.batches import Batches
-from keras_snn.energy.anatomy import Anatomy, count, study
 from keras_snn.energy.devices import DEVICES, add_device, device
 from keras_snn.energy.statistics import COMPUTERS, Node
-from keras_snn.energy.work import MOST_SAMPLES, joules, spike_numbers, spikes_of_samples
+from keras_snn.energy.synapses import Synapses, count, spike_reach
+from keras_snn.energy.work import MOST_SAMPLES, arriving, joules, spike_numbers, spikes_of_samples
 from keras_snn.layers.base.time_step import check_dt
 from keras_snn.ops import masks
 
@@ -90,12 +90,13 @@ class ModelEnergy:
             )
         sample, length = _sample(model, batches)
         with probe.left_as_it_was(model):
-            self._calls, self.n_steps = study(model, sample, length=length)
+            axis = graph.TimeAxis(model, sample, length=length)
+            self._calls, self.n_steps = spike_reach(axis), axis.n_steps
             counts = _counts(model, batches, self._calls) if self.has_rates else {}
         if length is not None and not self.has_rates:
             self.n_steps = None
         self.rows = self._rows(counts)
-        _warn_of_unknown({anatomy.call.layer: None for anatomy in self._calls.values() if not anatomy.known})
+        _warn_of_unknown({synapses.call.layer: None for synapses in self._calls.values() if not synapses.known})
         of_layers = {layer: [self.rows[name] for name in self._names(layer)] for layer in model._flatten_layers()}
         self.layer_stats = {layer: _summed(rows) for layer, rows in of_layers.items()}
         self.layer_rates = {
@@ -135,7 +136,7 @@ class ModelEnergy:
         shapes = [[ends] if isinstance(ends, tuple) else list(ends) for ends in node[1:]]
         has_time = len(shapes[0][0]) > 2 and shapes[0][0][1] is None
         call = graph.Call(layer.name, layer, *shapes, time="axis" if has_time else None, runs=None)
-        found = {layer.name: Anatomy(call)}
+        found = {layer.name: Synapses(call)}
         count(found)
         if not found[layer.name].known:
             _warn_of_unknown([layer])
@@ -244,18 +245,18 @@ class ModelEnergy:
 
     def _rows(self, counts):
         rows, counted = {}, set()
-        for name, anatomy in self._calls.items():
-            layer, spikes = anatomy.call.layer, anatomy.spikes
+        for name, synapses in self._calls.items():
+            layer, spikes = synapses.call.layer, synapses.spikes
             mean, arrived = counts.get(name, (None, None))
-            shape = anatomy.call.output_shapes[0]
-            unknown_time = self.n_steps is None and anatomy.call.time == "axis" and len(shape) > 1
+            shape = synapses.call.output_shapes[0]
+            unknown_time = self.n_steps is None and synapses.call.time == "axis" and len(shape) > 1
             rows[name] = {
                 "layer": layer,
                 "output_shape": (None, None, *shape[2:]) if unknown_time else (None, *shape[1:]),
                 "params": 0 if layer in counted else layer.count_params(),
                 "rate": mean if mean is None or spikes is None else mean * spikes.unit / spikes.dt,
-                "work": anatomy.work(arrived),
-                **{key: getattr(anatomy, key) for key in _OF_A_CALL},
+                "work": synapses.work(arrived),
+                **{key: getattr(synapses, key) for key in _OF_A_CALL},
             }
             counted.add(layer)
         return rows
@@ -350,7 +351,8 @@ def _counts(model, batches, calls):
         sizes[name] = sizes.get(name, 0) + x.size
         if calls[name].spikes is not None:
             of_layer = counted.get(calls[name].emitter)
-            parts = spikes_of_samples(calls[name], inputs, calls[name].spikes.unit, batch.n_samples, of_layer)
+            arrived_now = arriving(calls[name], inputs, calls[name].spikes.unit, batch.n_samples)
+            parts = spikes_of_samples(calls[name], arrived_now, of_layer)
             arrived[name] = arrived.get(name, 0) + spike_numbers(ops.convert_to_numpy(parts))
 
     for batch in batches:

@@ -59,29 +59,38 @@ def joules(work, name, *, per_step=None, as_ann=False):
     return synaptic, costs["energy_per_neuron"] * work.neurons * steps
 
 
-def spikes_of_samples(anatomy, inputs, unit, n_samples, counted=None):
-    """Return the number of spikes that arrived at each input of a call, added over the samples of a batch exactly.
+def arriving(synapses, inputs, unit, n_samples):
+    """Return the spikes that arrive at each input of a call, float32 ``(batch, runs, *fan_out.shape)``.
 
     Args:
-        anatomy: ``Anatomy`` of a call that spikes reach.
+        synapses: ``Synapses`` of a call that spikes reach.
         inputs: The call's inputs.
         unit: Number or scalar tensor: one spike has the height ``1 / unit``.
         n_samples: Integer or scalar tensor, the size of the batch: at most ``MOST_SAMPLES``.
+    """
+    x = ops.abs(ops.cast(tree.flatten(inputs)[0], "float32")) * (unit * synapses.scale)
+    return ops.reshape(x, (n_samples, -1, *synapses.fan_out.shape))
+
+
+def spikes_of_samples(synapses, arrived, counted=None):
+    """Return the number of spikes that arrived at each input of a call, added over the samples of a batch exactly.
+
+    Args:
+        synapses: ``Synapses`` of the call.
+        arrived: Tensor of ``arriving``.
         counted: Integer tensor ``(batch,)``, the number of steps of each sample that count. Default: all.
 
     Returns:
         Integer tensor ``(1, 3, *fan_out.shape)`` for ``spike_numbers``.
     """
-    units = anatomy.fan_out.shape
-    x = ops.abs(ops.cast(tree.flatten(inputs)[0], "float32")) * (unit * anatomy.scale)
-    x = ops.reshape(x, (n_samples, -1, *units))
-    if np.any(anatomy.steps != 1):  # averages over time
-        steps = ops.convert_to_tensor(np.reshape(anatomy.steps, (1, -1, *units)).astype("float32"))
+    units = synapses.fan_out.shape
+    if np.any(synapses.steps != 1):  # averages over time
+        steps = ops.convert_to_tensor(np.reshape(synapses.steps, (1, -1, *units)).astype("float32"))
         if counted is not None:
             counted = ops.reshape(ops.cast(counted, "float32"), (-1, 1, *[1] * len(units)))
             steps = ops.where(steps > 1, counted, 1.0)
-        x = x * steps
-    x = ops.sum(x, axis=1)
+        arrived = arrived * steps
+    x = ops.sum(arrived, axis=1)
     high = ops.floor(x / _PART)
     low = ops.floor(x - high * _PART)
     fraction = ops.round((x - high * _PART - low) * _PART)

@@ -1,20 +1,21 @@
 """Knowledge of a model's graph, for energy, inspector, conversion and export."""
 
-from keras_snn.graph.calls import Call, calls, has_two_time_axes, is_graph, study, why_not_causal, window_rank
+from keras_snn.graph.calls import Call, calls, is_graph, study, window_rank
 from keras_snn.graph.samples import static_batch_size, zero_sample
+from keras_snn.graph.time_axis import TimeAxis, why_not_in_parts
 from keras_snn.graph.trace import Graph, Node, trace
 
 __all__ = [
     "Call",
     "Graph",
     "Node",
+    "TimeAxis",
     "calls",
-    "has_two_time_axes",
     "is_graph",
     "static_batch_size",
     "study",
     "trace",
-    "why_not_causal",
+    "why_not_in_parts",
     "window_rank",
     "zero_sample",
 ]

@@ -1,10 +1,9 @@
-"""The layer calls inside a model, the time axis of their inputs, and whether the model is causal in time."""
+"""The layer calls inside a model, and the time axis of their inputs."""
 
 import contextlib
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 from keras import tree
 
 from keras_snn import layers, probe
@@ -52,7 +51,7 @@ def calls(model, record):
 
     def patch(layer, name, function):
         patched.append((layer, name, vars(layer).get(name)))
-        setattr(layer, name, function)  # on the instance, in front of the method of its class
+        vars(layer)[name] = function  # on the instance, in front of the method of its class
 
     for layer in watched:
         for name in ("call", "quantized_call"):  # Keras calls the second one in a quantized layer
@@ -67,16 +66,16 @@ def calls(model, record):
         yield seen
     finally:
         for layer, name, own in patched:
-            delattr(layer, name)
+            del vars(layer)[name]
             if own is not None:
-                setattr(layer, name, own)
+                vars(layer)[name] = own
 
 
 def _find(layer, watched, wrappers):
     """Collect the layers to report, and the wrappers whose inputs have a time axis."""
     parts = list(layer._flatten_layers(include_self=False, recursive=False))
     wraps = isinstance(layer, _LOOKED_INTO) or getattr(layer, "is_composite", False)
-    if parts and (wraps or not _is_of_keras_or_ours(layer)):
+    if parts and (wraps or not is_of_keras_or_ours(layer)):
         if isinstance(layer, _WRAPPERS):
             wrappers[layer] = None
         for part in parts:
@@ -85,7 +84,7 @@ def _find(layer, watched, wrappers):
         watched[layer] = None
 
 
-def _is_of_keras_or_ours(thing):
+def is_of_keras_or_ours(thing):
     """Return whether the class of a layer or function is one of Keras or of this package."""
     return type(thing).__module__.partition(".")[0] in ("keras", "keras_snn")
 
@@ -94,14 +93,14 @@ def _time_steps(layer, inputs, outputs):
     """Return the number of time steps in a call of a layer with a time axis; None for other layers."""
     if isinstance(layer, MAKERS):
         return tree.flatten(outputs)[0].shape[1]
-    if isinstance(layer, (*_WITH_TIME, *_WRAPPERS)):
+    if isinstance(layer, (*WITH_TIME, *_WRAPPERS)):
         return tree.flatten(inputs)[0].shape[0 if getattr(layer, "time_major", False) else 1]
     return None
 
 
 #: Layers that create a time axis.
 MAKERS = (layers.Repeat, StillEncoder)
-_WITH_TIME = (SequenceLayer, EndOfTime, layers.Delta)
+WITH_TIME = (SequenceLayer, EndOfTime, layers.Delta)
 _WRAPPERS = (layers.TimeFold, keras.layers.TimeDistributed)
 _LOOKED_INTO = (keras.Model, keras.layers.Wrapper, keras.layers.Bidirectional)
 
@@ -187,7 +186,7 @@ def study(model, run, n_samples, length=None):
     # A wrapper may fold another axis than time. Its length counts only if no other layer shows one.
     shown = {n for layer, n in seen if not isinstance(layer, _WRAPPERS)} or {n for _, n in seen}
     lengths = sorted(shown | {length or 1}, reverse=True)
-    markers = [name for name, call in found.items() if isinstance(call.layer, (*MAKERS, *_WITH_TIME))]
+    markers = [name for name, call in found.items() if isinstance(call.layer, (*MAKERS, *WITH_TIME))]
     has_time = length is not None or not any(isinstance(found[name].layer, MAKERS) for name in markers)
     for name, call in found.items():
         if isinstance(call.layer, MAKERS):
@@ -219,83 +218,18 @@ def _keeps_time(layer):
     return not isinstance(layer, EndOfTime) and getattr(layer, "return_sequences", True)
 
 
-def why_not_causal(model, calls):
-    """Return the reason why outputs at a time step may depend on later inputs; None for a model that is causal in time.
-
-    The answer comes from the graph of the model and from the classes and configurations of its layers.
-
-    Args:
-        model: A built Keras model.
-        calls: Its ``Call`` objects, from ``study``.
-    """
-    for part in model._flatten_layers():
-        holds_layers = any(True for _ in part._flatten_layers(include_self=False, recursive=False))
-        if isinstance(part, keras.Model) and not is_graph(part):
-            return f"the graph of the subclassed model {part.name!r} cannot be read"
-        if holds_layers and not _is_of_keras_or_ours(part):
-            return f"the layer {part.name!r} ({type(part).__name__}) holds other layers"
-        for operation in getattr(part, "operations", ()):
-            if not isinstance(operation, keras.layers.Layer) and type(operation).__name__ not in _OF_MASKS:
-                return f"the operation {operation.name!r} ({type(operation).__name__}) may mix time steps"
-    for call in calls:
-        if call.time == "axis" and not _is_causal(call.layer, len(call.input_shapes[0])):
-            return f"the layer {call.layer.name!r} ({type(call.layer).__name__}) may mix time steps"
-    return None
-
-
-def has_two_time_axes(calls):
-    """Return whether layers with a time axis run before the first layer that creates one."""
-    markers = [call.layer for call in calls if isinstance(call.layer, (*MAKERS, *_WITH_TIME))]
-    return any(isinstance(layer, MAKERS) for layer in markers) and not isinstance(markers[0], MAKERS)
-
-
-def _is_causal(layer, rank):
-    """Return whether the outputs of a layer at a time step of ``(batch, time, ...)`` depend on no later step."""
-    activation = getattr(layer, "activation", None)
-    if activation is not None and not _is_known_activation(activation, rank):
-        return False  # a user's function may mix time steps
-    if isinstance(layer, (SequenceLayer, EndOfTime)) and not _is_run_by(layer, "keras_snn"):
-        return False
-    if isinstance(layer, (SequenceLayer, *_RECURRENT)):
-        ends_time = isinstance(layer, _RECURRENT) and not layer.return_sequences
-        return not (layer.go_backwards or ends_time)
-    if type(layer) is keras.layers.Conv1D:
-        return layer.padding == "causal" and layer.strides == (1,)
-    axes = np.ravel(getattr(layer, "axis", -1)) % rank
-    return isinstance(layer, (EndOfTime, layers.Delta)) or (type(layer) in _STEP_BY_STEP and axes.min() > 1)
-
-
-def _is_known_activation(activation, rank):
-    """Return whether an activation is one of Keras or of this package that acts on each time step separately."""
-    if isinstance(activation, keras.layers.Layer):
-        return type(activation) in _STEP_BY_STEP and _is_causal(activation, rank)
-    if type(activation).__module__ == "keras_snn.activations":
-        inner = getattr(activation, "activation", None)  # of Scaled
-        return inner is None or _is_known_activation(inner, rank)
-    name = getattr(activation, "__name__", "")
-    return activation in (getattr(keras.activations, name, None), getattr(keras.ops, name, None))
+def ends_time(found):
+    """Return whether the last layer with a time axis, among calls in their order, ends it."""
+    markers = [call.layer for call in found if isinstance(call.layer, (*MAKERS, *WITH_TIME))]
+    return bool(markers) and not _keeps_time(markers[-1])
 
 
 def is_graph(model):
     """Return whether this is a Sequential or functional model, and no subclass that overrides ``call``."""
-    return isinstance(model, keras.Model) and _is_run_by(model, "keras")
+    return isinstance(model, keras.Model) and is_run_by(model, "keras")
 
 
-def _is_run_by(layer, package):
+def is_run_by(layer, package):
     """Return whether the methods that run a layer are those of a package, and no overrides of a user."""
     definers = [next((cls for cls in type(layer).__mro__ if name in vars(cls)), None) for name in ("call", "run")]
     return {cls.__module__.partition(".")[0] for cls in definers if cls is not None} == {package}
-
-
-_OF_MASKS = ("NotEqual", "Any")  # the operations of Masking and Embedding
-_RECURRENT = (keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM)
-#: Layers that compute each time step of (batch, time, ...) separately, unless their ``axis`` is 1.
-_STEP_BY_STEP = {
-    *(keras.layers.Dense, keras.layers.Rescaling, keras.layers.Identity, keras.layers.Masking),
-    *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU),
-    *(keras.layers.Softmax, keras.layers.BatchNormalization, keras.layers.LayerNormalization),
-    *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.AlphaDropout, keras.layers.GaussianDropout),
-    *(keras.layers.GaussianNoise, keras.layers.ActivityRegularization),
-    *(keras.layers.Add, keras.layers.Subtract, keras.layers.Multiply, keras.layers.Average, keras.layers.Maximum),
-    *(keras.layers.Minimum, keras.layers.Concatenate),
-}

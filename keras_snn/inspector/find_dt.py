@@ -10,8 +10,8 @@ import numpy as np
 from keras_snn import checks, graph
 from keras_snn.data.batches import Batches
 from keras_snn.data.labels import classes
+from keras_snn.inspector.anatomy import named, output_kind
 from keras_snn.inspector.inputs import check_model
-from keras_snn.inspector.prober import depends_on_dt, named, output_kind
 from keras_snn.inspector.sweep import inspect
 from keras_snn.layers.base.time_step import check_dt
 
@@ -150,7 +150,8 @@ def find_dt(
             "they are; give fit=... to train anew for every dt.",
             stacklevel=2,
         )
-    if fit is None and not depends_on_dt(model, batches.first(graph.static_batch_size(model) or 4).x, start):
+    sample = batches.first(graph.static_batch_size(model) or 1).x if fit is None else None
+    if fit is None and not graph.TimeAxis(model, sample).reads_dt:
         warnings.warn(
             f"No layer of the model {model.name!r} depends on dt: its neurons count steps. Only dt = {start:g} s is "
             "tried, since all dt have the same accuracy. Change the number of steps instead.",
@@ -161,7 +162,9 @@ def find_dt(
 
     def attempt(dt):
         tried = model if fit is None else fit(dt)
-        accuracy = inspect(tried, x, y, dt=dt, batch_size=batch_size, examples=0, seed=seed)[dt].accuracies[output]
+        accuracy = inspect(tried, x, y, dt=dt, batch_size=batch_size, examples=0, seed=seed, verbose=0)[dt].accuracies[
+            output
+        ]
         search.tries.append(Try(dt, accuracy, accuracy >= search.target))
         if search.tries[-1].reached:
             search.dt, search.model = dt, tried

@@ -52,7 +52,7 @@ class Identity:
         return id(self.target)
 
 
-def fingerprint(state, leave_out=lambda name, value: False):
+def fingerprint(state, leave_out=None):
     """Return a hashable value that stays equal as long as no part of ``state`` changes.
 
     - Numbers, strings and NumPy arrays are compared by value.
@@ -67,7 +67,7 @@ def fingerprint(state, leave_out=lambda name, value: False):
 
     Args:
         state: A model, or any other object.
-        leave_out: Callable ``(name, value)`` that returns True for further attributes to leave out.
+        leave_out: Name of an attribute that is left out where its value is a float.
     """
     tokens, known, stack = [], {}, [state]
     while stack:
@@ -135,7 +135,11 @@ def _attributes(part, leave_out):
     left_out = left_out | _training_attributes() if isinstance(part, keras.Model) else left_out
     slots = {name: getattr(part, name) for name in _slots(type(part)) if hasattr(part, name)}
     found = {**getattr(part, "__dict__", {}), **slots}.items()
-    return _flat((name, value) for name, value in found if name not in left_out and not leave_out(name, value))
+    return _flat(
+        (name, value)
+        for name, value in found
+        if not (name in left_out or (name == leave_out and isinstance(value, float)))
+    )
 
 
 def _of_class(cls):

@@ -1,15 +1,7 @@
-"""Checks of the data given to ``inspect``, and its batches."""
+"""Checks of what is given to ``inspect``."""
 
 import keras
 from keras import tree
-
-from keras_snn import checks
-from keras_snn.data import labels
-from keras_snn.data.arrays import as_array, as_arrays, n_samples, rows
-from keras_snn.data.batches import default_batch_size
-from keras_snn.data.labels import are_soft, classes
-
-__all__ = ["are_soft", "as_arrays", "check_data", "check_model", "classes", "default_batch_size", "n_samples", "rows"]
 
 
 def check_model(model):
@@ -22,15 +14,7 @@ def check_model(model):
         )
 
 
-def check_data(x, y):
-    """Check that ``x`` and ``y`` have the same number of samples; return a dict of the labels as NumPy arrays."""
-    n = checks.arrays("x", x)
-    found = {name: as_array(values) for name, values in labels.by_output(y).items()}
-    labels.check_number(found, n)
-    return found
-
-
-def describe(x):
+def describe(x, n_samples):
     """Return the number of samples and their shape in words; for several inputs, the shape of each."""
-    n, shapes = n_samples(x), [tuple(map(int, leaf.shape[1:])) for leaf in tree.flatten(x)]
-    return f"{n:,} {'sample' if n == 1 else 'samples'} of {' and '.join(map(str, shapes))}"
+    shapes = [tuple(map(int, leaf.shape[1:])) for leaf in tree.flatten(x)]
+    return f"{n_samples:,} {'sample' if n_samples == 1 else 'samples'} of {' and '.join(map(str, shapes))}"

@@ -3,6 +3,8 @@
 import itertools
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_snn.ops.precision import to_float
 
@@ -46,8 +48,18 @@ class Metrics:
         unique = next(other for other in itertools.chain([name], again) if other not in self._metrics)
         self._metrics[unique] = output, metric
 
-    def update(self, labels, outputs):
-        """Add a batch. ``labels`` and ``outputs`` are dicts by the outputs' names."""
+    def __bool__(self):
+        return bool(self._metrics)
+
+    def update(self, sums, labels, outputs):
+        """Add a batch to one of several runs; return the run's new sums.
+
+        Args:
+            sums: Dict from a metric's name to the list of its sums in this run; {} for a new run.
+            labels: Dict of arrays by the outputs' names.
+            outputs: As ``labels``.
+        """
+        sums = dict(sums)
         for name, (output, metric) in self._metrics.items():
             if output not in labels:
                 which = f"`y[{output!r}]`" if output else "`y`"
@@ -55,11 +67,27 @@ class Metrics:
             if isinstance(metric, str):
                 metric = _accuracy(labels[output], outputs[output])
                 self._metrics[name] = output, metric
+            _set(metric, sums.get(name))
             metric.update_state(labels[output], outputs[output])
+            sums[name] = [np.array(ops.convert_to_numpy(variable)) for variable in metric.variables]
+        return sums
 
-    def results(self):
-        """Return a dict from each metric's name to its value, a float."""
-        return {name: to_float(metric.result()) for name, (_, metric) in self._metrics.items()}
+    def results(self, sums):
+        """Return a dict from each metric's name to its value in a run, a float."""
+        values = {}
+        for name, (_, metric) in self._metrics.items():
+            _set(metric, sums.get(name))
+            values[name] = to_float(metric.result())
+        return values
+
+
+def _set(metric, sums):
+    """Let a metric continue from the sums of one run; None for those of a new run."""
+    if sums is None:
+        metric.reset_state()
+    else:
+        for variable, value in zip(metric.variables, sums, strict=True):
+            variable.assign(value)
 
 
 def _is_accuracy(source):

@@ -1,16 +1,19 @@
 """``inspect``: run a model at several dt, and count its spikes."""
 
 import datetime
-import functools
+import itertools
 import warnings
 
 import keras
 import numpy as np
 
 from keras_snn import checks, graph, probe
+from keras_snn.data import labels
+from keras_snn.data.arrays import as_array
+from keras_snn.data.batches import Batches
 from keras_snn.energy.work import MOST_SAMPLES, spike_numbers
-from keras_snn.inspector import inputs as data
 from keras_snn.inspector.findings import at_dt
+from keras_snn.inspector.inputs import check_model, describe
 from keras_snn.inspector.metrics import Metrics
 from keras_snn.inspector.prober import prober, probers
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
@@ -24,7 +27,22 @@ BINS = ("<0", *map(str, range(MOST_SPIKES)), f">={MOST_SPIKES}")
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
-def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, examples=4, seed=0, metrics=()):
+def inspect(
+    model,
+    x,
+    y=None,
+    *,
+    dt=None,
+    n_steps=None,
+    batch_size=None,
+    steps=None,
+    steps_at_once=None,
+    causal=False,
+    examples=4,
+    seed=0,
+    metrics=(),
+    verbose="auto",
+):
     """Measure the accuracy, spikes and energy of a model at one or several time steps.
 
     The model is called as it is, inside a scope that overrides dt: no layer is cloned, and weights, dt and compiled
@@ -36,7 +54,9 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
 
     Args:
         model: A built Keras model with at least one spiking layer of this package, at any depth.
-        x: Array ``(samples, ...)`` or pandas object, or a nest of them for a model with several inputs.
+        x: Array ``(samples, ...)`` or pandas object, or a nest of them for a model with several inputs; or data in
+            batches ``(x, y)``: a ``tf.data.Dataset``, a ``keras.utils.PyDataset``, a PyTorch ``DataLoader`` or a
+            generator. It is read once.
         y: Array of integer labels ``(samples,)`` or one-hot rows ``(samples, classes)``; None for no accuracy. The
             predicted class is the largest output, averaged over time if the model's output has a time axis. A dict of
             such arrays from the outputs' names for a model with several outputs.
@@ -44,12 +64,19 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
             all count steps, the model runs once, with a warning, and the results differ in their rates in Hz only.
         n_steps: Integer or a sequence of them, number of steps that ``Repeat`` makes; where the time axis comes with
             ``x``, the number of its first steps to use. Default: all. Each dt runs at each number of steps.
-        batch_size: Integer. Default: about 128.
+        batch_size: Integer. Default: about 128. Must be None for data in batches.
+        steps: Integer, number of batches to use, for endless data. Default: all.
+        steps_at_once: Integer, number of time steps that are in memory together. The model gives an answer after each
+            such part of its time axis. Default: 1, more for a model of many time steps, or as many as fit in memory for
+            one that is no classifier.
+        causal: Boolean. True promises that each output depends on no later time step; see ``keras_snn.predict``.
         examples: Integer, how many of the first samples to keep whole for plots.
         seed: Integer, for the initial voltages.
         metrics: List of Keras metrics or their names, as in ``compile``, evaluated on ``y`` and the model's output at
             every dt; a dict from the outputs' names for a model with several outputs. With metrics, ``y`` may also hold
             rows ``(samples, classes)`` that are not one-hot; the accuracy is then None.
+
+        verbose: As in ``keras.Model.evaluate``: "auto", 0, 1 or 2. 1 and "auto" show a progress bar.
 
     Returns:
         A ``Report``.
@@ -57,7 +84,8 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     Raises:
         TypeError: If ``model`` is no Keras model, or ``x`` holds anything but arrays.
         ValueError: For an unbuilt model or one without spiking layers, an empty data set, labels that do not fit,
-            dt <= 0, ``n_steps`` beyond what ``x`` holds, or a layer that emits values that are not finite (it is
+            dt <= 0, ``n_steps`` beyond what ``x`` holds, ``steps_at_once`` for a model that cannot run over parts of
+            its time axis, or a layer that emits values that are not finite (it is
             named).
 
     Example:
@@ -69,36 +97,45 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
     report[0.01].plot("examples.png")
     ```
     """
-    data.check_model(model)
-    x, y = data.as_arrays(x), data.as_arrays(y)
-    labels = data.check_data(x, y)
-    n_samples = data.n_samples(x)
+    check_model(model)
+    batches = Batches(x, y, batch_size=batch_size, steps=steps, most=MOST_SAMPLES)
     dts, many_steps = _dts(dt), np.ravel(n_steps).tolist()
     if not many_steps:
         raise ValueError("`n_steps` is an empty sequence; give at least one number of steps, or None.")
     many_steps = [checks.integer("n_steps", value, least=1, optional=True) for value in many_steps]
-    batch_size = checks.integer("batch_size", batch_size, least=1, optional=True) or data.default_batch_size(n_samples)
-    batch_size = min(batch_size, MOST_SAMPLES)
     examples, seed = checks.integer("examples", examples, least=0), checks.integer("seed", seed, least=0)
-    arguments = {"dt": None if dt is None else max(dts), "seed": seed, "outputs": bool(metrics)}
+    few = batches.first(max(examples, graph.static_batch_size(model) or 1))
+    options = {
+        "dt": None if dt is None else max(dts),
+        "causal": causal,
+        "steps_at_once": checks.integer("steps_at_once", steps_at_once, least=1, optional=True),
+        "batch_size": few.n_samples if batches.n_samples is None else min(batches.n_samples, 128),
+        "seed": seed,
+        "n_examples": min(examples, few.n_samples),
+        "with_outputs": bool(metrics),
+    }
     kept = probers(model, own_dt=dt is None)
-    first_rows = functools.partial(data.rows, start=0, stop=graph.static_batch_size(model) or 4)
+    with probe.left_as_it_was(model):
+        runs = [_prober_and_cut(kept, model, few.x, n_steps=value, **options) for value in many_steps]
+        measured = Metrics(metrics, runs[0][0].anatomy.outputs)
+        sweeps = [
+            [_Sweep(probing, cut, value, measured, few) for value in (dts if _reads_dt(probing) else dts[:1])]
+            for probing, cut in runs
+        ]
+        if not batches.in_batches:  # errors come before the work
+            sweeps[0][0].class_numbers({name: as_array(values) for name, values in labels.by_output(y).items()})
+        progress = keras.utils.Progbar(
+            batches.n_batches, verbose=1 if verbose == "auto" else verbose, unit_name="batch"
+        )
+        for batch in batches:
+            for sweep in itertools.chain(*sweeps):
+                sweep.add(batch)
+            progress.add(1)
     results = []
-    for steps in many_steps:
-        cut = x
-        with probe.left_as_it_was(model):
-            probing = prober(kept, model, first_rows(x), n_steps=steps, **arguments)
-            if steps is not None and not probing.seen.makes_time:
-                cut = _cut(probing, x, steps)
-                probing = prober(kept, model, first_rows(cut), n_steps=None, **arguments)
-        runs = dts if probing.seen.reads_dt else dts[:1]
-        right = _classes(labels, probing.seen, bool(metrics))
-        for value in runs:
-            with probe.left_as_it_was(model):
-                result = _Sweep(probing, cut, labels, right, batch_size, metrics).at(value, min(examples, n_samples))
-            results.append(result)
-        results += [at_dt(results[-1], value) for value in dts[len(runs) :]]
-    if len(set(dts)) > 1 and not probing.seen.reads_dt:
+    for of_steps in sweeps:
+        results += [sweep.result(batches.n_samples) for sweep in of_steps]
+        results += [at_dt(results[-1], value) for value in dts[len(of_steps) :]]
+    if len(set(dts)) > 1 and not _reads_dt(runs[0][0]):
         warnings.warn(
             f"No layer of the model {model.name!r} depends on dt: its neurons count steps. It runs once, and the "
             f"results at dt = {', '.join(f'{value:g}' for value in dts)} s differ in their rates in Hz only. Compare "
@@ -106,83 +143,133 @@ def inspect(model, x, y=None, *, dt=None, n_steps=None, batch_size=None, example
             stacklevel=2,
         )
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    return Report(results, n_samples, model=model.name, data=data.describe(x), date=now)
+    return Report(results, batches.n_samples, model=model.name, data=describe(few.x, batches.n_samples), date=now)
+
+
+def _prober_and_cut(kept, model, x, *, n_steps, **options):
+    """Return the ``Prober`` for a number of steps, and how many of the first steps of ``x`` it takes; None for all."""
+    probing = prober(kept, model, x, n_steps=n_steps, **options)
+    axis = probing.anatomy.time_axis
+    if n_steps is None or axis.is_made:
+        return probing, None
+    with_time = all(a.shape[1:2] == (axis.n_steps,) for a in keras.tree.flatten(x))
+    if not with_time or n_steps > axis.n_steps:
+        raise ValueError(
+            f"`n_steps` is {n_steps}, but no layer of the model {model.name!r} makes a time axis (as Repeat does), and "
+            f"`x` has {axis.n_steps if with_time else 'no axis of'} steps to cut. Leave `n_steps` out."
+        )
+    return prober(kept, model, _first_steps(x, n_steps), n_steps=None, **options), n_steps
+
+
+def _first_steps(x, n_steps):
+    return x if n_steps is None else keras.tree.map_structure(lambda array: array[:, :n_steps], x)
+
+
+def _reads_dt(probing):
+    return probing.anatomy.time_axis.reads_dt
 
 
 class _Sweep:
-    """One pass over the data, at one dt."""
+    """The sums over the data at one dt and one number of steps.
 
-    def __init__(self, probing, x, labels, right, batch_size, metrics):
-        self.prober, self.x, self.labels, self.right = probing, x, labels, right
-        self.n_samples = data.n_samples(x)
-        self.starts = range(0, self.n_samples, batch_size)
-        self.batch_size = batch_size
-        self.metrics = Metrics(metrics, probing.seen.kinds)
+    Args:
+        probing: ``Prober``.
+        cut: Integer, the number of the first steps of ``x`` to use; None for all.
+        dt: Number in seconds; None for each layer's own.
+        metrics: ``Metrics``.
+        few: ``Batch`` of the first samples, the examples among them.
+    """
 
-    def at(self, dt, n_examples):
-        """Return the ``DtReport``."""
-        seen = self.prober.seen
-        if dt is not None:
-            self.prober.dt.assign(dt)
-        totals, arrived = {}, {}
-        latency = {name: _Latency(seen.steps, self.right.get(name)) for name in seen.classifiers}
-        for start in self.starts:
-            stop = min(start + self.batch_size, self.n_samples)
-            batch = self.prober.on(self.x, start, stop)
-            for name, row in batch["layers"].items():
-                if not row["finite"].all():
-                    raise ValueError(
-                        f"The spiking layer {name!r} emits values that are not finite, for samples {start} to "
-                        f"{stop - 1}. Look for NaN or infinite values in `x`, in the weights, or in the layer's "
-                        "activation."
-                    )
-                if not row["exact"].all():
-                    raise ValueError(
-                        f"The spiking layer {name!r} has more spikes than can be counted exactly, for samples {start} "
-                        f"to {stop - 1}: the largest number in a step, multiplied by the {seen.n_steps} steps, must be "
-                        f"less than {LIMIT:g}, and so must the number of (sample, step, unit) triples in a batch. Use "
-                        "a smaller `dt`, fewer steps or a smaller `batch_size`."
-                    )
-                totals[name] = _joined(totals.get(name), row)
-            for name, parts in batch["arrived"].items():
-                arrived[name] = arrived.get(name, 0) + spike_numbers(parts)
-            answers = self._with_shorter_runs(batch["answers"], start, stop, dt)
-            for name, answer in answers.items():
-                latency[name].add(answer, start, stop)
-            self.metrics.update(data.rows(self.labels, start, stop), batch.get("outputs"))
+    def __init__(self, probing, cut, dt, metrics, few):
+        self.prober, self.cut, self.dt, self.metrics, self.few = probing, cut, dt, metrics, few
+        self.totals, self.arrived, self.shown, self.sums = {}, {}, [], {}
+        self.latency = {name: _Latency(probing.steps) for name in probing.anatomy.classifiers}
+
+    def add(self, batch):
+        """Add a ``Batch``."""
+        batch = batch._replace(x=_first_steps(batch.x, self.cut))
+        numbers = self.class_numbers(batch.y)
+        found = self.prober.on(batch, self.dt)
+        for name, row in found["layers"].items():
+            self._check(name, row, batch)
+            self.totals[name] = _joined(self.totals.get(name), row)
+        for name, parts in found["arrived"].items():
+            self.arrived[name] = self.arrived.get(name, 0) + spike_numbers(parts)
+        for name, answer in found["answers"].items():
+            self.latency[name].add(answer, numbers.get(name))
+        self.sums = self.metrics.update(self.sums, batch.y, found["outputs"])
+        if batch.start < self.prober.n_examples:
+            self.shown.append({name: found[name] for name in ("spikes", "examples")})
+
+    def class_numbers(self, of_y):
+        """Return the class numbers ``(batch,)`` for each output of a classifier that has labels, or raise an error."""
+        outputs, classifiers = self.prober.anatomy.outputs, self.prober.anatomy.classifiers
+        for name in of_y:
+            if name not in outputs or not (name in classifiers or self.metrics):
+                names = ", ".join(repr(known) for known in sorted(outputs) if known)
+                raise ValueError(
+                    f"`y` was given{f' for {name!r}' if name else ''}, but the model's output is not that of a "
+                    "classifier: one tensor (batch, classes) or (batch, time, classes), with at least two classes. "
+                    + (f"Give a dict of labels from the outputs' names: {names}." if names else "Leave `y` out.")
+                )
+        return {
+            name: labels.classes(of_y[name], n)
+            for name, n in classifiers.items()
+            if name in of_y and not (self.metrics and labels.are_soft(of_y[name], n))  # for the metrics alone
+        }
+
+    def _check(self, name, row, batch):
+        where = f"for samples {batch.start} to {batch.start + batch.n_samples - 1}"
+        if row["infinite"].any():
+            raise ValueError(
+                f"The spiking layer {name!r} emits values that are not finite, {where}. Look for NaN or infinite "
+                "values in `x`, in the weights, or in the layer's activation."
+            )
+        if row["too_many"].any():
+            raise ValueError(
+                f"The spiking layer {name!r} has more spikes than can be counted exactly, {where}: the largest number "
+                f"in a step, multiplied by the {self.prober.anatomy.n_steps} steps, must be less than {LIMIT:g}, and "
+                "so must the number of (sample, step, unit) triples in a batch. Use a smaller `dt`, fewer steps or a "
+                "smaller `batch_size`."
+            )
+
+    def result(self, n_samples):
+        """Return the ``DtReport`` of all samples."""
+        anatomy = self.prober.anatomy
         # In the order of the calls: JAX sorts the batch's dict.
-        layers = {name: self._layer_report(totals[name], *layer, dt) for name, layer in seen.layers.items()}
-        latency = {name: sums.result(self.n_samples) for name, sums in latency.items()}
-        examples = self._examples(n_examples) if n_examples else None
+        layers = {
+            name: self._layer_report(self.totals[name], layer, units, n_samples)
+            for name, (layer, units, _) in anatomy.time_axis.emitters.items()
+        }
+        latency = {name: sums.result(n_samples) for name, sums in self.latency.items()}
         return DtReport(
-            dt,
+            self.dt,
             {name: float(of_k.accuracy[-1]) for name, of_k in latency.items() if of_k.accuracy is not None},
             layers,
-            examples,
-            n_steps=seen.n_steps,
+            self._examples() if self.shown else None,
+            n_steps=anatomy.n_steps,
             work={
-                name: anatomy.work(arrived[name] / self.n_samples if name in arrived else None)
-                for name, anatomy in seen.calls.items()
-                if anatomy.dense_connections or anatomy.neurons
+                name: synapses.work(self.arrived[name] / n_samples if name in self.arrived else None)
+                for name, synapses in anatomy.synapses.items()
+                if synapses.dense_connections or synapses.neurons
             },
             latencies={name: of_k for name, of_k in latency.items() if len(of_k.steps) > 1},
-            metrics=self.metrics.results(),
+            metrics=self.metrics.results(self.sums),
             notes=self._notes(layers),
         )
 
     def _notes(self, layers):
-        seen, silent = self.prober.seen, [name for name, layer in layers.items() if layer.silent == 1]
-        notes = [f"No answers after fewer steps: {seen.why_not}."] if seen.why_not else []
-        if len(seen.steps) > 1 and not seen.one_pass:
-            runs = ", ".join(map(str, seen.steps.tolist()))
-            notes.append(f"Answers after fewer steps: the model ran for each of {runs} steps, since {seen.why_runs}.")
-        mixed = [name for name, anatomy in seen.calls.items() if anatomy.mixed]
+        anatomy, silent = self.prober.anatomy, [name for name, layer in layers.items() if layer.silent == 1]
+        why_not, notes = anatomy.time_axis.why_not, []
+        if why_not and anatomy.n_steps > 1:
+            notes.append(f"No answers after fewer steps: {why_not}.")
+        mixed = [name for name, synapses in anatomy.synapses.items() if synapses.mixed]
         if mixed:
             notes.append(
                 f"Counted as multiply-accumulates: {', '.join(mixed)}. Other signals arrive with the spikes, or "
                 "spikes of different heights or dt."
             )
-        unknown = [name for name, anatomy in seen.calls.items() if not anatomy.known and anatomy.call.layer.weights]
+        unknown = [name for name, of in anatomy.synapses.items() if not of.known and of.call.layer.weights]
         if unknown:
             notes.append(
                 f"Operations not counted: {', '.join(unknown)}. Register the class with ModelEnergy.register_layer."
@@ -198,27 +285,10 @@ class _Sweep:
             notes.append(f"Silent for all samples: {', '.join(silent)}. Possible causes: {'; '.join(causes)}.")
         return tuple(notes)
 
-    def _with_shorter_runs(self, answers, start, stop, dt):
-        seen = self.prober.seen
-        if seen.one_pass or len(seen.steps) == 1:
-            return answers
-        runs = []
-        for k in seen.steps[:-1].tolist():
-            shorter = self.prober.shorter(k)
-            if dt is not None:
-                shorter.dt.assign(dt)
-            x = self.prober.cut(data.rows(self.x, start, stop), k)[0]
-            runs.append(shorter.on(x, 0, stop - start, first=start)["answers"])
-        runs.append(answers)
-        return {
-            name: {key: np.concatenate([run[name][key] for run in runs], axis=1) for key in ("class", "confidence")}
-            for name in answers
-        }
-
-    def _layer_report(self, total, layer, units, dt):
+    def _layer_report(self, total, layer, units, n_samples):
         steps = int(total["histogram"].sum()) // total["active"].size  # steps that count, over all samples
-        n_steps = round(steps / self.n_samples)
-        dt = to_float(layer.dt) if dt is None else dt
+        n_steps = round(steps / n_samples)
+        dt = to_float(layer.dt) if self.dt is None else self.dt
         spikes = join_counts(total["spikes"][0])
         per_unit = spikes / (max(steps, 1) * dt)
         active = total["active"][0]
@@ -233,27 +303,31 @@ class _Sweep:
             saturated=float(np.mean(active == steps)),
             n_steps=n_steps,
             dt=dt,
-            spikes_per_inference=float(spikes.sum() / self.n_samples),
+            spikes_per_inference=float(spikes.sum() / n_samples),
         )
 
-    def _examples(self, n):
-        x = data.rows(self.x, 0, n)
-        counts, outputs = self.prober.examples(x)
-        labels = {name: values[:n] for name, values in self.labels.items()}
-        return Examples(x, labels, counts, self.prober.seen.steps, outputs)
+    def _examples(self):
+        n, few = self.prober.n_examples, self.few
+        shown = keras.tree.map_structure(lambda *rows: np.concatenate(rows)[:n], *self.shown)
+        spikes = {name: shown["spikes"][name].astype("float64") for name in self.prober.anatomy.layers}
+        few = few._replace(x=_first_steps(few.x, self.cut)).rows(0, n)
+        several = len(self.prober.steps) > 1 or self.prober.anatomy.n_steps == 1
+        return Examples(few.x, few.y, spikes, self.prober.steps, shown["examples"] if several else {})
 
 
 class _Latency:
     """Sums over the samples of an output's right answers and confidence after the first k steps."""
 
-    def __init__(self, steps, y):
-        self.steps, self.y = steps, y
+    def __init__(self, steps):
+        self.steps, self.has_labels = steps, True
         self.right, self.confidence = np.zeros(len(steps)), np.zeros(len(steps))
         self.exits = dict.fromkeys(THRESHOLDS, (0, 0))
 
-    def add(self, answer, start, stop):
+    def add(self, answer, y):
+        """Add the answers of a batch; ``y`` are the class numbers ``(batch,)``, or None."""
         classes, confidence = answer["class"], answer["confidence"].astype("float64")
-        right = np.zeros(classes.shape, bool) if self.y is None else classes == self.y[start:stop, None]
+        self.has_labels = self.has_labels and y is not None
+        right = classes == y[:, None] if self.has_labels else np.zeros(classes.shape, bool)
         self.right += right.sum(axis=0)
         self.confidence += confidence.sum(axis=0)
         for threshold, (n_right, n_steps) in self.exits.items():
@@ -264,7 +338,7 @@ class _Latency:
             self.exits[threshold] = (n_right, n_steps + self.steps[first].sum())
 
     def result(self, n_samples):
-        known = self.y is not None
+        known = self.has_labels
         return Latency(
             steps=self.steps,
             accuracy=self.right / n_samples if known else None,
@@ -283,36 +357,6 @@ def _dts(dt):
     if not dts:
         raise ValueError("`dt` is an empty sequence; give at least one time step in seconds, or None.")
     return dts
-
-
-def _cut(probing, x, n_steps):
-    """Return the first ``n_steps`` steps of ``x``."""
-    seen = probing.seen
-    if not seen.time_in_x or n_steps > seen.n_steps:
-        has = seen.n_steps if seen.time_in_x else "no axis of"
-        raise ValueError(
-            f"`n_steps` is {n_steps}, but no layer of the model {probing.inspected.name!r} makes a time axis (as "
-            f"Repeat does), and `x` has {has} steps to cut. Leave `n_steps` out."
-        )
-    return keras.tree.map_structure(lambda array: array[:, :n_steps], x)
-
-
-def _classes(labels, seen, measured):
-    """Return the class numbers ``(samples,)`` for each output of a classifier that has labels."""
-    for name in labels:
-        if name not in seen.kinds or not (name in seen.classifiers or measured):
-            outputs = ", ".join(repr(known) for known in sorted(seen.kinds) if known)
-            raise ValueError(
-                f"`y` was given{f' for {name!r}' if name else ''}, but the model's output is not that of a classifier: "
-                "one tensor (batch, classes) or (batch, time, classes), with at least two classes. "
-                + (f"Give a dict of labels from the outputs' names: {outputs}." if outputs else "Leave `y` out.")
-            )
-    n_classes = {name: seen.n_classes[name] for name in labels if name in seen.classifiers}
-    return {
-        name: data.classes(labels[name], n)
-        for name, n in n_classes.items()
-        if not (measured and data.are_soft(labels[name], n))  # for the metrics alone
-    }
 
 
 def _joined(total, row):

@@ -21,21 +21,26 @@ def n_so_far(mask):
     return ops.cumsum(ops.cast(mask, "int32"), axis=1)
 
 
+def n_steps(x, mask=None):
+    """Return how many steps of each sample of ``x (batch, time, ...)`` count: int32 ``(batch,)``."""
+    return ops.full(ops.shape(x)[:1], ops.shape(x)[1], "int32") if mask is None else n_counted(mask)
+
+
 def n_counted(mask):
     """Return how many steps of each sample count: int32 ``(batch,)``."""
     return ops.sum(ops.cast(mask, "int32"), axis=1)
 
 
-def hold_last(x, mask):
+def hold_last(x, mask, before):
     """Return ``x (batch, time, ...)`` in which steps that do not count repeat the value of the last one that does.
 
-    Steps before the first one that counts are zeros.
+    Steps before the first one that counts have the value ``before (batch, ...)``.
     """
-    n, n_steps = n_so_far(mask), ops.shape(mask)[1]
-    steps = ops.arange(n_steps, dtype="int32")
-    counted_first = ops.argsort(ops.where(mask, steps, steps + n_steps), axis=1)
+    n, length = n_so_far(mask), ops.shape(mask)[1]
+    steps = ops.arange(length, dtype="int32")
+    counted_first = ops.argsort(ops.where(mask, steps, steps + length), axis=1)
     last = ops.take_along_axis(counted_first, ops.maximum(n - 1, 0), axis=1)
-    return only_counted(ops.take_along_axis(x, along(last, x), axis=1), n > 0)
+    return ops.where(along(n > 0, x), ops.take_along_axis(x, along(last, x), axis=1), ops.expand_dims(before, 1))
 
 
 def first_counted(x, mask):
@@ -51,6 +56,9 @@ def spread_over_counted(x, mask):
 
 def mean(x, mask):
     """Return the mean of ``x (batch, time, ...)`` over the steps that count, ``(batch, ...)``; 0 where none does."""
-    total = ops.sum(only_counted(x, mask), axis=1)
-    count = ops.cast(n_counted(mask), x.dtype)
-    return total / along(ops.maximum(count, 1), total)
+    return quotient(ops.sum(only_counted(x, mask), axis=1), n_counted(mask))
+
+
+def quotient(total, count):
+    """Return ``total (batch, ...)`` divided by the number of steps ``count (batch,)``; 0 where that is 0."""
+    return total / along(ops.maximum(ops.cast(count, total.dtype), 1), total)

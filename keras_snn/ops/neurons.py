@@ -17,7 +17,7 @@ from keras import ops
 
 from keras_snn.ops.backend import compiled, straight_through
 from keras_snn.ops.precision import mean
-from keras_snn.ops.random import uniform_by_index
+from keras_snn.ops.random import uniform_at_steps
 from keras_snn.ops.statistics import largest_over
 
 RESETS = ("zero", "subtract", None)
@@ -214,27 +214,25 @@ def standardised(a, axes):
     return centred / ops.where(largest < 1e-6, math.inf, largest)
 
 
-def noise(index, like, seed, kind, axes):
-    """Return noise in [-1, 1], drawn for each sample by its index and the seed alone.
+def noise(index, steps, like, word, kind, axes):
+    """Return noise in [-1, 1], drawn for each sample and step by its index and the seed alone.
 
     Args:
-        index: Integer tensor ``(batch,)``.
-        like: Tensor ``(batch, ...)``, of whose shape and dtype the noise is.
-        seed: As in ``uniform_by_index``.
+        index: As in ``uniform_at_steps``.
+        steps: As in ``uniform_at_steps``.
+        like: Tensor ``(batch, time, ...)``, of whose shape and dtype the noise is.
+        word: As in ``uniform_at_steps``.
         kind: "uniform", or "gaussian": normal numbers, divided by the largest absolute one.
         axes: Tuple, over which that is the largest.
     """
-    if isinstance(seed, int):
-        return _noise(kind, axes, seed)(index, like)
-    return _noise(kind, axes)(index, like, seed)
+    return _noise(kind, axes)(index, steps, like, word)
 
 
 @functools.lru_cache(maxsize=256)
-def _noise(kind, axes, own_seed=None):
+def _noise(kind, axes):
     @compiled  # some twenty operations of a number each, which otherwise take as long as the network
-    def draw(index, like, seed=own_seed):
-        shape = tuple(ops.shape(like))[1:]
-        uniform = 2 * uniform_by_index(index, shape, seed) - 1
+    def draw(index, steps, like, word):
+        uniform = 2 * uniform_at_steps(index, steps, tuple(ops.shape(like))[2:], word) - 1
         if kind == "uniform":
             return ops.cast(uniform, like.dtype)
         # The middle of the step of 2^-24 that a number stands for: never -1 or 1, and exact in float32. The normal

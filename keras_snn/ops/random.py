@@ -22,11 +22,38 @@ def uniform_by_index(index, shape, seed):
     Returns:
         float32 tensor ``(batch, *shape)``.
     """
-    units = _hash(_add(_words(ops.arange(math.prod(shape), dtype="int32")), _seed_word(seed)))
-    hashed = _hash(_add(ops.expand_dims(_hash(_words(index)), 1), units))
+    return uniform_at_steps(index, ops.zeros((1, 1), "int32"), shape, seed_word(seed))[:, 0]
+
+
+def uniform_at_steps(index, steps, shape, word):
+    """Draw from U[0, 1) for time steps, as ``uniform_by_index`` does for the shape ``(n_steps, *shape)``.
+
+    Args:
+        index: Integer tensor ``(batch,)``, below 2^31.
+        steps: Integer tensor ``(batch, time)`` or ``(1, time)``, the numbers of the steps.
+        shape: Tuple of integers, the units of a step.
+        word: Tensor ``()`` or ``(batch,)``, the ``seed_word`` of all samples or of each.
+
+    Returns:
+        float32 tensor ``(batch, time, *shape)``.
+    """
+    n_units = math.prod(shape)
+    units = _add(
+        _multiply(_words(ops.expand_dims(steps, 2)), _word(n_units)), _words(ops.arange(n_units, dtype="int32"))
+    )
+    units = _hash(_add(units, ops.reshape(word, (-1, 1, 1))))
+    hashed = _hash(_add(ops.reshape(_hash(_words(index)), (-1, 1, 1)), units))
     # 24 bits are all that float32 holds of a number below 1.
     values = ops.cast(ops.right_shift(hashed, _word(8)), "float32") * 2.0**-24
-    return ops.reshape(values, (ops.shape(index)[0], *shape))
+    return ops.reshape(values, (ops.shape(index)[0], ops.shape(steps)[1], *shape))
+
+
+def seed_word(seed):
+    """Return what a seed, as in ``uniform_by_index``, adds to the numbers that are hashed: a scalar tensor."""
+    if isinstance(seed, int):
+        return _word(0x9E3779B9 * (seed + 1))
+    first, second = _words(seed[0]), _words(seed[1])
+    return _hash(_add(_hash(first), second))  # hashed again: the second counts calls, and must not shift the units
 
 
 def sample_index(batch_size):
@@ -39,13 +66,6 @@ def sample_index(batch_size):
         batch_size: Integer or scalar tensor, the number of samples of this replica.
     """
     return ops.arange(batch_size, dtype="int32") + replica() * batch_size
-
-
-def _seed_word(seed):
-    if isinstance(seed, int):
-        return _word(0x9E3779B9 * (seed + 1))
-    first, second = _words(seed[0]), _words(seed[1])
-    return _hash(_add(_hash(first), second))  # hashed again: the second counts calls, and must not shift the units
 
 
 def _hash(h):

@@ -23,57 +23,71 @@ def largest_over(x, axis, keepdims=False):
     return (ops.sum if 0 in x.shape else ops.max)(x, axis=axis, keepdims=keepdims)
 
 
-def summarise(spikes, dt, mask=None):
-    """Reduce the spikes of a batch to integers, which add up over batches without loss; with a mask, two are floats.
+def tally(spikes, dt, n_steps, mask=None):
+    """Count the spikes of a batch in a part of the time axis. The counts of all parts add up.
 
     Args:
         spikes: Tensor ``(batch, time, ...)``, Hz.
         dt: Number or scalar tensor, seconds.
-        mask: Bool tensor ``(batch, time)``, True at the steps that count, or None. With a mask, "histogram" leaves out
-            the other steps, and "least" and "most" are float32, in spikes per step, over the samples that have a step
-            that counts.
+        n_steps: Integer, the number of steps of all parts.
+        mask: Bool tensor ``(batch, time)``, True at the steps that count, or None. "histogram" leaves out other steps.
 
     Returns:
-        Dict of tensors with a leading axis of length one, along which batches and replicas can be joined: "spikes"
-        ``(1, 3, units)``, the sum over batch and time in three parts, which ``join_counts`` joins on the host in int64;
-        "least" and "most", the extremes over the batch of the sum over time; "active", the number of (sample, step)
-        pairs with a spike, each ``(1, units)``; "histogram" ``(1, 12)``, how often a unit made < 0, 0, 1, ..., 9, >= 10
-        spikes in a step; and ``(1,)`` each, 1 for yes and 0 for no: "finite", whether every value is finite, and
-        "exact", whether int32 holds all of these. It does if the largest number of spikes in a step, multiplied by the
-        number of steps, is less than ``LIMIT``, and so is the number of (sample, step, unit) triples, for up to a
-        million samples in the batch.
+        Dict of int32 tensors: "of_sample" ``(batch, units)``, the sum over time; "active" ``(units,)``, the number of
+        (sample, step) pairs with a spike; "histogram" ``(12,)``, how often a unit made < 0, 0, 1, ..., 9, >= 10 spikes
+        in a step; "infinite" ``()``, 1 if a value is not finite; "too_many" ``()``, 1 unless int32 holds all sums. It
+        does if the largest number of spikes in a step, multiplied by ``n_steps``, is less than ``LIMIT``, and so is the
+        number of (sample, step, unit) triples, for up to a million samples in the batch. With a mask also
+        "counted" ``(batch,)``, the number of steps that count.
     """
-    return _summarise(spikes, ops.cast(ops.convert_to_tensor(dt), "float32"), mask)
+    dt, n_steps = (ops.cast(ops.convert_to_tensor(number), "float32") for number in (dt, n_steps))
+    return _tally(spikes, dt, n_steps, mask)
 
 
 @compiled
-def _summarise(spikes, dt, mask):
+def _tally(spikes, dt, n_steps, mask):
     units = math.prod(spikes.shape[2:])
     spikes = ops.cast(ops.reshape(spikes, (*ops.shape(spikes)[:2], units)), "float32")
     # Step by step, not their sum: in half precision 1 / dt is off by a little, which adds up over many steps.
     counts = ops.round(spikes * dt)
     finite = ops.isfinite(counts)
-    counts = ops.where(finite, counts, 0)  # integers cannot hold NaN: "finite" reports it
+    counts = ops.where(finite, counts, 0)  # integers cannot hold NaN: "infinite" reports it
     bins = ops.cast(ops.clip(counts, -1, MOST_SPIKES), "int32") + 1
     weights = ops.ones_like(bins) if mask is None else ops.cast(mask[:, :, None], "int32") * ops.ones_like(bins)
-    samples, steps, _ = (ops.cast(size, "float32") for size in ops.shape(counts))
-    exact = largest_over(ops.abs(counts), axis=(0, 1, 2)) * steps < LIMIT
-    exact = exact & (samples * steps * units < LIMIT) & (samples <= 2 ** (31 - _BITS))
+    samples = ops.cast(ops.shape(counts)[0], "float32")
+    exact = largest_over(ops.abs(counts), axis=(0, 1, 2)) * n_steps < LIMIT
+    exact = exact & (samples * n_steps * units < LIMIT) & (samples <= 2 ** (31 - _BITS))
     counts = ops.cast(counts, "int32")
-    of_sample = ops.sum(counts, axis=1)
-    least = most = of_sample
-    if mask is not None:
-        n = ops.cast(masks.n_counted(mask), "float32")[:, None]
+    found = {
+        "of_sample": ops.sum(counts, axis=1),
+        "active": ops.sum(ops.cast(counts != 0, "int32"), axis=(0, 1)),
+        "histogram": ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(bins, (-1,)), MOST_SPIKES + 2),
+        "infinite": ops.cast(ops.logical_not(ops.all(finite)), "int32"),
+        "too_many": ops.cast(ops.logical_not(exact), "int32"),
+    }
+    return found if mask is None else {**found, "counted": masks.n_counted(mask)}
+
+
+def summarise(found):
+    """Reduce the counts of ``tally`` to what adds up over batches.
+
+    Returns:
+        Dict of tensors with a leading axis of length one, along which batches and replicas can be joined: "spikes"
+        ``(1, 3, units)``, the sum over batch and time in three parts, which ``join_counts`` joins on the host in int64;
+        "least" and "most" ``(1, units)``, the extremes over the batch of the sum over time, or with a mask, in float32,
+        of the mean over the steps that count, over the samples that have such a step; and "active", "histogram",
+        "infinite" and "too_many" of ``tally``.
+    """
+    least = most = of_sample = found["of_sample"]
+    if "counted" in found:
+        n = ops.cast(found["counted"], "float32")[:, None]
         rate = ops.cast(of_sample, "float32") / ops.maximum(n, 1)
         least, most = ops.where(n > 0, rate, math.inf), ops.where(n > 0, rate, -math.inf)
     row = {
         "spikes": ops.stack([ops.sum(part, axis=0) for part in split_counts(of_sample)]),
         "least": ops.min(least, axis=0),
         "most": ops.max(most, axis=0),
-        "active": ops.sum(ops.cast(counts != 0, "int32"), axis=(0, 1)),
-        "histogram": ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(bins, (-1,)), MOST_SPIKES + 2),
-        "finite": ops.cast(ops.all(finite), "int32"),
-        "exact": ops.cast(exact, "int32"),
+        **{name: found[name] for name in ("active", "histogram", "infinite", "too_many")},
     }
     return {name: ops.expand_dims(value, 0) for name, value in row.items()}
 

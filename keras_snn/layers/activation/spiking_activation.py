@@ -6,7 +6,7 @@ from keras import ops
 from keras_snn import checks, probe
 from keras_snn.layers.base import SpikingCell, SpikingLayer
 from keras_snn.ops.precision import voltage_dtype
-from keras_snn.ops.random import sample_index, uniform_by_index
+from keras_snn.ops.random import uniform_by_index
 from keras_snn.ops.spiking import integrate_and_fire
 
 
@@ -60,12 +60,10 @@ class SpikingActivationCell(_Rates, SpikingCell):
             batch_size = ops.shape(inputs)[0]
         (units,) = self.state_shapes
         dtype = dtype or voltage_dtype(self.compute_dtype)
-        if probe.draws_by_index():
-            return [probe.initial_uniform(units, dtype)]
         # Not by keras.random: under XLA on a CPU its numbers take longer than the spikes, and those of a fixed seed
         # differ from the ones without XLA.
-        seed = self.seed_generator.next() if self.seed is None else self.seed
-        return [ops.cast(uniform_by_index(sample_index(batch_size), units, seed), dtype)]
+        index, seed = probe.draw(self.seed, self.seed_generator, batch_size)
+        return [ops.cast(uniform_by_index(index, units, seed), dtype)]
 
     def get_config(self):
         config = super().get_config()

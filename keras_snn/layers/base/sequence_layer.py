@@ -87,18 +87,18 @@ class SequenceLayer(States, HasTimeStep):
         if mask is not None:
             mask = self._along_time(mask)
             x = masks.only_counted(x, mask)
-        keeps_state = self.stateful and not probe.draws_by_index()
-        if initial_state is not None:
-            states = self._check_states(initial_state, batch_size)
-        elif keeps_state:
+        masked = () if mask is None else (mask,)
+        slot = probe.slot()
+        keeps_state = self.stateful and not (slot.is_open or probe.draws_by_index())
+        if keeps_state and initial_state is None:
             x, states = self.start_from_states(x)
         else:
-            states = self.initial_state(ops.shape(x)[0])
-        masked = () if mask is None else (mask,)
+            states = slot.start(lambda: self._first_states(initial_state, x, batch_size))
         outputs, states = self.run(x, states, training, *masked)
+        slot.end(states)
         outputs = ops.cast(outputs, self.output_dtype)
         if mask is not None:
-            outputs = (masks.only_counted if self.emits_spikes else masks.hold_last)(outputs, mask)
+            outputs = (masks.only_counted if self.emits_spikes else probe.hold_last)(outputs, mask)
         if keeps_state:
             self.keep_states(states)
         if self.emits_spikes:
@@ -107,9 +107,13 @@ class SequenceLayer(States, HasTimeStep):
             outputs = ops.swapaxes(outputs, 0, 1) if self.time_major else outputs
         else:
             # An analog layer has held its outputs already.
-            last = masks.hold_last(outputs, mask) if mask is not None and self.emits_spikes else outputs
-            outputs = probe.end_of_time(last, last[:, -1], probe.values_after)
+            outputs = (probe.hold_last(outputs, mask) if mask is not None and self.emits_spikes else outputs)[:, -1]
         return [outputs, *states] if self.return_state else outputs
+
+    def _first_states(self, initial_state, x, batch_size):
+        if initial_state is not None:
+            return self._check_states(initial_state, batch_size)
+        return self.initial_state(ops.shape(x)[0])
 
     @property
     def output_dtype(self):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_snn import checks
+from keras_snn import checks, probe
 from keras_snn.layers.base.arguments import Arguments
 from keras_snn.layers.time.time_fold import check_mask, check_time_axis
 from keras_snn.ops import decoding, encoding, masks
@@ -76,11 +76,24 @@ class Delta(Arguments, keras.layers.Layer):
         self._check_shape(inputs.shape)
         mask = check_mask(self, mask, inputs.shape)
         signal = ops.cast(inputs, voltage_dtype(self.compute_dtype))
-        spikes = encoding.delta(signal if mask is None else masks.only_counted(signal, mask), self.threshold, mask=mask)
+        signal = signal if mask is None else masks.only_counted(signal, mask)
+        slot = probe.slot()
+        first, started, reference = self._start(slot, signal, mask)
+        spikes, reference = encoding.continued_delta(signal, self.threshold, first, reference, mask=mask)
+        slot.end((first, started, reference))
         if not self.off_spikes:
             spikes = ops.where(spikes == -1, 0, spikes)
         spikes = ops.cast(spikes, self.compute_dtype)
         return spikes if mask is None else masks.only_counted(spikes, mask)
+
+    def _start(self, slot, signal, mask):
+        """Return the first value of the signal, whether it has come ``(batch,)``, and the reference so far."""
+        first, nowhere = encoding.first_value(signal, mask), ops.zeros_like(signal[:, 0])
+        begins = ops.ones((ops.shape(signal)[0],), "bool") if mask is None else ops.any(mask, axis=1)
+        if not slot.is_open:
+            return first, begins, nowhere
+        before, began, reference = slot.start(lambda: (first, ops.zeros_like(begins), nowhere))
+        return ops.where(masks.along(began, first), before, first), ops.logical_or(began, begins), reference
 
     def decode(self, spikes, initial):
         """Return the signal ``(batch, time, ...)``: ``initial + threshold`` times the sum of the spikes so far.

@@ -63,8 +63,8 @@ class Interval(StillEncoder):
         meaning = "the interval for x = 0, from `shortest + 1` to `n_steps`"
         self.longest = checks.integer("longest", longest, **limits, meaning=meaning)
 
-    def encode(self, x, n_steps):
-        return encoding.interval(x, n_steps, self.shortest, self.longest)
+    def encode(self, x, n_steps, steps):
+        return encoding.interval(x, n_steps, self.shortest, self.longest, steps=steps)
 
     def decode(self, spikes):
         """Return the values of the spikes ``(batch, time, ...)``, by their mean interval.

@@ -60,8 +60,8 @@ class Latency(StillEncoder):
         self.code = checks.choice("code", code, encoding.LATENCY_CODES)
         self.silent_zero = silent_zero
 
-    def encode(self, x, n_steps):
-        return encoding.latency(x, n_steps, self.code, silent_zero=self.silent_zero)
+    def encode(self, x, n_steps, steps):
+        return encoding.latency(x, n_steps, self.code, silent_zero=self.silent_zero, steps=steps)
 
     def decode(self, spikes):
         """Return the values of the spikes ``(batch, time, ...)``, by the first spike of each unit.

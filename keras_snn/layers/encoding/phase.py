@@ -61,8 +61,8 @@ class Phase(StillEncoder):
         self.bits = checks.integer("bits", bits, least=1, most=24, meaning=meaning)
         encoding.check_periods(self.n_steps, self.bits)
 
-    def encode(self, x, n_steps):
-        return encoding.phase(x, n_steps, self.bits)
+    def encode(self, x, n_steps, steps):
+        return encoding.phase(x, n_steps, self.bits, steps=steps)
 
     def decode(self, spikes):
         """Return the values of the spikes ``(batch, time, ...)``: the mean over the periods of the sum of the weights.

@@ -6,7 +6,7 @@ from keras import ops
 from keras_snn import checks, probe
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
-from keras_snn.ops.random import sample_index, uniform_by_index
+from keras_snn.ops.random import uniform_at_steps
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -67,14 +67,11 @@ class Poisson(StillEncoder):
         name = f"{self.name}_seed_generator"
         self.seed_generator = keras.random.SeedGenerator(name=name) if seed is None else None
 
-    def encode(self, x, n_steps):
+    def encode(self, x, n_steps, steps):
         # Steps before units: the first of them are then the same, however many follow.
-        shape = (n_steps, *ops.shape(x)[1:])
-        if probe.draws_by_index():
-            uniform = probe.initial_uniform(shape, x.dtype)
-        else:
-            seed = self.seed_generator.next() if self.seed is None else self.seed
-            uniform = uniform_by_index(sample_index(ops.shape(x)[0]), shape, seed)
+        batch_size, *units = ops.shape(x)
+        index, word = probe.draw_once(self.seed, self.seed_generator, batch_size)
+        uniform = uniform_at_steps(index, steps, units, word)
         return encoding.poisson(x, ops.cast(uniform, x.dtype), self.scale)
 
     def decode(self, spikes):

@@ -79,8 +79,9 @@ class Population(StillEncoder):
         meaning = "exp(-beta^2 / 8), or values between two centers would have no spike"
         self.cutoff = checks.number("cutoff", cutoff, **limits, meaning=meaning)
 
-    def encode(self, x, n_steps):
-        return encoding.population(x, n_steps, self.n_neurons, self.low, self.high, self.beta, self.cutoff)
+    def encode(self, x, n_steps, steps):
+        fields = (self.n_neurons, self.low, self.high, self.beta, self.cutoff)
+        return encoding.population(x, n_steps, *fields, steps=steps)
 
     def decode(self, spikes):
         """Return the values ``(batch, ...)`` of the spikes ``(batch, time, ..., n_neurons)``, by their first spikes.

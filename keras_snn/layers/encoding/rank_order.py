@@ -51,8 +51,8 @@ class RankOrder(StillEncoder):
         doi:10.1007/978-1-4615-4831-7_19. There the order alone counts; the even spread over the steps is ours.
     """
 
-    def encode(self, x, n_steps):
-        return encoding.rank_order(x, n_steps)
+    def encode(self, x, n_steps, steps):
+        return encoding.rank_order(x, n_steps, steps=steps)
 
     def decode(self, spikes):
         """Return the relative rank of each unit of the spikes ``(batch, time, ...)``: 1 for the largest value.

@@ -6,13 +6,15 @@ from keras import ops
 from keras_snn import checks, probe
 from keras_snn.layers.base.arguments import Arguments
 from keras_snn.ops.backend import is_known
+from keras_snn.ops.encoding import all_steps
 from keras_snn.ops.precision import voltage_dtype
 
 
 class StillEncoder(Arguments, keras.layers.Layer):
     """Plumbing of the layers that make spikes ``(batch, n_steps, ...)`` of values ``(batch, ...)``.
 
-    Subclasses override ``encode(x, n_steps)``, which gets values in range, in float32 or wider.
+    Subclasses override ``encode(x, n_steps, steps)``, which gets values in range, in float32 or wider, and the numbers
+    of the steps to return, int32 ``(batch, time)`` or ``(1, time)``.
     """
 
     low, high = 0.0, 1.0
@@ -24,11 +26,25 @@ class StillEncoder(Arguments, keras.layers.Layer):
         self.clip = clip
         self.input_spec = keras.layers.InputSpec(min_ndim=1)
 
-    def encode(self, x, n_steps):
-        """Return the spikes ``(batch, n_steps, ...)`` of the values ``x (batch, ...)``."""
-        raise NotImplementedError(f"{type(self).__name__} has to override `encode(x, n_steps)`.")
+    def encode(self, x, n_steps, steps):
+        """Return the spikes ``(batch, time, ...)`` of the values ``x (batch, ...)`` at ``steps`` of ``n_steps``."""
+        raise NotImplementedError(f"{type(self).__name__} must override `encode(x, n_steps, steps)`.")
 
     def call(self, inputs):
+        x, n_steps, slot = self._codable(inputs), probe.n_steps(self.n_steps), probe.slot()
+        steps = all_steps(n_steps)
+        if slot.is_open:
+            x, before = slot.start(lambda: (x, ops.zeros((ops.shape(x)[0],), "int32")))
+            steps = ops.expand_dims(before, 1) + steps
+            slot.end((x, before + n_steps))
+        codable = ops.expand_dims(ops.logical_not(ops.isnan(x)), 1)
+        spikes = self.encode(ops.where(codable[:, 0], x, self.low), probe.code_steps(self.n_steps), steps)
+        if len(spikes.shape) > len(codable.shape):
+            codable = ops.expand_dims(codable, -1)
+        return ops.cast(ops.where(codable, spikes, float("nan")), self.compute_dtype)
+
+    def _codable(self, inputs):
+        """Return the values in float32 or wider, NaN where there is no code for them."""
         x = ops.cast(inputs, voltage_dtype(self.compute_dtype))
         if self.clip:
             codable = ops.logical_not(ops.isnan(x))
@@ -36,12 +52,7 @@ class StillEncoder(Arguments, keras.layers.Layer):
         else:
             codable = ops.logical_and(x >= self.low, x <= self.high)
             self._check_range(x, codable)
-        spikes = self.encode(ops.where(codable, x, self.low), probe.code_steps(self.n_steps))
-        spikes = spikes[:, : probe.n_steps(self.n_steps)]
-        codable = ops.expand_dims(codable, 1)
-        if len(spikes.shape) > len(codable.shape):
-            codable = ops.expand_dims(codable, -1)
-        return ops.cast(ops.where(codable, spikes, float("nan")), self.compute_dtype)
+        return ops.where(codable, x, float("nan"))
 
     def _check_range(self, x, codable):
         every, x = ops.all(codable), ops.stop_gradient(x)  # JAX does not read what it differentiates by

@@ -6,7 +6,7 @@ from keras import ops
 from keras_snn import checks, probe
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.ops import masks, neurons
-from keras_snn.ops.random import sample_index
+from keras_snn.ops.encoding import all_steps
 from keras_snn.surrogates import ATan
 
 NOISES = ("gaussian", "uniform", None)
@@ -138,20 +138,18 @@ class NoisyLIF(SpikingNeuron):
             half_range, mean = half_range - 1 / self.alpha, mean - self.beta
         if half_range == 0:
             return mean
+        batch_size, n_steps, *_ = ops.shape(inputs)
+        steps, slot = all_steps(n_steps), probe.slot()
+        if slot.is_open:
+            counted = masks.n_steps(inputs, mask)
+            steps = ops.expand_dims(slot.add_up(counted) - counted, 1) + steps
         # Steps before units: the first of them are then the same, however many follow.
+        index, word = probe.draw_once(self.seed, self.seed_generator, batch_size)
         axes = neurons.statistics_axes(self.statistics, inputs, first=2)
-        noise = neurons.noise(*self._draw(inputs), self.noise, axes)
+        noise = neurons.noise(index, steps, inputs, word, self.noise, axes)
         if mask is not None:
             noise = masks.spread_over_counted(noise, mask)
         return half_range * noise + mean
-
-    def _draw(self, inputs):
-        if probe.draws_by_index():
-            index, seed = probe.next_draw()
-        else:
-            index = sample_index(ops.shape(inputs)[0])
-            seed = self.seed_generator.next() if self.seed is None else self.seed
-        return index, inputs, seed
 
     def get_config(self):
         return {**super().get_config(), "noise": self.noise, "seed": self.seed}

@@ -49,15 +49,14 @@ class FirstSpikeTime(EndOfTime):
     def call(self, inputs, mask=None):
         check_time_axis(self, inputs.shape)
         mask = check_mask(self, mask, inputs.shape)
-        times = ops.cast(decoding.first_spike_time(inputs, mask), voltage_dtype(self.compute_dtype))
-
-        def times_after(_, steps):
-            if mask is None:
-                return [ops.minimum(times, k) for k in steps]
-            n = ops.cast(masks.n_so_far(mask), times.dtype)
-            return [ops.minimum(times, masks.along(n[:, k - 1], times)) for k in steps]
-
-        return probe.end_of_time(inputs, times, times_after)
+        times, slot = decoding.first_spike_time(inputs, mask), probe.slot()
+        if slot.is_open:
+            n = masks.n_steps(inputs, mask)
+            before, n_before = slot.start(lambda: (ops.zeros_like(times), ops.zeros_like(n)))
+            came = before < ops.cast(masks.along(n_before, times), times.dtype)  # False for NaN
+            times = ops.where(came & ~ops.isnan(times), before, before + times)
+            slot.end((times, n_before + n))
+        return ops.cast(times, voltage_dtype(self.compute_dtype))
 
     def spec_dtype(self, inputs):
         return voltage_dtype(self.compute_dtype)

@@ -77,14 +77,19 @@ class MaxRatePooling(States, TimeFold):
         x = ops.cast(inputs, voltage_dtype(self.compute_dtype))
         if mask is not None:
             x = masks.only_counted(x, mask)
-        if not (self.stateful and not probe.draws_by_index()):
+        slot = probe.slot()
+        keeps_state = self.stateful and not (slot.is_open or probe.draws_by_index())
+        if not (keeps_state or slot.is_open):
             pooled = super().call(cumsum(x), training=training)
             first = ops.zeros_like(pooled[:, :1])
         else:
-            x, (start,) = self.start_from_states(x)
+            x, (start,) = (
+                self.start_from_states(x) if keeps_state else (x, slot.start(lambda: [ops.zeros_like(x[:, 0])]))
+            )
             start = ops.expand_dims(start, 1)
             counts = start + cumsum(x)
-            self.keep_states([counts[:, -1]])
+            ends = [counts[:, -1]]
+            self.keep_states(ends) if keeps_state else slot.end(ends)
             pooled, first = (TimeFold.call(self, c, training=training) for c in (counts, start))
         return ops.cast(pooled - ops.concatenate([first, pooled[:, :-1]], axis=1), inputs.dtype)
 

@@ -14,7 +14,7 @@ class VotingPooling(TemporalAveragePooling):
     .. math:: y_c = \frac{1}{n T} \sum_t \sum_{k = 0}^{n - 1} x_{t, c n + k}
 
     with n votes a class, those of contiguous units of the last axis. Of 0/1 spikes this makes class scores in [0, 1].
-    Masks, float32 sums, and the first steps that tools ask for: all as in `TemporalAveragePooling`.
+    Masks and float32 sums are as in `TemporalAveragePooling`.
 
     Args:
         n_votes: int > 0, the units a class, n. Default 10.

@@ -5,7 +5,6 @@ import keras
 from keras_snn import probe
 from keras_snn.layers.time.end_of_time import EndOfTime
 from keras_snn.layers.time.time_fold import check_mask, check_time_axis
-from keras_snn.ops import masks
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -44,8 +43,7 @@ class LastStep(EndOfTime):
     def call(self, inputs, mask=None):
         check_time_axis(self, inputs.shape)
         mask = check_mask(self, mask, inputs.shape)
-        held = inputs if mask is None else masks.hold_last(inputs, mask)
-        return probe.end_of_time(held, held[:, -1], probe.values_after)
+        return inputs[:, -1] if mask is None else probe.hold_last(inputs, mask)[:, -1]
 
     def spec_dtype(self, inputs):
         return inputs.dtype

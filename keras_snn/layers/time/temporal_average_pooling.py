@@ -1,7 +1,5 @@
 """TemporalAveragePooling: the end of the time axis, by its mean."""
 
-import functools
-
 import keras
 from keras import ops
 
@@ -9,7 +7,7 @@ from keras_snn import probe
 from keras_snn.layers.time.end_of_time import EndOfTime
 from keras_snn.layers.time.time_fold import check_mask, check_time_axis
 from keras_snn.ops import masks
-from keras_snn.ops.precision import mean, voltage_dtype
+from keras_snn.ops.precision import voltage_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -54,7 +52,6 @@ class TemporalAveragePooling(EndOfTime):
         check_time_axis(self, inputs.shape)
         mask = check_mask(self, mask, inputs.shape)
         x = ops.cast(inputs, voltage_dtype(self.compute_dtype))
-        average = mean(x, axis=1) if mask is None else masks.mean(x, mask)
-        return probe.end_of_time(
-            x, ops.cast(average, self.compute_dtype), functools.partial(probe.means_after, mask=mask)
-        )
+        total = ops.sum(x if mask is None else masks.only_counted(x, mask), axis=1)
+        total, count = probe.slot().add_up((total, masks.n_steps(x, mask)))
+        return ops.cast(masks.quotient(total, count), self.compute_dtype)

@@ -17,7 +17,9 @@ compiled = _backend.compiled
 cumsum = _backend.cumsum
 floor = _backend.floor
 has_float64 = _backend.has_float64
+inference = _backend.inference
 is_known = _backend.is_known
+loop = _backend.loop
 replica = _backend.replica
 scan = _backend.scan
 start_from = _backend.start_from
@@ -30,7 +32,9 @@ __all__ = [
     "cumsum",
     "floor",
     "has_float64",
+    "inference",
     "is_known",
+    "loop",
     "replica",
     "scan",
     "start_from",

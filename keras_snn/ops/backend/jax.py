@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import keras
 from jax import lax
 
 from keras_snn.ops.backend.purity import is_float, outputs_that_are_states, pure_call
@@ -74,6 +75,42 @@ def start_from(states, x, message):
 def compiled(function):
     """Return ``function`` of tensors, compiled: many small operations become one."""
     return jax.jit(function)
+
+
+def inference(function, model):
+    """Return ``function(n_steps, *nests)``, which calls ``model``, compiled for inference.
+
+    ``n_steps`` is an integer; None stands in a nest for nothing. The states of random generators are kept.
+    """
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def pure(values, n_steps, *nests):
+        scope = keras.StatelessScope(list(zip(model.variables, values, strict=True)))
+        with scope:
+            results = function(n_steps, *nests)
+        after = [scope.get_current_value(variable) for variable in model.variables]
+        # Those that the call has not changed would be copied.
+        return results, {i: value for i, value in enumerate(after) if value is not values[i]}
+
+    def run(n_steps, *nests):
+        results, changed = pure([variable.value for variable in model.variables], n_steps, *nests)
+        for i, value in changed.items():
+            model.variables[i].assign(value)
+        return results
+
+    return run
+
+
+def loop(body, carry, n, like):
+    """Run ``body(carry, i) -> (carry, outputs)``, which may use variables, for i = 0, ..., n - 1. It has no gradient.
+
+    ``like`` is a nest of tensors with the structure and dtypes of the outputs.
+
+    Returns:
+        The last carry, and the nest of the outputs, each with a leading axis of length ``n``.
+    """
+    del like
+    return lax.scan(body, carry, jnp.arange(n, dtype="int32"))
 
 
 def replica():

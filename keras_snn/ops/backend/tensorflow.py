@@ -108,6 +108,32 @@ def compiled(function):
     return tf.function(function, jit_compile=True, autograph=False)
 
 
+def inference(function, model):
+    """Return ``function(n_steps, *nests)``, which calls ``model``, compiled for inference.
+
+    ``n_steps`` is an integer; None stands in a nest for nothing. The states of random generators are kept.
+    """
+    return tf.function(function, jit_compile=getattr(model, "jit_compile", True) is not False, autograph=False)
+
+
+def loop(body, carry, n, like):
+    """Run ``body(carry, i) -> (carry, outputs)``, which may use variables, for i = 0, ..., n - 1. It has no gradient.
+
+    ``like`` is a nest of tensors with the structure and dtypes of the outputs.
+
+    Returns:
+        The last carry, and the nest of the outputs, each with a leading axis of length ``n``.
+    """
+
+    def iterate(i, carry, rows):
+        carry, outputs = body(carry, i)
+        return i + 1, carry, [r.write(i, y) for r, y in zip(rows, tf.nest.flatten(outputs), strict=True)]
+
+    rows = [tf.TensorArray(y.dtype, n) for y in tf.nest.flatten(like)]
+    _, carry, rows = tf.while_loop(lambda i, *_: i < n, iterate, (tf.constant(0), carry, rows))
+    return carry, tf.nest.pack_sequence_as(like, [r.stack() for r in rows])
+
+
 def replica():
     """Return the index of the replica that runs this call; 0 outside of replicas."""
     context = tf.distribute.get_replica_context()

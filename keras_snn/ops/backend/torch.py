@@ -69,6 +69,31 @@ def compiled(function):
     return function
 
 
+def inference(function, model):
+    """Return ``function(n_steps, *nests)``, which calls ``model``, compiled for inference.
+
+    ``n_steps`` is an integer; None stands in a nest for nothing. The states of random generators are kept.
+    """
+    del model
+    return torch.no_grad()(function)
+
+
+def loop(body, carry, n, like):
+    """Run ``body(carry, i) -> (carry, outputs)``, which may use variables, for i = 0, ..., n - 1. It has no gradient.
+
+    ``like`` is a nest of tensors with the structure and dtypes of the outputs.
+
+    Returns:
+        The last carry, and the nest of the outputs, each with a leading axis of length ``n``.
+    """
+    del like
+    rows = []
+    for i in range(n):
+        carry, outputs = body(carry, i)
+        rows.append(outputs)
+    return carry, tree.map_structure(lambda *row: torch.stack(row), *rows)
+
+
 def replica():
     """Return the rank of this process in the default process group; 0 without one."""
     distributed = torch.distributed

@@ -1,0 +1,263 @@
+"""Whether a model can run over parts of its time axis, and how."""
+
+import contextlib
+import math
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from keras_snn import checks, layers, probe
+from keras_snn.graph.calls import MAKERS, WITH_TIME, ends_time, is_graph, is_of_keras_or_ours, is_run_by, study
+from keras_snn.graph.samples import static_batch_size
+from keras_snn.layers.base.sequence_layer import SequenceLayer
+from keras_snn.layers.time.end_of_time import EndOfTime
+
+#: Bytes of the largest layer's inputs and outputs in a part of the time axis, where the number of steps is not given.
+_MEMORY = 2**28
+
+
+class TimeAxis:
+    """Where the time axis of a model comes from, and whether the model can run over parts of it.
+
+    All is found from the shapes of a run that computes no values.
+
+    Attributes:
+        model: The model.
+        x: The samples.
+        n_steps: Number of time steps.
+        is_made: Boolean, whether a layer of the model creates the time axis; else it comes with the inputs.
+        why_not: The reason why the model cannot run over parts of its time axis, or None.
+        calls: Dict from the names of its layer calls to ``Call``.
+        emitters: Dict from the names of the calls of layers that emit spikes to the triple of the layer, the shape of a
+            step's spikes without the batch axis, and whether the layer has a mask.
+        outputs: The model's outputs, a ``KerasTensor`` or a nest of them.
+        ended: List with a Boolean for each output: False if it has a time axis. Empty if the model cannot run over
+            parts.
+        reads_dt: Boolean, whether a layer reads its dt.
+    """
+
+    def __init__(self, model, x, *, n_steps=None, length=None, causal=False):
+        """Study a model.
+
+        Args:
+            model: A built Keras model.
+            x: Samples, an array or a nest of them. Only shapes and dtypes matter.
+            n_steps: Integer, number of steps of layers that create a time axis; None for that of each layer.
+            length: As in ``study``.
+            causal: Boolean, the promise that no output depends on later inputs, where the graph does not show it.
+        """
+        self.model, self.x, self.emitters = model, x, {}
+        n = static_batch_size(model) or 1
+        specs = tree.map_structure(lambda a: keras.KerasTensor((n, *a.shape[1:]), _dtype(a)), x)
+
+        def look(x):  # PyTorch runs it again if a layer cannot do without values
+            self.emitters = {}
+            with probe.scope(carry=probe.Carry(), n_steps=n_steps, record=self._record) as scope:
+                outputs = []
+                self.calls, self.n_steps = study(model, lambda: outputs.append(model(x, training=False)), n, length)
+            self.is_made, self.reads_dt = scope.makes_time, scope.reads_dt
+            return outputs[0]
+
+        self.outputs = _shapes(look, specs)
+        self.why_not = self._why_not(x, causal)
+        self.ended = self._ended(specs) if self.why_not is None else []
+
+    def _ended(self, specs):
+        flat = tree.flatten(self.outputs)
+        if not any(y.shape[1:2] == (self.n_steps,) for y in flat) or (
+            len(flat) == 1 and ends_time(self.calls.values())
+        ):
+            return [True] * len(flat)
+        try:
+            longer = tree.flatten(self._outputs_of_steps(specs, self.n_steps + 1))
+        except Exception as error:  # any backend's, or one of a user's layer
+            self.why_not = f"it takes {self.n_steps} steps only ({checks.first_line(error)})"
+            return []
+        return [a.shape == b.shape for a, b in zip(flat, longer, strict=True)]
+
+    def _record(self, layer, spikes, mask=None):
+        name = probe.unique(layer.name, self.emitters)
+        self.emitters[name] = layer, tuple(spikes.shape[2:]), mask is not None
+
+    def _why_not(self, x, causal):
+        if not self.is_made and any(a.shape[1:2] != (self.n_steps,) for a in tree.flatten(x)):
+            return "not all inputs have a time axis, and no layer of keras_snn creates one"
+        calls = self.calls.values()
+        if has_two_time_axes(calls):
+            return "the model has two time axes, one of its input and one that a layer creates"
+        return why_not_in_parts(self.model, calls, causal=causal)
+
+    def _outputs_of_steps(self, specs, n_steps):
+        def longer(spec):
+            batch, _, *units = spec.shape
+            return keras.KerasTensor((batch, n_steps, *units), spec.dtype)
+
+        if not self.is_made:
+            specs = tree.map_structure(longer, specs)
+        return _shapes(lambda x: self.run(x, n_steps, probe.Carry()), specs)
+
+    def scope_of(self, n_steps):
+        """Return the arguments of ``probe.scope`` for a part of ``n_steps`` steps."""
+        return {"n_steps": n_steps, "code_steps": self.n_steps} if self.is_made else {}
+
+    def check(self):
+        """Raise ValueError if the model cannot run over parts of its time axis."""
+        if self.why_not is not None:
+            raise ValueError(
+                f"The model {self.model.name!r} cannot run over parts of its time axis: {self.why_not}. If the graph "
+                "does not show it (a subclassed model, a Lambda layer, operations), but you know that outputs depend "
+                "on no later time step and that only layers of keras_snn keep a state, pass causal=True."
+            )
+
+    def steps_at_once(self, batch_size):
+        """Return the number of steps of a part: all, or fewer if that takes too much memory."""
+        sizes = [sum(map(math.prod, (*call.input_shapes, *call.output_shapes))) for call in self.calls.values()]
+        of_step = 4 * batch_size * max(sizes) / self.n_steps
+        return int(min(self.n_steps, max(1, _MEMORY // of_step)))
+
+    @contextlib.contextmanager
+    def scope(self, n_steps, carry, **scope):
+        """Open a scope for a part of ``n_steps`` steps; other arguments are those of ``probe.scope``."""
+        with any_length(self.model), probe.scope(carry=carry, **self.scope_of(n_steps), **scope):
+            yield
+
+    def run(self, x, n_steps, carry, mask=None, **scope):
+        """Call the model on a part of ``n_steps`` steps; ``x`` is the part, or the still input."""
+        masked = {} if mask is None else {"mask": mask}
+        with self.scope(n_steps, carry, **scope):
+            return self.model(x, training=False, **masked)
+
+    def part(self, x, start, n_steps):
+        """Return the inputs of a part; ``start`` may be a tensor."""
+        if self.is_made or n_steps == self.n_steps:
+            return x
+        return tree.map_structure(lambda array: _steps_of(array, start, n_steps), x)
+
+
+def _shapes(function, specs):
+    """Return the nest of ``KerasTensor`` that a function of tensors returns, which computes no values."""
+    layer = keras.layers.Layer()
+    layer.call = function
+    return layer.compute_output_spec(specs)
+
+
+def why_not_in_parts(model, calls, *, causal=False):
+    """Return the reason why a model cannot run over parts of its time axis; None if it can.
+
+    In a part of the time axis, outputs must not depend on later parts, and nothing but layers of this package may keep
+    a state. The answer comes from the graph of the model and from the classes and configurations of its layers.
+
+    Args:
+        model: A built Keras model.
+        calls: Its ``Call`` objects, from ``study``.
+        causal: Boolean, the caller's promise for what cannot be read: subclassed models, a user's layers and functions,
+            ``keras.layers.Lambda`` and operations of ``keras.ops``.
+    """
+    reason = None if causal else _why_unknown(model)
+    if reason is not None:
+        return reason
+    for call in calls:
+        layer, described = call.layer, f"the layer {call.layer.name!r} ({type(call.layer).__name__})"
+        if call.time == "batch" and isinstance(layer, (*MAKERS, *WITH_TIME)):
+            return f"{described} has a time axis of its own at each time step"
+        if call.time != "axis":
+            continue
+        is_known = is_of_keras_or_ours(layer) and not isinstance(layer, keras.layers.Lambda)
+        if isinstance(layer, keras.layers.RNN):
+            return (
+                f"{described} keeps a state that only keras_snn.layers.RNN hands on: use "
+                "keras_snn.layers.RNN(keras.layers.LSTMCell(...)), for example"
+            )
+        if (is_known or not causal) and not _is_step_by_step(layer, len(call.input_shapes[0]), causal):
+            return f"{described} mixes time steps" if is_known else f"{described} may mix time steps"
+    return None
+
+
+def _why_unknown(model):
+    """Return what in a model hides how it treats time, or None."""
+    for part in model._flatten_layers():
+        holds_layers = any(True for _ in part._flatten_layers(include_self=False, recursive=False))
+        if isinstance(part, keras.Model) and not is_graph(part):
+            return f"the graph of the subclassed model {part.name!r} cannot be read"
+        if holds_layers and not is_of_keras_or_ours(part):
+            return f"the layer {part.name!r} ({type(part).__name__}) holds other layers"
+        for operation in getattr(part, "operations", ()):
+            if not isinstance(operation, keras.layers.Layer) and type(operation).__name__ not in _OF_MASKS:
+                return f"the operation {operation.name!r} ({type(operation).__name__}) may mix time steps"
+    return None
+
+
+def has_two_time_axes(calls):
+    """Return whether layers with a time axis run before the first layer that creates one."""
+    markers = [call.layer for call in calls if isinstance(call.layer, (*MAKERS, *WITH_TIME))]
+    return any(isinstance(layer, MAKERS) for layer in markers) and not isinstance(markers[0], MAKERS)
+
+
+def _is_step_by_step(layer, rank, trusts):
+    """Return whether a layer hands on each time step of ``(batch, time, ...)`` without knowing later ones.
+
+    Args:
+        layer: The layer.
+        rank: Integer, the number of axes of its input.
+        trusts: Boolean, whether a user's functions count as such.
+    """
+    activation = getattr(layer, "activation", None)
+    if activation is not None and not (trusts or _is_known_activation(activation, rank)):
+        return False  # a user's function may mix time steps
+    if isinstance(layer, (SequenceLayer, EndOfTime)) and not (trusts or is_run_by(layer, "keras_snn")):
+        return False
+    if isinstance(layer, SequenceLayer):
+        return not (layer.go_backwards or layer.return_state)  # what takes the last states comes after the last step
+    axes = np.ravel(getattr(layer, "axis", -1)) % rank
+    is_ours = isinstance(layer, (EndOfTime, layers.Delta, layers.MaxRatePooling))
+    return is_ours or (type(layer) in _STEP_BY_STEP and axes.min() > 1)
+
+
+def _is_known_activation(activation, rank):
+    """Return whether an activation is one of Keras or of this package that acts on each time step separately."""
+    if isinstance(activation, keras.layers.Layer):
+        return type(activation) in _STEP_BY_STEP and _is_step_by_step(activation, rank, trusts=False)
+    if type(activation).__module__ == "keras_snn.activations":
+        inner = getattr(activation, "activation", None)  # of Scaled
+        return inner is None or _is_known_activation(inner, rank)
+    name = getattr(activation, "__name__", "")
+    return activation in (getattr(keras.activations, name, None), getattr(keras.ops, name, None))
+
+
+_OF_MASKS = ("NotEqual", "Any")  # the operations of Masking and Embedding
+#: Layers that compute each time step of (batch, time, ...) separately, unless their ``axis`` is 1.
+_STEP_BY_STEP = {
+    *(keras.layers.Dense, keras.layers.Rescaling, keras.layers.Identity, keras.layers.Masking),
+    *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU),
+    *(keras.layers.Softmax, keras.layers.BatchNormalization, keras.layers.LayerNormalization),
+    *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.AlphaDropout, keras.layers.GaussianDropout),
+    *(keras.layers.GaussianNoise, keras.layers.ActivityRegularization),
+    *(keras.layers.Add, keras.layers.Subtract, keras.layers.Multiply, keras.layers.Average, keras.layers.Maximum),
+    *(keras.layers.Minimum, keras.layers.Concatenate),
+}
+
+
+@contextlib.contextmanager
+def any_length(model):
+    """Let a model take inputs whose time axis has another length than that of its ``keras.Input``."""
+    graphs = [part for part in model._flatten_layers() if isinstance(part, keras.Model)]
+    for part in graphs:
+        vars(part)["_assert_input_compatibility"] = lambda *_: (
+            None
+        )  # on the instance, in front of the method of its class
+    try:
+        yield
+    finally:
+        for part in graphs:
+            del vars(part)["_assert_input_compatibility"]
+
+
+def _dtype(array):
+    return keras.backend.standardize_dtype(array.dtype)
+
+
+def _steps_of(array, start, n_steps):
+    """Return ``array (batch, time, ...)`` from step ``start``, which may be a tensor, on."""
+    batch, _, *units = ops.shape(array)
+    return ops.slice(array, (0, start, *[0] * len(units)), (batch, n_steps, *units))

@@ -1,0 +1,281 @@
+"""Models over parts of the time axis: streams, and predictions whose memory does not grow with the number of steps.
+
+Each layer of this package hands its state from one part to the next through the carry of ``probe.scope``.
+"""
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from keras_snn import checks, graph, probe
+from keras_snn.ops.backend import inference, loop
+
+
+def over_parts(part, n_steps, steps_at_once):
+    """Run a model over its time axis, part by part, inside a compiled function. The first part may be shorter.
+
+    Args:
+        part: Function ``(start, n_steps, carry) -> (sums, last, each)`` that runs a part. ``sums`` is a nest of tensors
+            to add up over the parts, ``last`` a nest of which the last part's values are wanted, ``each`` a nest of
+            tensors ``(batch, ...)`` to join along axis 1.
+        n_steps: Integer.
+        steps_at_once: Integer, number of steps of a part.
+
+    Returns:
+        ``sums``, ``last`` and ``each`` of all steps.
+    """
+    n_parts = -(-n_steps // steps_at_once)
+    first = n_steps - (n_parts - 1) * steps_at_once
+    carry = probe.Carry()
+    sums, last, each = part(0, first, carry)
+    if n_parts == 1:
+        return sums, last, each
+
+    def body(before, i):
+        states, sums, _ = before
+        carry = probe.Carry(states)
+        more, last, each = part(first + i * steps_at_once, steps_at_once, carry)
+        return (carry.ended, tree.map_structure(ops.add, sums, more), last), each
+
+    (_, sums, last), rest = loop(body, (carry.ended, sums, last), n_parts - 1, each)
+    return sums, last, tree.map_structure(_joined, each, rest)
+
+
+def _joined(first, rest):
+    """Join ``first (batch, a, ...)`` and ``rest (parts, batch, b, ...)`` along axis 1."""
+    parts, batch, length, *units = ops.shape(rest)
+    rest = ops.reshape(ops.moveaxis(rest, 0, 1), (batch, parts * length, *units))
+    return ops.concatenate([first, rest], axis=1)
+
+
+class _InParts(keras.Model):
+    """A model that runs another one over parts of the time axis."""
+
+    def __init__(self, axis, steps_at_once):
+        super().__init__(name=f"{axis.model.name}_in_parts")
+        self.model = axis.model
+        self._axis = axis
+        self.steps_at_once = steps_at_once
+
+    def call(self, x):
+        axis, found = self._axis, {}
+
+        def part(start, n_steps, carry):
+            outputs = axis.run(axis.part(x, start, n_steps), n_steps, carry)
+            found["structure"], flat = outputs, tree.flatten(outputs)
+            pairs = list(zip(axis.ended, flat, strict=True))
+            return [], [y for ended, y in pairs if ended], [y for ended, y in pairs if not ended]
+
+        _, last, each = over_parts(part, axis.n_steps, self.steps_at_once)
+        last, each = iter(last), iter(each)
+        outputs = [next(last) if ended else next(each) for ended in axis.ended]
+        return tree.pack_sequence_as(found["structure"], outputs)
+
+
+def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbose="auto"):
+    """Return ``model.predict(x)``, with a memory that does not grow with the number of time steps.
+
+    The model runs over parts of its time axis, one after the other; each layer of this package continues from its state
+    at the end of the part before. The results are those of the whole run, except for the rounding of averages over
+    time. Masks that layers of the model make are taken into account.
+
+    Args:
+        model: A built Keras model.
+        x: Array ``(samples, ...)``, or a nest of them for a model with several inputs.
+        steps_at_once: Integer, number of time steps of a part. Default: as many as fit in some hundred MB.
+        batch_size: Integer. Default 32.
+        causal: Boolean. True promises that each output depends on no later time step, and that only layers of keras_snn
+            keep a state over time. It is needed if the graph of the model cannot be read: with a subclassed model,
+            a ``Lambda`` layer, or ``keras.ops`` over time.
+        verbose: As in ``keras.Model.predict``.
+
+    Returns:
+        NumPy array, or the nest of arrays that ``model.predict`` returns.
+
+    Raises:
+        ValueError: If ``steps_at_once`` is given and the model cannot run over parts of its time axis: if it is not
+            causal in time (``Bidirectional``, a convolution over time, attention, ``Flatten`` over time), or holds a
+            recurrent layer of Keras. The message names the layer.
+
+    Example:
+
+    ```python
+    scores = keras_snn.predict(model, recordings, steps_at_once=16)
+    ```
+    """
+    batch_size = checks.integer("batch_size", batch_size, least=1)
+    steps_at_once = checks.integer("steps_at_once", steps_at_once, least=1, optional=True)
+    n_samples = checks.arrays("x", x)
+    axis = graph.TimeAxis(model, x, causal=causal)
+    if steps_at_once is not None:
+        axis.check()
+    elif axis.why_not is not None:
+        return model.predict(x, batch_size=batch_size, verbose=verbose)
+    steps_at_once = min(axis.n_steps, steps_at_once or axis.steps_at_once(min(batch_size, n_samples)))
+    in_parts = _InParts(axis, steps_at_once)
+    in_parts.compile(jit_compile="auto")
+    return in_parts.predict(x, batch_size=batch_size, verbose=verbose)
+
+
+def stream(model, batch_size=1, *, causal=False):
+    """Return a ``Stream``: the model on live data, step by step.
+
+    ``step`` takes the next step, or the next block of steps, of each stream of a batch and returns the model's output.
+    If layers end the time axis, this is the output after all steps so far. Memory does not grow with the number of
+    steps.
+
+    Args:
+        model: A built Keras model. It is left as it was.
+        batch_size: Integer, the number of streams that run side by side. Default 1.
+        causal: As in ``keras_snn.predict``.
+
+    Raises:
+        ValueError: If the model cannot run over parts of its time axis; the layer is named.
+
+    Example:
+
+    ```python
+    live = keras_snn.stream(model)
+    for frame in camera:  # arrays (height, width, channels)
+        scores = live.step(frame[None])
+    live.reset()
+    ```
+    """
+
+    return Stream(model, batch_size, causal)
+
+
+class Stream:
+    """A model on live data; ``stream`` makes it. Each layer of this package continues from its state.
+
+    Attributes:
+        model: The model.
+        batch_size: Number of streams that run side by side.
+    """
+
+    def __init__(self, model, batch_size, causal):
+        self.model = model
+        self.batch_size = checks.integer("batch_size", batch_size, least=1)
+        self._axis, self._states, self._x = None, None, None
+        self._fresh = np.ones(self.batch_size, bool)
+        self._causal = causal
+        self._run = inference(self._part, model)
+        if graph.is_graph(model):
+            self._study(graph.zero_sample(model)[0])
+        elif not causal:
+            raise ValueError(f"The graph of {model.name!r} cannot be read: it is a subclassed model. Pass causal=True.")
+
+    def _study(self, x):
+        self._axis = graph.TimeAxis(self.model, x, causal=self._causal)
+        self._axis.check()
+
+    def start(self, x, which=None):
+        """Set the still inputs ``x (batch, ...)`` of a model that creates its time axis, and reset the streams.
+
+        Args:
+            x: Array, or a nest of arrays.
+            which: As in ``reset``: only the rows of these streams are set.
+        """
+        x = self._arrays("x", x)
+        if self._axis is None:
+            self._study(x)
+        if not self._axis.is_made:
+            raise ValueError(
+                f"The time axis of {self.model.name!r} comes with its inputs: there is nothing to start. Give each "
+                "time step to `step(frame)`."
+            )
+        chosen = self._chosen(which)
+        if self._x is None and not chosen.all():
+            raise ValueError("`which` must be None in the first call of `start`: all streams need an input.")
+        if self._x is not None:
+            x = tree.map_structure(lambda new, old: np.where(_rows(chosen, new), new, old), x, self._x)
+        self._x = x
+        self.reset(which)
+
+    def step(self, frame=None, mask=None):
+        """Run the next time step, or a block of them; return the output of the model as NumPy arrays.
+
+        Args:
+            frame: Array ``(batch, ...)``, one step of each stream, or ``(batch, steps, ...)``, a block; a nest of them
+                for several inputs. None for a model that creates its time axis: see ``start``.
+            mask: Bool array ``(batch,)``, or ``(batch, steps)`` for a block: False for the streams that have no input
+                at a step. Their states are held.
+
+        Returns:
+            The output ``(batch, ...)`` after this step. An output with a time axis is ``(batch, steps, ...)`` for a
+            block, and ``(batch, ...)`` for one step.
+        """
+        x, is_block = self._inputs(frame, mask)
+        n_steps = 1 if self._axis.is_made else tree.flatten(x)[0].shape[1]
+        fresh = None if self._states is None or not self._fresh.any() else ops.convert_to_tensor(self._fresh)
+        x = tree.map_structure(ops.convert_to_tensor, x)
+        mask = None if mask is None else ops.convert_to_tensor(mask)
+        outputs, self._states = self._run(n_steps, x, self._states, fresh, mask)
+        self._fresh = np.zeros(self.batch_size, bool)
+        flat = [ops.convert_to_numpy(y) for y in tree.flatten(outputs)]
+        ended = zip(flat, self._axis.ended, strict=True)
+        return tree.pack_sequence_as(outputs, [y if done or is_block else y[:, 0] for y, done in ended])
+
+    def reset(self, which=None):
+        """Let streams begin anew at the next step.
+
+        Args:
+            which: Integer, sequence of integers, or Bool array ``(batch,)``: the streams. Default: all.
+        """
+        self._fresh |= self._chosen(which)
+        if self._fresh.all():
+            self._states = None
+
+    def _part(self, n_steps, x, states, fresh, mask):
+        carry = probe.Carry(states, fresh)
+        return self._axis.run(x, n_steps, carry, mask), carry.ended
+
+    def _inputs(self, frame, mask):
+        """Return the inputs with a time axis, unless the model creates it, and whether ``frame`` is a block."""
+        if self._axis is not None and self._axis.is_made:
+            return self._still_inputs(frame, mask)
+        if frame is None:
+            raise ValueError("`step` needs a frame, unless the model creates its time axis.")
+        x = self._arrays("frame", frame)
+        if self._axis is None:
+            self._study(x)
+            if self._axis.is_made:
+                return self._still_inputs(frame, mask)
+        ranks = {len(s.shape) - a.ndim for s, a in zip(self.model.inputs or [], tree.flatten(x), strict=False)}
+        if ranks - {0, 1} or len(ranks) > 1:
+            shapes = [tuple(s.shape) for s in self.model.inputs]
+            raise ValueError(
+                f"`frame` must be one time step, or a block of steps, of inputs of the shapes {shapes}; got "
+                f"{[a.shape for a in tree.flatten(x)]}."
+            )
+        is_block = ranks != {1}
+        return (x if is_block else tree.map_structure(lambda a: a[:, None], x)), is_block
+
+    def _still_inputs(self, frame, mask):
+        if frame is not None or mask is not None:
+            raise ValueError(
+                f"The model {self.model.name!r} creates its time axis: set its input with `start(x)`, and call "
+                "`step()` without arguments."
+            )
+        if self._x is None:
+            raise ValueError("The stream has no input yet: call `start(x)` first.")
+        return self._x, False
+
+    def _arrays(self, name, x):
+        x = tree.map_structure(np.asarray, x)
+        sizes = {a.shape[:1] for a in tree.flatten(x)}
+        if sizes != {(self.batch_size,)}:
+            raise ValueError(
+                f"`{name}` must have a row for each of the {self.batch_size} streams; got the shapes "
+                f"{[a.shape for a in tree.flatten(x)]}."
+            )
+        return x
+
+    def _chosen(self, which):
+        chosen = np.zeros(self.batch_size, bool)
+        chosen[slice(None) if which is None else np.asarray(which)] = True
+        return chosen
+
+
+def _rows(chosen, array):
+    return chosen.reshape(-1, *[1] * (array.ndim - 1))
