@@ -27,6 +27,7 @@ LINES = (
     ("models",),
     ("callbacks",),
     ("graph",),
+    ("streaming",),
     ("energy",),
     ("inspector", "model_energy"),
     ("conversion", "robustness", "export"),

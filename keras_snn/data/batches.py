@@ -85,8 +85,11 @@ class Batches:
     Example:
 
     ```python
-    for x, y, weight, start in Batches(dataset, steps=10):
-        outputs = model.predict_on_batch(x)
+    from keras_snn.data.batches import Batches
+
+    dataset = ((x[i : i + 4], y[i : i + 4]) for i in range(0, len(x), 4))
+    for batch in Batches(dataset):
+        outputs = model.predict_on_batch(batch.x)  # of the samples batch.index, with the labels batch.y[""]
     ```
     """
 

@@ -11,7 +11,18 @@ from keras_snn.ops.backend.purity import is_float, none_if_empty, pure_call
 
 
 def scan(
-    step, init, xs, params=(), *, length=None, reverse=False, unroll=False, gradient=True, pointwise=False, mask=None
+    step,
+    init,
+    xs,
+    params=(),
+    *,
+    length=None,
+    reverse=False,
+    unroll=False,
+    gradient=True,
+    pointwise=False,
+    inference=False,
+    mask=None,
 ):
     """Run ``step`` over axis 1 of ``xs``.
 
@@ -48,6 +59,7 @@ def scan(
             alone; outputs and the gradients of ``xs`` and ``params`` are computed at once, all in about half of the
             time. This is so for one state of the shape of ``x``, all floats, walked forward; elsewhere the promise
             changes nothing.
+        inference: Boolean. True: the forward pass keeps no states. A gradient, if one is taken, computes them first.
         mask: Bool tensor ``(batch, time)``, or None. Where it is False, the state is held and the output is undefined.
             With a mask, the first axis of every leaf of ``state`` must be the batch.
 
@@ -82,7 +94,9 @@ def scan(
     if pointwise := pointwise and not reverse and _is_one_number_for_each_input(init, xs, params):
         (state,) = tree.flatten(init)
         params = tree.map_structure(lambda p: keras.ops.broadcast_to(p, keras.ops.shape(state)), params)
-    return backend.scan(step, init, xs, params, None if tree.flatten(xs) else length, reverse, gradient, pointwise)
+    return backend.scan(
+        step, init, xs, params, None if tree.flatten(xs) else length, reverse, gradient, pointwise, inference
+    )
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,8 @@ class SpikingNeuron(SequenceLayer):
         step = Neuron(step, constants, self.surrogate, self.reset, self.detach_reset)
         # Of the shape of a batch, where it can be: then its gradient is summed over it once, and not in every step.
         params = {name: self.spread(name, value, states) for name, value in params.items()}
-        options = {"unroll": self.unroll, "pointwise": self.pointwise, "mask": mask}
+        inference = training is False  # None leaves it open
+        options = {"unroll": self.unroll, "pointwise": self.pointwise, "inference": inference, "mask": mask}
         outputs, states = scan(step, tuple(states), ops.cast(inputs, wide), params, **options)
         return outputs, list(states)
 

@@ -10,8 +10,9 @@ from jax import lax
 from keras_snn.ops.backend.purity import is_float, outputs_that_are_states, pure_call
 
 
-def scan(step, init, xs, params, length, reverse, gradient, pointwise):
+def scan(step, init, xs, params, length, reverse, gradient, pointwise, inference):
     """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
+    del inference  # states are kept only if a gradient is taken
     if length is None:
         length = jax.tree.leaves(xs)[0].shape[1]
     if gradient and pointwise:

@@ -11,8 +11,9 @@ _AT_ONCE = 2**18
 _WORTHWHILE = 4
 
 
-def scan(step, init, xs, params, length, reverse, gradient, pointwise):
+def scan(step, init, xs, params, length, reverse, gradient, pointwise, inference):
     """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
+    del inference  # states are kept only if a gradient is taken
     if length is None:
         length = tree.flatten(xs)[0].shape[1]
     inputs = (params, init, xs)
