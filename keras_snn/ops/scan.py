@@ -94,9 +94,8 @@ def scan(
     if pointwise := pointwise and not reverse and _is_one_number_for_each_input(init, xs, params):
         (state,) = tree.flatten(init)
         params = tree.map_structure(lambda p: keras.ops.broadcast_to(p, keras.ops.shape(state)), params)
-    return backend.scan(
-        step, init, xs, params, None if tree.flatten(xs) else length, reverse, gradient, pointwise, inference
-    )
+    length = None if tree.flatten(xs) else length
+    return backend.scan(step, init, xs, params, length, reverse, gradient, pointwise, inference)
 
 
 @dataclass(frozen=True)

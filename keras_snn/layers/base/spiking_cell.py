@@ -97,7 +97,8 @@ class SpikingCell(HasTimeStep):
         # Copied, since PyTorch needs the old values in the backward pass.
         changing = [ops.copy(v) for v in self.non_trainable_variables]
         xs = (inputs,) if mask is None else (inputs, mask)
-        outputs, (states, changed) = scan(step, (tree.flatten(states), changing), xs, (trainable, dt))
+        start, params = (tree.flatten(states), changing), (trainable, dt)
+        outputs, (states, changed) = scan(step, start, xs, params, inference=training is False)
         for variable, value in zip(self.non_trainable_variables, changed, strict=True):
             variable.assign(value)
         return outputs, states
