@@ -21,6 +21,7 @@ from keras_snn import (
     ops,
     probe,
     regularizers,
+    streaming,
     surrogates,
 )
 from keras_snn._version import __version__
@@ -42,6 +43,7 @@ from keras_snn.layers import (
     reset_states,
     set_dt,
 )
+from keras_snn.streaming import predict, stream
 
 __all__ = [
     "KLIF",
@@ -70,9 +72,12 @@ __all__ = [
     "model_energy",
     "models",
     "ops",
+    "predict",
     "probe",
     "regularizers",
     "reset_states",
     "set_dt",
+    "stream",
+    "streaming",
     "surrogates",
 ]

@@ -16,6 +16,7 @@ from keras import ops, tree
 from keras_snn import checks
 from keras_snn.ops import masks
 from keras_snn.ops.random import sample_index, seed_word
+from keras_snn.ops.scan import held
 
 _local = threading.local()
 
@@ -29,11 +30,13 @@ class Carry:
     Attributes:
         states: List of the states at the end of the part before; None in the first part.
         fresh: Bool tensor ``(batch,)``, True for the samples that start anew in this part; None if none does.
+        started: List of the states at the start of this part, which the run of the model fills.
         ended: List of the states at the end of this part, which the run of the model fills.
     """
 
     states: list | None = None
     fresh: Any = None
+    started: list = field(default_factory=list)
     ended: list = field(default_factory=list)
 
 
@@ -44,6 +47,7 @@ class Slot:
         self._carry = carry
         if carry is not None:
             self._place = len(carry.ended)
+            carry.started.append(None)
             carry.ended.append(None)
 
     @property
@@ -53,12 +57,17 @@ class Slot:
 
     def start(self, initial):
         """Return the states to start from: those at the end of the part before, else ``initial()``."""
-        if self._carry is None or self._carry.states is None:
+        carry = self._carry
+        if carry is None:
             return initial()
-        states, fresh = self._carry.states[self._place], self._carry.fresh
-        if fresh is None:
-            return states
-        return tree.map_structure(lambda new, old: ops.where(masks.along(fresh, old), new, old), initial(), states)
+        if carry.states is None:
+            states = initial()
+        else:
+            states = carry.states[self._place]
+            if carry.fresh is not None:
+                states = held(carry.fresh, initial(), states)
+        carry.started[self._place] = states
+        return states
 
     def end(self, states):
         """Hand the states on to the next part."""
@@ -149,7 +158,7 @@ def code_steps(own):
     scope = current()
     if scope is None:
         return own
-    return scope.code_steps or (own if scope.carry is not None else n_steps(own))
+    return scope.code_steps or (own if is_carried() else n_steps(own))
 
 
 def slot():
@@ -167,6 +176,11 @@ def hold_last(x, mask):
     x = masks.hold_last(x, mask, place.start(lambda: ops.zeros_like(x[:, 0])))
     place.end(x[:, -1])
     return x
+
+
+def is_carried():
+    """Tell whether a scope is open that carries states from one part of the time axis to the next."""
+    return current() is not None and current().carry is not None
 
 
 def draws_by_index():

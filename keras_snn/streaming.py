@@ -9,6 +9,7 @@ from keras import ops, tree
 
 from keras_snn import checks, graph, probe
 from keras_snn.ops.backend import inference, loop
+from keras_snn.ops.scan import held
 
 
 def over_parts(part, n_steps, steps_at_once):
@@ -159,7 +160,9 @@ class Stream:
         self._axis, self._states, self._x = None, None, None
         self._fresh = np.ones(self.batch_size, bool)
         self._causal = causal
+        self._last = None
         self._run = inference(self._part, model)
+        self._run_masked = inference(self._masked, model)
         if graph.is_graph(model):
             self._study(graph.zero_sample(model)[0])
         elif not causal:
@@ -199,7 +202,7 @@ class Stream:
             frame: Array ``(batch, ...)``, one step of each stream, or ``(batch, steps, ...)``, a block; a nest of them
                 for several inputs. None for a model that creates its time axis: see ``start``.
             mask: Bool array ``(batch,)``, or ``(batch, steps)`` for a block: False for the streams that have no input
-                at a step. Their states are held.
+                at a step. Their states are held, and their last output is returned again (zeros before the first).
 
         Returns:
             The output ``(batch, ...)`` after this step. An output with a time axis is ``(batch, steps, ...)`` for a
@@ -209,12 +212,15 @@ class Stream:
         n_steps = 1 if self._axis.is_made else tree.flatten(x)[0].shape[1]
         fresh = None if self._states is None or not self._fresh.any() else ops.convert_to_tensor(self._fresh)
         x = tree.map_structure(ops.convert_to_tensor, x)
-        mask = None if mask is None else ops.convert_to_tensor(mask)
-        outputs, self._states = self._run(n_steps, x, self._states, fresh, mask)
+        if mask is None:
+            outputs, self._states = self._run(n_steps, x, self._states, fresh)
+            self._last = self._without_time(outputs)
+        else:
+            mask = ops.convert_to_tensor(self._mask(mask, n_steps))
+            outputs, self._states, self._last = self._run_masked(n_steps, x, self._states, fresh, mask, self._last)
         self._fresh = np.zeros(self.batch_size, bool)
-        flat = [ops.convert_to_numpy(y) for y in tree.flatten(outputs)]
-        ended = zip(flat, self._axis.ended, strict=True)
-        return tree.pack_sequence_as(outputs, [y if done or is_block else y[:, 0] for y, done in ended])
+        outputs = tree.map_structure(ops.convert_to_numpy, outputs)
+        return outputs if is_block else tree.pack_sequence_as(outputs, self._without_time(outputs))
 
     def reset(self, which=None):
         """Let streams begin anew at the next step.
@@ -224,11 +230,47 @@ class Stream:
         """
         self._fresh |= self._chosen(which)
         if self._fresh.all():
-            self._states = None
+            self._states = self._last = None
 
-    def _part(self, n_steps, x, states, fresh, mask):
+    def _part(self, n_steps, x, states, fresh):
+        """Return the outputs of the next ``n_steps`` steps, and the states after them."""
         carry = probe.Carry(states, fresh)
-        return self._axis.run(x, n_steps, carry, mask), carry.ended
+        return self._axis.run(x, n_steps, carry), carry.ended
+
+    def _masked(self, n_steps, x, states, fresh, mask, last):
+        """Return the outputs as ``_part`` does, the states, and the list of the outputs after the last step.
+
+        Steps that do not count are run, and then what has changed is put back.
+        """
+        axis, structure = self._axis, None
+
+        def step(t, states, fresh, last):
+            nonlocal structure
+            carry = probe.Carry(states, fresh)
+            structure = axis.run(axis.part(x, t, 1), 1, carry)
+            outputs = self._without_time(structure)
+            last = [ops.zeros_like(y) for y in outputs] if last is None else last
+            if fresh is not None:
+                last = held(fresh, [ops.zeros_like(y) for y in outputs], last)
+            counts = ops.take(mask, t, axis=1)
+            return held(counts, carry.ended, carry.started), held(counts, outputs, last)
+
+        def body(before, i):
+            states, last = step(i + 1, before[0], None, before[1])
+            return (states, last), last
+
+        states, last = step(0, states, fresh, last)
+        each = [y[:, None] for y in last]
+        if n_steps > 1:
+            (states, last), rest = loop(body, (states, last), n_steps - 1, last)
+            each = [ops.concatenate([y, ops.moveaxis(more, 0, 1)], axis=1) for y, more in zip(each, rest, strict=True)]
+        flat = [y if ended else ys for y, ys, ended in zip(last, each, axis.ended, strict=True)]
+        return tree.pack_sequence_as(structure, flat), states, last
+
+    def _without_time(self, outputs):
+        """Return the list of the outputs of one step."""
+        pairs = zip(tree.flatten(outputs), self._axis.ended, strict=True)
+        return [y if ended else y[:, -1] for y, ended in pairs]
 
     def _inputs(self, frame, mask):
         """Return the inputs with a time axis, unless the model creates it, and whether ``frame`` is a block."""
@@ -241,9 +283,10 @@ class Stream:
             self._study(x)
             if self._axis.is_made:
                 return self._still_inputs(frame, mask)
-        ranks = {len(s.shape) - a.ndim for s, a in zip(self.model.inputs or [], tree.flatten(x), strict=False)}
+        inputs = getattr(self.model, "inputs", None) or []  # a subclassed model has none: it takes blocks
+        ranks = {len(s.shape) - a.ndim for s, a in zip(inputs, tree.flatten(x), strict=False)}
         if ranks - {0, 1} or len(ranks) > 1:
-            shapes = [tuple(s.shape) for s in self.model.inputs]
+            shapes = [tuple(s.shape) for s in inputs]
             raise ValueError(
                 f"`frame` must be one time step, or a block of steps, of inputs of the shapes {shapes}; got "
                 f"{[a.shape for a in tree.flatten(x)]}."
@@ -260,6 +303,15 @@ class Stream:
         if self._x is None:
             raise ValueError("The stream has no input yet: call `start(x)` first.")
         return self._x, False
+
+    def _mask(self, mask, n_steps):
+        mask = np.asarray(mask, bool)
+        if mask.shape not in ((self.batch_size, n_steps), (self.batch_size,) if n_steps == 1 else None):
+            raise ValueError(
+                f"`mask` must have the shape {(self.batch_size, n_steps)}, a value for each stream and step; got "
+                f"{mask.shape}."
+            )
+        return mask.reshape(self.batch_size, n_steps)
 
     def _arrays(self, name, x):
         x = tree.map_structure(np.asarray, x)

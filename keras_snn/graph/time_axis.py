@@ -14,7 +14,7 @@ from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.layers.time.end_of_time import EndOfTime
 
 #: Bytes of the largest layer's inputs and outputs in a part of the time axis, where the number of steps is not given.
-_MEMORY = 2**28
+_MEMORY = 2**26
 
 
 class TimeAxis:
@@ -122,15 +122,14 @@ class TimeAxis:
         with any_length(self.model), probe.scope(carry=carry, **self.scope_of(n_steps), **scope):
             yield
 
-    def run(self, x, n_steps, carry, mask=None, **scope):
+    def run(self, x, n_steps, carry, **scope):
         """Call the model on a part of ``n_steps`` steps; ``x`` is the part, or the still input."""
-        masked = {} if mask is None else {"mask": mask}
         with self.scope(n_steps, carry, **scope):
-            return self.model(x, training=False, **masked)
+            return self.model(x, training=False)
 
     def part(self, x, start, n_steps):
         """Return the inputs of a part; ``start`` may be a tensor."""
-        if self.is_made or n_steps == self.n_steps:
+        if self.is_made or tree.flatten(x)[0].shape[1:2] == (n_steps,):
             return x
         return tree.map_structure(lambda array: _steps_of(array, start, n_steps), x)
 
@@ -176,7 +175,13 @@ def why_not_in_parts(model, calls, *, causal=False):
 
 def _why_unknown(model):
     """Return what in a model hides how it treats time, or None."""
+    runs = [
+        part for part in model._flatten_layers() if isinstance(part, SequenceLayer) and is_run_by(part, "keras_snn")
+    ]
+    known = {id(part) for run in runs for part in run._flatten_layers()}  # with their cells
     for part in model._flatten_layers():
+        if id(part) in known:
+            continue
         holds_layers = any(True for _ in part._flatten_layers(include_self=False, recursive=False))
         if isinstance(part, keras.Model) and not is_graph(part):
             return f"the graph of the subclassed model {part.name!r} cannot be read"

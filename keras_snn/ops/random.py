@@ -38,9 +38,8 @@ def uniform_at_steps(index, steps, shape, word):
         float32 tensor ``(batch, time, *shape)``.
     """
     n_units = math.prod(shape)
-    units = _add(
-        _multiply(_words(ops.expand_dims(steps, 2)), _word(n_units)), _words(ops.arange(n_units, dtype="int32"))
-    )
+    numbers = _multiply(_words(ops.expand_dims(steps, 2)), _word(n_units))
+    units = _add(numbers, _words(ops.arange(n_units, dtype="int32")))
     units = _hash(_add(units, ops.reshape(word, (-1, 1, 1))))
     hashed = _hash(_add(ops.reshape(_hash(_words(index)), (-1, 1, 1)), units))
     # 24 bits are all that float32 holds of a number below 1.
@@ -75,7 +74,8 @@ def _hash(h):
 
 
 def _add(a, b):
-    return _low(ops.add(a, b))
+    # Not ops.add: on TensorFlow, Keras adds a vector along axis 1 if that has the vector's length and the last has not.
+    return _low(a + b)
 
 
 def _multiply(a, b):

@@ -1,0 +1,347 @@
+"""Models over parts of the time axis: the same outputs as in one run, for every layer, mask and kind of model."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_snn
+from keras_snn import layers, probe, streaming
+
+DENSE, POOL = keras.layers.Dense, layers.TemporalAveragePooling
+T, UNITS = 12, 6
+RNG = np.random.default_rng(0)
+X = RNG.normal(0.5, 1.0, size=(4, T, UNITS)).astype("float32")
+#: Averages over time: XLA multiplies by the reciprocal of a constant number of steps, and adds in another order.
+CLOSE = {"rtol": 1e-6, "atol": 1e-6}
+
+
+class LSTMCells(layers.SpikingLayer):
+    """A cell of Keras in the engine of this package."""
+
+    def build_cell(self, input_shape):
+        return keras.layers.LSTMCell(UNITS)
+
+
+TIMED = {
+    "LIF": lambda: layers.LIF(threshold=0.4),
+    "LIF refractory": lambda: layers.LIF(threshold=0.3, refractory=2),
+    "IF": lambda: layers.IF(threshold=0.7, reset="subtract"),
+    "KLIF": lambda: layers.KLIF(threshold=0.4),
+    "PLIF": lambda: layers.PLIF(threshold=0.4),
+    "ALIF": lambda: layers.ALIF(threshold=0.3),
+    "Synaptic": lambda: layers.Synaptic(threshold=0.5),
+    "Izhikevich": lambda: layers.Izhikevich(),
+    "RecurrentLIF": lambda: layers.RecurrentLIF(threshold=0.3),
+    "LeakyIntegrator": lambda: layers.LeakyIntegrator(),
+    "NoisyLIF": lambda: layers.NoisyLIF(alpha=4.0, seed=1),
+    "NoisyLIF without memory": lambda: layers.NoisyLIF(seed=1),
+    "SpikingActivation": lambda: layers.SpikingActivation("relu", dt=0.3, seed=1),
+    "Lowpass": lambda: layers.Lowpass(0.3, dt=0.1),
+    "Alpha": lambda: layers.Alpha(0.3, dt=0.1),
+    "RNN": lambda: layers.RNN(layers.LowpassCell(UNITS, 0.2, dt=0.1)),
+    "LSTM cells": lambda: LSTMCells(),
+    "Delta": lambda: layers.Delta(0.3),
+    "MaxRatePooling": lambda: layers.MaxRatePooling(keras.layers.MaxPooling1D(2)),
+    "TimeFold": lambda: layers.TimeFold(DENSE(3, activation="relu")),
+    "LIF, last output": lambda: layers.LIF(threshold=0.4, return_sequences=False),
+    "Lowpass, last output": lambda: layers.Lowpass(0.3, dt=0.1, return_sequences=False),
+    "LastStep": lambda: layers.LastStep(),
+    "TemporalAveragePooling": lambda: POOL(),
+    "VotingPooling": lambda: layers.VotingPooling(2),
+    "FirstSpikeTime": lambda: layers.FirstSpikeTime(),
+}
+CREATED = {
+    "Repeat": lambda: layers.Repeat(T),
+    "Poisson": lambda: layers.Poisson(T, seed=3),
+    "Latency": lambda: layers.Latency(T),
+    "Phase": lambda: layers.Phase(T, bits=4),
+    "Population": lambda: layers.Population(T, 4),
+    "RankOrder": lambda: layers.RankOrder(T),
+    "Interval": lambda: layers.Interval(T),
+}
+
+
+def network(make, shape=(T, UNITS)):
+    """Return a model with one output for each of the layers, and one for layers that are called twice and nested."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input(shape)
+    outputs = {}
+    for name, layer in make.items():
+        x = inputs
+        if name == "MaxRatePooling":
+            x = layers.TimeFold(keras.layers.Reshape((UNITS, 1)))(layers.IF(threshold=0.5)(x))
+        if name == "FirstSpikeTime":
+            x = layers.IF(threshold=2.0)(x)
+        outputs[name] = layer()(x)
+    return inputs, outputs
+
+
+@pytest.fixture(scope="module")
+def timed():
+    inputs, outputs = network(TIMED)
+    shared = layers.LIF(threshold=0.4)
+    outputs["shared"] = shared(DENSE(UNITS)(shared(inputs)))
+    inner = keras.Sequential([keras.Input((T, UNITS)), DENSE(4), layers.LIF(threshold=0.2), POOL(), DENSE(3)])
+    outputs["nested"] = inner(inputs)
+    # A second time behind the end of the first would be a second axis; layers without time are called as usual.
+    outputs["after"] = DENSE(2, activation="tanh")(keras.layers.concatenate([outputs["LastStep"], outputs["nested"]]))
+    return keras.Model(inputs, outputs)
+
+
+@pytest.fixture(scope="module")
+def created():
+    inputs, outputs = network(CREATED, (UNITS,))
+    outputs = {name: layers.LIF(threshold=0.5)(x) if name == "Repeat" else x for name, x in outputs.items()}
+    return keras.Model(inputs, {**outputs, "mean": POOL()(outputs["Poisson"])})
+
+
+def assert_same(found, wanted):
+    assert found.keys() == wanted.keys()
+    for name, of in wanted.items():
+        averages = name in ("TemporalAveragePooling", "VotingPooling", "nested", "after", "mean")
+        # A matmul of other rows may round differently in the last bit.
+        matmul = name in ("TimeFold", "LSTM cells", "RecurrentLIF", "RNN", "Lowpass", "Alpha")
+        options = CLOSE if averages or matmul or "Lowpass" in name else {"rtol": 0, "atol": 0}
+        np.testing.assert_allclose(found[name], of, **options, err_msg=name)
+        assert found[name].dtype == of.dtype
+
+
+def test_predict_gives_the_outputs_of_a_whole_run(timed):
+    before = [np.array(w) for w in timed.get_weights()]
+    found = keras_snn.predict(timed, X, steps_at_once=5, verbose=0)
+    assert_same(found, after(timed, X))
+    for was, now in zip(before, timed.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+
+
+def test_time_that_the_model_creates(created):
+    x = RNG.uniform(size=(4, UNITS)).astype("float32")
+    whole = created.predict(x, verbose=0)
+    assert_same(keras_snn.predict(created, x, steps_at_once=5, verbose=0), whole)
+    live = keras_snn.stream(created, 4)
+    live.start(x)
+    steps = [live.step() for _ in range(T)]
+    found = {name: np.stack([step[name] for step in steps], axis=1) for name in whole if name != "mean"}
+    assert_same({**found, "mean": steps[-1]["mean"]}, whole)
+
+
+@pytest.fixture(scope="module")
+def live(timed):
+    return keras_snn.stream(timed, 4)
+
+
+def test_a_stream_gives_the_output_after_each_part(timed, live):
+    live.reset()
+    parts = [live.step(X[:, t : t + 4]) for t in range(0, T, 4)]
+    for i, outputs in enumerate(parts):
+        wanted = after(timed, X[:, : 4 * i + 4])
+        assert_same(outputs, {name: y if ended(name) else y[:, -4:] for name, y in wanted.items()})
+
+
+def test_one_step():
+    model = keras.Sequential([keras.Input((T, UNITS)), layers.LIF(threshold=0.4), DENSE(3)])
+    whole, live = model.predict(X, verbose=0), keras_snn.stream(model, 4)
+    for t in range(T):
+        np.testing.assert_allclose(live.step(X[:, t]), whole[:, t], **CLOSE)  # a matmul of other rows
+
+
+def ended(name):
+    return "last" in name.lower() or name in (
+        "TemporalAveragePooling",
+        "VotingPooling",
+        "FirstSpikeTime",
+        "nested",
+        "after",
+    )
+
+
+def after(model, x):
+    """Return the outputs of one run on these steps alone."""
+    with streaming.graph.time_axis.any_length(model):
+        outputs = model(x, training=False)
+    return {name: ops.convert_to_numpy(y) for name, y in outputs.items()}
+
+
+def test_a_mask_holds_a_stream(timed, live):
+    mask = RNG.uniform(size=(4, T)) < 0.6
+    mask[0, 5:] = False  # ends early
+    mask[1, :6] = False  # begins late
+    mask[2] = False  # has no input at all
+    x = np.where(mask[..., None], X, np.nan).astype("float32")
+    live.reset()
+    parts = [live.step(x[:, t : t + 6], mask=mask[:, t : t + 6]) for t in (0, 6)]
+    for row in range(4):
+        if not mask[row].any():
+            assert all((y[row] == 0).all() for y in parts[-1].values())
+            continue
+        # Without the padding, and at its place in the batch, by which it is drawn.
+        wanted = after(timed, np.repeat(X[row : row + 1, mask[row]], 4, axis=0))
+        found = {name: parts[-1][name][row] for name in wanted if ended(name)}
+        for name in wanted.keys() - found.keys():
+            found[name] = np.concatenate([part[name] for part in parts], axis=1)[row, mask[row]]
+        assert_same({name: found[name] for name in wanted}, {name: y[row] for name, y in wanted.items()})
+
+
+def test_streams_begin_anew_one_by_one(timed, live):
+    live.reset()
+    live.step(X[:, :4])
+    live.reset(1)
+    live.reset(np.array([False, False, False, True]))
+    mixed = live.step(X[:, 4:8])
+    whole, anew = after(timed, X[:, :8]), after(timed, X[:, 4:8])
+    for rows, of in (([0, 2], whole), ([1, 3], anew)):
+        wanted = {name: (y if ended(name) else y[:, -4:])[rows] for name, y in of.items()}
+        assert_same({name: y[rows] for name, y in mixed.items()}, wanted)
+
+
+def test_start_sets_single_streams(created):
+    x, other = RNG.uniform(size=(2, 4, UNITS)).astype("float32")
+    live = keras_snn.stream(created, 4)
+    live.start(x)
+    live.step()
+    live.start(other, which=[2])
+    second = live.step()["Latency"]
+    codes = [created.predict(values, verbose=0)["Latency"] for values in (x, other)]
+    np.testing.assert_array_equal(second[[0, 1, 3]], codes[0][[0, 1, 3], 1])
+    np.testing.assert_array_equal(second[2], codes[1][2, 0])
+
+
+def test_masks_that_layers_of_the_model_make():
+    keras.utils.set_random_seed(0)
+    x = np.where(RNG.uniform(size=(4, T, 1)) < 0.6, X, 0).astype("float32")
+    x[2] = 0
+    ends = {"mean": POOL(), "time": layers.FirstSpikeTime(), "last": layers.LastStep()}
+    inputs = keras.Input((None, UNITS))
+    spikes = layers.NoisyLIF(threshold=0.4, seed=0)(keras.layers.Masking(0.0)(inputs))
+    model = keras.Model(inputs, {**{name: end(spikes) for name, end in ends.items()}, "spikes": spikes})
+    found = keras_snn.predict(model, x, steps_at_once=5, verbose=0)
+    for name, of in model.predict(x, verbose=0).items():
+        np.testing.assert_allclose(found[name], of, **(CLOSE if name == "mean" else {"rtol": 0, "atol": 0}))
+
+
+def test_stateful_layers_keep_their_own_states():
+    model = keras.Sequential([keras.Input((T, UNITS), batch_size=4), layers.LIF(threshold=0.4, stateful=True)])
+    model.predict(X, batch_size=4, verbose=0)
+    states = [ops.convert_to_numpy(ops.copy(state)) for state in model.layers[0].states]
+    found = keras_snn.predict(model, X, steps_at_once=5, batch_size=4, verbose=0)
+    fresh = layers.LIF(threshold=0.4)
+    np.testing.assert_array_equal(found, ops.convert_to_numpy(fresh(X)))
+    for was, now in zip(states, model.layers[0].states, strict=True):
+        np.testing.assert_array_equal(was, ops.convert_to_numpy(now))
+
+
+class Subclassed(keras.Model):
+    """A causal model whose graph cannot be read."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.spikes, self.pool, self.last = DENSE(5), layers.LIF(threshold=0.3), POOL(), DENSE(3)
+
+    def call(self, x):
+        return self.last(self.pool(ops.tanh(self.spikes(self.first(x)))))
+
+
+def test_a_subclassed_model_needs_the_promise():
+    model = Subclassed()
+    model(X)
+    with pytest.raises(ValueError, match=r"graph of .* cannot be read: it is a subclassed model. Pass causal=True"):
+        keras_snn.stream(model)
+    with pytest.raises(ValueError, match=r"cannot run over parts of its time axis: .* pass causal=True"):
+        keras_snn.predict(model, X, steps_at_once=4, verbose=0)
+    whole = model.predict(X, verbose=0)
+    np.testing.assert_array_equal(keras_snn.predict(model, X, verbose=0), whole)
+    np.testing.assert_allclose(keras_snn.predict(model, X, steps_at_once=5, causal=True, verbose=0), whole, **CLOSE)
+    live = keras_snn.stream(model, 4, causal=True)
+    live.step(X[:, :7])
+    np.testing.assert_allclose(live.step(X[:, 7:]), whole, **CLOSE)
+
+
+def sequential(*parts, shape=(T, UNITS)):
+    return keras.Sequential([keras.Input(shape), *parts])
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: sequential(keras.layers.Conv1D(4, 3, padding="same"), layers.LIF(), POOL()), r"\(Conv1D\) mixes"),
+        (lambda: sequential(keras.layers.Conv1D(4, 3, padding="causal"), layers.LIF(), POOL()), r"\(Conv1D\) mixes"),
+        (lambda: sequential(keras.layers.LSTM(4, return_sequences=True), layers.LIF(), POOL()), r"\(LSTM\) keeps a"),
+        (lambda: sequential(layers.LIF(), keras.layers.GRU(4)), r"\(GRU\) keeps a state that only keras_snn"),
+        (lambda: sequential(keras.layers.Bidirectional(layers.LIF()), POOL()), r"\(LIF\) mixes time steps"),
+        (lambda: sequential(layers.LIF(go_backwards=True), POOL()), r"\(LIF\) mixes time steps"),
+        (lambda: sequential(layers.LIF(), keras.layers.Flatten(), DENSE(3)), r"\(Flatten\) mixes"),
+        (lambda: sequential(layers.LIF(), keras.layers.GlobalAveragePooling1D()), r"\(GlobalAveragePooling1D\) mixes"),
+        (
+            lambda: sequential(layers.LIF(), keras.layers.Lambda(lambda x: x - ops.mean(x, 1, keepdims=True))),
+            r"may mix",
+        ),
+        (lambda: sequential(layers.LIF(), POOL(), layers.Repeat(3), layers.LIF()), "two time axes"),
+        (lambda: sequential(DENSE(4), shape=(UNITS,)), "not all inputs have a time axis"),
+    ],
+)
+def test_what_cannot_run_in_parts_is_refused_by_name(model, message):
+    with pytest.raises(ValueError, match=f"cannot run over parts of its time axis: .*{message}"):
+        keras_snn.stream(model())
+
+
+@pytest.mark.backend_free
+def test_a_promise_does_not_help_where_the_graph_shows_the_contrary():
+    model = sequential(keras.layers.Bidirectional(layers.LIF()), POOL())
+    with pytest.raises(ValueError, match="mixes time steps"):
+        keras_snn.stream(model, causal=True)
+
+
+@pytest.mark.backend_free
+def test_errors_name_the_argument():
+    live = keras_snn.stream(sequential(layers.LIF(), POOL()), 2)
+    with pytest.raises(ValueError, match="`frame` must have a row for each of the 2 streams"):
+        live.step(X[:3, 0])
+    with pytest.raises(ValueError, match="`frame` must be one time step, or a block of steps"):
+        live.step(X[:2, 0, 0])
+    with pytest.raises(ValueError, match="needs a frame"):
+        live.step()
+    with pytest.raises(ValueError, match="comes with its inputs: there is nothing to start"):
+        live.start(X[:2, 0])
+    made = keras_snn.stream(sequential(layers.Repeat(3), layers.LIF(), shape=(UNITS,)), 2)
+    with pytest.raises(ValueError, match=r"no input yet: call `start\(x\)` first"):
+        made.step()
+    with pytest.raises(ValueError, match=r"creates its time axis: set its input with `start\(x\)`"):
+        made.step(X[:2, 0])
+    with pytest.raises(ValueError, match="`which` must be None in the first call of `start`"):
+        made.start(X[:2, 0], which=0)
+
+
+def test_a_long_stream_is_exact_and_its_memory_flat():
+    model = sequential(layers.IF(threshold=1.0, reset="subtract"), POOL(), shape=(None, 1))
+    live = keras_snn.stream(model)
+    block = np.full((1, 1000, 1), 0.0625, "float32")
+    sizes = set()
+    for _ in range(20):
+        rate = live.step(block)
+        sizes.add(sum(int(ops.size(leaf)) for leaf in keras.tree.flatten(live._states)))
+    assert rate.item() == np.float32(1249 / 20_000)  # one spike for each 1.0; the last 1.0 is not above the threshold
+    assert sizes == {1 + 1 + 1}  # membrane, sum, count
+
+
+def test_draws_are_those_of_the_whole_run_in_a_scope():
+    model = sequential(layers.Poisson(T), layers.SpikingActivation("relu", dt=0.3), POOL(), shape=(UNITS,))
+    axis = streaming.graph.TimeAxis(model, X[:, 0])
+    x, index = np.abs(X[:, 0]), np.arange(4, dtype="int32")
+    with probe.scope(sample_index=index, seed=2):
+        whole = ops.convert_to_numpy(model(x, training=False))
+    carry = None
+    for n in (5, 1, 6):
+        carry = probe.Carry(None if carry is None else carry.ended)
+        y = axis.run(x, n, carry, sample_index=index, seed=2)
+    np.testing.assert_allclose(ops.convert_to_numpy(y), whole, **CLOSE)
+
+
+def test_the_compiled_function_is_made_once(monkeypatch):
+    model = sequential(DENSE(4), layers.LIF(threshold=0.3), POOL())
+    live, traces, call = keras_snn.stream(model, 4), [], layers.LIF.run
+    monkeypatch.setattr(layers.LIF, "run", lambda *args: traces.append(1) or call(*args))
+    for t in range(T):
+        live.step(X[:, t])
+    assert len(traces) == (T if keras.config.backend() == "torch" else 2)  # the first step, and the others
