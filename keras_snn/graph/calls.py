@@ -2,11 +2,13 @@
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 from keras import tree
 
 from keras_snn import layers, probe
+from keras_snn.graph.methods import replaced
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.layers.time.end_of_time import EndOfTime
@@ -18,7 +20,7 @@ def calls(model, record):
 
     Models, wrappers such as ``TimeFold`` and a user's layers that hold others are not reported: the layers inside them
     are. While the block runs, ``TimeDistributed`` folds its steps into the batch as ``TimeFold`` does: its layer is
-    called once.
+    called once. Calls in other threads are neither reported nor changed.
 
     Args:
         model: A built Keras model.
@@ -47,28 +49,18 @@ def calls(model, record):
 
         return watched_call
 
-    patched = []
-
-    def patch(layer, name, function):
-        patched.append((layer, name, vars(layer).get(name)))
-        vars(layer)[name] = function  # on the instance, in front of the method of its class
-
-    for layer in watched:
-        for name in ("call", "quantized_call"):  # Keras calls the second one in a quantized layer
-            if hasattr(layer, name):
-                patch(layer, name, watch(layer, getattr(layer, name)))
+    replacements = {
+        # Keras calls the second method in a quantized layer.
+        **{(x, name): partial(watch, x) for x in watched for name in ("call", "quantized_call") if hasattr(x, name)},
+        **{(x, "rematerialized_call"): lambda _: lambda call, *args, **kwargs: call for x in model._flatten_layers()},
+    }
     for layer in wrappers:
-        folds = isinstance(layer, keras.layers.TimeDistributed)
-        patch(layer, "call", watch(layer, layers.TimeFold(layer.layer).call if folds else layer.call, record=None))
-    for layer in model._flatten_layers():
-        patch(layer, "rematerialized_call", lambda call, *args, **kwargs: call)
-    try:
+        replacements[layer, "call"] = partial(watch, layer, record=None)
+        if isinstance(layer, keras.layers.TimeDistributed):
+            folded = watch(layer, layers.TimeFold(layer.layer).call, record=None)
+            replacements[layer, "call"] = lambda _, folded=folded: folded
+    with replaced(replacements):
         yield seen
-    finally:
-        for layer, name, own in patched:
-            del vars(layer)[name]
-            if own is not None:
-                vars(layer)[name] = own
 
 
 def _find(layer, watched, wrappers):
