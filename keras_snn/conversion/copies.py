@@ -32,6 +32,17 @@ def compile_like(new, model):
         )
 
 
+def uncompiled(model):
+    """Return an object with the class and the attributes of ``model`` that is not compiled, to clone the model from.
+
+    Keras compiles the clone of a compiled model, which fails for losses and metrics that cannot be made from their
+    names. The caller's model is not changed for that, not even for a moment: another thread may use it.
+    """
+    view = object.__new__(type(model))
+    vars(view).update(vars(model), compiled=False)
+    return view
+
+
 def from_config(layer, config):
     """Make a layer of the class of ``layer`` from ``config``; reuse the Python function of a ``Lambda``.
 

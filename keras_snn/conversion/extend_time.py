@@ -3,7 +3,7 @@
 import keras
 
 from keras_snn import checks
-from keras_snn.conversion.copies import compile_like, from_config, set_weights
+from keras_snn.conversion.copies import compile_like, from_config, set_weights, uncompiled
 from keras_snn.graph import is_graph
 from keras_snn.layers import NoisyLIF, Repeat
 
@@ -58,11 +58,7 @@ def extend_time(model, n_steps, alpha=4.0, beta=0.5):
             config |= {"alpha": alpha, "beta": beta}
         return from_config(layer, config)
 
-    compiled, model.compiled = model.compiled, False  # cloning fails where it cannot compile
-    try:
-        new = keras.models.clone_model(model, clone_function=extended, recursive=True)
-    finally:
-        model.compiled = compiled
+    new = keras.models.clone_model(uncompiled(model), clone_function=extended, recursive=True)
     set_weights(new, model.get_weights())
     compile_like(new, model)
     return new

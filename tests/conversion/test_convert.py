@@ -32,6 +32,7 @@ from keras.layers import (
     UpSampling2D,
     ZeroPadding2D,
 )
+from reference.read_only import only_read
 
 import keras_snn
 from keras_snn import activations, layers
@@ -242,6 +243,14 @@ def test_it_is_an_ordinary_model(options, tmp_path):
     assert any(np.any(a != b) for a, b in zip(weights, loaded.get_weights(), strict=True))
     (found,) = keras_snn.inspect(spiking, IMAGES, labels, n_steps=2, examples=0)
     assert next(iter(found.layers)) == "first_spikes"
+
+
+@backend_free
+def test_the_model_is_only_read():
+    model = nested()
+    model.compile("adam", "mse")
+    with only_read(model):
+        assert convert(model, n_steps=2, neuron="spiking_activation").compiled
 
 
 def test_a_spike_is_one_event_for_the_inspector():

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from reference.read_only import only_read
 
 from keras_snn import inspect
 from keras_snn.conversion import extend_time
@@ -120,6 +121,18 @@ def test_the_report_has_the_accuracy_of_every_number_of_steps():
     assert list(whole.latency.steps) == [1, 2, 3, 4]
     np.testing.assert_array_equal(whole.latency.accuracy, parts.latency.accuracy)  # whatever the batch size
     assert whole.layers["hidden"].rate.mean == parts.layers["hidden"].rate.mean
+
+
+@pytest.mark.parametrize("build", [sequential, nested])
+def test_the_model_is_only_read(build):
+    """Not even for a moment is it no longer compiled: another thread may train it."""
+    model = build()
+    model.compile("adam", "mse", metrics=["mae"])
+    with only_read(model):
+        new = extend_time(model, 3)
+    assert new.compiled
+    with pytest.raises(AssertionError, match="`compiled` of .* is set"), only_read(model):
+        model.compiled = False
 
 
 @backend_free
