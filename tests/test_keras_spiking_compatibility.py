@@ -110,7 +110,8 @@ def test_arguments_of_the_bases():
     ]
     positional, keyword_only = signature(KerasSpikingLayer, keras.layers.Layer)
     assert positional == {"dt": None}
-    assert list(keyword_only.items()) == [*TAIL.items(), ("go_backwards", False)]  # the last is ours
+    ours = [("go_backwards", False), ("stands_for", None)]
+    assert list(keyword_only.items()) == [*TAIL.items(), *ours]
 
 
 @pytest.mark.parametrize("cls", [SpikingActivation, Lowpass, Alpha])

@@ -62,7 +62,9 @@ def convert(
     follows has weights, as at an addition of layers with different thresholds, a ``Rescaling`` stands between. The
     model that comes out is an ordinary one: it saves, loads, is evaluated, inspected, and trained on with surrogate
     gradients. As its weights are others, it has no regularizers and no constraints; of a layer that is called several
-    times it has as many copies.
+    times it has as many copies. ``stands_for`` of each layer of neurons names the call in the plain model whose
+    activation the spikes stand for, and the activation that an output of 1 stands for. It is part of the layer's
+    config: copies of the model and loaded models have it too.
 
     Args:
         model: A built Sequential or functional Keras model, with models inside of it or not. It is left as it was.
@@ -114,18 +116,20 @@ def convert(
         scales = activation_scales(model, names, calibration, **options)
 
     def make(stage, **options):
+        """Return the neurons of a stage, and the activation that an output of 1 stands for."""
         function = stage.activation
-        options["dt"] = dt
         if neuron == "if":
-            threshold = np.minimum(scales[stage.activation_name], ceiling(function))
-            return _integrate_and_fire(threshold, initial_potential, **options), threshold
-        if neuron == "lif":
+            unit = np.minimum(scales[stage.activation_name], ceiling(function))
+            new = functools.partial(_integrate_and_fire, unit, initial_potential)
+        elif neuron == "lif":
             rate = lif_constants(function)
-            tau = 1 / -math.expm1(-dt / rate.tau_rc)
-            refractory = round(rate.tau_ref / dt)
-            return layers.LIF(tau=tau, refractory=refractory, **options), rate.amplitude / dt
-        scaled = function if scale_firing_rates == 1 else activations.Scaled(function, scale_firing_rates)
-        return layers.SpikingActivation(scaled, **options), 1 / scale_firing_rates
+            unit, tau = rate.amplitude / dt, 1 / -math.expm1(-dt / rate.tau_rc)
+            new = functools.partial(layers.LIF, tau=tau, refractory=round(rate.tau_ref / dt))
+        else:
+            unit = 1 / scale_firing_rates
+            scaled = function if scale_firing_rates == 1 else activations.Scaled(function, scale_firing_rates)
+            new = functools.partial(layers.SpikingActivation, scaled)
+        return new(dt=dt, stands_for=(stage.activation_name, unit), **options), unit
 
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name) for x in model.inputs]
     outputs = _Builder(found, int(n_steps), make, synapse and functools.partial(layers.Lowpass, synapse, dt=dt)).build(
@@ -138,11 +142,6 @@ def convert(
     converted = keras.Model(inputs, outputs, name=f"{model.name}_spiking")
     compile_like(converted, model)
     return converted
-
-
-def neuron_name(name):
-    """Return the name of the layer of neurons that stand for the activation of the call ``name``."""
-    return f"{_plain(name)}_spikes"
 
 
 def _plain(name):
@@ -263,7 +262,7 @@ class _Builder:
     def _fire(self, stage, value):
         self.dtype = stage.dtype
         value = self._over_time(self._real(value))
-        name = neuron_name(stage.activation_name)
+        name = f"{_plain(stage.activation_name)}_spikes"
         self.names.add(name)
         neuron, unit = self.make_neuron(stage, name=name, dtype=self.dtype)
         spikes = neuron(value.tensor)

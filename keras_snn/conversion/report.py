@@ -4,13 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from keras import ops
 
-from keras_snn import layers
-from keras_snn.activations import Scaled
+from keras_snn import checks, graph, layers, probe
 from keras_snn.conversion.calibration import recorded
-from keras_snn.conversion.convert import neuron_name
-from keras_snn.conversion.plan import lif_constants, plan
 from keras_snn.data.batches import Batches
 from keras_snn.files import save_figure, write_text
 from keras_snn.inspector.tables import as_html, as_text, percent
@@ -106,7 +102,7 @@ class ConversionReport:
         return rows
 
 
-def report(model, converted, x, *, n_steps=None, batch_size=None):
+def report(model, converted, x, *, n_steps=None, batch_size=None, steps_at_once=None):
     """Compare the activations of a plain model with the spike rates of the model that ``convert`` made of it.
 
     The first layer whose correlation falls is where accuracy is lost: a large share of clipped activations asks for a
@@ -116,20 +112,22 @@ def report(model, converted, x, *, n_steps=None, batch_size=None):
 
     Args:
         model: The plain model.
-        converted: What ``convert`` made of it.
+        converted: What ``convert`` made of it, or a copy, or that model loaded from a file.
         x: Inputs as for Keras's ``evaluate``: an array ``(samples, ...)``, tensor or pandas object, or a nest of them
             for several inputs; or data in batches: a ``tf.data.Dataset``, ``keras.utils.PyDataset``, PyTorch
             ``DataLoader`` or generator, whose labels are ignored. Some hundred samples suffice.
         n_steps: Integer. Default: what the model was converted with.
         batch_size: Integer, for arrays. Default: about 128. Must be None for data in batches.
+        steps_at_once: Integer, number of time steps that are in memory together. Default: as many as fit in some
+            hundred MB.
 
     Returns:
         ``ConversionReport``, with ``table()``, ``to_dict()``, ``save(path)`` and ``plot(path)``.
 
     Raises:
         TypeError: If ``x`` is neither arrays nor data in batches.
-        ValueError: If ``converted`` was not made of ``model``; for empty or endless data or batches of different
-            structure.
+        ValueError: If ``converted`` was not made of ``model``, or does not say which activations its neurons stand for,
+            as in files of earlier versions; for empty or endless data or batches of different structure.
 
     Example:
 
@@ -138,41 +136,58 @@ def report(model, converted, x, *, n_steps=None, batch_size=None):
     print(keras_snn.conversion.report(plain, spiking, x_test[:500]).table())
     ```
     """
-    neurons = {layer.name: layer for layer in converted.layers}
-    kind = next((kind for cls, kind in _KINDS if any(isinstance(layer, cls) for layer in neurons.values())), "if")
-    calls = [call for call in plan(model, kind).stages if call.spikes]
-    missing = [neuron_name(call.activation_name) for call in calls if neuron_name(call.activation_name) not in neurons]
-    if missing:
-        raise ValueError(
-            f"{converted.name!r} was not converted from {model.name!r}: it lacks {', '.join(map(repr, missing))}."
-        )
-    names = {call.activation_name: neuron_name(call.activation_name) for call in calls}
-    units = {call.activation_name: _unit(neurons[names[call.activation_name]], call.activation) for call in calls}
+    found = _neurons(model, converted)
+    names = {name: node.name for name, node in found.items()}
+    units = {name: np.asarray(node.layer.stands_for[1]) for name, node in found.items()}
     sums = {name: _Sums() for name in names}
-    scope = {"n_steps": n_steps}
     batches = Batches(x, batch_size=batch_size, inputs_only=True)
+    axis = graph.TimeAxis(converted, batches.first(1).x, n_steps=n_steps)
+    steps_at_once = checks.integer("steps_at_once", steps_at_once, least=1, optional=True)
     for batch in batches:
         activations = recorded(model, batch, set(names))
-        spikes = recorded(converted, batch, set(names.values()), **scope)
-        for name, spikes_name in names.items():
-            train = spikes[spikes_name]
-            layer, n_steps = neurons[spikes_name], train.shape[1]
-            sums[name].add(activations[name], train.mean(axis=1) * units[name], _limit(layer, units[name]))
-            sums[name].spikes += float(np.abs(train).sum()) / n_steps * to_float(layer.spike_unit)
+        spikes = _sums_over_time(axis, batch, set(names.values()), steps_at_once or axis.steps_at_once(batch.n_samples))
+        for name, neuron in found.items():
+            total, size = spikes[neuron.name]
+            rates = total / axis.n_steps * units[name]
+            sums[name].add(activations[name], rates, _limit(neuron.layer, units[name]))
+            sums[name].spikes += size / axis.n_steps * to_float(neuron.layer.spike_unit)
     fits = {name: of.fit(name, units[name]) for name, of in sums.items()}
-    return ConversionReport(n_steps, batches.n_samples, fits)
+    return ConversionReport(axis.n_steps, batches.n_samples, fits)
 
 
-_KINDS = ((layers.SpikingActivation, "spiking_activation"), (layers.LIF, "lif"), (layers.IF, "if"))
+def _sums_over_time(axis, batch, names, steps_at_once):
+    """Return by name the sum over time of the spikes of calls, and the sum of their absolute values."""
+    sums, carry = dict.fromkeys(names, (0, 0)), probe.Carry()
+    for n in axis.parts(steps_at_once):
+        found = recorded(axis.model, batch, names, carry=carry, **axis.scope_of(n))
+        for name, spikes in found.items():
+            total, size = sums[name]
+            sums[name] = total + spikes.sum(axis=1, dtype="float64"), size + float(np.abs(spikes).sum())
+        carry = probe.Carry(carry.ended)
+    return sums
 
 
-def _unit(layer, activation):
-    """Return what 1 in the outputs of a layer of neurons stands for."""
-    if isinstance(layer, layers.IF):
-        return np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(layer.threshold)), "float64")
-    if isinstance(layer, layers.LIF):
-        return lif_constants(activation).amplitude / to_float(layer.dt)
-    return 1 / layer.activation.scale if isinstance(layer.activation, Scaled) else 1.0
+def _neurons(model, converted):
+    """Return by the name of each call in the plain model the ``graph.Node`` of the neurons that stand for it."""
+    found = {node.layer.stands_for[0]: node for node in graph.trace(converted).nodes if _stands_for(node.layer)}
+    if not found:
+        raise ValueError(
+            f"{converted.name!r} has no neurons that stand for activations of a plain model. `converted` must be made "
+            "by keras_snn.convert. If it comes from a file of an earlier version, convert the plain model again."
+        )
+    shapes = {node.name: node.output_shapes[0] for node in graph.trace(model).nodes}
+    # The neurons have a time axis too.
+    other = [name for name, node in found.items() if shapes.get(name, ())[1:] != node.output_shapes[0][2:]]
+    if other:
+        raise ValueError(
+            f"{converted.name!r} was not converted from {model.name!r}: its neurons stand for the calls "
+            f"{', '.join(map(repr, other))}, and {model.name!r} has no such calls of the same shapes."
+        )
+    return {name: found[name] for name in shapes if name in found}
+
+
+def _stands_for(layer):
+    return getattr(layer, "stands_for", None)
 
 
 def _limit(layer, unit):

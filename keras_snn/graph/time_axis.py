@@ -98,6 +98,11 @@ class TimeAxis:
             specs = tree.map_structure(longer, specs)
         return _shapes(lambda x: self.run(x, n_steps, probe.Carry()), specs)
 
+    def parts(self, steps_at_once):
+        """Return the list of the numbers of steps of all parts; the first may be smaller."""
+        n_parts = -(-self.n_steps // steps_at_once)
+        return [self.n_steps - (n_parts - 1) * steps_at_once, *[steps_at_once] * (n_parts - 1)]
+
     def scope_of(self, n_steps):
         """Return the arguments of ``probe.scope`` for a part of ``n_steps`` steps."""
         return {"n_steps": n_steps, "code_steps": self.n_steps} if self.is_made else {}

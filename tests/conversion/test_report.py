@@ -7,6 +7,7 @@ from keras import ops
 from keras.layers import Dense
 from reference.batches import KINDS, in_batches
 
+from keras_snn import set_dt
 from keras_snn.activations import LIFRate
 from keras_snn.conversion import convert, report
 
@@ -131,8 +132,72 @@ def test_a_layer_that_is_never_active_has_no_correlation():
     assert (fit.correlation, fit.error, fit.rate, fit.scale) == (None, None, 0, 1)
 
 
-def test_another_model_is_refused():
-    other = keras.Sequential([keras.Input((4,)), Dense(6, activation="relu", name="else"), Dense(3)])
-    spiking = convert(other, n_steps=5, calibration=X)
-    with pytest.raises(ValueError, match="'hidden_0_spikes'"):
+def shared(activation):
+    """A layer that is called twice, and one that stands in an inner model."""
+    twice = Dense(4, activation=activation, name="twice")
+    inner = keras.Sequential([keras.Input((4,)), Dense(5, activation=activation, name="inner")])
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, Dense(3)(inner(twice(twice(inputs)))))
+
+
+@pytest.mark.parametrize(
+    ("activation", "options"),
+    [
+        ("relu", {"calibration": X, "percentile": 90}),
+        ("relu", {"calibration": X, "percentile": 90, "per": "channel"}),
+        ("relu", {"neuron": "spiking_activation", "scale_firing_rates": 30}),
+        (LIFRate(amplitude=0.1), {"neuron": "lif", "dt": 0.002}),
+    ],
+)
+def test_loaded_and_cloned_models_have_the_same_report(activation, options, tmp_path):
+    model = shared(activation)
+    model.set_weights([3 * np.abs(w) for w in model.get_weights()])
+    spiking = convert(model, n_steps=8, **options)
+    names = ["twice", "twice (call 2)", "inner"]
+    stands_for = {layer.name: layer.stands_for for layer in spiking.layers if getattr(layer, "stands_for", None)}
+    assert {name: call for name, (call, _) in stands_for.items()} == dict(
+        zip(["twice_spikes", "twice_call_2_spikes", "inner_spikes"], names, strict=True)
+    )
+    expected = report(model, spiking, X).to_dict()
+    assert list(expected["layers"]) == names
+    for name, (call, unit) in stands_for.items():
+        assert expected["layers"][call]["scale"] == pytest.approx(np.mean(unit), rel=1e-12)
+        if "calibration" in options:
+            threshold = ops.convert_to_numpy(spiking.get_layer(name).threshold)
+            np.testing.assert_allclose(unit, threshold, rtol=1e-7)  # which is float32
+            assert np.shape(unit) == (() if "per" not in options else threshold.shape)
+        else:
+            assert unit == pytest.approx(1 / 30 if activation == "relu" else 0.1 / 0.002)
+    spiking.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    clone = keras.models.clone_model(spiking)
+    clone.set_weights(spiking.get_weights())
+    inputs = keras.Input((4,))
+    for again in (loaded, clone, keras.Model(inputs, spiking(inputs))):
+        assert report(model, again, X).to_dict() == expected
+    assert {layer.name: layer.stands_for for layer in loaded.layers if hasattr(layer, "stands_for")} == stands_for
+
+
+def test_the_unit_is_that_of_the_conversion():
+    """It is in the weights behind the neurons. LIF neurons count steps: another dt does not change it."""
+    model = network(LIFRate())
+    model.set_weights([10 * np.abs(w) for w in model.get_weights()])
+    spiking = convert(model, n_steps=20, neuron="lif", dt=0.001)
+    expected = report(model, spiking, X).to_dict()
+    set_dt(spiking, 0.01)
+    assert report(model, spiking, X).to_dict() == expected
+
+
+@pytest.mark.parametrize("other", ["else", "hidden_0"])
+def test_another_model_is_refused(other):
+    """A model without a call of this name, and one with a call of another shape."""
+    spiking = convert(
+        keras.Sequential([keras.Input((4,)), Dense(7, "relu", name=other), Dense(3)]), n_steps=5, calibration=X
+    )
+    with pytest.raises(ValueError, match=f"neurons stand for the calls '{other}', and '.*' has no such calls"):
         report(network(), spiking, X)
+
+
+def test_a_model_that_was_not_converted_is_refused():
+    with pytest.raises(ValueError, match="must be made by keras_snn.convert. If it comes from a file of an earlier"):
+        report(network(), network(), X)

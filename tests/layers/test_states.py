@@ -90,7 +90,7 @@ def test_tools_leave_the_states_alone():
         [
             keras.Input((3,), batch_size=4),
             layers.Repeat(6),
-            layers.SpikingActivation("relu", dt=0.1, seed=0, stateful=True, name="hidden_spikes"),
+            layers.SpikingActivation("relu", dt=0.1, seed=0, stateful=True, stands_for=("hidden", 1)),
             layers.LIF(stateful=True),
             layers.Lowpass(0.01, stateful=True),
             layers.TimeFold(keras.layers.Reshape((3, 1))),

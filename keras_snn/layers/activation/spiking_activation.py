@@ -111,7 +111,8 @@ class SpikingActivation(_Rates, SpikingLayer):
         spiking_aware_training: Boolean, spike in the forward pass of training too. False trains with f(x) itself, and
             leaves the state as it was.
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``unroll=False``,
-            ``time_major=False``, ``go_backwards=False``, as in ``SpikingLayer``; and those of any Keras layer.
+            ``time_major=False``, ``go_backwards=False``, ``stands_for=None``, as in ``SpikingLayer``; and those of any
+            Keras layer.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)``.

@@ -1,6 +1,7 @@
 """The base of layers that run a state over time."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_snn import probe
@@ -31,6 +32,7 @@ class SequenceLayer(States, HasTimeStep):
         unroll=False,
         time_major=False,
         go_backwards=False,
+        stands_for=None,
         **kwargs,
     ):
         super().__init__(dt=dt, **kwargs)
@@ -40,6 +42,7 @@ class SequenceLayer(States, HasTimeStep):
         self.unroll = unroll
         self.time_major = time_major
         self.go_backwards = go_backwards
+        self.stands_for = _call_and_unit(stands_for)
         self.supports_masking = True
 
     def build_parts(self, shape):
@@ -191,7 +194,21 @@ class SequenceLayer(States, HasTimeStep):
 
     def get_config(self):
         names = ("return_sequences", "return_state", "stateful", "unroll", "time_major", "go_backwards")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        config = {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        if self.stands_for is None:
+            return {**config, "stands_for": None}
+        call, unit = self.stands_for
+        return {**config, "stands_for": [call, list(unit) if isinstance(unit, tuple) else unit]}
+
+
+def _call_and_unit(value):
+    """Return ``stands_for`` as a tuple of plain values, which Keras neither tracks nor saves as a dependency."""
+    if value is None:
+        return None
+    call, unit = value if isinstance(value, (tuple, list)) and len(value) == 2 else (None, None)
+    if not isinstance(call, str) or np.ndim(unit) > 1 or not np.issubdtype(np.asarray(unit).dtype, np.number):
+        raise ValueError(f"`stands_for` must be a pair (name of a call, number or numbers), or None; got {value!r}.")
+    return call, tuple(map(float, unit)) if np.ndim(unit) else float(unit)
 
 
 def _compatible(shape, expected):

@@ -43,6 +43,10 @@ class SpikingLayer(SequenceLayer):
         time_major: Boolean, inputs and outputs are ``(time, batch, ...)``.
         go_backwards: Boolean, run from the last step to the first; the outputs are in that order, as
             ``keras.layers.Bidirectional`` expects. Default False.
+        stands_for: Pair ``(call, unit)``, or None. In a converted model, the activation that the outputs stand for: the
+            name of the call in the plain model, and the activation that an output of 1 stands for, a number or a
+            sequence of numbers along the last axis. ``keras_snn.convert`` sets it for ``conversion.report``; it does
+            not change the outputs. Default None.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)`` with at least one axis after time.

@@ -47,8 +47,9 @@ class SpikingNeuron(SequenceLayer):
         per: What shares one value of a parameter that is trained or comes from an initializer: the "layer", each
             "channel" (an entry of the last axis), or nothing ("unit").
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``time_major=False``,
-            ``unroll=False``, ``go_backwards=False``, as in ``SpikingLayer``; ``dt=None``, the length of a time step in
-            seconds, by which tools such as ``keras_snn.inspect`` compute rates in Hz; and those of any Keras layer.
+            ``unroll=False``, ``go_backwards=False``, ``stands_for=None``, as in ``SpikingLayer``; ``dt=None``, the
+            length of a time step in seconds, by which tools such as ``keras_snn.inspect`` compute rates in Hz; and
+            those of any Keras layer.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)`` with at least one axis after time.
