@@ -271,7 +271,18 @@ class DtReport:
         return sum(sum(joules(work, name, as_ann=as_ann)) for work in self.work.values())
 
     def plot(self, path=None, *, class_names=None):
-        """Draw the examples: input, spikes of each unit at each step, output over time. Return the figure."""
+        """Draw the examples: input, spikes of each unit at each step, output over time. Return the figure.
+
+        Wrong answers are red and have the word "wrong".
+
+        Args:
+            path: Path of a picture to write. Default: none.
+            class_names: As in ``Report.to_html``.
+
+        Raises:
+            ValueError: If the report holds no examples.
+            OSError: If the folder of ``path`` cannot be written.
+        """
         return finish(plots.examples(self, class_names=class_names), path)
 
 

@@ -3,6 +3,8 @@
 import keras
 from keras import tree
 
+from keras_snn.inspector import tables
+
 
 def check_model(model):
     """Raise an error unless ``model`` is a built Keras model."""
@@ -17,4 +19,4 @@ def check_model(model):
 def describe(x, n_samples):
     """Return the number of samples and their shape in words; for several inputs, the shape of each."""
     shapes = [tuple(map(int, leaf.shape[1:])) for leaf in tree.flatten(x)]
-    return f"{n_samples:,} {'sample' if n_samples == 1 else 'samples'} of {' and '.join(map(str, shapes))}"
+    return f"{tables.counted(n_samples, 'sample')} of {' and '.join(map(str, shapes))}"

@@ -4,27 +4,45 @@ import math
 
 import numpy as np
 
-from keras_snn.inspector.samples import as_image, class_name, labels_of, probabilities
+from keras_snn.inspector.samples import as_image, class_name, probabilities
+
+#: The largest raster that is drawn whole: a cell of it is about a pixel.
+MOST_STEPS, MOST_UNITS = 150, 150
+_MOST_COLORS = 1000
+_LONGEST = 20
+_SMALL = 8
 
 
-def sample_input(axis, few, i, class_names):
-    """Draw the input of sample ``i`` of ``few``, an ``Examples``, if it is an image or a vector."""
-    x = few.x[i] if isinstance(few.x, np.ndarray) else None
-    if x is not None and as_image(x) is not None:
-        height, width = x.shape[:2]
+def sample_input(axis, x):
+    """Draw one sample's input ``x`` if it is an image, a time series or a vector, else write its shape."""
+    image = as_image(x)
+    if image is not None:
+        height, width = image.shape[:2]
         square = max(height, width) <= 3 * min(height, width)  # else it may be a time series
-        axis.imshow(as_image(x), cmap="gray", aspect="equal" if square else "auto")
+        axis.imshow(image, cmap="gray", aspect="equal" if square else "auto")
         axis.set(xticks=[], yticks=[])
-    elif x is not None and x.ndim == 1:
+    elif x.ndim == 1 and x.dtype.kind in "biuf":
         axis.plot(x)
-        axis.set_xlabel("feature")
+        axis.set_xlabel("feature", fontsize=_SMALL)
+        axis.tick_params(labelsize=_SMALL)
+        open_axis(axis)
     else:
         axis.set_axis_off()
-    axis.set_title(labels_of(few.labels, i, class_names), fontsize=9)
+        axis.text(0.5, 0.5, f"shape {x.shape},\nnot drawn", ha="center", va="center", fontsize=_SMALL)
+    return axis
 
 
 def raster(axis, counts):
-    """Draw the spikes ``counts (time, units)`` of one sample, negative ones in orange; return ``axis``."""
+    """Draw the spikes ``counts (time, units)`` of one sample, negative ones in orange; return ``axis``.
+
+    Of more than ``MOST_UNITS`` units, those with the most spikes in this sample are drawn, in the order of their
+    numbers. More than ``MOST_STEPS`` steps are added up in bins. The labels of the axis and of the color bar say so.
+    """
+    n_steps, n_units = counts.shape
+    if n_units > MOST_UNITS:
+        counts = counts[:, busiest(counts, MOST_UNITS)]
+    steps_per_bin = math.ceil(n_steps / MOST_STEPS)
+    counts = np.add.reduceat(counts, range(0, n_steps, steps_per_bin), axis=0)
     most = max(1, int(np.abs(counts).max()))
     signed = counts.min() < 0
     image = axis.imshow(
@@ -32,36 +50,65 @@ def raster(axis, counts):
         aspect="auto",
         interpolation="nearest",
         origin="lower",
-        cmap="PuOr" if signed else "Greys",
-        vmin=-most if signed else 0,
-        vmax=most,
-        extent=(0.5, len(counts) + 0.5, -0.5, counts.shape[1] - 0.5),
+        cmap=_spike_colors(most, signed),
+        vmin=-0.5 - (most if signed else 0),
+        vmax=most + 0.5,
+        extent=(0.5, len(counts) * steps_per_bin + 0.5, -0.5, counts.shape[1] - 0.5),
     )
+    axis.set_xlim(0.5, n_steps + 0.5)
     ticks = range(0, most + 1, max(1, most // 4))
     ticks = sorted({*ticks, *(-tick for tick in ticks)}) if signed else ticks
-    axis.figure.colorbar(image, ax=axis, ticks=ticks, pad=0.02)
-    axis.set_ylabel("unit")
+    bar = axis.figure.colorbar(image, ax=axis, ticks=ticks, pad=0.02)
+    bar.ax.tick_params(labelsize=_SMALL)
+    bar.set_label("spikes in a step" if steps_per_bin == 1 else f"spikes in {steps_per_bin} steps", fontsize=_SMALL)
+    axis.tick_params(labelsize=_SMALL)
+    if n_units > MOST_UNITS:
+        axis.set_yticks([])
+        axis.set_ylabel(f"{MOST_UNITS} busiest of {n_units:,} units,\nordered by unit number", fontsize=_SMALL)
+    else:
+        axis.set_ylabel("unit", fontsize=_SMALL)
+        axis.yaxis.set_major_locator(_whole_numbers())
+    axis.set_xlabel("time step", fontsize=_SMALL)
     whole_steps(axis)
     return axis
+
+
+def busiest(counts, n):
+    """Return the numbers of the ``n`` units with the most spikes in ``counts (time, units)``, in ascending order."""
+    return np.sort(np.argsort(-np.abs(counts).sum(axis=0), kind="stable")[:n])
+
+
+def _spike_colors(most, signed):
+    """Return a color map with a color for each number of spikes from 0, or from ``-most``, to ``most``.
+
+    A single spike is visible whatever the largest number is.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    n, least = min(most, _MOST_COLORS), 0.5 / _MOST_COLORS
+    colors = [(0.0, "white"), (least, "0.7"), (1.0, "black")]
+    if signed:
+        negative = [(0.0, "#7f3b08"), (0.5 - least, "#fdb863")]
+        colors = negative + [(0.5 + 0.5 * at, color) for at, color in colors]
+    return LinearSegmentedColormap.from_list("spikes", colors, N=(2 * n if signed else n) + 1)
 
 
 def output_over_time(axis, steps, outputs, *, class_names=None, n_classes=3):
     """Draw ``outputs (len(steps), classes)`` as probabilities; name the last step's largest. Return ``axis``."""
     shares = probabilities(outputs)
-    largest = np.argsort(shares[-1])[::-1][:n_classes]
-    for k in range(shares.shape[1]):
-        named = k in largest
-        axis.plot(
-            steps,
-            shares[:, k],
-            marker="." if named else None,
-            color=None if named else "0.8",
-            zorder=2 if named else 1,
-            label=class_name(k, class_names) if named else None,
-        )
-    axis.set(ylim=(-0.03, 1.03), ylabel="probability")
+    largest = np.argsort(shares[-1])[::-1][:n_classes].tolist()
+    for k in sorted(set(range(shares.shape[1])) - set(largest)):
+        axis.plot(steps, shares[:, k], color="0.8", label=f"_{k}")
+    for k in largest:
+        name = class_name(k, class_names)
+        name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+        axis.plot(steps, shares[:, k], marker=".", label=name)
+    axis.set(ylim=(-0.03, 1.1 + 0.33 * len(largest)), yticks=(0, 0.5, 1))
+    axis.set_xlabel("first k steps", fontsize=_SMALL)
+    axis.set_ylabel("probability", fontsize=_SMALL)
+    axis.tick_params(labelsize=_SMALL)
     whole_steps(axis)
-    axis.legend(fontsize=7, frameon=False)
+    axis.legend(fontsize=_SMALL, frameon=False, loc="upper left").set_in_layout(False)
     return open_axis(axis)
 
 
@@ -172,7 +219,7 @@ def latency(axis, found):
                 )
                 last = steps
     axis.plot(found.steps, 100 * found.confidence, "--", color="0.5", label="confidence")
-    axis.set(xlabel="first steps", ylabel="%", ylim=(0, 125), yticks=range(0, 101, 20))
+    axis.set(xlabel="first k steps", ylabel="%", ylim=(0, 125), yticks=range(0, 101, 20))
     whole_steps(axis)
     legend_on_top(axis)
     return open_axis(axis)
@@ -195,7 +242,7 @@ def legend_on_top(axis, handles=None):
         frameon=False,
         borderaxespad=0.1,
         columnspacing=0.8,
-        handlelength=1.5,
+        handlelength=1.5 if len(handles) <= 3 else 2.6,  # dashes are visible
     )
     legend.set_in_layout(False)  # a wide legend would make the axis narrow
 
@@ -209,9 +256,13 @@ def from_zero(axis, above=0.15):
 
 def whole_steps(axis):
     """Put the ticks of the horizontal axis at integers."""
+    axis.xaxis.set_major_locator(_whole_numbers())
+
+
+def _whole_numbers():
     from matplotlib.ticker import MaxNLocator
 
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return MaxNLocator(nbins=5, integer=True)
 
 
 def _share(share):

@@ -1,6 +1,9 @@
 """Whole figures of a report, and the panels that they consist of."""
 
+import functools
 import itertools
+import math
+import textwrap
 
 from keras_snn.inspector import tables
 from keras_snn.inspector.panels import (
@@ -15,6 +18,7 @@ from keras_snn.inspector.panels import (
     sample_input,
     trace,
 )
+from keras_snn.inspector.samples import in_words, inputs_of, names_of_classes, spikes_in
 
 __all__ = [
     "accuracy_and_energy",
@@ -32,74 +36,144 @@ __all__ = [
 
 _SECONDS = "dt (s)"
 
+#: Inches: width and height of a panel of an example, height of a line of words. Letters of a heading above a panel.
+_PANEL, _LINE, _LETTERS = (2.35, 2.1), 0.22, 27
+_MOST_COLUMNS = 5
+#: The largest legend that stands inside an axis.
+_MOST_NAMES = 6
+
 
 def sweep(report):
     """Draw accuracy, and the mean firing rate of each layer, against dt; return the figure."""
     figure = new_figure(9, 3.4)
     left, right = figure.subplots(1, 2)
-    if not all(result.accuracies for result in report):
-        left.text(0.5, 0.5, "no labels given", ha="center", transform=left.transAxes)
-    else:
-        for run, places, results, _ in _runs(report):
-            for output in results[0].accuracies:
-                shares = [100 * result.accuracies[output] for result in results]
-                left.plot(places, shares, "o-", label=_joined(output, run))
-        if len(left.lines) == 1:
-            for place, share in zip(places, shares, strict=True):
-                label = left.annotate(
-                    f"{share:.1f}", (place, share), textcoords="offset points", xytext=(0, 9), ha="center"
-                )
-                label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # in front of the curve
-        elif left.lines:
-            left.legend(frameon=False, fontsize=8)
-        left.margins(0.12, 0.2)
-    left.set(ylabel="accuracy (%)", title=f"Accuracy on {report.n_samples:,} samples")
-
-    for run, places, results, style in _runs(report):
-        for i, name in enumerate(results[0].layers):
-            rates = [result.layers[name].rate.mean for result in results]
-            right.plot(places, rates, style, color=f"C{i}", marker="o", label=_joined(name, run))
-    right.set(ylabel="mean firing rate (Hz)", title="Spikes")
-    if right.lines:
-        from_zero(right)
-        right.legend(frameon=False, fontsize=8)
-    else:
-        right.text(0.5, 0.5, "no spiking layers", ha="center", transform=right.transAxes)
+    _accuracies(left, report)
+    _rates(right, report)
     for axis in (left, right):
         _dt_axis(axis, report)
     return figure
 
 
+def _accuracies(axis, report):
+    axis.set(ylabel="accuracy (%)", title=f"Accuracy on {report.n_samples:,} samples")
+    if not all(result.accuracies for result in report):
+        axis.text(0.5, 0.5, "no labels given", ha="center", transform=axis.transAxes)
+        axis.set(xlim=(-0.5, len(_dts(report)) - 0.5), yticks=[])
+        return
+    for run, places, results, _ in _runs(report):
+        for output in results[0].accuracies:
+            shares = [100 * result.accuracies[output] for result in results]
+            axis.plot(places, shares, "o-", label=_joined(output, run))
+    if len(axis.lines) == 1:
+        for place, share in zip(places, shares, strict=True):
+            label = axis.annotate(
+                f"{share:.1f}", (place, share), textcoords="offset points", xytext=(0, 9), ha="center"
+            )
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # in front of the curve
+    elif axis.lines:
+        axis.legend(frameon=False, fontsize=8)
+    axis.margins(0.12, 0.2)
+
+
+def _rates(axis, report):
+    axis.set(ylabel="mean firing rate (Hz)", title="Firing rates")
+    for run, places, results, style in _runs(report):
+        for i, name in enumerate(results[0].layers):
+            rates = [result.layers[name].rate.mean for result in results]
+            axis.plot(places, rates, style, color=f"C{i}", marker="o", label=_joined(name, run))
+    if not axis.lines:
+        axis.text(0.5, 0.5, "no spiking layers", ha="center", transform=axis.transAxes)
+        return
+    from_zero(axis)
+    if len(axis.lines) > _MOST_NAMES:
+        axis.figure.legend(handles=axis.lines, loc="outside right upper", frameon=False, fontsize=7)
+    else:
+        axis.legend(frameon=False, fontsize=8)
+
+
 def examples(result, *, class_names=None):
-    """Draw each example's input, the spikes of each unit at each step, and the output over time; return the figure."""
-    few = result.examples
-    if few is None:
-        raise ValueError("the report holds no examples: call inspect with examples=4, say")
-    n = len(next(iter(few.counts.values())))
-    n_columns = 1 + len(few.counts) + len(few.outputs)
-    figure = new_figure(3.2 * n_columns, 2.3 * n + 0.3)
-    axes = figure.subplots(n, n_columns, squeeze=False)
-    dt = "the model's own dt" if result.dt is None else f"dt = {result.dt:g} s"
-    shares = [f"{_joined(name, 'accuracy')} {100 * share:.1f} %" for name, share in result.accuracies.items()]
-    figure.suptitle(", ".join([dt, *shares]))
-    for i, row in enumerate(axes):
-        row = iter(row)
-        sample_input(next(row), few, i, class_names)
-        for name, counts in few.counts.items():
-            axis = next(row)
-            raster(axis, counts[i])
-            if i == 0:
-                axis.set_title(f"{name}: spikes in each step", fontsize=9)
-        for name, of_output in few.outputs.items():
-            axis = next(row)
-            output_over_time(axis, few.steps, of_output[i], class_names=class_names)
-            if i == 0:
-                axis.set_title(f"{name or 'output'} given the first k steps", fontsize=9)
-    for axis in axes[-1, 1:]:
-        axis.set_xlabel("time step")
-    for axis in axes[-1, 1 + len(few.counts) :]:
-        axis.set_xlabel("steps k")
+    """Draw each example's input, the spikes of each unit at each step, and the output over time; return the figure.
+
+    The line above an example has its label, the answer after all steps, and its number of spikes. It is red, and says
+    so, if the answer is wrong.
+
+    Args:
+        result: ``DtReport``.
+        class_names: Sequence of strings, the names of the classes 0, 1, ...; a dict of them by output, for several.
+
+    Raises:
+        ValueError: If the report holds no examples.
+    """
+    from matplotlib import rc_context
+
+    if result.examples is None:
+        raise ValueError("The report holds no examples: call inspect with examples=4, say.")
+    with rc_context({"text.parse_math": False}):  # names may hold dollar signs
+        return _examples(result, class_names)
+
+
+def _examples(result, class_names):
+    lines = example_lines(result, class_names)
+    panels = [_panels(result.examples, i, class_names) for i in range(len(lines))]
+    n_rows = math.ceil(len(panels[0]) / _MOST_COLUMNS)
+    n_columns = math.ceil(len(panels[0]) / n_rows)
+    width = _LETTERS * n_columns
+    headings = [textwrap.fill(text, width) for text, _ in lines]
+    heights = [_LINE * (1 + text.count("\n")) for text in headings]
+    figure = new_figure(_PANEL[0] * n_columns, 0.4 + sum(heights) + _PANEL[1] * n_rows * len(lines))
+    figure.suptitle(textwrap.fill(summary(result), width), fontsize=11)
+    ratios = [ratio for height in heights for ratio in (height, *[_PANEL[1]] * n_rows)]
+    grid = figure.add_gridspec(len(ratios), n_columns, height_ratios=ratios)
+    for i, (_, is_wrong) in enumerate(lines):
+        top = i * (1 + n_rows)
+        axis = figure.add_subplot(grid[top, :], label="heading")
+        axis.set_axis_off()
+        heading = axis.text(0, 0, headings[i], va="bottom", weight="bold", fontsize=10)
+        heading.set_color("C3" if is_wrong else "black")
+        heading.set_in_layout(False)
+        for k, (title, draw) in enumerate(panels[i]):
+            axis = figure.add_subplot(grid[top + 1 + k // n_columns, k % n_columns])
+            draw(axis)
+            axis.set_title(title, fontsize=8)
     return figure
+
+
+def example_lines(result, class_names=None):
+    """Return a pair for each example: what it is, its answer and its spikes in words; whether the answer is wrong."""
+    samples, lines = result.examples, []
+    for i in range(len(next(iter(samples.counts.values())))):
+        words, is_wrong = in_words(samples, i, class_names)
+        spikes = spikes_in(sum(counts[i].sum() for counts in samples.counts.values()))
+        lines.append((f"Example {i + 1}: {'; '.join([*words, spikes])}", is_wrong))
+    return lines
+
+
+def summary(result):
+    """Return the dt, the steps, the accuracy and the spikes per inference of a result in words."""
+    accuracies = [
+        f"accuracy {f'of {name} ' if name else ''}{tables.percent(share)}" for name, share in result.accuracies.items()
+    ]
+    spikes = result.spikes_per_inference
+    spikes = [] if spikes is None else [f"{tables.amount(spikes)} spikes per inference"]
+    return ", ".join([tables.title(result), *accuracies, *spikes])
+
+
+def _panels(samples, i, class_names):
+    """Return a pair for each panel of an example: its title, and a function that draws it on an axis."""
+    inputs = inputs_of(samples.x, i)
+    panels = [(_wrapped(name), functools.partial(sample_input, x=x)) for name, x in inputs.items()]
+    for name, counts in samples.counts.items():
+        title = f"{_wrapped(name)}\n{spikes_in(counts[i])}"
+        panels.append((title, functools.partial(raster, counts=counts[i])))
+    for name, outputs in samples.outputs.items():
+        names = names_of_classes(class_names, name)
+        draw = functools.partial(output_over_time, steps=samples.steps, outputs=outputs[i], class_names=names)
+        panels.append((f"{_wrapped(name or 'output')}\ngiven the first k steps", draw))
+    return panels
+
+
+def _wrapped(name):
+    return textwrap.fill(name, 34)
 
 
 def accuracy_and_energy(axis, report, *, device="loihi", output=None):
@@ -143,8 +217,10 @@ def accuracy_and_energy(axis, report, *, device="loihi", output=None):
     if axis.lines:
         from_zero(axis, above=room)
         axis.set_yticks([tick for tick in axis.get_yticks() if tick <= 100])
+        axis.set_ylabel("accuracy (%)", color="C0")
+    else:
+        axis.set_yticks([])
     axis.margins(x=0.12)
-    axis.set_ylabel("accuracy (%)", color="C0")
     right.set_ylabel(f"energy on {device} (µJ)", color="C1")
     handles = [line for each in (axis, right) for line in each.lines if not line.get_label().startswith("_")]
     legend_on_top(axis, handles=handles)

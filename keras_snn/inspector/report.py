@@ -105,11 +105,15 @@ class Report(Results):
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"a damaged report ({type(error).__name__}: {error})") from error
 
-    def save(self, path):
-        """Write the report to ``path``, whole or not at all.
+    def save(self, path, *, class_names=None):
+        """Write the report to ``path`` atomically.
 
-        By the ending of ``path``: ``.json`` for what ``Report.load`` reads, ``.html`` for the page of ``to_html``,
-        ``.png`` or ``.pdf`` for the picture of ``plot``.
+        The ending of ``path`` decides: ``.json`` for the file that ``Report.load`` reads, ``.html`` for the page of
+        ``to_html``, ``.png`` or ``.pdf`` for the picture of ``plot``.
+
+        Args:
+            path: Path of the file.
+            class_names: As in ``to_html``; the other files hold no names of classes.
 
         Raises:
             ValueError: For another ending.
@@ -119,11 +123,11 @@ class Report(Results):
         if ending == ".json":
             write_text(path, json.dumps(self.to_dict(), separators=(",", ":")) + "\n")
         elif ending == ".html":
-            write_text(path, self.to_html())
+            write_text(path, self.to_html(class_names=class_names))
         elif ending in (".png", ".pdf"):
             self.plot(path)
         else:
-            raise ValueError(f"`path` has to end in .json, .html, .png or .pdf; got {str(path)!r}.")
+            raise ValueError(f"`path` must end in .json, .html, .png or .pdf; got {str(path)!r}.")
 
     @classmethod
     def load(cls, path):
@@ -140,12 +144,17 @@ class Report(Results):
                 f"{str(path)!r} cannot be read as a report that `save` wrote as .json: {error}."
             ) from error
 
-    def to_html(self, *, title="Inspection of a spiking model", class_names=None):
-        """Return one page with tables, plots and the examples at every dt, which needs no other file and no network.
+    def to_html(self, *, title=None, class_names=None):
+        """Return a page with tables, plots, the examples at each dt and a glossary.
+
+        The page needs no other file and no network. A slider chooses the dt whose picture of the examples is shown, the
+        one of ``DtReport.plot``. The page opens at the smallest dt within one percentage point of the best accuracy, or
+        at the smallest dt if there are no labels; without scripts, it shows that dt alone.
 
         Args:
-            title: String.
-            class_names: Sequence of strings, what the labels 0, 1, ... stand for.
+            title: String. Default: "Inspection of" and the name of the model.
+            class_names: Sequence of strings, the names of the classes 0, 1, ...; for a model with several outputs,
+                also a dict of them from the outputs' names. Default: "class 0", "class 1", ...
         """
         return html.page(self, title=title, class_names=class_names)
 

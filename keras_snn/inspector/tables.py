@@ -44,6 +44,17 @@ def energies(results):
     return rows
 
 
+def spikes(results):
+    """Return a row for each dt and number of steps with the spikes of each layer and of all, below a header."""
+    layers = list(dict.fromkeys(name for result in results for name in result.layers))
+    rows = [("dt (s)", "steps", *layers, "all layers")]
+    for result in results:
+        found = [result.layers[name].spikes_per_inference if name in result.layers else None for name in layers]
+        cells = [amount(value) for value in (*found, result.spikes_per_inference)]
+        rows.append((dt_label(result.dt), or_dash(result.n_steps), *cells))
+    return rows
+
+
 def as_text(rows):
     """Return the lines of a table, every cell at the right of its column."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -76,7 +87,12 @@ def notes(results):
 def title(result):
     """Return the dt and the number of steps in words."""
     dt = "each layer's own dt" if result.dt is None else f"dt = {result.dt:g} s"
-    return dt if result.n_steps is None else f"{dt}, {result.n_steps} {'step' if result.n_steps == 1 else 'steps'}"
+    return dt if result.n_steps is None else f"{dt}, {counted(result.n_steps, 'step')}"
+
+
+def counted(n, noun):
+    """Return a number of things in words, such as "1 spike" and "1,234 spikes"."""
+    return f"{n:,} {noun}{'' if abs(n) == 1 else 's'}"
 
 
 def dt_label(dt):

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from keras_snn.energy import Work
 from keras_snn.inspector import DtReport, LayerReport, Rate, Report, plots
-from keras_snn.inspector.report import Examples, Latency
+from keras_snn.inspector.report import Examples
 
 pytestmark = pytest.mark.backend_free
 
@@ -36,14 +36,19 @@ def result(x, *, labels=None, outputs=True, dt=0.01, accuracies=None):
         steps=np.array([1, 2, 6]),
         outputs={"": RNG.normal(size=(2, 3, 4))} if outputs else {},
     )
-    return DtReport(dt, {"": 0.25} if accuracies is None else accuracies, {}, few)
+    layer = LayerReport(Rate(0, 1, 9), np.zeros(2), {}, 0, 0, n_steps=6, spikes_per_inference=12.5)
+    return DtReport(dt, {"": 0.25} if accuracies is None else accuracies, {"a": layer}, few, n_steps=6)
 
 
 def grid(figure):
-    """Return the axes row by row, without colour bars."""
-    axes = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
-    n_columns = axes[0].get_gridspec().ncols
-    return [axes[i : i + n_columns] for i in range(0, len(axes), n_columns)]
+    """Return a pair for each example: the line above it, and its axes without color bars."""
+    examples = []
+    for axis in figure.axes:
+        if axis.get_label() == "heading":
+            examples.append((axis.texts[0], []))
+        elif axis.get_label() != "<colorbar>":
+            examples[-1][1].append(axis)
+    return examples
 
 
 # The sweep
@@ -83,151 +88,55 @@ def test_a_report_with_nothing_to_draw_is_drawn(results):
 
 
 def test_examples_show_input_spikes_and_output():
-    of_two_images = result(RNG.random((2, 4, 3)), labels={"": np.array([0, 2])})
-    figure = plots.examples(of_two_images, class_names=["nil", "one", "two", "three"])
-    rows = grid(figure)
-    assert [len(row) for row in rows] == [4, 4]
-    assert figure.get_suptitle() == "dt = 0.01 s, accuracy 25.0 %"
-    assert [axis.get_title() for axis in rows[0]] == [
-        "nil",
-        "a: spikes in each step",
-        "b: spikes in each step",
-        "output given the first k steps",
-    ]
-    assert rows[1][0].get_title() == "two"
-    for image, a, b, output in rows:
+    two_images = result(RNG.random((2, 4, 3)), labels={"": np.array([0, 2])})
+    two_images.examples.outputs[""][:, -1] = [[9, 0, 0, 0], [0, 9, 0, 0]]  # the second answer is wrong
+    figure = plots.examples(two_images, class_names=["nil", "$one$", "two", "three"])
+    assert figure.get_suptitle() == "dt = 0.01 s, 6 steps, accuracy 25.00%, 12.5 spikes per inference"
+    spikes = [int(of_sample.sum()) for of_sample in two_images.examples.counts["a"]]
+    (right, first), (wrong, second) = grid(figure)
+    assert right.get_text() == f"Example 1: nil, answer: nil; {spikes[0]} spikes"
+    assert wrong.get_text() == f"Example 2: two, answer: $one$ (wrong); {spikes[1]} spikes"
+    assert (right.get_color(), wrong.get_color()) == ("black", "C3")
+    figure.canvas.draw()  # a dollar sign begins no formula
+    for n, row in zip(spikes, (first, second), strict=True):
+        assert [axis.get_title() for axis in row] == [
+            *("input", f"a\n{n} spikes", "b\n0 spikes", "output\ngiven the first k steps")
+        ]
+        image, a, b, output = row
         assert image.images[0].get_array().shape == (4, 3)
         assert a.images[0].get_array().shape == (5, 6)
         assert b.images[0].get_array().shape == (1, 6)
         assert (a.get_ylabel(), b.get_ylabel(), output.get_ylabel()) == ("unit", "unit", "probability")
-    assert [axis.get_xlabel() for axis in rows[-1][1:]] == ["time step", "time step", "steps k"]
+        assert [axis.get_xlabel() for axis in (a, b, output)] == ["time step", "time step", "first k steps"]
 
 
 def test_examples_without_outputs_and_labels():
     figure = plots.examples(result(RNG.random((2, 4, 3)), outputs=False, dt=None, accuracies={}))
-    rows = grid(figure)
-    assert [len(row) for row in rows] == [3, 3]
-    assert figure.get_suptitle() == "the model's own dt"
-    assert [axis.get_xlabel() for axis in rows[-1][1:]] == ["time step"] * 2
-    assert rows[0][0].get_title() == ""
+    assert figure.get_suptitle() == "each layer's own dt, 6 steps, 12.5 spikes per inference"
+    (heading, row), _ = grid(figure)
+    assert len(row) == 3
+    assert heading.get_text().startswith("Example 1: ")
+    assert heading.get_color() == "black"
 
 
-@pytest.mark.parametrize(
-    ("shape", "drawn"),
-    [((4, 3), (4, 3)), ((4, 3, 1), (4, 3)), ((4, 3, 3), (4, 3, 3)), ((7,), 7), ((4, 3, 2), None), ((2, 2, 2, 2), None)],
-)
-def test_inputs_of_all_shapes(shape, drawn):
-    axis = grid(plots.examples(result(RNG.random((2, *shape)))))[0][0]
-    if isinstance(drawn, tuple):
-        assert axis.images[0].get_array().shape == drawn
-    elif drawn is not None:
-        assert len(axis.lines[0].get_ydata()) == drawn
-        assert axis.get_xlabel() == "feature"
-    else:
-        assert not axis.axison
+def test_each_of_several_inputs_is_drawn():
+    figure = plots.examples(result({"a": RNG.random((2, 4)), "b": RNG.random((2, 4))}))
+    assert [[axis.get_title() for axis in row[:2]] for _, row in grid(figure)] == [["input a", "input b"]] * 2
 
 
-def test_a_time_series_fills_its_panel():
-    axes = [grid(plots.examples(result(RNG.random((2, *shape)))))[0][0] for shape in ((50, 3), (4, 12))]
-    assert [axis.get_aspect() for axis in axes] == ["auto", 1]
-
-
-def test_several_inputs_are_not_drawn():
-    (axis, *_), _ = grid(plots.examples(result({"a": RNG.random((2, 4)), "b": RNG.random((2, 4))})))
-    assert not axis.axison
-
-
-@pytest.mark.parametrize("y", [np.array([3, 1]), np.array([[3], [1]]), np.eye(4)[[3, 1]]])
-def test_labels_of_all_shapes(y):
-    rows = grid(plots.examples(result(RNG.random((2, 4)), labels={"": y})))
-    assert [row[0].get_title() for row in rows] == ["class 3", "class 1"]
+def test_many_layers_stand_in_several_rows():
+    deep = result(RNG.random((2, 4, 3)))
+    counts = {f"layer_{i}": deep.examples.counts["a"][:1] for i in range(9)}
+    figure = plots.examples(replace(deep, examples=replace(deep.examples, counts=counts)))
+    ((_, axes),) = grid(figure)
+    assert len(axes) == 11  # the input, nine layers, the output
+    assert axes[0].get_gridspec().ncols == 4
+    assert figure.get_size_inches()[0] < 12
 
 
 def test_no_examples_is_an_error_that_says_so():
     with pytest.raises(ValueError, match="examples=4"):
         plots.examples(DtReport(0.01, {}, {}))
-
-
-# The single panels
-
-
-def test_raster_puts_steps_and_units_at_their_numbers():
-    axis = Figure().subplots()
-    counts = np.array([[0, 1], [0, 0], [7, 0]])
-    assert plots.raster(axis, counts) is axis
-    (image,) = axis.images
-    np.testing.assert_array_equal(image.get_array(), counts.T)
-    assert list(image.get_extent()) == [0.5, 3.5, -0.5, 1.5]  # steps from 1, units from 0
-    assert image.get_clim() == (0, 7)
-
-
-def test_raster_of_silence_has_a_scale():
-    axis = Figure().subplots()
-    plots.raster(axis, np.zeros((3, 2)))
-    assert axis.images[0].get_clim() == (0, 1)
-
-
-def test_output_over_time_names_the_largest_at_the_end():
-    axis = Figure().subplots()
-    outputs = np.array([[0.7, 0.1, 0.1, 0.1], [0.0, 0.5, 0.2, 0.3]])
-    assert plots.output_over_time(axis, [1, 5], outputs, class_names="abcd", n_classes=2) is axis
-    assert sorted(text.get_text() for text in axis.get_legend().get_texts()) == ["b", "d"]
-    for k, line in enumerate(axis.lines):
-        assert line.get_xdata().tolist() == [1, 5]
-        np.testing.assert_array_equal(line.get_ydata(), outputs[:, k])
-
-
-def test_outputs_that_are_no_probabilities_go_through_softmax():
-    axis = Figure().subplots()
-    logits = np.array([[0.0, np.log(3.0)], [1000.0, 1000.0]])
-    plots.output_over_time(axis, [1, 2], logits)
-    # atol: exp and log in float64
-    np.testing.assert_allclose([line.get_ydata() for line in axis.lines], [[0.25, 0.5], [0.75, 0.5]], atol=1e-12)
-
-
-def test_raster_of_negative_spikes_has_a_scale_on_both_sides():
-    axis = Figure().subplots()
-    plots.raster(axis, np.array([[0, -3], [1, 0]]))
-    assert axis.images[0].get_clim() == (-3, 3)
-
-
-def test_trace_draws_the_chosen_units():
-    values = np.arange(12.0).reshape(3, 4)
-    axis = Figure().subplots()
-    assert plots.trace(axis, values, units=(0, 3), threshold=5) is axis
-    assert [line.get_label() for line in axis.lines] == ["unit 0", "unit 3", "threshold"]
-    assert [line.get_ydata().tolist() for line in axis.lines[:2]] == [[0, 4, 8], [3, 7, 11]]
-    assert axis.lines[0].get_xdata().tolist() == [1, 2, 3]
-    assert list(axis.lines[2].get_ydata()) == [5, 5]
-    assert (axis.get_xlabel(), axis.get_ylabel()) == ("time step", "membrane voltage")
-
-
-def test_trace_in_milliseconds():
-    axis = Figure().subplots()
-    plots.trace(axis, np.zeros((3, 2, 2)), dt=0.5, units=[3], ylabel="u")
-    assert axis.lines[0].get_xdata().tolist() == [500, 1000, 1500]
-    assert (axis.get_xlabel(), axis.get_ylabel()) == ("time (ms)", "u")
-
-
-@pytest.mark.parametrize("unit", [4, -1])
-def test_trace_of_a_unit_that_is_not_there_is_an_error(unit):
-    with pytest.raises(ValueError, match=f"from 0 to 3; got {unit}"):
-        plots.trace(Figure().subplots(), np.zeros((3, 4)), units=[unit])
-
-
-def test_histogram_shows_shares_up_to_the_last_that_came():
-    axis = Figure().subplots()
-    counts = {"<0": 0, "0": 90, "1": 8, "2": 0, "3": 2, "4": 0, ">=10": 0}
-    assert plots.histogram(axis, counts) is axis
-    assert [bar.get_height() for bar in axis.patches] == [90, 8, 0, 2]
-    assert [text.get_text() for text in axis.get_xticklabels()] == ["0", "1", "2", "3"]
-    assert (axis.get_xlabel(), axis.get_ylabel()) == ("spikes in a step", "share of steps (%)")
-
-
-def test_histogram_with_negative_spikes():
-    axis = Figure().subplots()
-    plots.histogram(axis, {"<0": 1, "0": 3})
-    assert [bar.get_height() for bar in axis.patches] == [25, 75]
 
 
 def costly(*figures, n_steps=4):
@@ -276,6 +185,7 @@ def test_energy_without_accuracy():
     axis = Figure().subplots()
     plots.accuracy_and_energy(axis, costly(({}, 1e3), ({}, 2e3)))
     assert list(axis.lines) == []
+    assert (axis.get_ylabel(), list(axis.get_yticks())) == ("", [])
     assert len(right_of(axis).lines) == 1
 
 
@@ -307,6 +217,14 @@ def test_several_outputs_are_lines_of_their_own():
     assert {line.get_label(): list(line.get_ydata()) for line in left.lines} == {"a": [50], "b": [25]}
 
 
+def test_many_layers_have_their_legend_beside_the_axis():
+    few = costly((0.5, 1e3))
+    deep = [replace(of, layers={f"layer_{i}": of.layers["a"] for i in range(9)}) for of in few]
+    figure = plots.sweep(Report(deep, 10))
+    assert figure.axes[1].get_legend() is None
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"layer_{i}" for i in range(9)]
+
+
 def test_rates_begin_at_zero_and_end_above_the_largest():
     _, right = plots.sweep(report()).axes
     low, high = right.get_ylim()
@@ -318,74 +236,12 @@ def test_examples_of_several_outputs():
     one = result(RNG.random((2, 4, 3)))
     outputs = dict.fromkeys("ab", one.examples.output)
     few = replace(one.examples, outputs=outputs, labels={"a": np.array([1, 0])})
-    rows = grid(plots.examples(replace(one, examples=few, accuracies={"a": 0.5})))
-    assert [axis.get_title() for axis in rows[0]][-2:] == ["a given the first k steps", "b given the first k steps"]
-    assert [row[0].get_title() for row in rows] == ["a: class 1", "a: class 0"]
-
-
-@pytest.mark.parametrize(
-    ("y", "titles"),
-    [
-        (np.array([0.375, 2.0]), ["0.375", "class 2"]),
-        (np.array([-1, 7]), ["class -1", "class 7"]),
-        (np.array([1, np.nan]), ["one", "nan"]),
-        (np.array([[0.5, 0.25], [3, 4]]), ["", ""]),
-    ],
-)
-def test_a_label_without_a_name_is_shown_as_it_is(y, titles):
-    figure = plots.examples(result(RNG.random((2, 4)), labels={"": y}, outputs=False), class_names=["nil", "one"])
-    assert [row[0].get_title() for row in grid(figure)] == titles
-
-
-def test_rate_image_of_one_map():
-    axis = Figure().subplots()
-    rates = RNG.random((4, 6))
-    assert plots.rate_image(axis, rates, title="a layer") is axis
-    np.testing.assert_array_equal(axis.images[0].get_array(), rates)
-    assert axis.get_title() == "a layer"
-    (bar,) = [other for other in axis.figure.axes if other is not axis]
-    assert bar.get_ylabel() == "Hz"
-
-
-@pytest.mark.parametrize("channels_first", [False, True])
-def test_rate_image_of_many_channels_is_a_grid(channels_first):
-    maps = RNG.random((5, 3, 4))
-    axis = Figure().subplots()
-    plots.rate_image(axis, maps if channels_first else np.moveaxis(maps, 0, -1), channels_first=channels_first)
-    image = axis.images[0].get_array()
-    assert image.shape == (2 * 4 - 1, 3 * 5 - 1)  # two rows of three maps, with a line between
-    np.testing.assert_array_equal(image[:3, 5:9], maps[1])
-    np.testing.assert_array_equal(image[4:, :4], maps[3])
-    assert image.mask[3].all()
-    assert image.mask[4:, 10:].all()  # the sixth place is empty
-    assert "5 channels" in axis.get_title()
-
-
-def test_rate_image_of_a_dense_layer_is_an_error():
-    with pytest.raises(ValueError, match=r"got the shape \(7,\)"):
-        plots.rate_image(Figure().subplots(), np.zeros(7))
-
-
-def test_latency_shows_accuracy_confidence_and_early_exits():
-    axis = Figure().subplots()
-    found = Latency(
-        np.array([1, 2, 4]),
-        np.array([0.25, 0.5, 0.75]),
-        np.array([0.5, 0.5, 1.0]),
-        {0.5: (0.25, 1.0), 0.9: (0.5, 2.5)},
-    )
-    assert plots.latency(axis, found) is axis
-    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines}
-    assert lines == {
-        "accuracy": ([1, 2, 4], [25, 50, 75]),
-        "confidence": ([1, 2, 4], [50, 50, 100]),
-        "early exit": ([1, 2.5], [25, 50]),
-    }
-    assert [text.get_text() for text in axis.texts] == ["0.5", "0.9"]
-    assert (axis.get_xlabel(), axis.get_ylabel()) == ("first steps", "%")
-
-
-def test_latency_without_labels():
-    axis = Figure().subplots()
-    plots.latency(axis, Latency(np.array([1, 2]), None, np.array([0.5, 1.0]), {0.5: (None, 1.0)}))
-    assert [line.get_label() for line in axis.lines] == ["confidence"]
+    figure = plots.examples(replace(one, examples=few, accuracies={"a": 0.5}), class_names={"a": "stuv"})
+    assert "accuracy of a 50.00%" in figure.get_suptitle()
+    (heading, row), _ = grid(figure)
+    assert [axis.get_title() for axis in row][-2:] == ["a\ngiven the first k steps", "b\ngiven the first k steps"]
+    assert heading.get_text().startswith("Example 1: a: t, answer: ")
+    assert "; b: answer: class " in heading.get_text()
+    legends = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in row[-2:]]
+    assert set(legends[0]) < set("stuv")
+    assert set(legends[1]) < {f"class {k}" for k in range(4)}
