@@ -162,13 +162,11 @@ def _check_shape(model, x, name):
 
 def _with_progress(model, x, y, options):
     """Return the report, of which the settings are inspected one after the other; tell of each."""
+    from keras_snn.graph import TimeAxis
     from keras_snn.inspector import Report, inspect
-    from keras_snn.inspector.inputs import describe
-    from keras_snn.inspector.prober import depends_on_dt
 
-    # The largest dt first, as `inspect` itself has its first look at the model.
     groups = [None] if options.dt is None else [[dt] for dt in sorted(options.dt, reverse=True)]
-    if len(groups) > 1 and not depends_on_dt(model, x, max(options.dt)):
+    if len(groups) > 1 and not TimeAxis(model, x).reads_dt:
         groups = [options.dt]  # one run for all dt
     settings = [(dts, n_steps) for n_steps in options.n_steps or [None] for dts in groups]
     found = {}
@@ -176,8 +174,9 @@ def _with_progress(model, x, y, options):
         what = "each layer's own dt" if dts is None else f"dt = {', '.join(f'{dt:g}' for dt in dts)} s"
         what += "" if n_steps is None else f", {n_steps} steps"
         print(f"[{i}/{len(settings)}] {len(x):,} samples, {what} ...", file=sys.stderr)
-        report = inspect(model, x, y, dt=dts, n_steps=n_steps, batch_size=options.batch_size, seed=options.seed)
+        arguments = {"n_steps": n_steps, "batch_size": options.batch_size, "seed": options.seed}
+        report = inspect(model, x, y, dt=dts, verbose=0, **arguments)
         found |= {(result.dt, n_steps): result for result in report}
     in_order = [(dt, n_steps) for n_steps in options.n_steps or [None] for dt in options.dt or [None]]
     results = [found[setting] for setting in in_order]
-    return Report(results, len(x), model=model.name, data=f"{_data_name(options)}, {describe(x)}", date=report.date)
+    return Report(results, len(x), model=model.name, data=f"{_data_name(options)}, {report.data}", date=report.date)

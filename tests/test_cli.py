@@ -183,7 +183,10 @@ def test_inspect_prints_both_tables_and_writes_three_files(saved, inspections, c
         np.testing.assert_array_equal(given.pop("y"), y[:20])
         assert (given.pop("batch_size"), given.pop("seed")) == (None, 0)
     settings = [(1.0, 2), (0.25, 2), (1.0, 3), (0.25, 3)]
-    assert [given for given, _ in inspections] == [{"dt": [dt], "n_steps": n_steps} for dt, n_steps in settings]
+    assert [given for given, _ in inspections] == [
+        {"dt": [dt], "n_steps": n_steps, "verbose": 0}
+        for dt, n_steps in settings  # the command tells of its progress
+    ]
     written = inspector.Report.load("a/report/report.json")
     assert figures(written) == figures(inspections[i][1].results[0] for i in (1, 0, 3, 2))
     np.testing.assert_allclose(written[1, 3].examples.x, x[:4], rtol=6e-6)  # six digits
@@ -247,7 +250,7 @@ def test_pixels_are_scaled_unless_told_not_to(saved, monkeypatch):
     arrays(x=(x / 128).astype("float32"))
     assert main(["inspect", "tiny.keras", "--data", "data.npz"]) == 0
     (scaled, no_labels, options), (raw, _, _), (of_set, labels, _), (floats, _, _) = calls
-    assert options == {"dt": None, "n_steps": None, "seed": 3, "batch_size": 5}
+    assert options == {"dt": None, "n_steps": None, "seed": 3, "batch_size": 5, "verbose": 0}
     np.testing.assert_array_equal(scaled, (x / 255).astype("float32"))
     assert no_labels is None
     np.testing.assert_array_equal(raw, x)
