@@ -171,7 +171,8 @@ def poisson(n_steps=5):
 
 
 def images():
-    parts = layers.Repeat(4), layers.TimeFold(keras.layers.Conv2D(3, 2)), layers.KLIF(threshold=0.2)
+    fastest = layers.MaxRatePooling(keras.layers.MaxPooling2D(1))  # carries its state from part to part
+    parts = layers.Repeat(4), layers.TimeFold(keras.layers.Conv2D(3, 2)), layers.KLIF(threshold=0.2), fastest
     pooled = layers.TimeFold(keras.layers.AveragePooling2D(2)), layers.TimeFold(keras.layers.Flatten())
     ends = DENSE(5), layers.LIF(threshold=0.2), POOL(), DENSE(4, "relu")
     return sequential((5, 5, 1), keras.layers.Conv2D(2, 2, activation="relu"), *parts, *pooled, *ends)

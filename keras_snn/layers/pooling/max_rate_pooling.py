@@ -78,19 +78,21 @@ class MaxRatePooling(States, TimeFold):
         if mask is not None:
             x = masks.only_counted(x, mask)
         slot = probe.slot()
-        keeps_state = self.stateful and not (slot.is_open or probe.draws_by_index())
-        if not (keeps_state or slot.is_open):
-            pooled = super().call(cumsum(x), training=training)
-            first = ops.zeros_like(pooled[:, :1])
-        else:
-            x, (start,) = (
-                self.start_from_states(x) if keeps_state else (x, slot.start(lambda: [ops.zeros_like(x[:, 0])]))
-            )
+        if self.stateful and not (slot.is_open or probe.draws_by_index()):
+            x, (start,) = self.start_from_states(x)
             start = ops.expand_dims(start, 1)
             counts = start + cumsum(x)
-            ends = [counts[:, -1]]
-            self.keep_states(ends) if keeps_state else slot.end(ends)
+            self.keep_states([counts[:, -1]])
             pooled, first = (TimeFold.call(self, c, training=training) for c in (counts, start))
+        else:
+            counts = cumsum(x)
+            if slot.is_open:
+                counts = counts + ops.expand_dims(slot.start(lambda: ops.zeros_like(x[:, 0])), 1)
+                slot.end(counts[:, -1])
+            pooled, slot = super().call(counts, training=training), probe.slot()
+            # Carried, not pooled from the counts: tools would see a second call of the pooling.
+            first = ops.expand_dims(slot.start(lambda: ops.zeros_like(pooled[:, 0])), 1)
+            slot.end(pooled[:, -1])
         return ops.cast(pooled - ops.concatenate([first, pooled[:, :-1]], axis=1), inputs.dtype)
 
     def compute_output_spec(self, inputs, training=None, mask=None):

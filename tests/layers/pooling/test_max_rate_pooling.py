@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from reference.parts import over_parts
 
 from keras_snn.layers import MaxRatePooling
 
@@ -30,6 +31,18 @@ def test_the_rates_are_the_largest_of_the_rates_and_spikes_are_spikes():
 def test_it_does_not_look_ahead(k):
     x = (RNG.random((2, 12, 4, 3)) < 0.4).astype("float32")
     np.testing.assert_array_equal(pooled(x)[:, :k], pooled(x[:, :k]))
+
+
+def test_parts_of_the_time_axis_need_one_pooling_each(monkeypatch):
+    x, mask = (RNG.random((2, 7, 4, 3)) < 0.6).astype("float32"), RNG.random((2, 7)) < 0.7
+    layer, calls = MaxRatePooling(keras.layers.MaxPooling1D(2)), []
+    pool = layer.layer.call
+    monkeypatch.setattr(layer.layer, "call", lambda *args: calls.append(args) or pool(*args))
+    for masked in (None, mask):
+        whole = ops.convert_to_numpy(layer(x, mask=masked))
+        calls.clear()
+        np.testing.assert_array_equal(np.concatenate(over_parts(layer, x, (2, 1, 4), masked), axis=1), whole)
+        assert len(calls) == 3  # as tools count them
 
 
 def test_global_pooling():
