@@ -184,7 +184,7 @@ def continued_delta(signal, threshold, first, reference, *, mask=None):
         mask: As in ``scan``.
     """
     # By the reciprocal, as XLA would do it, and before the loop: the same rounding on every backend.
-    thresholds = (signal - ops.expand_dims(first, 1)) * (1 / threshold)
+    thresholds = ops.subtract(signal, ops.expand_dims(first, 1)) * (1 / threshold)
     return scan(_delta_step, reference, thresholds, gradient=False, mask=mask)
 
 
