@@ -5,13 +5,21 @@ from keras import ops
 from keras_snn import probe
 
 
-def over_parts(layer, x, sizes, mask=None):
-    """Return the outputs of a layer for each part of ``x (batch, time, ...)``, one part after the other, as NumPy."""
+def over_parts(layer, x, sizes, mask=None, *, still=False):
+    """Return the outputs of a layer for each part of the time axis, one part after the other, as NumPy arrays.
+
+    Args:
+        layer: The layer.
+        x: Array ``(batch, time, ...)``, of which each part has ``sizes`` steps; or ``(batch, ...)`` if ``still``.
+        sizes: The numbers of steps of the parts.
+        mask: Bool array ``(batch, time)``, or None.
+        still: Boolean, whether the layer creates the time axis.
+    """
     states, start, outputs = None, 0, []
     for size in sizes:
         part = slice(start, start + size)
-        with probe.scope(carry=probe.Carry(states)) as scope:
-            y = layer(x[:, part]) if mask is None else layer(x[:, part], mask=mask[:, part])
-        outputs.append(ops.convert_to_numpy(y))
+        with probe.scope(carry=probe.Carry(states), n_steps=size, code_steps=sum(sizes)) as scope:
+            masked = {} if mask is None else {"mask": mask[:, part]}
+            outputs.append(ops.convert_to_numpy(layer(x if still else x[:, part], **masked)))
         states, start = scope.carry.ended, start + size
     return outputs

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 from reference.autodiff import to_numpy
+from reference.parts import over_parts
 
-from keras_snn import probe
 from keras_snn.layers import FirstSpikeTime, Latency
 
 RNG = np.random.default_rng(0)
@@ -53,15 +53,20 @@ def test_nan_is_no_spike_and_no_silence():
     assert np.argwhere(np.isnan(y)).tolist() == [[1, 2, 3]]
 
 
-def test_the_first_steps_of_a_scope():
+@pytest.mark.parametrize("sizes", [(1,) * 7, (2, 1, 4)], ids=str)
+def test_after_each_part_the_first_spikes_are_those_of_all_steps_so_far(sizes):
     layer = FirstSpikeTime()
-    with probe.scope(first_steps=True):
-        y = to_numpy(layer(X)).reshape(2, 7, 3, 4)
-        mask = RNG.uniform(size=(2, 7)) < 0.6
-        masked = to_numpy(layer(X, mask=mask)).reshape(2, 7, 3, 4)
-    for k in range(1, 8):
-        np.testing.assert_array_equal(y[:, k - 1], first(X[:, :k]))
-        np.testing.assert_array_equal(masked[:, k - 1], to_numpy(layer(X[:, :k], mask=mask[:, :k])))
+    mask = RNG.uniform(size=(2, 7)) < 0.6
+    mask[0, :2] = False  # nothing counts in the first part
+    with_nan = X.copy()
+    with_nan[0, 0, 0, 0] = with_nan[1, 4, 1, 2] = np.nan
+    parts = [over_parts(layer, *case) for case in ((X, sizes), (X, sizes, mask), (with_nan, sizes))]
+    for k, y, masked, of_nan in zip(np.cumsum(sizes), *parts, strict=True):
+        np.testing.assert_array_equal(y, first(X[:, :k]))
+        for row, counts, spikes in zip(masked, mask[:, :k], X[:, :k], strict=True):
+            np.testing.assert_array_equal(row, first(spikes[None, counts])[0])
+        assert np.argwhere(np.isnan(of_nan)).tolist() == [[0, 0, 0], [1, 1, 2]][: 1 if k < 5 else 2]
+        np.testing.assert_array_equal(of_nan[~np.isnan(of_nan)], first(X[:, :k])[~np.isnan(of_nan)])
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int32"])

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import ops
 from reference.autodiff import MODES, gradients, to_numpy
+from reference.parts import over_parts
 
-from keras_snn import probe
 from keras_snn.layers import Repeat, VotingPooling
 
 RNG = np.random.default_rng(0)
@@ -48,12 +48,16 @@ def test_masked_steps_do_not_vote():
     assert VotingPooling(3).compute_mask(X, mask) is None
 
 
-def test_the_first_steps_of_a_scope():
-    layer = VotingPooling(3)
-    with probe.scope(first_steps=True):
-        y = to_numpy(layer(X)).reshape(2, 5, 4)
-    for k in range(1, 6):
-        np.testing.assert_allclose(y[:, k - 1], votes(X[:, :k], 3), **CLOSE)
+@pytest.mark.parametrize("sizes", [(1,) * 7, (2, 1, 4)], ids=str)
+def test_after_each_part_the_votes_are_those_of_all_steps_so_far(sizes):
+    layer, x = VotingPooling(3), RNG.integers(0, 2, size=(2, 7, 12)).astype("float32")
+    mask = np.array([[False, False, True, False, True, True, False], [True, False, True, True, True, False, True]])
+    parts = over_parts(layer, x, sizes), over_parts(layer, x, sizes, mask)
+    for k, y, masked in zip(np.cumsum(sizes), *parts, strict=True):
+        np.testing.assert_allclose(y, votes(x[:, :k], 3), **CLOSE)
+        for row, counts, spikes in zip(masked, mask[:, :k], x[:, :k], strict=True):
+            expected = votes(spikes[None, counts], 3)[0] if counts.any() else np.zeros(4)
+            np.testing.assert_allclose(row, expected, **CLOSE)
 
 
 def test_the_sum_is_in_float32():
