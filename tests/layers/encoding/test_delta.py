@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from reference.autodiff import to_numpy
+from reference.parts import over_parts
 
 from keras_snn import probe
 from keras_snn.layers import Delta
@@ -52,6 +53,18 @@ def test_integers():
 def test_a_scope_leaves_the_number_of_steps():
     with probe.scope(n_steps=3):
         assert Delta(0.1)(SIGNAL).shape == SIGNAL.shape
+
+
+def test_parts_of_the_signal_have_the_spikes_of_the_whole():
+    mask = RNG.uniform(size=(2, 50)) < 0.7
+    mask[0, :3] = False  # the first value comes in a later part
+    signal = SIGNAL.copy()
+    signal[~mask] = np.nan
+    for values, masked in ((SIGNAL, None), (signal, mask)):
+        whole = to_numpy(Delta(0.1)(values, mask=masked))
+        assert np.abs(whole).sum() > 20
+        parts = over_parts(Delta(0.1), values, (2, 1, 47), masked)
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
 
 
 def test_save_and_load(tmp_path):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 from reference.autodiff import COMPILED, STEP_BY_STEP, gradients, run, to_numpy
+from reference.parts import over_parts
 
 from keras_snn import probe
 from keras_snn.layers import Interval, Latency, Phase, Poisson, Population, RankOrder
@@ -82,6 +83,14 @@ def test_the_first_steps_of_these_are_what_a_shorter_run_gives(name):
     whole = to_numpy(layer(X))
     with probe.scope(n_steps=3):
         np.testing.assert_array_equal(to_numpy(layer(X)), whole[:, :3])
+
+
+@each
+def test_parts_of_the_code_are_those_of_the_whole(make):
+    layer, x = make(), X.copy()
+    x[1, 2, 3] = np.nan
+    parts = over_parts(layer, x, (2, 1, 3), still=True)
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), to_numpy(layer(x)))
 
 
 @each
@@ -203,5 +212,5 @@ def test_bad_arguments_are_refused(make):
 
 
 def test_a_subclass_has_to_encode():
-    with pytest.raises(NotImplementedError, match=r"Mine has to override `encode\(x, n_steps\)`"):
+    with pytest.raises(NotImplementedError, match=r"Mine must override `encode\(x, n_steps, steps\)`"):
         type("Mine", (StillEncoder,), {})(3)(X)

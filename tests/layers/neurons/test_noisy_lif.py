@@ -10,10 +10,13 @@ import pytest
 from keras import ops
 from reference import neurons as loops
 from reference.autodiff import COMPILED, FEW_MODES, STEP_BY_STEP, layer_gradients, run, to_numpy
+from reference.parts import over_parts
 
 from keras_snn import probe
 from keras_snn.layers import LIF, NoisyLIF, Repeat, TemporalAveragePooling
 from keras_snn.ops import neurons
+from keras_snn.ops.encoding import all_steps
+from keras_snn.ops.random import seed_word
 from keras_snn.surrogates import ATan
 
 X = np.random.default_rng(0).normal(0.4, 0.6, (4, 10, 3, 8)).astype("float32")
@@ -24,7 +27,8 @@ def drawn(shape, seed=0, kind="gaussian", statistics="sample"):
     like = np.zeros(shape, "float32")
     axes = neurons.statistics_axes(statistics, like, first=2)
     index = ops.arange(shape[0], dtype="int32")
-    return to_numpy(neurons.noise(index, ops.convert_to_tensor(like), seed, kind, axes))
+    steps = all_steps(shape[1])
+    return to_numpy(neurons.noise(index, steps, ops.convert_to_tensor(like), seed_word(seed), kind, axes))
 
 
 def identity(h):
@@ -193,10 +197,10 @@ def test_noise_is_normal_or_uniform():
 def test_the_rarest_numbers_are_finite(mode, monkeypatch):
     """One number in 2^24 is 0 or the last one below 1: several a training step of a large network."""
     uniform = np.array([0, 2.0**-24, 0.25, 0.5, 0.75, 1 - 2.0**-23, 1 - 2.0**-24], "float32")
-    monkeypatch.setattr(neurons, "uniform_by_index", lambda *_: ops.convert_to_tensor(uniform)[None])
-    like = np.zeros((1, 7), "float32")
-    draw = neurons._noise.__wrapped__("gaussian", (1,), 0)
-    noise = run(mode, draw, np.arange(1, dtype="int32"), like)[0]
+    monkeypatch.setattr(neurons, "uniform_at_steps", lambda *_: ops.convert_to_tensor(uniform)[None, None])
+    like = np.zeros((1, 1, 7), "float32")
+    draw = neurons._noise.__wrapped__("gaussian", (2,))
+    noise = run(mode, lambda index, like: draw(index, all_steps(1), like, seed_word(0)), np.arange(1), like)[0, 0]
     z = np.array([NormalDist().inv_cdf(float(u) + 2.0**-25) for u in uniform])
     np.testing.assert_allclose(noise, z / np.abs(z).max(), rtol=1e-5, atol=1e-6)  # the backends' erfinv
 
@@ -280,6 +284,23 @@ def test_a_sample_goes_by_itself_or_with_its_batch():
 def test_the_first_steps_are_those_of_a_longer_run():
     layer = NoisyLIF(alpha=4.0, seed=0)
     np.testing.assert_array_equal(to_numpy(layer(X[:, :3])), to_numpy(layer(X))[:, :3])
+
+
+def test_parts_of_the_time_axis_have_the_noise_of_the_whole():
+    layer, mask = NoisyLIF(alpha=4.0, seed=0), np.random.default_rng(1).uniform(size=(4, 10)) < 0.6
+    for masked in (None, mask):
+        parts = over_parts(layer, X, (2, 1, 7), masked)
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), to_numpy(layer(X, mask=masked)))
+
+
+def test_without_a_seed_the_parts_of_a_run_have_one_draw():
+    layer = NoisyLIF()
+    start = to_numpy(layer.seed_generator.state)
+    parts = over_parts(layer, X, (2, 1, 7))
+    after = to_numpy(layer.seed_generator.state)
+    layer.seed_generator.state.assign(start)
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), to_numpy(layer(X)))
+    np.testing.assert_array_equal(to_numpy(layer.seed_generator.state), after)
 
 
 def test_tools_draw_by_the_place_in_the_data():

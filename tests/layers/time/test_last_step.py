@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from reference.parts import over_parts
 
 from keras_snn.layers.time import LastStep
 
@@ -18,6 +19,14 @@ def test_last_step(shape):
     np.testing.assert_array_equal(to_numpy(LastStep()(x)), x[:, -1])
     masked = to_numpy(LastStep()(x, mask=MASK))
     np.testing.assert_array_equal(masked, np.stack([x[0, 1], x[1, 2], np.zeros(shape[2:]), x[3, 3]]))
+
+
+def test_after_each_part_it_is_the_last_of_all_steps_so_far():
+    x, sizes = RNG.normal(size=(4, 4, 3)).astype("float32"), (1, 1, 2)
+    for mask in (None, MASK):
+        for k, y in zip(np.cumsum(sizes), over_parts(LastStep(), x, sizes, mask), strict=True):
+            shorter = LastStep()(x[:, :k], mask=None if mask is None else mask[:, :k])
+            np.testing.assert_array_equal(y, to_numpy(shorter))
 
 
 def test_what_stands_at_masked_steps_does_not_matter():

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from reference.parts import over_parts
 
 from keras_snn.layers.time import TemporalAveragePooling
 from keras_snn.regularizers import L2
@@ -21,6 +22,15 @@ def test_mean_over_time(shape):
     np.testing.assert_allclose(to_numpy(TemporalAveragePooling()(x)), x.mean(axis=1), **CLOSE)
     expected = [x[0, :2].mean(axis=0), x[1, [0, 2]].mean(axis=0), np.zeros(shape[2:]), x[3].mean(axis=0)]
     np.testing.assert_allclose(to_numpy(TemporalAveragePooling()(x, mask=MASK)), np.stack(expected), **CLOSE)
+
+
+def test_after_each_part_it_is_the_mean_of_all_steps_so_far():
+    x, sizes = RNG.normal(size=(4, 4, 3)).astype("float32"), (1, 1, 2)
+    x[~MASK] = np.nan
+    for mask, values in ((None, np.nan_to_num(x)), (MASK, x)):
+        for k, y in zip(np.cumsum(sizes), over_parts(TemporalAveragePooling(), values, sizes, mask), strict=True):
+            shorter = TemporalAveragePooling()(values[:, :k], mask=None if mask is None else mask[:, :k])
+            np.testing.assert_allclose(y, to_numpy(shorter), **CLOSE)
 
 
 def test_what_stands_at_masked_steps_does_not_matter():
