@@ -157,7 +157,8 @@ def test_draws_are_uniform_and_independent():
 
 def draw(index, *, seed=0, n=1):
     with probe.scope(sample_index=ops.convert_to_tensor(index, dtype="int32"), seed=seed):
-        return [to_numpy(probe.initial_uniform((4,), "float32")) for _ in range(n)]
+        drawn = [probe.draw(None, None, len(index)) for _ in range(n)]
+    return [to_numpy(uniform_by_index(index, (4,), seed)) for index, seed in drawn]
 
 
 def test_a_draw_depends_on_sample_order_and_seed_alone():
@@ -170,8 +171,37 @@ def test_a_draw_depends_on_sample_order_and_seed_alone():
     assert not np.any(draw(range(10), seed=1)[0] == whole)
 
 
-def test_a_draw_has_the_dtype_that_is_asked_for():
+def test_without_a_sample_index_a_draw_is_of_the_places_in_the_batch():
+    generator = keras.random.SeedGenerator(5)
+    seeds = [(5, 0), (5, 1)]
+    with probe.scope(seed=3):
+        for given, expected in ((7, 7), (None, seeds[0]), (None, seeds[1])):
+            index, seed = probe.draw(given, generator, 3)
+            assert to_numpy(index).tolist() == [0, 1, 2]
+            assert (seed if given else tuple(to_numpy(seed).tolist())) == expected
+
+
+def test_an_initial_voltage_has_the_dtype_that_is_asked_for():
+    cell = layers.SpikingActivationCell(2, "relu")
     with probe.scope(sample_index=ops.arange(3)):
-        drawn = probe.initial_uniform((2,), "float16")
+        (drawn,) = cell.get_initial_state(batch_size=3, dtype="float16")
     assert keras.backend.standardize_dtype(drawn.dtype) == "float16"
     assert drawn.shape == (3, 2)
+
+
+# States over parts of the time axis
+
+
+def carried(states, n, fresh=None):
+    """Run ``n`` steps of an integrator without leak from the states of the part before; return the last state."""
+    layer = layers.LeakyIntegrator(tau=1e9, decay_input=False, return_sequences=False)
+    with probe.scope(carry=probe.Carry(states, fresh)) as scope:
+        return to_numpy(layer(ops.ones((2, n, 1))))[:, 0].tolist(), scope.carry.ended
+
+
+def test_states_go_on_from_part_to_part_unless_a_sample_starts_anew():
+    first, states = carried(None, 2)
+    second, states = carried(states, 3)
+    third, _ = carried(states, 1, fresh=ops.convert_to_tensor([True, False]))
+    # In float32, 1 - 1e-9 is 1.
+    assert (first, second, third) == ([2, 2], [5, 5], [1, 6])

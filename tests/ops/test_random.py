@@ -44,6 +44,17 @@ def test_a_seed_that_is_a_tensor(mode):
         np.testing.assert_array_equal(values, loops.uniform_by_index(index, (2, 3), seed))
 
 
+def test_steps_are_those_of_a_draw_of_all_steps():
+    index, seed = np.array([5, 0, 7], "int32"), 3
+    whole = draw(index, (9, 2, 3), seed)
+    for steps in (np.array([[2, 3, 8]]), np.array([[0, 1], [4, 5], [7, 8]])):  # of all samples, and of each
+        words = [random.seed_word(seed), ops.tile(ops.expand_dims(random.seed_word(seed), 0), (3,))]
+        for word in words:
+            values = random.uniform_at_steps(ops.convert_to_tensor(index), ops.convert_to_tensor(steps), (2, 3), word)
+            expected = [row[s] for row, s in zip(whole, np.broadcast_to(steps, (3, steps.shape[1])), strict=True)]
+            np.testing.assert_array_equal(to_numpy(values), expected)
+
+
 def test_a_seed_generator_gives_seeds():
     generator = keras.random.SeedGenerator(5)
     index = ops.convert_to_tensor(np.arange(2, dtype="int32"))
