@@ -109,7 +109,8 @@ def test_without_optional_packages_network_and_files(tmp_path):
     # The import brings no other package along, and tries none.
     assert result["modules"] == ["keras_snn"]
     assert result["asked for"] == []
-    assert result["lines"] == 4  # a heading, its line, one dt, and a note on a silent layer
+    # Model, data and date, a heading, its line, one dt, and a note on a silent layer.
+    assert result["lines"] == 5
     # A failed download names the three ways out.
     for name, path in (
         ("fashion_mnist", "datasets/fashion-mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"),
