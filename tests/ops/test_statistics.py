@@ -5,19 +5,29 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_snn.ops.statistics import MOST_SPIKES, join_counts, summarise
+from keras_snn.ops.statistics import MOST_SPIKES, join_counts, summarise, tally
 
 RNG = np.random.default_rng(0)
 
 
-def to_numpy(row):
-    """Return the row as arrays, with the sum of the spikes in place of its parts."""
-    row = {name: ops.convert_to_numpy(value) for name, value in row.items()}
+def summary(spikes, dt, mask=None, sizes=None):
+    """Return the summary of a batch as arrays, with the sum of the spikes in place of its parts.
+
+    ``sizes`` are the numbers of steps of the parts that are counted one after the other. Default: all steps at once.
+    """
+    n_steps, found, start = spikes.shape[1], None, 0
+    for size in sizes or (n_steps,):
+        part = slice(start, start + size)
+        counts = tally(spikes[:, part], dt, n_steps, None if mask is None else mask[:, part])
+        assert {keras.backend.standardize_dtype(value.dtype) for value in counts.values()} == {"int32"}
+        found = counts if found is None else {name: ops.add(found[name], value) for name, value in counts.items()}
+        start += size
+    row = {name: ops.convert_to_numpy(value) for name, value in summarise(found).items()}
     return {**row, "spikes": join_counts(row["spikes"][0])[None]}
 
 
 def expected(counts):
-    """Return what `summarise` has to make of the spike counts (batch, time, units)."""
+    """Return the summary of the spike counts (batch, time, units)."""
     counts = counts.reshape(*counts.shape[:2], -1)
     of_sample = counts.sum(axis=1)
     bins = [(counts < 0).sum(), *((counts == k).sum() for k in range(MOST_SPIKES)), (counts >= MOST_SPIKES).sum()]
@@ -27,8 +37,8 @@ def expected(counts):
         "most": of_sample.max(axis=0)[None],
         "active": (counts != 0).sum(axis=(0, 1))[None],
         "histogram": np.array([bins]),
-        "finite": np.array([1]),
-        "exact": np.array([1]),
+        "infinite": np.array([0]),
+        "too_many": np.array([0]),
     }
 
 
@@ -45,22 +55,39 @@ def assert_equal(row, wanted):
 def test_integers_of_a_batch(shape, dt):
     counts = RNG.integers(-3, 15, size=shape)
     spikes = (counts / np.float32(dt)).astype("float32")
-    row = to_numpy(summarise(ops.convert_to_tensor(spikes), dt))
-    assert_equal(row, expected(counts))
-    assert all("int" in value.dtype.name for value in row.values())
+    for sizes in (None, (1, shape[1] - 1))[: min(2, shape[1])]:  # a single step has no parts
+        row = summary(ops.convert_to_tensor(spikes), dt, sizes=sizes)
+        assert_equal(row, expected(counts))
+        assert all("int" in value.dtype.name for value in row.values())
+
+
+def test_masked_steps_do_not_count():
+    counts, mask = RNG.integers(0, 12, size=(4, 7, 3)), RNG.random((4, 7)) < 0.6
+    mask[1], mask[2, :3] = False, False  # nothing of the second sample, and nothing of a part of the third
+    counts[~mask] = 0  # as layers leave it
+    spikes = ops.convert_to_tensor(counts.astype("float32"))
+    rates = counts.sum(axis=1)[mask.any(axis=1)] / mask.sum(axis=1, keepdims=True)[mask.any(axis=1)]
+    bins = [0, *((counts[mask] == k).sum() for k in range(MOST_SPIKES)), (counts >= MOST_SPIKES).sum()]
+    wanted = {**expected(counts), "histogram": np.array([bins])}
+    for sizes in (None, (2, 1, 4)):
+        row = summary(spikes, 1.0, mask, sizes=sizes)
+        # rtol: XLA multiplies by the reciprocal, in float32
+        np.testing.assert_allclose(row["least"], rates.min(axis=0)[None], rtol=1e-6)
+        np.testing.assert_allclose(row["most"], rates.max(axis=0)[None], rtol=1e-6)
+        assert_equal(row, {**wanted, "least": row["least"], "most": row["most"]})
 
 
 def test_each_bin_has_its_own_count():
     counts = np.array([-2, -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 10, 11, 500]).reshape(1, -1, 1)
-    row = to_numpy(summarise(ops.convert_to_tensor(counts.astype("float32")), 1.0))
+    row = summary(ops.convert_to_tensor(counts.astype("float32")), 1.0)
     assert row["histogram"][0].tolist() == [2, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2, 3]
 
 
 def test_dt_as_a_variable():
     counts = RNG.integers(0, 3, size=(2, 5, 3))
     dt = keras.Variable(0.01, dtype="float32", trainable=False)
-    row = summarise(ops.convert_to_tensor((counts / np.float32(0.01)).astype("float32")), dt)
-    assert_equal(to_numpy(row), expected(counts))
+    row = summary(ops.convert_to_tensor((counts / np.float32(0.01)).astype("float32")), dt)
+    assert_equal(row, expected(counts))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -69,7 +96,7 @@ def test_half_precision_loses_no_spike(dtype):
     counts = np.ones((1, 2000, 2), "float32")
     counts[:, ::2, 1] = 0
     spikes = ops.cast(ops.convert_to_tensor(counts / 0.003), dtype)
-    row = to_numpy(summarise(spikes, 0.003))
+    row = summary(spikes, 0.003)
     assert row["spikes"].tolist() == [[2000, 1000]]
     assert row["histogram"][0, :3].tolist() == [0, 1000, 3000]
 
@@ -77,7 +104,7 @@ def test_half_precision_loses_no_spike(dtype):
 def test_many_spikes_are_counted_exactly():
     # 20,000 steps of 800 spikes: 16,000,000 a unit, just below the 2^24 at which float32 begins to skip integers.
     spikes = np.full((2, 20_000, 1), 800 / np.float32(0.001), "float32")
-    row = to_numpy(summarise(ops.convert_to_tensor(spikes), 0.001))
+    row = summary(ops.convert_to_tensor(spikes), 0.001)
     assert row["most"].tolist() == [[16_000_000]]
     assert row["spikes"].tolist() == [[32_000_000]]
 
@@ -86,37 +113,38 @@ def test_many_spikes_are_counted_exactly():
 def test_the_sum_over_a_batch_may_pass_int32(sign):
     # 128 samples of 10,000 spikes in each of 2,000 steps: 2,560,000,000.
     counts = np.full((128, 2000, 1), sign * 10_000)
-    row = to_numpy(summarise(ops.convert_to_tensor(counts.astype("float32")), 1.0))
+    row = summary(ops.convert_to_tensor(counts.astype("float32")), 1.0)
     assert_equal(row, expected(counts))
 
 
-@pytest.mark.parametrize(("spikes", "exact"), [(107_000, 1), (107_500, 0), (-107_500, 0), (1e12, 0)])
-def test_more_spikes_than_int32_holds_are_reported(spikes, exact):
+@pytest.mark.parametrize(("spikes", "too_many"), [(107_000, 0), (107_500, 1), (-107_500, 1), (1e12, 1)])
+def test_more_spikes_than_int32_holds_are_reported(spikes, too_many):
     counts = np.zeros((2, 20_000, 2), "float32")
     counts[1, 0, 1] = spikes  # 2**31 / 20,000 is 107,374
-    assert to_numpy(summarise(ops.convert_to_tensor(counts), 1.0))["exact"].tolist() == [exact]
+    for sizes in (None, (10_000, 10_000)):  # the number of all steps decides, not that of a part
+        assert summary(ops.convert_to_tensor(counts), 1.0, sizes=sizes)["too_many"].tolist() == [too_many]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_told(value):
     spikes = np.ones((3, 4, 2), "float32")
-    assert to_numpy(summarise(ops.convert_to_tensor(spikes), 1.0))["finite"].tolist() == [1]
+    assert summary(ops.convert_to_tensor(spikes), 1.0)["infinite"].tolist() == [0]
     spikes[1, 2, 1] = value
-    row = to_numpy(summarise(ops.convert_to_tensor(spikes), 1.0))
-    assert row["finite"].tolist() == [0]
+    row = summary(ops.convert_to_tensor(spikes), 1.0)
+    assert row["infinite"].tolist() == [1]
     assert row["spikes"][0, 0] == 12  # the other unit counts on
 
 
 def test_infinities_of_both_signs_do_not_cancel():
     spikes = np.array([np.inf, -np.inf], "float32").reshape(1, 2, 1)
-    assert to_numpy(summarise(ops.convert_to_tensor(spikes), 1.0))["finite"].tolist() == [0]
+    assert summary(ops.convert_to_tensor(spikes), 1.0)["infinite"].tolist() == [1]
 
 
 def test_batches_add_up_to_the_whole():
     counts = RNG.integers(-1, 12, size=(9, 5, 4))
-    whole = to_numpy(summarise(ops.convert_to_tensor(counts.astype("float32")), 1.0))
-    parts = [to_numpy(summarise(ops.convert_to_tensor(part.astype("float32")), 1.0)) for part in np.split(counts, [4])]
-    how = {"least": np.min, "most": np.max, "finite": np.min, "exact": np.min}
+    whole = summary(ops.convert_to_tensor(counts.astype("float32")), 1.0)
+    parts = [summary(ops.convert_to_tensor(part.astype("float32")), 1.0) for part in np.split(counts, [4])]
+    how = {"least": np.min, "most": np.max}
     for name, value in whole.items():
         joined = how.get(name, np.sum)(np.concatenate([part[name] for part in parts]), axis=0, keepdims=True)
         np.testing.assert_array_equal(joined, value, err_msg=name)
