@@ -195,7 +195,7 @@ class Stream:
         self._x = x
         self.reset(which)
 
-    def step(self, frame=None, mask=None):
+    def step(self, frame=None, mask=None, *, n_steps=1):
         """Run the next time step, or a block of them; return the output of the model as NumPy arrays.
 
         Args:
@@ -204,12 +204,20 @@ class Stream:
             mask: Bool array ``(batch,)``, or ``(batch, steps)`` for a block: False for the streams that have no input
                 at a step. Their states are held, and their last output is returned again (zeros before the first).
 
+            n_steps: Integer, the number of steps to run, for a model that creates its time axis. Default 1.
+
         Returns:
             The output ``(batch, ...)`` after this step. An output with a time axis is ``(batch, steps, ...)`` for a
             block, and ``(batch, ...)`` for one step.
         """
+        n_steps = checks.integer("n_steps", n_steps, least=1)
         x, is_block = self._inputs(frame, mask)
-        n_steps = 1 if self._axis.is_made else tree.flatten(x)[0].shape[1]
+        if self._axis.is_made:
+            is_block = n_steps > 1
+        elif n_steps > 1:
+            raise ValueError("`n_steps` is for a model that creates its time axis. Give a block of frames instead.")
+        else:
+            n_steps = tree.flatten(x)[0].shape[1]
         fresh = None if self._states is None or not self._fresh.any() else ops.convert_to_tensor(self._fresh)
         x = tree.map_structure(ops.convert_to_tensor, x)
         if mask is None:

@@ -9,6 +9,7 @@ from keras_snn.experiments import common
 from keras_snn.experiments.conversion.networks import NETWORKS
 from keras_snn.experiments.conversion.results import draw, table
 from keras_snn.inspector import inspect
+from keras_snn.streaming import stream
 
 #: The networks of each data set.
 DATASETS = {"fashion_mnist": ("mlp", "cnn"), "mnist": ("mlp", "cnn"), "cifar10": ("resnet",)}
@@ -145,15 +146,18 @@ def _run_one(name, sets, config, say, *, verbose):
 
 
 def accuracies(spiking, x, y, steps, *, batch_size=_BATCH):
-    """Return the accuracy of a converted classifier after each number of steps, of one run of the longest.
-
-    The input is the same at every step: what the model says after k steps is what the first k of more steps add up to.
-    """
-    pooling = spiking.get_layer("mean_over_time")
-    by_step = keras.Model(spiking.inputs[0], pooling.input)
-    outputs = by_step.predict(x, batch_size=batch_size, verbose=0).astype("float64")
-    sums = np.cumsum(outputs, axis=1)[:, np.array(steps) - 1]
-    return (sums.argmax(axis=2) == y[:, None]).mean(axis=0).tolist()
+    """Return the accuracy of a converted classifier after each number of steps, which ascend, of one run of all."""
+    right, streams = np.zeros(len(steps)), {}
+    for start in range(0, len(x), batch_size):
+        images, labels = x[start : start + batch_size], y[start : start + batch_size]
+        if len(images) not in streams:
+            streams[len(images)] = stream(spiking, len(images))
+        live = streams[len(images)]
+        live.start(images)
+        for i, n_steps in enumerate(np.diff(steps, prepend=0).tolist()):
+            scores = live.step(n_steps=n_steps)
+            right[i] += (scores.argmax(axis=1) == labels).sum()
+    return (right / len(x)).tolist()
 
 
 def _spikes(layer, n_steps):

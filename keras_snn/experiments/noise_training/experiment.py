@@ -9,6 +9,7 @@ from keras_snn.experiments import common
 from keras_snn.experiments.noise_training import membrane
 from keras_snn.experiments.noise_training.results import DEFAULT, draw, table
 from keras_snn.models import noise_net, resnet18, vgg16
+from keras_snn.streaming import stream
 from keras_snn.surrogates import ATan
 
 #: What is trained, by name: the noise of the neurons at a single step, or "direct", ordinary LIF neurons at all steps.
@@ -160,7 +161,7 @@ def _run_one(name, sets, config, *, folder, verbose):
     if kind != "direct":
         networks |= {f"alpha {alpha}": _extended(model, noise, config, alpha) for alpha in ALPHAS}
     (x, y), test = sets
-    tests = {of: _Test(network, *test, config["batch_size"]) for of, network in networks.items()}
+    tests = {of: _Test(network, config["n_steps"], *test, config["batch_size"]) for of, network in networks.items()}
     model.compile(keras.optimizers.Adam(common.cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
     watch = _Watch(folder, name, tests["lif" if kind == "direct" else DEFAULT])
     watch.fit(model, x, y, config, verbose=verbose)
@@ -197,24 +198,36 @@ class _Test:
 
     Args:
         model: The network, whose last layer averages spikes over time.
+        n_steps: Integer, its number of steps.
         x, y: The test images and labels.
         batch_size: Integer.
     """
 
-    def __init__(self, model, x, y, batch_size):
-        self.model = model
-        self.spikes = keras.Model(model.input, model.layers[-1].input)
+    def __init__(self, model, n_steps, x, y, batch_size):
+        self.model, self.n_steps = model, n_steps
+        self.starts = range(0, len(x), batch_size)
         self.x, self.y = x, y
         self.batch_size = batch_size
+        self.streams = {}
 
     def __call__(self, weights):
         """Return, with these weights, the accuracies and the shares of samples whose best scores tie."""
         self.model.set_weights(weights)
-        spikes = self.spikes.predict(self.x, batch_size=self.batch_size, verbose=0)
-        counts = np.cumsum(spikes, axis=1)
-        best = counts.max(axis=-1, keepdims=True)
-        right = counts.argmax(axis=-1) == self.y[:, None]  # of those that tie, the first
-        return {"accuracy": right.mean(axis=0), "ties": ((counts == best).sum(axis=-1) > 1).mean(axis=0)}
+        found = [self._of_batch(slice(start, start + self.batch_size)) for start in self.starts]
+        right, ties = np.concatenate(found, axis=2).mean(axis=2)
+        return {"accuracy": right, "ties": ties}
+
+    def _of_batch(self, rows):
+        """Return for each number of steps and sample whether the answer is right, and whether best scores tie."""
+        x, y = self.x[rows], self.y[rows]
+        if len(x) not in self.streams:
+            self.streams[len(x)] = stream(self.model, len(x))
+        live = self.streams[len(x)]
+        live.start(x)
+        counts = [np.rint(k * live.step()) for k in range(1, self.n_steps + 1)]
+        right = [of_k.argmax(axis=1) == y for of_k in counts]  # of those that tie, the first
+        ties = [(of_k == of_k.max(axis=1, keepdims=True)).sum(axis=1) > 1 for of_k in counts]
+        return np.array([right, ties])
 
 
 class _Watch(common.Diary):
