@@ -187,7 +187,7 @@ def study(model, run, n_samples, length=None):
             call.set_time(*_time_of(call, n_samples, lengths))
         else:
             call.uses = max(1, call.input_shapes[0][0] // n_samples)
-        if markers and name == markers[-1] and not _keeps_time(call.layer):
+        if markers and name == markers[-1] and not keeps_time(call.layer):
             has_time = False
     return found, lengths[0]
 
@@ -206,14 +206,15 @@ def _time_of(call, n_samples, lengths):
     return None, 1, uses
 
 
-def _keeps_time(layer):
+def keeps_time(layer):
+    """Return whether the output of a layer with a time axis has a time axis too."""
     return not isinstance(layer, EndOfTime) and getattr(layer, "return_sequences", True)
 
 
 def ends_time(found):
     """Return whether the last layer with a time axis, among calls in their order, ends it."""
     markers = [call.layer for call in found if isinstance(call.layer, (*MAKERS, *WITH_TIME))]
-    return bool(markers) and not _keeps_time(markers[-1])
+    return bool(markers) and not keeps_time(markers[-1])
 
 
 def is_graph(model):

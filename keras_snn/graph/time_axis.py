@@ -8,9 +8,19 @@ import numpy as np
 from keras import ops, tree
 
 from keras_snn import checks, layers, probe
-from keras_snn.graph.calls import MAKERS, WITH_TIME, ends_time, is_graph, is_of_keras_or_ours, is_run_by, study
+from keras_snn.graph.calls import (
+    MAKERS,
+    WITH_TIME,
+    ends_time,
+    is_graph,
+    is_of_keras_or_ours,
+    is_run_by,
+    keeps_time,
+    study,
+)
 from keras_snn.graph.methods import replaced
 from keras_snn.graph.samples import static_batch_size
+from keras_snn.graph.trace import trace
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.layers.time.end_of_time import EndOfTime
 
@@ -163,7 +173,7 @@ def why_not_in_parts(model, calls, *, causal=False):
     if reason is not None:
         return reason
     for call in calls:
-        layer, described = call.layer, f"the layer {call.layer.name!r} ({type(call.layer).__name__})"
+        layer, described = call.layer, _described(call.layer)
         if call.time == "batch" and isinstance(layer, (*MAKERS, *WITH_TIME)):
             return f"{described} has a time axis of its own at each time step"
         if call.time != "axis":
@@ -176,7 +186,28 @@ def why_not_in_parts(model, calls, *, causal=False):
             )
         if (is_known or not causal) and not _is_step_by_step(layer, len(call.input_shapes[0]), causal):
             return f"{described} mixes time steps" if is_known else f"{described} may mix time steps"
+    return None if causal else _why_the_end_returns(model)
+
+
+def _why_the_end_returns(model):
+    """Return which layer of a graph puts values from the end of the time axis into time steps, or None."""
+    found = trace(model)
+    is_made = any(isinstance(node.layer, MAKERS) for node in found.nodes)
+    in_time, after_time = set() if is_made else set(found.inputs), set()
+    for node in found.nodes:
+        has_time = isinstance(node.layer, MAKERS) or not in_time.isdisjoint(node.inputs)
+        comes_after = not after_time.isdisjoint(node.inputs)
+        if has_time and comes_after:
+            return f"each time step of {_described(node.layer)} depends on the end of the time axis"
+        if comes_after or (has_time and not keeps_time(node.layer)):
+            after_time.update(node.outputs)
+        elif has_time:
+            in_time.update(node.outputs)
     return None
+
+
+def _described(layer):
+    return f"the layer {layer.name!r} ({type(layer).__name__})"
 
 
 def _why_unknown(model):
@@ -191,8 +222,10 @@ def _why_unknown(model):
         holds_layers = any(True for _ in part._flatten_layers(include_self=False, recursive=False))
         if isinstance(part, keras.Model) and not is_graph(part):
             return f"the graph of the subclassed model {part.name!r} cannot be read"
+        if isinstance(part, keras.Model) and not getattr(part, "inputs", None):  # a Sequential of a dict
+            return f"the graph of the model {part.name!r} cannot be read"
         if holds_layers and not is_of_keras_or_ours(part):
-            return f"the layer {part.name!r} ({type(part).__name__}) holds other layers"
+            return f"{_described(part)} holds other layers"
         for operation in getattr(part, "operations", ()):
             if not isinstance(operation, keras.layers.Layer) and type(operation).__name__ not in _OF_MASKS:
                 return f"the operation {operation.name!r} ({type(operation).__name__}) may mix time steps"
