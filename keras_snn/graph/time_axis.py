@@ -184,8 +184,11 @@ def why_not_in_parts(model, calls, *, causal=False):
                 f"{described} keeps a state that only keras_snn.layers.RNN hands on: use "
                 "keras_snn.layers.RNN(keras.layers.LSTMCell(...)), for example"
             )
-        if (is_known or not causal) and not _is_step_by_step(layer, len(call.input_shapes[0]), causal):
-            return f"{described} mixes time steps" if is_known else f"{described} may mix time steps"
+        rank = len(call.input_shapes[0])
+        if is_known and not _is_step_by_step(layer, rank, trusts=True):
+            return f"{described} mixes time steps"
+        if not causal and not _is_step_by_step(layer, rank, trusts=False):
+            return f"{described} may mix time steps"
     return None if causal else _why_the_end_returns(model)
 
 
