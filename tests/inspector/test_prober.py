@@ -1,4 +1,4 @@
-"""Which layers spikes reach, and the outputs after the first k steps: from shapes and the graph, never from values."""
+"""Which layers spikes reach, and the outputs after each part of the time axis: from shapes and the graph."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_snn
-from keras_snn import ModelEnergy, energy, graph, inspect, layers, probe
+from keras_snn import ModelEnergy, graph, inspect, layers, probe
 from keras_snn.inspector import prober, sweep
 from keras_snn.inspector.prober import probabilities
 
@@ -71,22 +71,27 @@ def after(model, x, k, **scope):
     "name",
     ["conv", *(pytest.param(n, marks=pytest.mark.backend_free) for n in ("bidirectional", "subclassed", "attention"))],
 )
-def test_a_model_that_mixes_steps_runs_for_each_number_of_steps(name, monkeypatch):
-    monkeypatch.setattr(prober, "MOST_RUNS", 2)
+def test_a_model_that_mixes_steps_runs_whole(name):
     model, (x, y) = mixed_in_time(name)
     x[:4] = 0  # the samples from which nothing can be seen
-    (result,) = inspect(model, x, y, batch_size=12, examples=0)
-    (note,) = [note for note in result.notes if note.startswith("Answers after")]
-    assert "the model ran for each of 1, 7 steps, since the " in note
-    latency = result.latency
-    assert latency.steps.tolist() == [1, 7]
-    for k, accuracy, confidence in zip(latency.steps, latency.accuracy, latency.confidence, strict=True):
-        outputs = after(model, x, k, n_steps=None if x.ndim == 3 else int(k))
-        assert accuracy == np.mean(outputs.argmax(axis=1) == y)
+
+    def confidence(y, outputs):
+        return ops.max(probabilities(outputs), axis=1)
+
+    report = inspect(model, x, y, n_steps=[1, 7], batch_size=12, examples=0, metrics=["accuracy", confidence])
+    for result in report:
+        outputs = after(model, x, result.n_steps, n_steps=None if x.ndim == 3 else result.n_steps)
+        assert (result.latency, result.latencies) == (None, {})
+        assert result.accuracy == np.mean(outputs.argmax(axis=1) == y)
         # rel: float32 in a compiled function
-        assert confidence == pytest.approx(
-            ops.convert_to_numpy(ops.max(probabilities(outputs), axis=1)).mean(), rel=1e-5
+        assert result.metrics["accuracy"] == pytest.approx(result.accuracy, rel=1e-6)
+        assert result.metrics["confidence"] == pytest.approx(
+            ops.convert_to_numpy(confidence(y, outputs)).mean(), rel=1e-5
         )
+    notes = [sum(note.startswith("No answers after fewer steps: the ") for note in result.notes) for result in report]
+    assert notes == [0, 1]
+    with pytest.raises(ValueError, match="cannot run over parts of its time axis: the .* pass causal=True"):
+        inspect(model, x, y, steps_at_once=7)
 
 
 class LessMean(layers.LIF):
@@ -101,24 +106,53 @@ def test_what_may_mix_time_steps():
     def less_mean(x):
         return x - ops.mean(x, axis=1, keepdims=True)
 
-    for expected, part in (
-        (None, layers.SpikingActivation(keras_snn.activations.Scaled("relu", 2.0))),
-        (None, DENSE(4, activation=keras.layers.LeakyReLU())),
-        (None, keras.layers.Activation("softmax")),
-        ("layer 'part'", keras.layers.Activation(keras.layers.Softmax(axis=1), name="part")),
-        ("layer 'part'", DENSE(4, activation=keras.layers.Softmax(axis=-2), name="part")),
-        ("layer 'part'", layers.SpikingActivation(keras_snn.activations.Scaled(less_mean, 1.0), name="part")),
-        ("layer 'part'", LessMean(name="part")),
-        ("layer 'part'", layers.LIF(go_backwards=True, name="part")),
-        ("operation", None),
+    x = np.ones((1, 7, 6), "float32")
+    # With the promise that the model is causal, only what is known to mix steps is in the way.
+    for expected, with_promise, part in (
+        (None, None, layers.SpikingActivation(keras_snn.activations.Scaled("relu", 2.0))),
+        (None, None, DENSE(4, activation=keras.layers.LeakyReLU())),
+        (None, None, keras.layers.Activation("softmax")),
+        (None, None, layers.RNN(keras.layers.LSTMCell(4))),
+        (None, None, layers.Delta(0.1)),
+        ("'part' (Activation) may mix", None, keras.layers.Activation(keras.layers.Softmax(axis=1), name="part")),
+        ("'part' (Dense) may mix", None, DENSE(4, activation=keras.layers.Softmax(axis=-2), name="part")),
+        ("'part' (SpikingActivation) may mix", None, layers.SpikingActivation(less_mean, name="part")),
+        ("'part' (LessMean) may mix", None, LessMean(name="part")),
+        ("'part' (LIF) mixes", "'part' (LIF) mixes", layers.LIF(go_backwards=True, name="part")),
+        ("(Conv1D) mixes", "(Conv1D) mixes", keras.layers.Conv1D(4, 3, padding="causal")),
+        ("(GRU) keeps a state", "(GRU) keeps a state", keras.layers.GRU(4, return_sequences=True)),
+        ("'part' (Lambda) may mix", None, keras.layers.Lambda(less_mean, name="part")),
+        ("operation", None, None),
     ):
         model = sequential((7, 6), part or layers.LIF(), layers.LIF(), POOL())
         if part is None:
             inputs = keras.Input((7, 6))
-            model = keras.Model(inputs, model(inputs - ops.mean(inputs, axis=1, keepdims=True)))
-        calls, _ = energy.study(model, np.ones((1, 7, 6), "float32"))
-        found = graph.why_not_causal(model, [call.call for call in calls.values()])
-        assert (found is None) if expected is None else expected in found
+            model = keras.Model(inputs, model(less_mean(inputs)))
+        for reason, causal in ((expected, False), (with_promise, True)):
+            found = graph.TimeAxis(model, x, causal=causal).why_not
+            assert (found is None) if reason is None else reason in found
+
+
+@pytest.mark.backend_free
+def test_the_end_of_time_must_not_come_back_into_time():
+    inputs = keras.Input((7, 6))
+    spikes = layers.LIF()(inputs)
+    rates = POOL()(spikes)
+    gate = keras.layers.Reshape((1, 6))(DENSE(6, "sigmoid")(rates))
+    gated = POOL()(keras.layers.Multiply(name="gated")([spikes, gate]))
+    seeded = POOL()(layers.LeakyIntegrator(name="seeded")(spikes, initial_state=rates))
+    for name, outputs in (("gated", gated), ("seeded", seeded), (None, keras.layers.add([rates, DENSE(6)(rates)]))):
+        found = graph.TimeAxis(keras.Model(inputs, outputs), np.ones((1, 7, 6), "float32")).why_not
+        assert (found is None) if name is None else f"each time step of the layer '{name}' (" in found
+    still = keras.Input((6,))
+    towers = [POOL()(layers.LIF()(layers.Repeat(7)(DENSE(6)(still)))) for _ in range(2)]
+    towers[0] = DENSE(6)(DENSE(6)(towers[0]))  # Keras calls the end of the first before the start of the second
+    for name, outputs in (
+        (None, keras.layers.add(towers)),
+        ("again", POOL()(layers.LIF()(layers.Repeat(7, name="again")(towers[0])))),
+    ):
+        found = graph.TimeAxis(keras.Model(still, outputs), np.ones((1, 6), "float32")).why_not
+        assert (found is None) if name is None else "each time step of the layer 'again' (Repeat) depends" in found
 
 
 @pytest.mark.backend_free
@@ -129,36 +163,75 @@ def test_two_time_axes_have_no_first_steps():
     assert "the model has two time axes" in result.notes[0]
 
 
-def test_the_first_steps_of_an_encoder_are_those_of_its_code(monkeypatch):
-    monkeypatch.setattr(prober, "MOST_RUNS", 3)
-    (x, y), lasts = data(6), []
+def assert_answers(latency, steps, y, outputs_after):
+    """Compare the answers after each number of steps with the outputs ``outputs_after(k)``."""
+    assert latency.steps.tolist() == steps
+    for k, accuracy, confidence in zip(steps, latency.accuracy, latency.confidence, strict=True):
+        outputs = outputs_after(k)
+        assert accuracy == np.mean(outputs.argmax(axis=1) == y)
+        # rel: float32 in a compiled function, of sums over parts
+        expected = ops.convert_to_numpy(ops.max(probabilities(outputs), axis=1)).mean()
+        assert confidence == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_first_steps_of_an_encoder_are_those_of_its_code():
+    x, y = data(6)
     x = np.abs(x) / 4
-    for between in ((), (keras.layers.Conv1D(8, 5, padding="same"),)):
-        model = sequential((6,), layers.Latency(7), *between, DENSE(8), layers.LIF(threshold=0.05), POOL(), DENSE(4))
-        (result,) = inspect(model, x, y, examples=0)
-        spikes = ops.convert_to_numpy(model.layers[0](x))
-        for k, accuracy in zip(result.latency.steps, result.latency.accuracy, strict=True):
-            rest = spikes[:, :k]
-            for layer in model.layers[1:]:
-                rest = layer(rest)
-            assert accuracy == np.mean(ops.convert_to_numpy(rest).argmax(axis=1) == y)
-        lasts.append(result.latency.steps.tolist())
-    assert lasts == [list(range(1, 8)), [1, 3, 7]]
+    model = sequential((6,), layers.Latency(7), DENSE(8), layers.LIF(threshold=0.05), POOL(), DENSE(4))
+    spikes = ops.convert_to_numpy(model.layers[0](x))
+
+    def outputs_after(k):
+        rest = spikes[:, :k]
+        for layer in model.layers[1:]:
+            rest = layer(rest)
+        return ops.convert_to_numpy(rest)
+
+    (result,) = inspect(model, x, y, examples=0)
+    assert_answers(result.latency, list(range(1, 8)), y, outputs_after)
 
 
-def test_a_causal_model_needs_one_pass():
+def test_the_answers_after_each_part_are_those_of_the_first_steps():
     inputs = keras.Input((None, 6))
     x = keras.layers.LayerNormalization()(inputs)
-    x = keras.layers.Conv1D(8, 3, padding="causal", activation="relu")(x)
-    x = layers.SpikingActivation("relu")(keras.layers.GRU(8, return_sequences=True)(x))
+    x = layers.SpikingActivation("relu")(layers.RNN(keras.layers.GRUCell(8))(x))
     x = keras.layers.add([layers.TimeFold(DENSE(8))(x), DENSE(8, "tanh")(x)])
-    model = keras.Model(inputs, DENSE(4)(POOL()(layers.LIF(threshold=0.05)(x))))
+    rates = POOL()(layers.LIF(threshold=0.05)(x))
+    # After the end of time, also with what has no time axis, anything goes.
+    model = keras.Model(inputs, DENSE(4)(keras.layers.concatenate([rates, DENSE(3, "relu")(rates)])))
     x, y = data(7, 6)
-    (result,) = inspect(model, x, y, examples=0)
-    assert result.latency.steps.tolist() == list(range(1, 8))
-    assert not any(note.startswith("Answers after") for note in result.notes)
-    for k in (1, 4):
-        assert result.latency.accuracy[k - 1] == np.mean(after(model, x, k).argmax(axis=1) == y)
+    for at_once, steps in ((None, list(range(1, 8))), (3, [1, 4, 7])):
+        (result,) = inspect(model, x, y, steps_at_once=at_once, batch_size=12, examples=0)
+        assert not any(note.startswith("No answers") for note in result.notes)
+        assert_answers(result.latency, steps, y, lambda k: after(model, x, k))
+
+
+class Causal(keras.Model):
+    """A model whose graph cannot be read, and which knows no later steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.spikes = layers.LIF(threshold=0.05)
+        self.last = DENSE(4)
+        self.pool = POOL()
+
+    def call(self, x):
+        return self.pool(self.last(self.spikes(2 * x)))
+
+
+def test_the_caller_may_promise_that_a_model_is_causal():
+    keras.utils.set_random_seed(1)
+    model, (x, y) = Causal(), data(7, 6)
+    model(x)
+    reports = [inspect(model, x, y, causal=causal, steps_at_once=3 if causal else None) for causal in (False, True)]
+    (whole,), (result,) = reports
+    assert "the graph of the subclassed model" in whole.notes[0]
+    assert_answers(result.latency, [1, 4, 7], y, lambda k: after(model, x, k))
+    assert (whole.latency, result.notes) == (None, ())
+    assert (result.accuracy, result.work) == (whole.accuracy, whole.work)
+    for name, layer in whole.layers.items():
+        assert (layer.rate, layer.histogram) == (result.layers[name].rate, result.layers[name].histogram)
+        np.testing.assert_array_equal(layer.per_unit, result.layers[name].per_unit)
+        np.testing.assert_array_equal(whole.examples.counts[name], result.examples.counts[name])
 
 
 # The figures of `inspect` and of ModelEnergy
@@ -215,9 +288,9 @@ def test_operations_do_not_depend_on_the_batch_size():
 def test_a_batch_is_no_larger_than_the_counts_allow(monkeypatch):
     monkeypatch.setattr(sweep, "MOST_SAMPLES", 10)
     batches, on = [], prober.Prober.on
-    monkeypatch.setattr(prober.Prober, "on", lambda self, x, *ends: batches.append(ends) or on(self, x, *ends))
+    monkeypatch.setattr(prober.Prober, "on", lambda self, batch, dt: batches.append(batch.index) or on(self, batch, dt))
     inspect(sequential((7, 6), layers.IF()), data(7, 6)[0], batch_size=10**6, examples=0)
-    assert batches == [(0, 10), (10, 20), (20, 24)]
+    assert [index.tolist() for index in batches] == [list(range(10)), list(range(10, 20)), list(range(20, 24))]
 
 
 @pytest.mark.backend_free
@@ -238,9 +311,7 @@ def test_macs_do_not_depend_on_how_a_layer_is_applied_at_each_step():
 
 
 @pytest.mark.parametrize("mixing", [pytest.param(True, marks=pytest.mark.backend_free), False])
-def test_the_figures_after_zero_weights_are_those_of_a_fresh_model(mixing, monkeypatch):
-    monkeypatch.setattr(prober, "MOST_RUNS", 2)
-
+def test_the_figures_after_zero_weights_are_those_of_a_fresh_model(mixing):
     def network():
         keras.utils.clear_session(free_memory=False)  # the names of its layers are those of the one before
         second = keras.layers.Conv1D(8, 3, padding="same") if mixing else DENSE(8)
