@@ -101,7 +101,7 @@ def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbos
     Example:
 
     ```python
-    scores = keras_snn.predict(model, recordings, steps_at_once=16)
+    scores = keras_snn.predict(model, x_test, steps_at_once=16)
     ```
     """
     batch_size = checks.integer("batch_size", batch_size, least=1)
@@ -136,9 +136,10 @@ def stream(model, batch_size=1, *, causal=False):
     Example:
 
     ```python
-    live = keras_snn.stream(model)
-    for frame in camera:  # arrays (height, width, channels)
-        scores = live.step(frame[None])
+    live = keras_snn.stream(model, batch_size=10)
+    live.start(x_test[:10])  # the model creates its time axis; others take frames: live.step(frames)
+    for _ in range(3):
+        scores = live.step()  # after all steps so far
     live.reset()
     ```
     """

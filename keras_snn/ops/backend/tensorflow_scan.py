@@ -29,7 +29,8 @@ def scan(step, init, xs, params, length, reverse, gradient, pointwise, inference
     if not compiled and length is not None:
         length = tf.constant(length)  # an integer would be traced anew for each value
     if not gradient:
-        return loops.forward(compiled, False)(*_detached((params, init, xs)), length)[:2]
+        outputs, final, _ = loops.forward(compiled, False)(*_detached((params, init, xs)), length)
+        return _with_shapes(outputs, final, init, xs)
 
     structure = None
 
@@ -53,7 +54,22 @@ def scan(step, init, xs, params, length, reverse, gradient, pointwise, inference
         return tf.nest.flatten(structure), grad
 
     results = run(*tf.nest.flatten((params, init, xs)))
-    return tf.nest.pack_sequence_as(structure, tf.nest.flatten(results))
+    return _with_shapes(*tf.nest.pack_sequence_as(structure, tf.nest.flatten(results)), init, xs)
+
+
+def _with_shapes(outputs, final, init, xs):
+    """Return outputs and last states with the batch size and length that are known.
+
+    A graph may contain the function of an earlier call, in which they were unknown.
+    """
+    sizes = [x.shape[:2] for x in tf.nest.flatten(xs)]
+    batch, length = sizes[0] if sizes else (None, None)
+    if not tf.executing_eagerly():
+        for y in tf.nest.flatten(outputs):
+            y.set_shape([batch, length, *[None] * (y.shape.rank - 2)])
+        for end, start in zip(tf.nest.flatten(final), tf.nest.flatten(init), strict=True):
+            end.set_shape(start.shape)
+    return outputs, final
 
 
 @functools.lru_cache(maxsize=256)
