@@ -68,14 +68,14 @@ class Prober(keras.Model):
     def _part(self, inputs, start, n_steps, carry):
         """Run a part of the time axis; see ``over_parts``."""
         axis, few = self.anatomy.time_axis, self.n_examples
-        sums, last = {"layers": {}, "arrived": {}}, {"arrived": {}, "outputs": {}}
+        sums, last, emitted = {"arrived": {}}, {"arrived": {}, "outputs": {}}, {}
         each = {"answers": {}, "examples": {}, "spikes": {}, "outputs": {}}
         units, n_samples = {}, ops.shape(inputs["index"])[0]
 
-        def record(layer, spikes, *mask):
-            name = unique(layer.name, sums["layers"])
+        def record(layer, spikes, mask=None):
+            name = unique(layer.name, emitted)
             units[layer] = ops.cast(ops.convert_to_tensor(layer.spike_unit), "float32")
-            sums["layers"][name] = tally(layer.in_hertz(spikes), layer.dt, axis.n_steps, *mask)
+            emitted[name] = layer.in_hertz(spikes), layer.dt, mask
             if few:
                 spikes = ops.cast(spikes[:few], "float32") * units[layer]
                 spikes = ops.reshape(spikes, (*ops.shape(spikes)[:2], -1))
@@ -111,6 +111,7 @@ class Prober(keras.Model):
                     }
                     if few:
                         each["examples"][name] = tensor[:few, None]
+            sums["layers"] = tally(emitted, axis.n_steps)  # of the dt of this scope
         return sums, last, each
 
     def on(self, batch, dt):

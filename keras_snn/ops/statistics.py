@@ -23,49 +23,78 @@ def largest_over(x, axis, keepdims=False):
     return (ops.sum if 0 in x.shape else ops.max)(x, axis=axis, keepdims=keepdims)
 
 
-def tally(spikes, dt, n_steps, mask=None):
-    """Count the spikes of a batch in a part of the time axis. The counts of all parts add up.
+def tally(layers, n_steps):
+    """Count the spikes of several layers for a batch in a part of the time axis. The counts of all parts add up.
+
+    All layers are counted in one compiled function: its start takes as long as the counts of a small part.
 
     Args:
-        spikes: Tensor ``(batch, time, ...)``, Hz.
-        dt: Number or scalar tensor, seconds.
+        layers: Dict from a name to the triple ``(spikes, dt, mask)``: a tensor ``(batch, time, ...)`` in Hz, a number
+            or scalar tensor in seconds, and a Bool tensor ``(batch, time)``, True at the steps that count, or None.
         n_steps: Integer, the number of steps of all parts.
-        mask: Bool tensor ``(batch, time)``, True at the steps that count, or None. "histogram" leaves out other steps.
 
     Returns:
-        Dict of int32 tensors: "of_sample" ``(batch, units)``, the sum over time; "active" ``(units,)``, the number of
-        (sample, step) pairs with a spike; "histogram" ``(12,)``, how often a unit made < 0, 0, 1, ..., 9, >= 10 spikes
-        in a step; "infinite" ``()``, 1 if a value is not finite; "too_many" ``()``, 1 unless int32 holds all sums. It
-        does if the largest number of spikes in a step, multiplied by ``n_steps``, is less than ``LIMIT``, and so is the
-        number of (sample, step, unit) triples, for up to a million samples in the batch. With a mask also
-        "counted" ``(batch,)``, the number of steps that count.
+        Dict from each name to a dict of int32 tensors: "of_sample" ``(batch, units)``, the sum over time; "active"
+        ``(units,)``, the number of (sample, step) pairs with a spike; "histogram" ``(12,)``, how often a unit made < 0,
+        0, 1, ..., 9, >= 10 spikes in a step that counts; "infinite" ``()``, 1 if a value is not finite; "too_many"
+        ``()``, 1 unless int32 holds all sums. It does if the largest number of spikes in a step, multiplied by
+        ``n_steps``, is less than ``LIMIT``, and so is the number of (sample, step, unit) triples, for up to a million
+        samples in the batch. With a mask also "counted" ``(batch,)``, the number of steps that count.
     """
-    dt, n_steps = (ops.cast(ops.convert_to_tensor(number), "float32") for number in (dt, n_steps))
-    return _tally(spikes, dt, n_steps, mask)
+    layers = {name: (spikes, _scalar(dt), mask) for name, (spikes, dt, mask) in layers.items()}
+    return _tally(layers, _scalar(n_steps))
+
+
+def _scalar(number):
+    return ops.cast(ops.convert_to_tensor(number), "float32")
 
 
 @compiled
-def _tally(spikes, dt, n_steps, mask):
+def _tally(layers, n_steps):
+    return {name: _tally_one(*layer, n_steps) for name, layer in layers.items()}
+
+
+def _tally_one(spikes, dt, mask, n_steps):
     units = math.prod(spikes.shape[2:])
-    spikes = ops.cast(ops.reshape(spikes, (*ops.shape(spikes)[:2], units)), "float32")
+    n_samples, length = ops.shape(spikes)[:2]
+    spikes = ops.cast(ops.reshape(spikes, (n_samples, length, units)), "float32")
     # Step by step, not their sum: in half precision 1 / dt is off by a little, which adds up over many steps.
     counts = ops.round(spikes * dt)
-    finite = ops.isfinite(counts)
-    counts = ops.where(finite, counts, 0)  # integers cannot hold NaN: "infinite" reports it
-    bins = ops.cast(ops.clip(counts, -1, MOST_SPIKES), "int32") + 1
-    weights = ops.ones_like(bins) if mask is None else ops.cast(mask[:, :, None], "int32") * ops.ones_like(bins)
-    samples = ops.cast(ops.shape(counts)[0], "float32")
-    exact = largest_over(ops.abs(counts), axis=(0, 1, 2)) * n_steps < LIMIT
-    exact = exact & (samples * n_steps * units < LIMIT) & (samples <= 2 ** (31 - _BITS))
+    most, least = (largest_over(sign * counts, axis=(0, 1, 2)) for sign in (1, -1))
+    finite = ops.isfinite(most) & ops.isfinite(least)  # NaN is the largest number
+    counts = ops.where(ops.isfinite(counts), counts, 0)  # integers cannot hold NaN: "infinite" reports it
+    samples = ops.cast(n_samples, "float32")
+    exact = (ops.maximum(most, least) * n_steps < LIMIT) & (samples * n_steps * units < LIMIT)
+    exact = exact & (samples <= 2 ** (31 - _BITS))
     counts = ops.cast(counts, "int32")
+    active = ops.sum(ops.cast(counts != 0, "int32"), axis=(0, 1))
+    counted = None if mask is None else masks.n_counted(mask)
+    total = units * (n_samples * length if mask is None else ops.sum(counted))
     found = {
         "of_sample": ops.sum(counts, axis=1),
-        "active": ops.sum(ops.cast(counts != 0, "int32"), axis=(0, 1)),
-        "histogram": ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(bins, (-1,)), MOST_SPIKES + 2),
-        "infinite": ops.cast(ops.logical_not(ops.all(finite)), "int32"),
+        "active": active,
+        "histogram": ops.cond(
+            finite & (most <= 1) & (least <= 0),
+            lambda: _histogram_of_bits(active, total),
+            lambda: _histogram(counts, mask),
+        ),
+        "infinite": ops.cast(ops.logical_not(finite), "int32"),
         "too_many": ops.cast(ops.logical_not(exact), "int32"),
     }
-    return found if mask is None else {**found, "counted": masks.n_counted(mask)}
+    return found if mask is None else {**found, "counted": counted}
+
+
+def _histogram(counts, mask):
+    bins = ops.clip(counts, -1, MOST_SPIKES) + 1
+    weights = ops.ones_like(bins) if mask is None else ops.cast(mask[:, :, None], "int32") * ops.ones_like(bins)
+    return ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(bins, (-1,)), MOST_SPIKES + 2)
+
+
+def _histogram_of_bits(active, total):
+    """Return the histogram where no unit makes more than one spike in a step: ten times as fast."""
+    one = ops.sum(active)
+    zero = ops.cast(total, "int32") - one
+    return ops.stack([ops.zeros_like(one), zero, one, *[ops.zeros_like(one)] * (MOST_SPIKES - 1)])
 
 
 def summarise(found):
