@@ -32,23 +32,27 @@ class Carry:
         fresh: Bool tensor ``(batch,)``, True for the samples that start anew in this part; None if none does.
         started: List of the states at the start of this part, which the run of the model fills.
         ended: List of the states at the end of this part, which the run of the model fills.
+        layers: List of the layers that run a step over time with these states; None for other states, such as the sum
+            of an average. The run of the model fills it.
     """
 
     states: list | None = None
     fresh: Any = None
     started: list = field(default_factory=list)
     ended: list = field(default_factory=list)
+    layers: list = field(default_factory=list)
 
 
 class Slot:
     """The place of one call of a layer in the carry of the open scope; see ``slot``."""
 
-    def __init__(self, carry):
+    def __init__(self, carry, layer=None):
         self._carry = carry
         if carry is not None:
             self._place = len(carry.ended)
             carry.started.append(None)
             carry.ended.append(None)
+            carry.layers.append(layer)
 
     @property
     def is_open(self):
@@ -161,13 +165,14 @@ def code_steps(own):
     return scope.code_steps or (own if is_carried() else n_steps(own))
 
 
-def slot():
+def slot(layer=None):
     """Return the ``Slot`` of a call of a layer that has a state, in the order of the calls.
 
-    ``slot.start`` gives the state to start from, ``slot.end`` hands on the one at the end of the part.
+    ``slot.start`` gives the state to start from, ``slot.end`` hands on the one at the end of the part. A ``layer`` that
+    runs a step over time is listed in the carry.
     """
     here = current()
-    return Slot(None if here is None else here.carry)
+    return Slot(None if here is None else here.carry, layer)
 
 
 def hold_last(x, mask):

@@ -205,3 +205,11 @@ def test_states_go_on_from_part_to_part_unless_a_sample_starts_anew():
     third, _ = carried(states, 1, fresh=ops.convert_to_tensor([True, False]))
     # In float32, 1 - 1e-9 is 1.
     assert (first, second, third) == ([2, 2], [5, 5], [1, 6])
+
+
+def test_the_carry_lists_the_layers_that_run_over_time():
+    layer = layers.LIF()
+    with probe.scope(carry=probe.Carry()) as scope:
+        layers.TemporalAveragePooling()(layer(layer(ops.ones((2, 3, 1)))))
+    assert scope.carry.layers == [layer, layer, None]
+    assert len(scope.carry.started) == len(scope.carry.ended) == 3

@@ -91,7 +91,7 @@ class SequenceLayer(States, HasTimeStep):
             mask = self._along_time(mask)
             x = masks.only_counted(x, mask)
         masked = () if mask is None else (mask,)
-        slot = probe.slot()
+        slot = probe.slot(self)
         keeps_state = self.stateful and not (slot.is_open or probe.draws_by_index())
         if keeps_state and initial_state is None:
             x, states = self.start_from_states(x)
