@@ -208,8 +208,12 @@ class SpikingNeuron(SequenceLayer):
         leaks = {leak: 1 / p[name] for name, leak in self.time_constants.items()}
         return {**{name: value for name, value in p.items() if name not in self.time_constants}, **leaks}
 
-    def run(self, inputs, states, training, mask=None):
-        wide = states[0].dtype
+    def equations(self, states):
+        """Return the step with its constants, a ``Neuron``, and the dict of its other parameters, which are tensors.
+
+        Args:
+            states: List of tensors ``(batch, ...)``. Only their shapes matter.
+        """
         options = {name: getattr(self, name) for name in self.options}
         values = self.equation_values({**self.parameter_values(), **options})
         params = {name: value for name, value in values.items() if ops.is_tensor(value)}
@@ -219,10 +223,13 @@ class SpikingNeuron(SequenceLayer):
             step, constants = refractory(step), (*constants, ("refractory", self.refractory))
         step = Neuron(step, constants, self.surrogate, self.reset, self.detach_reset)
         # Of the shape of a batch, where it can be: then its gradient is summed over it once, and not in every step.
-        params = {name: self.spread(name, value, states) for name, value in params.items()}
+        return step, {name: self.spread(name, value, states) for name, value in params.items()}
+
+    def run(self, inputs, states, training, mask=None):
+        step, params = self.equations(states)
         inference = training is False  # None leaves it open
         options = {"unroll": self.unroll, "pointwise": self.pointwise, "inference": inference, "mask": mask}
-        outputs, states = scan(step, tuple(states), ops.cast(inputs, wide), params, **options)
+        outputs, states = scan(step, tuple(states), ops.cast(inputs, states[0].dtype), params, **options)
         return outputs, list(states)
 
     def spread(self, name, value, states):
