@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass, field, fields, replace
 
 import numpy as np
-from keras import ops
 
 from keras_snn.energy import DEVICES, Work, joules
 from keras_snn.files import save_figure
 from keras_snn.inspector import plots
+from keras_snn.inspector.json_arrays import arrays, listed, numbers
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class LayerReport:
 
     def to_dict(self):
         """Return what fits a JSON file; ``per_unit`` to six digits."""
-        per_unit = _numbers(self.per_unit)
+        per_unit = numbers(self.per_unit)
         quantiles = replace(self, per_unit=np.array(per_unit)).quantiles()  # of what a reader of the file has
         return {
             "dt": self.dt,
@@ -160,12 +160,12 @@ class Examples:
 
     def to_dict(self):
         """Return what fits a JSON file: lists, and beside them the dtype; numbers to six digits."""
-        return {of.name: _listed(getattr(self, of.name)) for of in fields(self)}
+        return {of.name: listed(getattr(self, of.name)) for of in fields(self)}
 
     @classmethod
     def from_dict(cls, values):
         """Return the object of which ``to_dict`` gave ``values``."""
-        return cls(**{of.name: _arrays(values[of.name]) for of in fields(cls)})
+        return cls(**{of.name: arrays(values[of.name]) for of in fields(cls)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -336,35 +336,3 @@ def finish(figure, path):
     if path is not None:
         save_figure(figure, path)
     return figure
-
-
-def _listed(nest):
-    """Return a nest of arrays as dicts and lists; each array becomes a dict of its dtype and values."""
-    if nest is None:
-        return None
-    if isinstance(nest, dict):
-        return {str(name): _listed(part) for name, part in nest.items()}
-    if isinstance(nest, (list, tuple)):
-        return [_listed(part) for part in nest]
-    array = ops.convert_to_numpy(nest)
-    return {"dtype": "str" if array.dtype.kind == "U" else array.dtype.name, "values": _numbers(array)}
-
-
-def _arrays(listed):
-    if listed is None:
-        return None
-    if isinstance(listed, list):
-        return [_arrays(part) for part in listed]
-    if isinstance(listed.get("dtype"), str):
-        return np.array(listed["values"], listed["dtype"])
-    return {name: _arrays(part) for name, part in listed.items()}
-
-
-def _numbers(array):
-    """Return an array as nested lists, with integral floats as integers and other floats to six digits."""
-    if array.dtype.kind != "f":
-        return array.tolist()
-    array = array.astype("float64")
-    if np.all(np.abs(array) < 2**53) and np.all(array == np.rint(array)):
-        return array.astype("int64").tolist()
-    return np.array([float(f"{value:.6g}") for value in array.ravel().tolist()]).reshape(array.shape).tolist()
