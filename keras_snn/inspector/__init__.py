@@ -4,6 +4,7 @@ from keras_snn.inspector.comparison import Comparison
 from keras_snn.inspector.find_dt import DtSearch, find_dt
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
 from keras_snn.inspector.sweep import inspect
+from keras_snn.inspector.traces import Trace
 
 __all__ = [
     "Comparison",
@@ -14,6 +15,7 @@ __all__ = [
     "LayerReport",
     "Rate",
     "Report",
+    "Trace",
     "find_dt",
     "inspect",
 ]

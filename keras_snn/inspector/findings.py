@@ -8,6 +8,7 @@ from keras_snn.energy import DEVICES, Work, joules
 from keras_snn.files import save_figure
 from keras_snn.inspector import plots
 from keras_snn.inspector.json_arrays import arrays, listed, numbers
+from keras_snn.inspector.traces import Trace
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,7 @@ class DtReport:
         metrics: Dict from a metric's name to its value.
         work: Dict from the name of each layer that computes, by its calls, to its ``keras_snn.energy.Work``.
         notes: Tuple of sentences: results that are missing, and how others were obtained.
+        traces: Dict from the name of each call of a layer with a state to its ``Trace``. Empty without ``states=True``.
     """
 
     dt: float | None
@@ -194,6 +196,7 @@ class DtReport:
     metrics: dict = field(default_factory=dict)
     work: dict = field(default_factory=dict)
     notes: tuple = ()
+    traces: dict = field(default_factory=dict, repr=False)
 
     def to_dict(self):
         """Return what fits a JSON file."""
@@ -208,6 +211,7 @@ class DtReport:
             "latencies": {name: latency.to_dict() for name, latency in self.latencies.items()},
             "notes": list(self.notes),
             "examples": None if self.examples is None else self.examples.to_dict(),
+            "traces": {name: trace.to_dict() for name, trace in self.traces.items()},
         }
 
     @classmethod
@@ -219,6 +223,7 @@ class DtReport:
             latencies={name: Latency.from_dict(latency) for name, latency in values["latencies"].items()},
             work={name: Work(**work) for name, work in values["work"].items()},
             notes=tuple(values["notes"]),
+            traces={name: Trace.from_dict(trace) for name, trace in values.get("traces", {}).items()},
             **{name: values[name] for name in ("dt", "n_steps", "accuracies", "metrics")},
         )
 
@@ -285,6 +290,20 @@ class DtReport:
         """
         return finish(plots.examples(self, class_names=class_names), path)
 
+    def plot_traces(self, path=None, *, layer=None, sample=0):
+        """Draw ``traces`` of one example: inputs, membrane with threshold, and spikes of each layer. Return the figure.
+
+        Args:
+            path: File to write the picture to. Default: none.
+            layer: Name of the layer call to draw. Default: all.
+            sample: Integer, the place of the example, from 0.
+
+        Raises:
+            ValueError: Without traces (see ``states`` of ``inspect``), for an unknown layer, or for a sample that is no
+                example.
+        """
+        return finish(plots.traces(self, layer=layer, sample=sample), path)
+
 
 def only(by_output):
     """Return the value of a model's only output, whose name is ""; None without any; for several outputs, the dict."""
@@ -328,7 +347,9 @@ def at_dt(result, dt):
         rate = Rate(*(per_second * rate for rate in (layer.rate.min, layer.rate.mean, layer.rate.max)))
         return replace(layer, rate=rate, per_unit=per_second * layer.per_unit, dt=dt)
 
-    return replace(result, dt=dt, layers={name: rescaled(layer) for name, layer in result.layers.items()})
+    layers = {name: rescaled(layer) for name, layer in result.layers.items()}
+    traces = {name: replace(trace, dt=dt) for name, trace in result.traces.items()}
+    return replace(result, dt=dt, layers=layers, traces=traces)
 
 
 def finish(figure, path):

@@ -112,7 +112,7 @@ def output_over_time(axis, steps, outputs, *, class_names=None, n_classes=3):
     return open_axis(axis)
 
 
-def trace(axis, values, *, dt=None, units=(0, 1, 2), threshold=None, ylabel="membrane voltage"):
+def trace(axis, values, *, dt=None, units=(0, 1, 2), threshold=None, ylabel="membrane voltage", names=None):
     """Draw chosen units of ``values (time, units)`` of one sample over time, such as their voltages.
 
     Args:
@@ -120,25 +120,58 @@ def trace(axis, values, *, dt=None, units=(0, 1, 2), threshold=None, ylabel="mem
         values: Array ``(time, units)``; more axes of units count as one.
         dt: Number in seconds, for a time axis in ms. Default: time steps, from 1.
         units: Sequence of the numbers of the units to draw.
-        threshold: Number, drawn as a dashed line. Default: none.
+        threshold: Number, drawn as a dashed line, or an array like ``values``, drawn as a dashed curve for each unit.
+            Default: none.
         ylabel: String.
+        names: Sequence of the names of the units, for values of a few units of a layer. Default: their numbers.
 
     Returns:
         ``axis``.
     """
     values = np.asarray(values).reshape(len(values), -1)
-    steps = np.arange(1, len(values) + 1)
+    times = np.arange(1, len(values) + 1) * (1 if dt is None else 1000 * dt)
+    lines = []
     for unit in units:
         if not 0 <= unit < values.shape[1]:
             raise ValueError(f"`units` has to hold numbers from 0 to {values.shape[1] - 1}; got {unit!r}.")
-        axis.plot(steps if dt is None else 1000 * dt * steps, values[:, unit], label=f"unit {unit}")
-    if threshold is not None:
-        axis.axhline(threshold, linestyle="--", color="0.5", label="threshold")
+        lines += axis.plot(times, values[:, unit], label=f"unit {unit if names is None else names[unit]}")
+    if threshold is not None and np.ptp(threshold) == 0:
+        axis.axhline(np.ravel(threshold)[0], linestyle="--", color="0.5", label="threshold")
+    elif threshold is not None:
+        curves = np.reshape(threshold, values.shape)
+        for unit, line in zip(units, lines, strict=True):
+            label = "threshold" if line is lines[0] else None
+            axis.plot(times, curves[:, unit], "--", color=line.get_color(), alpha=0.6, label=label)
     axis.set(xlabel="time step" if dt is None else "time (ms)", ylabel=ylabel)
     axis.margins(y=0.2)
     legend_on_top(axis)
     if dt is None:
         whole_steps(axis)
+    return open_axis(axis)
+
+
+def spike_ticks(axis, counts, *, names=None):
+    """Draw the spikes ``counts (time, units)`` of one sample as ticks, a row for each unit.
+
+    The length of a tick is the number of spikes in the step over the largest one; ticks of negative spikes point down.
+
+    Args:
+        axis: Axis of Matplotlib.
+        counts: Array ``(time, units)``.
+        names: Sequence of the names of the units. Default: their numbers.
+
+    Returns:
+        ``axis``.
+    """
+    most = max(1, int(np.abs(counts).max()))
+    for unit, of_unit in enumerate(counts.T):
+        steps = np.flatnonzero(of_unit)
+        axis.vlines(steps + 1, unit, unit + 0.8 * of_unit[steps] / most, color=f"C{unit}")
+    axis.set(ylim=(-0.9 if counts.min() < 0 else -0.1, counts.shape[1]), xlabel="time step")
+    middle = 0 if counts.min() < 0 else 0.4
+    axis.set_yticks(middle + np.arange(counts.shape[1]), range(counts.shape[1]) if names is None else names, fontsize=8)
+    axis.set_ylabel("spikes" if most == 1 else f"spikes\n(max {most})")
+    whole_steps(axis)
     return open_axis(axis)
 
 

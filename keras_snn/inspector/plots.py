@@ -5,6 +5,7 @@ import itertools
 import math
 import textwrap
 
+from keras_snn import checks
 from keras_snn.inspector import tables
 from keras_snn.inspector.panels import (
     from_zero,
@@ -16,6 +17,7 @@ from keras_snn.inspector.panels import (
     raster,
     rate_image,
     sample_input,
+    spike_ticks,
     trace,
 )
 from keras_snn.inspector.samples import in_words, inputs_of, names_of_classes, spikes_in
@@ -29,8 +31,10 @@ __all__ = [
     "output_over_time",
     "raster",
     "rate_image",
+    "spike_ticks",
     "sweep",
     "trace",
+    "traces",
     "trade_offs",
 ]
 
@@ -39,6 +43,8 @@ _SECONDS = "dt (s)"
 #: Inches: width and height of a panel of an example, height of a line of words. Letters of a heading above a panel.
 _PANEL, _LINE, _LETTERS = (2.35, 2.1), 0.22, 27
 _MOST_COLUMNS = 5
+#: Inches: width and height of the panels of a layer's trace.
+_TRACE = 4.8, 3.5
 #: The largest legend that stands inside an axis.
 _MOST_NAMES = 6
 
@@ -174,6 +180,59 @@ def _panels(samples, i, class_names):
 
 def _wrapped(name):
     return textwrap.fill(name, 34)
+
+
+def traces(result, *, layer=None, sample=0):
+    """Draw the traces of one example: inputs, membrane with threshold, and spikes of each layer; return the figure.
+
+    Args:
+        result: ``DtReport``.
+        layer: Name of the layer call to draw. Default: all.
+        sample: Integer, the place of the example, from 0.
+
+    Raises:
+        ValueError: For a result without traces, an unknown layer, or a sample that is no example.
+    """
+    from matplotlib import rc_context
+
+    if not result.traces:
+        raise ValueError("The report holds no traces: call inspect with states=True.")
+    names = list(result.traces) if layer is None else [checks.choice("layer", layer, tuple(result.traces))]
+    n = len(next(iter(result.traces[names[0]].states.values())))
+    sample = checks.integer("sample", sample, least=0, most=n - 1, meaning="the place of an example")
+    n_columns = min(2, len(names))
+    n_rows = math.ceil(len(names) / n_columns)
+    with rc_context({"text.parse_math": False}):  # names may hold dollar signs
+        figure = new_figure(_TRACE[0] * n_columns, 0.3 + _TRACE[1] * n_rows)
+        figure.suptitle(f"{tables.title(result)}, example {sample + 1}", fontsize=11)
+        for panel, name in zip(figure.subfigures(n_rows, n_columns, squeeze=False).flat, names, strict=False):
+            panel.suptitle(name, fontsize=9)
+            _trace(panel, result.traces[name], sample)
+    return figure
+
+
+def _trace(panel, recorded, sample):
+    """Draw a ``Trace``: inputs, the membrane or else the first state, and spikes, one below the other."""
+    state = next(iter(recorded.states)) if recorded.membrane is None else "v"
+    options = {"units": range(len(recorded.units)), "names": recorded.units}
+    heights = {"inputs": 2, "state": 3, "spikes": 0.4 + 0.4 * len(recorded.units)}
+    rows = [name for name in heights if name == "state" or getattr(recorded, name) is not None]
+    axes = panel.subplots(len(rows), sharex=True, squeeze=False, height_ratios=[heights[name] for name in rows])
+    axes = dict(zip(rows, axes.flat, strict=True))
+    if "inputs" in axes:
+        trace(axes["inputs"], recorded.inputs[sample], ylabel="input", **options)
+    ylabel = f"state {state}" if state != "v" else "membrane" if recorded.spikes is None else "membrane\nafter reset"
+    threshold = None if recorded.threshold is None else recorded.threshold[sample]
+    trace(axes["state"], recorded.states[state][sample], threshold=threshold, ylabel=ylabel, **options)
+    if "spikes" in axes:
+        spike_ticks(axes["spikes"], recorded.spikes[sample], names=recorded.units)
+    lines = axes["state"].get_legend_handles_labels()
+    for axis in axes.values():
+        axis.label_outer()
+        if axis.get_legend():
+            axis.get_legend().remove()  # one above all axes does not cover the lines
+    style = {"ncols": 4, "fontsize": 7, "frameon": False, "borderaxespad": 0.1, "columnspacing": 1}
+    axes[rows[0]].legend(*lines, loc="lower left", bbox_to_anchor=(0, 1), **style)
 
 
 def accuracy_and_energy(axis, report, *, device="loihi", output=None):

@@ -77,9 +77,7 @@ class Prober(keras.Model):
             units[layer] = ops.cast(ops.convert_to_tensor(layer.spike_unit), "float32")
             emitted[name] = layer.in_hertz(spikes), layer.dt, mask
             if few:
-                spikes = ops.cast(spikes[:few], "float32") * units[layer]
-                spikes = ops.reshape(spikes, (*ops.shape(spikes)[:2], -1))
-                each["spikes"][name] = ops.cast(ops.clip(ops.round(spikes), -_MOST_SPIKES, _MOST_SPIKES), "int16")
+                each["spikes"][name] = spike_counts(spikes[:few], units[layer])
 
         def watch(name, layer, x, outputs):
             synapses = self.anatomy.synapses[name]
@@ -167,6 +165,12 @@ def _settings(model, *, own_dt):
     """Return the values that a compiled function holds as constants: it is valid as long as they are equal."""
     own = tuple(to_float(layer.dt) for layer in layers_with_dt(model)) if own_dt else None
     return fingerprint(model, leave_out=None if own_dt else "_dt"), own
+
+
+def spike_counts(spikes, unit):
+    """Return the numbers of spikes, int16 ``(batch, time, units)``, of ``spikes (batch, time, ...)`` times ``unit``."""
+    spikes = ops.reshape(ops.cast(spikes, "float32") * unit, (*ops.shape(spikes)[:2], -1))
+    return ops.cast(ops.clip(ops.round(spikes), -_MOST_SPIKES, _MOST_SPIKES), "int16")
 
 
 def probabilities(outputs):

@@ -17,6 +17,7 @@ from keras_snn.inspector.inputs import check_model, describe
 from keras_snn.inspector.metrics import Metrics
 from keras_snn.inspector.prober import prober, probers
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
+from keras_snn.inspector.traces import record
 from keras_snn.layers.base.time_step import check_dt
 from keras_snn.ops.precision import to_float
 from keras_snn.ops.statistics import LIMIT, MOST_SPIKES, join_counts
@@ -39,6 +40,7 @@ def inspect(
     steps_at_once=None,
     causal=False,
     examples=4,
+    states=False,
     seed=0,
     metrics=(),
     verbose="auto",
@@ -71,6 +73,9 @@ def inspect(
             one that is no classifier.
         causal: Boolean. True promises that each output depends on no later time step; see ``keras_snn.predict``.
         examples: Integer, how many of the first samples to keep whole for plots.
+        states: Boolean, whether to record the membrane and other states of up to three units of each layer in the
+            examples, at every step; see ``DtReport.traces`` and ``DtReport.plot_traces``. The model then runs over its
+            time axis step by step once more for each result, with the examples alone. Default False.
         seed: Integer, for the initial voltages.
         metrics: List of Keras metrics or their names, as in ``compile``, evaluated on ``y`` and the model's output at
             every dt; a dict from the outputs' names for a model with several outputs. With metrics, ``y`` may also hold
@@ -84,9 +89,9 @@ def inspect(
     Raises:
         TypeError: If ``model`` is no Keras model, or ``x`` holds anything but arrays.
         ValueError: For an unbuilt model or one without spiking layers, an empty data set, labels that do not fit,
-            dt <= 0, ``n_steps`` beyond what ``x`` holds, ``steps_at_once`` for a model that cannot run over parts of
-            its time axis, or a layer that emits values that are not finite (it is
-            named).
+            dt <= 0, ``n_steps`` beyond what ``x`` holds, ``steps_at_once`` or ``states=True`` for a model that cannot
+            run over parts of its time axis, ``states=True`` without examples, or a layer that emits values that are not
+            finite (it is named).
 
     Example:
 
@@ -103,7 +108,10 @@ def inspect(
     if not many_steps:
         raise ValueError("`n_steps` is an empty sequence; give at least one number of steps, or None.")
     many_steps = [checks.integer("n_steps", value, least=1, optional=True) for value in many_steps]
-    examples, seed = checks.integer("examples", examples, least=0), checks.integer("seed", seed, least=0)
+    examples, seed = (
+        checks.integer("examples", examples, least=1 if states else 0),
+        checks.integer("seed", seed, least=0),
+    )
     few = batches.first(max(examples, graph.static_batch_size(model) or 1))
     options = {
         "dt": None if dt is None else max(dts),
@@ -117,6 +125,8 @@ def inspect(
     kept = probers(model, own_dt=dt is None)
     with probe.left_as_it_was(model):
         runs = [_prober_and_cut(kept, model, few.x, n_steps=value, **options) for value in many_steps]
+        if states:
+            runs[0][0].anatomy.time_axis.check()
         measured = Metrics(metrics, runs[0][0].anatomy.outputs)
         sweeps = [
             [_Sweep(probing, cut, value, measured, few) for value in (dts if _reads_dt(probing) else dts[:1])]
@@ -131,6 +141,9 @@ def inspect(
             for sweep in itertools.chain(*sweeps):
                 sweep.add(batch)
             progress.add(1)
+        if states:
+            for sweep in itertools.chain(*sweeps):
+                sweep.trace()
     results = []
     for of_steps in sweeps:
         results += [sweep.result(batches.n_samples) for sweep in of_steps]
@@ -182,7 +195,7 @@ class _Sweep:
 
     def __init__(self, probing, cut, dt, metrics, few):
         self.prober, self.cut, self.dt, self.metrics, self.few = probing, cut, dt, metrics, few
-        self.totals, self.arrived, self.shown, self.sums = {}, {}, [], {}
+        self.totals, self.arrived, self.shown, self.sums, self.traces = {}, {}, [], {}, {}
         self.latency = {name: _Latency(probing.steps) for name in probing.anatomy.classifiers}
 
     def add(self, batch):
@@ -200,6 +213,10 @@ class _Sweep:
         self.sums = self.metrics.update(self.sums, batch.y, found["outputs"])
         if batch.start < self.prober.n_examples:
             self.shown.append({name: found[name] for name in ("spikes", "examples")})
+
+    def trace(self):
+        """Run the examples once more, and record the states of their layers."""
+        self.traces = record(self.prober, self._examples(), self.dt)
 
     def class_numbers(self, of_y):
         """Return the class numbers ``(batch,)`` for each output of a classifier that has labels, or raise an error."""
@@ -256,6 +273,7 @@ class _Sweep:
             latencies={name: of_k for name, of_k in latency.items() if len(of_k.steps) > 1},
             metrics=self.metrics.results(self.sums),
             notes=self._notes(layers),
+            traces=self.traces,
         )
 
     def _notes(self, layers):

@@ -1,0 +1,204 @@
+"""Traces: the states of a few units after each time step, recorded in a run of the examples step by step."""
+
+import functools
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+from keras import ops, tree
+
+from keras_snn import graph
+from keras_snn.inspector.json_arrays import arrays, listed
+from keras_snn.inspector.prober import spike_counts
+from keras_snn.layers import SpikingNeuron
+from keras_snn.layers.activation.spiking_activation import SpikingActivationCell
+from keras_snn.layers.base.sequence_layer import SequenceLayer
+from keras_snn.ops.backend import inference
+from keras_snn.ops.neurons import Parameters, nan_if_infinite
+from keras_snn.ops.precision import to_float, voltage_dtype
+from keras_snn.probe import Carry, unique
+
+#: Number of units of a layer whose traces are recorded.
+N_UNITS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Inputs, states and spikes of a few units of a layer (of one call of it) in the examples, at each time step.
+
+    Arrays are ``(sample, time, units)``, with the chosen units alone.
+
+    Attributes:
+        units: Array of the numbers of the chosen units; several axes of units count as one.
+        inputs: The layer's inputs at these units; None for a layer whose inputs have another shape than its units.
+        states: Dict from the name of a state to its values at the end of each step, hence after the reset: the
+            ``state_names`` of a ``SpikingNeuron`` ("v" is the membrane), "v" for the voltage of ``SpikingActivation``,
+            numbers from "0" for the states of other cells.
+        spikes: Number of spikes in each step; None for a layer without spikes.
+        threshold: The threshold in each step, on the scale of "v": a spike comes if the membrane, before the reset,
+            exceeds it. It includes what adapts (``ALIF``: ``threshold + beta a``) and is within the bounds of a learned
+            threshold. 1 for ``SpikingActivation``, which fires at 1 too. None for a neuron that does not compare its
+            membrane by ``p.fire`` or ``p.after_spike``.
+        dt: Time step in seconds: the one given to ``inspect``, else that of the layer.
+    """
+
+    units: np.ndarray
+    inputs: np.ndarray | None
+    states: dict
+    spikes: np.ndarray | None
+    threshold: np.ndarray | None
+    dt: float
+
+    @property
+    def membrane(self):
+        """The state "v": the membrane after each step, hence after the reset; None for a layer without one."""
+        return self.states.get("v")
+
+    def to_dict(self):
+        """Return what fits a JSON file: lists, and beside them the dtype; numbers to six digits."""
+        return {of.name: self.dt if of.name == "dt" else listed(getattr(self, of.name)) for of in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values):
+        """Return the object of which ``to_dict`` gave ``values``."""
+        return cls(**{of.name: values["dt"] if of.name == "dt" else arrays(values[of.name]) for of in fields(cls)})
+
+
+def record(prober, examples, dt):
+    """Return the dict from the names of layer calls to the ``Trace`` of the examples, in the order of the calls.
+
+    A layer has a trace if it runs over time with a state of the shape of its units. The units of a layer with spikes
+    are those of ``most_active``; of another layer, the first.
+
+    Args:
+        prober: ``Prober`` of the model, which can run over parts of its time axis.
+        examples: ``Examples``, the first samples of the data.
+        dt: Number in seconds; None for each layer's own.
+    """
+    axis, n, (step, layers) = prober.anatomy.time_axis, prober.n_examples, _compiled(prober)
+    units = {name: most_active(counts) for name, counts in examples.counts.items()}
+    batch_size = graph.static_batch_size(axis.model) or n
+    starts = range(0, n, batch_size)
+    parts = [_run(step, axis, examples.x, np.arange(start, start + batch_size) % n, dt, units) for start in starts]
+    found = tree.map_structure(lambda *rows: np.concatenate(rows)[:n], *parts)
+    return {
+        name: Trace(
+            units=units.get(name, np.arange(next(iter(found[name]["states"].values())).shape[-1])),
+            inputs=found[name].get("inputs"),
+            states={state: found[name]["states"][state] for state in states},
+            spikes=found[name].get("spikes"),
+            threshold=found[name].get("threshold"),
+            dt=to_float(layer.dt) if dt is None else dt,
+        )
+        for name, (layer, states) in layers.items()
+    }
+
+
+def most_active(counts):
+    """Return the numbers of the units with most spikes out of ``counts (sample, time, units)``, in ascending order.
+
+    Units with a spike at every step come after those without, and silent units last. Of equal units, the first count.
+    """
+    spikes, share = np.abs(counts).sum(axis=(0, 1)), (counts != 0).mean(axis=(0, 1))
+    order = np.lexsort((-spikes, (share == 0) | (share == 1)))
+    return np.sort(order[:N_UNITS])
+
+
+def _run(step, axis, x, index, dt, units):
+    """Return the nest of arrays ``(batch, time, units)`` of all steps, for the samples of these indices."""
+    x = tree.map_structure(lambda array: ops.convert_to_tensor(array[index]), x)
+    dt = None if dt is None else ops.convert_to_tensor(dt, "float32")
+    index, units = tree.map_structure(lambda array: ops.convert_to_tensor(array, "int32"), (index, units))
+    states, steps = None, []
+    for t in range(axis.n_steps):
+        found, states = step(1, axis.part(x, t, 1), index, dt, units, states)
+        steps.append(tree.map_structure(ops.convert_to_numpy, found))
+    return tree.map_structure(lambda *parts: np.concatenate(parts, axis=1), *steps)
+
+
+# Cached for the next dt, and the next call with the same model: compilation takes seconds.
+@functools.lru_cache(maxsize=1)
+def _compiled(prober):
+    """Return ``_step``, compiled, and the dict that its first run fills: from layer calls to (layer, state names)."""
+    layers = {}
+    return inference(functools.partial(_step, prober, layers), prober.inspected), layers
+
+
+def _step(prober, layers, n_steps, x, index, dt, units, states):
+    """Run a time step; return the dict of tensors ``(batch, 1, units)`` of each layer call, and the states after it."""
+    axis, carry, found, names, emitted = prober.anatomy.time_axis, Carry(states), {}, set(), {}
+
+    def record_spikes(layer, spikes, *mask):
+        name = unique(layer.name, names)
+        names.add(name)
+        unit = ops.cast(ops.convert_to_tensor(layer.spike_unit), "float32")
+        emitted[layer] = name, spike_counts(spikes, unit)
+
+    def watch(name, layer, x, outputs):
+        if not isinstance(layer, SequenceLayer):
+            return
+        name, spikes = emitted.get(layer, (unique(name, axis.emitters), None))
+        place = max(i for i, owner in enumerate(carry.layers) if owner is layer)  # of this call: the latest
+        started, ended = carry.started[place], carry.ended[place]
+        x = ops.cast(ops.swapaxes(x, 0, 1) if layer.time_major else x, voltage_dtype(layer.compute_dtype))
+        size = tuple(layer.step_shapes(tuple(x.shape))[0])
+        states = dict(zip(_state_names(layer, ended), ended, strict=True))
+        states = {name: state for name, state in states.items() if tuple(state.shape[1:]) == size}
+        if not states:
+            return
+        layers[name] = layer, list(states)
+        chosen = units[name] if name in units else np.arange(min(N_UNITS, math.prod(size)))
+        threshold = _threshold(layer, x, started)
+
+        def pick(values):
+            return ops.take(ops.reshape(values, (ops.shape(values)[0], 1, -1)), chosen, axis=-1)
+
+        found[name] = {
+            "states": tree.map_structure(pick, states),
+            **({"inputs": pick(x)} if tuple(x.shape[2:]) == size else {}),
+            **({} if spikes is None else {"spikes": pick(spikes)}),
+            **({} if threshold is None else {"threshold": pick(threshold)}),
+        }
+
+    scope = {"dt": dt, "record": record_spikes, "sample_index": index, "seed": prober.seed}
+    with graph.calls(prober.inspected, watch):
+        axis.run(x, n_steps, carry, **scope)
+    return found, carry.ended
+
+
+def _state_names(layer, states):
+    if isinstance(layer, SpikingNeuron):
+        return [*layer.state_names, "refractory"][: len(states)]
+    return ["v"] if _is_spiking_activation(layer) else list(map(str, range(len(states))))
+
+
+def _is_spiking_activation(layer):
+    return isinstance(getattr(layer, "cell", None), SpikingActivationCell)
+
+
+def _threshold(layer, x, states):
+    """Return the threshold ``(batch, ...)`` in the step from ``states`` with the input ``x (batch, 1, ...)``.
+
+    Returns:
+        Tensor; None for a layer without a threshold.
+    """
+    if _is_spiking_activation(layer):
+        return ops.ones_like(states[0])
+    if not isinstance(layer, SpikingNeuron):
+        return None
+    neuron, params = layer.equations(states)
+    p = _Watched(neuron, params)
+    neuron.step(p, tuple(states), nan_if_infinite(ops.cast(x[:, 0], states[0].dtype)))
+    if p.last_threshold is None:
+        return None
+    return ops.broadcast_to(ops.cast(p.last_threshold, states[0].dtype), ops.shape(states[0]))
+
+
+class _Watched(Parameters):
+    """Parameters of a step that keep the threshold with which the membrane is reset: that on the membrane's scale."""
+
+    last_threshold = None
+
+    def after_spike(self, h, spikes, threshold):
+        self.last_threshold = threshold
+        return super().after_spike(h, spikes, threshold)
