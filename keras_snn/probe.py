@@ -207,18 +207,52 @@ def record(layer, spikes, *mask):
 
 @contextlib.contextmanager
 def left_as_it_was(model):
-    """Put back what the calls of a model change: its seeds, and the states of layers that keep one."""
+    """Put back what the calls of a model change: its seeds, and the states of layers that keep one.
+
+    Yields:
+        Two lists of pairs (variable, value), the values to put back: of states of layers, and of other variables.
+    """
     if hasattr(model, "jax_state_sync"):  # in the middle of `fit`, JAX keeps the values of variables elsewhere
         model.jax_state_sync()
     stateful = (layer for layer in model._flatten_layers() if getattr(layer, "stateful", False))
     # Keras's own RNNs do not list their states as variables, nor do layers of this package on PyTorch.
     states = [v for layer in stateful for v in getattr(layer, "carried", None) or tree.flatten(layer.states)]
-    before = [(v, np.array(ops.convert_to_numpy(v))) for v in (*model.non_trainable_variables, *states)]
+    states, others = ([(v, _value(v)) for v in some] for some in (states, model.non_trainable_variables))
     try:
-        yield
+        yield states, others
     finally:
-        for variable, value in before:
+        for variable, value in (*others, *states):
             variable.assign(value)
+
+
+class Turns:
+    """Several runs of one model that take turns: each goes on with the variables as it has left them.
+
+    These are the states of layers, and other variables that the first call changes.
+
+    Args:
+        before: The lists that ``left_as_it_was`` yields: each run starts with these values.
+    """
+
+    def __init__(self, before):
+        self._before, self._changing, self._of_run = before, None, {}
+
+    @contextlib.contextmanager
+    def turn(self, run):
+        """Open a turn of ``run``, a hashable object."""
+        if self._changing is not None:
+            starts = [value for _, value in self._changing]
+            for (variable, _), value in zip(self._changing, self._of_run.get(run, starts), strict=True):
+                variable.assign(value)
+        yield
+        if self._changing is None:
+            states, others = self._before
+            self._changing = [*states, *((v, value) for v, value in others if np.any(_value(v) != value))]
+        self._of_run[run] = [_value(variable) for variable, _ in self._changing]
+
+
+def _value(variable):
+    return np.array(ops.convert_to_numpy(variable))
 
 
 def unique(name, taken):

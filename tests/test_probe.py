@@ -133,6 +133,28 @@ def test_drawing_by_index_touches_no_state():
         np.testing.assert_array_equal(to_numpy(variable), value)
 
 
+class Counter(keras.layers.Layer):
+    """A user's layer that counts its calls in a weight."""
+
+    def build(self, input_shape):
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.calls.assign(self.calls + 1)
+        return x * self.calls
+
+
+def test_runs_that_take_turns_each_go_on_where_they_were():
+    model, x = keras.Sequential([keras.Input((1,)), Counter()]), np.ones((1, 1), "float32")
+    with probe.left_as_it_was(model) as before:
+        turns, seen = probe.Turns(model, before), []
+        for run in "ababb":
+            with turns.turn(run):
+                seen.append(int(to_numpy(model(x))[0, 0]))
+    assert seen == [1, 1, 2, 2, 3]
+    assert int(model.layers[0].calls) == 0
+
+
 # Draws by index
 
 

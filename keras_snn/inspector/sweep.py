@@ -1,5 +1,6 @@
 """``inspect``: run a model at several dt, and count its spikes."""
 
+import contextlib
 import datetime
 import itertools
 import warnings
@@ -127,6 +128,7 @@ def inspect(
         runs = [_prober_and_cut(kept, model, few.x, n_steps=value, **options) for value in many_steps]
         if states:
             runs[0][0].anatomy.time_axis.check()
+    with probe.left_as_it_was(model) as before:
         measured = Metrics(metrics, runs[0][0].anatomy.outputs)
         sweeps = [
             [_Sweep(probing, cut, value, measured, few) for value in (dts if _reads_dt(probing) else dts[:1])]
@@ -137,9 +139,11 @@ def inspect(
         progress = keras.utils.Progbar(
             batches.n_batches, verbose=1 if verbose == "auto" else verbose, unit_name="batch"
         )
+        every, turns = list(itertools.chain(*sweeps)), probe.Turns(before)
         for batch in batches:
-            for sweep in itertools.chain(*sweeps):
-                sweep.add(batch)
+            for sweep in every:
+                with turns.turn(sweep) if len(every) > 1 else contextlib.nullcontext():
+                    sweep.add(batch)
             progress.add(1)
         if states:
             for sweep in itertools.chain(*sweeps):
