@@ -147,7 +147,7 @@ class Counter(keras.layers.Layer):
 def test_runs_that_take_turns_each_go_on_where_they_were():
     model, x = keras.Sequential([keras.Input((1,)), Counter()]), np.ones((1, 1), "float32")
     with probe.left_as_it_was(model) as before:
-        turns, seen = probe.Turns(model, before), []
+        turns, seen = probe.Turns(before), []
         for run in "ababb":
             with turns.turn(run):
                 seen.append(int(to_numpy(model(x))[0, 0]))

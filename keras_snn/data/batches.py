@@ -124,6 +124,7 @@ class Batches:
         if batch_size is None:
             batch_size, steps = default_batch_size(n) if steps is None else math.ceil(n / steps), None
         self.n_samples = n if steps is None else min(n, steps * batch_size)
+        batch_size = min(batch_size, self.most or batch_size)
         starts = range(0, self.n_samples, batch_size)
         self.n_batches = len(starts)
         self.steps = steps

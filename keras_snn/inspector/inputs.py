@@ -20,3 +20,23 @@ def describe(x, n_samples):
     """Return the number of samples and their shape in words; for several inputs, the shape of each."""
     shapes = [tuple(map(int, leaf.shape[1:])) for leaf in tree.flatten(x)]
     return f"{tables.counted(n_samples, 'sample')} of {' and '.join(map(str, shapes))}"
+
+
+def with_progress(batches, verbose):
+    """Yield ``Batches`` one by one, and show how many are done.
+
+    Args:
+        batches: ``Batches``.
+        verbose: As in ``keras.Model.evaluate``.
+    """
+    bar, done = (
+        keras.utils.Progbar(batches.n_batches, verbose=1 if verbose == "auto" else verbose, unit_name="batch"),
+        0,
+    )
+    for batch in batches:
+        yield batch
+        done += 1
+        bar.update(done)
+    if done != bar.target:  # it was unknown, or fewer came
+        bar.target = done
+        bar.update(done, finalize=True)

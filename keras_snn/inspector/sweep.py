@@ -14,7 +14,7 @@ from keras_snn.data.arrays import as_array
 from keras_snn.data.batches import Batches
 from keras_snn.energy.work import MOST_SAMPLES, spike_numbers
 from keras_snn.inspector.findings import at_dt
-from keras_snn.inspector.inputs import check_model, describe
+from keras_snn.inspector.inputs import check_model, describe, with_progress
 from keras_snn.inspector.metrics import Metrics
 from keras_snn.inspector.prober import prober, probers
 from keras_snn.inspector.report import DtReport, Examples, Latency, LayerReport, Rate, Report
@@ -136,17 +136,13 @@ def inspect(
         ]
         if not batches.in_batches:  # errors come before the work
             sweeps[0][0].class_numbers({name: as_array(values) for name, values in labels.by_output(y).items()})
-        progress = keras.utils.Progbar(
-            batches.n_batches, verbose=1 if verbose == "auto" else verbose, unit_name="batch"
-        )
         every, turns = list(itertools.chain(*sweeps)), probe.Turns(before)
-        for batch in batches:
+        for batch in with_progress(batches, verbose):
             for sweep in every:
                 with turns.turn(sweep) if len(every) > 1 else contextlib.nullcontext():
                     sweep.add(batch)
-            progress.add(1)
         if states:
-            for sweep in itertools.chain(*sweeps):
+            for sweep in every:
                 sweep.trace()
     results = []
     for of_steps in sweeps:

@@ -147,7 +147,7 @@ def test_steps_end_endless_data():
 )
 def test_batch_size_and_steps_of_arrays(options, sizes):
     batches = Batches(X, **options)
-    assert batches.n_samples == sum(sizes)
+    assert (batches.n_samples, batches.n_batches) == (sum(sizes), len(sizes))
     assert [batch.n_samples for batch in batches] == sizes
     assert [batch.start for batch in batches] == [0, *np.cumsum(sizes)[:-1]]
 
