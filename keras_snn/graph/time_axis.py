@@ -83,7 +83,7 @@ class TimeAxis:
         try:
             longer = tree.flatten(self._outputs_of_steps(specs, self.n_steps + 1))
         except Exception as error:  # any backend's, or one of a user's layer
-            self.why_not = f"it takes {self.n_steps} steps only ({checks.first_line(error)})"
+            self.why_not = f"the model takes {self.n_steps} steps only ({checks.first_line(error)})"
             return []
         return [a.shape == b.shape for a, b in zip(flat, longer, strict=True)]
 
