@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from keras import ops
 from reference import loops
+from reference.batches import KINDS, Pieces, cut, in_batches
 
 import keras_snn
 from keras_snn import inspect, layers, probe
 from keras_snn.inspector import prober
-from keras_snn.inspector.inputs import default_batch_size
 
 N, T = 20, 8
 DTS = [2.0**-10, 2.0**-4, 1.0]
@@ -213,11 +213,11 @@ NETWORKS = (sequential, subclassed, two_inputs_into_a_shared_layer, nested_with_
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_inspect_equals_numpy_and_first_steps_are_those_of_a_shorter_run(network, monkeypatch):
-    monkeypatch.setattr(prober, "MOST_RUNS", 3)  # a subclass, and one pooling after another, need a run for each k
+def test_inspect_equals_numpy_and_first_steps_are_those_of_a_shorter_run(network):
     model, x, twin = network()
     y = np.arange(N) % 3
-    report = inspect(model, x, y, dt=DTS, batch_size=10, examples=0)
+    options = {"batch_size": 10, "examples": 0, "causal": network is subclassed}
+    report = inspect(model, x, y, dt=DTS, **options)
     assert (report.n_samples, [result.dt for result in report]) == (N, DTS)
     for result in report:
         counts, outputs = twin(x, result.dt)
@@ -228,17 +228,21 @@ def test_inspect_equals_numpy_and_first_steps_are_those_of_a_shorter_run(network
             assert result.accuracy == np.mean(outputs.argmax(axis=1) == y)
         assert result.examples is None
     latency = report[1.0].latency
-    in_runs = network in (subclassed, two_inputs_into_a_shared_layer)
-    assert latency.steps.tolist() == ([1, 3, T] if in_runs else list(range(1, T + 1)))
+    if network is two_inputs_into_a_shared_layer:  # the second Repeat needs the average over all steps
+        assert latency is None
+        assert report[1.0].notes[0].endswith("(Repeat) depends on the end of the time axis.")
+    else:
+        assert latency.steps.tolist() == list(range(1, T + 1))
     # A time series may be cut where it ends anyway.
-    for few in inspect(model, x, y, dt=1.0, n_steps=(3, T) if network is time_series else 3, batch_size=10, examples=0):
-        assert_latency(latency, few)
+    for few in inspect(model, x, y, dt=1.0, n_steps=(3, T) if network is time_series else 3, **options):
+        if latency is not None:
+            assert_latency(latency, few)
         counts, outputs = twin(x, 1.0, n_steps=few.n_steps)
         for name, layer in few.layers.items():
             assert_layer(layer, counts[name], 1.0)
         if outputs is not None:
             assert few.accuracy == np.mean(outputs.argmax(axis=1) == y)
-    if network in OPERATIONS:  # without a graph, and without one pass
+    if network in OPERATIONS:  # without a graph, and in one run of all steps
         operations = [of.operations for of in report[1.0].synapses.values()]
         counts = {name: of_layer.sum() / N for name, of_layer in twin(x, 1.0)[0].items()}
         expected = OPERATIONS[network](counts)
@@ -320,19 +324,30 @@ def test_the_seed_decides(small):
     assert first != other
 
 
-@pytest.mark.parametrize(("n_samples", "size"), [(640, 128), (6400, 128), (1000, 125), (67, 67), (50, 128), (127, 127)])
-def test_default_batch_size_leaves_no_rest_if_it_can(n_samples, size):
-    assert default_batch_size(n_samples) == size
-
-
 # Examples
 
 
-def test_examples_are_the_first_samples_kept_whole(monkeypatch):
-    monkeypatch.setattr(prober, "MOST_RUNS", 3)  # one pooling after another needs a run for each k
-    model, x, twin = two_inputs_into_a_shared_layer()
+@pytest.mark.parametrize("examples", [2, 15])
+def test_examples_are_the_first_samples_kept_whole(small, examples):
+    """Fifteen span two batches."""
+    model, x, twin = small
     y = np.arange(N) % 3
-    few = inspect(model, x, y, dt=1.0, batch_size=10, examples=2)[1.0].examples
+    few = inspect(model, x, y, dt=1.0, batch_size=10, examples=examples)[1.0].examples
+    x = x[:examples]
+    np.testing.assert_array_equal(few.x, x)
+    assert few.y.tolist() == y[:examples].tolist()
+    counts, _ = twin(x, 1.0)
+    assert list(few.counts) == list(counts)
+    np.testing.assert_array_equal(few.counts["s"], counts["s"])
+    assert few.steps.tolist() == list(range(1, T + 1))
+    wanted = np.stack([twin(x, 1.0, n_steps=k)[1] for k in few.steps], axis=1)
+    # rtol, atol: a mean over three steps is rounded, to float32
+    np.testing.assert_allclose(few.output, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_examples_of_several_inputs_and_layers_without_outputs_over_time():
+    model, x, twin = two_inputs_into_a_shared_layer()
+    few = inspect(model, x, np.arange(N) % 3, dt=1.0, batch_size=10, examples=2)[1.0].examples
     x = keras.tree.map_structure(lambda array: array[:2], x)
     keras.tree.map_structure(np.testing.assert_array_equal, few.x, x)
     assert few.y.tolist() == [0, 1]
@@ -340,33 +355,41 @@ def test_examples_are_the_first_samples_kept_whole(monkeypatch):
     assert list(few.counts) == list(counts)
     for name, of_layer in counts.items():
         np.testing.assert_array_equal(few.counts[name], of_layer)
-    assert few.steps.tolist() == [1, 3, 8]  # the powers of the square root of 8, rounded
-    wanted = np.stack([twin(x, 1.0, n_steps=k)[1] for k in few.steps], axis=1)
-    # rtol, atol: a mean over three steps is rounded, to float32
-    np.testing.assert_allclose(few.output, wanted, rtol=1e-5, atol=1e-5)
+    assert few.output is None
 
 
-def test_examples_of_a_time_series_are_cut(monkeypatch):
-    monkeypatch.setattr(probe, "MOST_STEPS", 3)
+def test_examples_of_a_time_series_are_cut_into_parts():
     model = keras.Sequential(
         [keras.Input((T, 4)), layers.SpikingActivation("relu", name="s"), layers.TemporalAveragePooling()]
     )
     x = integers(N, T, 4)
-    few = inspect(model, x, dt=0.25, batch_size=10, examples=30)[0.25].examples
+    few = inspect(model, x, dt=0.25, batch_size=10, steps_at_once=3, examples=30)[0.25].examples
     counts = spike(x, 0.25)
     np.testing.assert_array_equal(few.counts["s"], counts)
-    # rtol: a mean over three steps in float32
-    wanted = np.stack([counts[:, :k].mean(axis=1) / 0.25 for k in (1, 3, 8)], axis=1)
+    assert few.steps.tolist() == [2, 5, 8]  # the first part is the shorter one
+    # rtol: a mean over five steps in float32
+    wanted = np.stack([counts[:, :k].mean(axis=1) / 0.25 for k in (2, 5, 8)], axis=1)
     np.testing.assert_allclose(few.output, wanted, rtol=1e-6)
     assert few.y is None
 
 
+class Weighted(keras.Model):
+    """A model that weighs each of its three steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = [layers.Repeat(3), layers.SpikingActivation("relu"), keras.layers.Dense(3)]
+
+    def call(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x * ops.convert_to_tensor([[[1.0], [2.0], [3.0]]])
+
+
 def test_a_model_that_takes_one_number_of_steps_has_no_output_over_time():
-    model = keras.Sequential(
-        [keras.Input((4,)), layers.Repeat(3), layers.SpikingActivation("relu"), keras.layers.Flatten()]
-    )
-    model.add(keras.layers.Dense(3))
-    report = inspect(model, integers(N, 4), np.zeros(N), dt=1.0, batch_size=10, examples=1)
+    model = Weighted()
+    model(integers(1, 4))
+    report = inspect(model, integers(N, 4), np.zeros(N), dt=1.0, batch_size=10, causal=True, examples=1)
     few = report[1.0].examples
     assert few.output is None
     assert report[1.0].latency is None
@@ -381,17 +404,7 @@ def test_a_model_that_takes_one_number_of_steps_has_no_output_over_time():
 # After the first k steps
 
 
-def passes(model):
-    """Tell whether the last inspection of ``model`` got the first steps from one pass."""
-    (kept,) = {
-        id(p): p for p in prober._kept(model, prober._settings(model, own_dt=False)).values() if p.counts
-    }.values()
-    return kept.seen.one_pass
-
-
-def test_one_pass_is_taken_where_it_is_right_and_only_there(monkeypatch):
-    monkeypatch.setattr(prober, "MOST_RUNS", 3)
-
+def test_answers_come_from_parts_where_that_is_right_and_only_there():
     def network(*between):
         spiking = layers.SpikingActivation("relu", name="s")
         model = keras.Sequential([keras.Input((None, 4)), spiking, *between, layers.TemporalAveragePooling()])
@@ -399,15 +412,22 @@ def test_one_pass_is_taken_where_it_is_right_and_only_there(monkeypatch):
         return with_exact_weights(model)
 
     x, y = integers(N, T, 4), np.arange(N) % 3
-    # A convolution that sees the step to come makes the end of a shorter run another one.
-    for expected, model in (
-        (True, network(keras.layers.Dense(5), layers.SpikingActivation("relu", name="t"))),
-        (True, network(keras.layers.Conv1D(4, 3, padding="causal"))),
-        (False, network(keras.layers.Conv1D(4, 3, padding="same"))),
+    # A convolution that sees the step to come makes the end of a shorter run another one, and one that sees the steps
+    # before keeps them in no state.
+    for reason, model in (
+        (None, network(keras.layers.Dense(5), layers.SpikingActivation("relu", name="t"))),
+        ("(Conv1D) mixes time steps", network(keras.layers.Conv1D(4, 3, padding="causal"))),
+        ("(Conv1D) mixes time steps", network(keras.layers.Conv1D(4, 3, padding="same"))),
     ):
-        latency = inspect(model, x, y, dt=1.0, batch_size=10, examples=0)[1.0].latency
-        assert passes(model) is expected
-        assert_latency(latency, inspect(model, x, y, dt=1.0, n_steps=3, batch_size=10, examples=0)[1.0])
+        whole = inspect(model, x, y, dt=1.0, batch_size=10, examples=0)[1.0]
+        if reason is None:
+            few = inspect(model, x, y, dt=1.0, n_steps=3, batch_size=10, examples=0)[1.0]
+            assert_latency(whole.latency, few)
+        else:
+            assert whole.latency is None
+            assert reason in whole.notes[0]
+        with probe.scope(dt=1.0, sample_index=ops.arange(N)):
+            assert whole.accuracy == np.mean(ops.convert_to_numpy(model(x)).argmax(axis=1) == y)
 
 
 def test_the_end_of_time_by_a_pooling_of_keras():
@@ -417,14 +437,14 @@ def test_the_end_of_time_by_a_pooling_of_keras():
         keras.Sequential([keras.Input((4,)), layers.Repeat(4), spiking, pooling, keras.layers.Dense(3)])
     )
     x, y = integers(N, 4), np.arange(N) % 3
-    result = inspect(model, x, y, dt=1.0, batch_size=10, examples=2)[1.0]
-    assert result.latency.steps.tolist() == [1, 2, 3, 4]
-    assert not passes(model)  # which does not know of first steps: shorter runs are made
-    assert_latency(result.latency, inspect(model, x, y, dt=1.0, n_steps=3, batch_size=10, examples=0)[1.0])
-    with probe.scope(dt=1.0, sample_index=ops.arange(N)):
-        said = ops.convert_to_numpy(model(x))
-    np.testing.assert_array_equal(result.examples.output[:, -1], said[:2])
-    assert result.accuracy == np.mean(said.argmax(axis=1) == y)
+    for n_steps in (3, 4):
+        result = inspect(model, x, y, dt=1.0, n_steps=n_steps, batch_size=10, examples=2)[1.0]
+        assert result.latency is None  # it keeps no sum over the steps so far
+        assert "(GlobalAveragePooling1D) mixes time steps" in result.notes[0]
+        assert result.examples.output is None
+        with probe.scope(dt=1.0, n_steps=n_steps, sample_index=ops.arange(N)):
+            outputs = ops.convert_to_numpy(model(x))
+        assert result.accuracy == np.mean(outputs.argmax(axis=1) == y)
 
 
 def test_the_last_step_is_what_the_model_says(small):
@@ -456,12 +476,12 @@ def test_early_exit(small):
     assert inspect(model, x, dt=1.0, batch_size=10, examples=0)[1.0].latency.early_exit[0.9][0] is None
 
 
-def test_many_steps_are_thinned_out(small):
+def test_many_steps_make_32_parts_at_most(small):
     model, x, _ = small
-    latency = inspect(model, x, dt=1.0, n_steps=200, batch_size=10, examples=0)[1.0].latency
-    assert len(latency.steps) <= probe.MOST_STEPS
-    assert (latency.steps[0], latency.steps[-1]) == (1, 200)
-    assert latency.accuracy is None
+    whole, few = inspect(model, x, np.arange(N) % 3, dt=1.0, n_steps=[200, 11], batch_size=10, examples=0)
+    assert whole.latency.steps.tolist() == list(range(4, 201, 7))
+    assert_latency(whole.latency, few)
+    assert inspect(model, x, dt=1.0, n_steps=200, batch_size=10, examples=0)[1.0].latency.accuracy is None
 
 
 # Synaptic operations
@@ -725,6 +745,77 @@ def test_half_precision_counts_every_spike():
     assert layer.rate.mean == pytest.approx(9984, abs=1 / (300 * 0.003))
 
 
+# Data in batches
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_in_batches_give_the_report_of_the_arrays(small, kind):
+    model, x, _ = small
+    y = np.arange(N) % 3
+    options = {"dt": [0.25, 1.0], "examples": 9, "metrics": ["accuracy"]}
+    expected = inspect(model, x, y, batch_size=7, **options)
+    report = inspect(model, in_batches(kind, x, y, size=7), **options)  # of 7, 7 and 6 samples
+    assert figures(report) == figures(expected)
+    assert (report.n_samples, report.data) == (N, expected.data)
+    few, wanted = report[1.0].examples, expected[1.0].examples
+    for ours, theirs in ((few.x, wanted.x), (few.y, wanted.y), (few.output, wanted.output)):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_first_batches_of_endless_data(small):
+    model, x, _ = small
+    y = np.arange(N) % 3
+    data = Pieces(cut(x, y, size=5), endless=True)
+    with pytest.raises(ValueError, match="`x` must end, and this Pieces is endless.*`steps=100`"):
+        inspect(model, data, dt=1.0)
+    report = inspect(model, data, dt=1.0, steps=2, examples=0)
+    assert figures(report) == figures(inspect(model, x[:10], y[:10], dt=1.0, batch_size=5, examples=0))
+    assert data.asked == [0, 1]  # each batch is read once
+    # Of arrays, `steps` alone is the number of batches.
+    assert figures(inspect(model, x[:10], y[:10], dt=1.0, steps=2, examples=0)) == figures(report)
+
+
+@pytest.mark.backend_free
+def test_one_batch_is_in_memory_and_labels_may_be_missing(small):
+    model, x, _ = small
+    data = Pieces(cut(x, size=2))
+    report = inspect(model, data, dt=[0.25, 1.0], examples=0)
+    # The examples ask for the first batch before the loop.
+    assert (data.asked, max(data.living)) == (list(range(10)), 1)
+    assert report[1.0].accuracy is None
+    assert figures(report) == figures(inspect(model, x, dt=[0.25, 1.0], batch_size=2, examples=0))
+
+
+def test_labels_that_do_not_fit_are_errors(small, capsys):
+    model, x, _ = small
+    late = np.where(np.arange(N) == 17, 3, 1)  # in the last batch
+    for arguments in ({"x": x, "y": late, "batch_size": 10}, {"x": in_batches("PyDataset", x, late, size=10)}):
+        with pytest.raises(ValueError, match="`y` must hold class numbers from 0 to 2"):
+            inspect(model, dt=1.0, **arguments)
+        began = "1/2" in capsys.readouterr().out
+        assert began == ("y" not in arguments)  # of arrays, before the work
+    with pytest.raises(ValueError, match="`y` must be None, since `x` is a Pieces, whose batches hold the labels"):
+        inspect(model, in_batches("PyDataset", x), late)
+    with pytest.raises(ValueError, match="`batch_size` must be None, since `x` is a Pieces"):
+        inspect(model, in_batches("PyDataset", x), batch_size=4)
+
+
+@pytest.mark.backend_free
+def test_the_progress_is_shown_unless_told_not_to(small, capsys):
+    model, x, _ = small
+    for verbose, data, expected in (
+        ("auto", {"x": x, "batch_size": 10}, "2/2"),
+        (0, {"x": x, "batch_size": 10}, ""),
+        (2, {"x": x, "batch_size": 10}, "2/2"),
+        (2, {"x": in_batches("generator", x, size=10)}, "2/2"),
+        (1, {"x": in_batches("generator", x, size=10)}, "2/2"),
+    ):
+        inspect(model, dt=1.0, examples=0, verbose=verbose, **data)
+        out = capsys.readouterr().out
+        assert expected in out
+        assert out.endswith("\n") == bool(expected)
+
+
 # What is compiled, and what is kept
 
 
@@ -927,6 +1018,8 @@ def test_the_model_is_left_as_it_was():
             both = inspect(model, x, dt=[1.0, 2.0], batch_size=10, examples=10)
             alone = inspect(model, x, dt=2.0, batch_size=10, examples=0)
             assert {**alone[2.0].to_dict(), "examples": 0} == {**both[2.0].to_dict(), "examples": 0}
+            again = inspect(model, x, dt=[1.0, 2.0], batch_size=10, examples=10)  # with what is known of the model now
+            assert figures(again) == figures(both)
 
         for value, variable in zip(before, values(model), strict=True):
             np.testing.assert_array_equal(variable, value)
@@ -1045,15 +1138,20 @@ def network():
     return keras.Sequential([keras.Input((4,)), layers.Repeat(4), spiking, layers.TemporalAveragePooling()])
 
 x = np.random.default_rng(0).integers(-3, 4, size=(8, 4)).astype("float32")
-arguments = {"y": np.arange(8) % 4, "dt": [0.25, 1.0], "examples": 0}
+arguments = {"y": np.arange(8) % 4, "dt": [0.25, 1.0], "examples": 0, "verbose": 0}
 alone = inspect(network(), x, **arguments).to_dict()["results"]
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
     model = network()
     # Neither the batch of 7 nor the batch of 1 can be halved.
     inside = inspect(model, x, batch_size=7, **arguments).to_dict()["results"]
+    # Examples of two batches, each of two replicas.
+    examples = inspect(model, x, dt=0.25, batch_size=5, examples=7, verbose=0)[0.25].examples
 assert inside == alone, (inside, alone)
 prober._kept.cache_clear()
+expected = inspect(model, x, dt=0.25, examples=7, verbose=0)[0.25].examples
+np.testing.assert_array_equal(examples.counts["s"], expected.counts["s"])
+np.testing.assert_allclose(examples.output, expected.output, rtol=1e-6)
 assert inspect(model, x, **arguments).to_dict()["results"] == alone
 print("equal")
 """
