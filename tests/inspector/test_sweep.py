@@ -619,9 +619,9 @@ def deterministic(units, *, sequence=False):
     return keras.Sequential([keras.Input((4,)), *parts, last])
 
 
-def evaluated(model, x, y, metrics):
+def evaluated(model, x, y, metrics, batch_size=10):
     model.compile(loss=lambda y, outputs: ops.mean(outputs, axis=-1), metrics=metrics)
-    found = model.evaluate(x, y, batch_size=10, return_dict=True, verbose=0)
+    found = model.evaluate(x, y, batch_size=batch_size, return_dict=True, verbose=0)
     return {name: value for name, value in found.items() if name != "loss"}
 
 
@@ -640,6 +640,27 @@ def test_metrics_are_those_of_evaluate(units):
         assert found.metrics == pytest.approx(evaluated(model, x, labels, metrics), rel=1e-5)
         if units > 1:
             assert found.metrics == pytest.approx(dict.fromkeys(found.metrics, found.accuracy), rel=1e-6)
+
+
+def test_metrics_at_each_dt_of_one_pass_are_those_of_evaluate():
+    def spread(y, outputs):
+        return ops.max(outputs, axis=-1) - ops.min(outputs, axis=-1)
+
+    def metrics():
+        return [keras.metrics.SparseCategoricalCrossentropy(name="entropy"), "accuracy", spread]
+
+    # `evaluate` draws its voltages from this seed and the places in the batch, as the first layer does here.
+    spiking = layers.SpikingActivation("relu", seed=1, spiking_aware_training=False)
+    parts = [layers.Repeat(5), spiking, layers.TemporalAveragePooling(), keras.layers.Dense(3, "softmax")]
+    model = with_exact_weights(keras.Sequential([keras.Input((4,)), *parts]))
+    x, y = np.abs(integers(N, 4)), np.arange(N) % 3
+    report = inspect(model, x, y, dt=DTS, batch_size=7, metrics=metrics(), examples=0)
+    for result in report:
+        keras_snn.set_dt(model, result.dt)
+        # rel: means of float32 in another order
+        assert result.metrics == pytest.approx(evaluated(model, x, y, metrics(), batch_size=N), rel=1e-5)
+    for name, least in (("entropy", 3), ("accuracy", 2), ("spread", 3)):  # the dt make a difference
+        assert len({result.metrics[name] for result in report}) >= least
 
 
 @pytest.mark.backend_free
