@@ -18,7 +18,8 @@ def summary(spikes, dt, mask=None, sizes=None):
     n_steps, found, start = spikes.shape[1], None, 0
     for size in sizes or (n_steps,):
         part = slice(start, start + size)
-        counts = tally(spikes[:, part], dt, n_steps, None if mask is None else mask[:, part])
+        layer = spikes[:, part], dt, None if mask is None else mask[:, part]
+        counts = tally({"layer": layer}, n_steps)["layer"]
         assert {keras.backend.standardize_dtype(value.dtype) for value in counts.values()} == {"int32"}
         found = counts if found is None else {name: ops.add(found[name], value) for name, value in counts.items()}
         start += size
