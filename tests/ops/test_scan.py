@@ -245,6 +245,23 @@ def test_pieces_of_any_length_give_one_gradient(at_once, monkeypatch):
     assert_close(actual, expected)
 
 
+@pytest.mark.torch("the other backends trace the loop once")
+def test_without_values_one_step_shows_all_shapes():
+    calls = []
+
+    def count(params, state, x):
+        calls.append(x)
+        return state + x, {"sum": state + x, "large": state > 1}
+
+    layer = keras.layers.Layer()
+    for reverse in (False, True):
+        layer.call = lambda x, reverse=reverse: scan(count, x[:, 0], x, reverse=reverse)
+        outputs, final = layer.compute_output_spec(keras.KerasTensor((2, 1000, 3)))
+        assert (outputs["sum"].shape, outputs["large"].shape, final.shape) == ((2, 1000, 3), (2, 1000, 3), (2, 3))
+        assert (outputs["sum"].dtype, outputs["large"].dtype) == ("float32", "bool")
+    assert len(calls) == 2
+
+
 @modes
 def test_without_inputs_there_is_a_length(mode):
     init, decay = normal(2, 3), np.asarray(np.float32(0.9))

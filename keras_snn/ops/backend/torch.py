@@ -193,7 +193,8 @@ class _Walk:
         params, state, xs = tree.pack_sequence_as(self.inputs, list(flat))
         joined, self.rewinds = None, None
         before = None if states is None else _generators(flat)  # for the backward pass alone
-        for t in self.times:
+        without_values = states is None and any(leaf.is_meta for leaf in flat)
+        for t in self.times[:1] if without_values else self.times:  # one step shows all shapes
             if states is not None:
                 states.append(state)
             if self.rewinds:
