@@ -60,9 +60,10 @@ def _tally_one(spikes, dt, mask, n_steps):
     spikes = ops.cast(ops.reshape(spikes, (n_samples, length, units)), "float32")
     # Step by step, not their sum: in half precision 1 / dt is off by a little, which adds up over many steps.
     counts = ops.round(spikes * dt)
+    finite = ops.isfinite(counts)
+    counts = ops.where(finite, counts, 0)  # integers cannot hold NaN: "infinite" reports it
+    finite = ops.all(finite)
     most, least = (largest_over(sign * counts, axis=(0, 1, 2)) for sign in (1, -1))
-    finite = ops.isfinite(most) & ops.isfinite(least)  # NaN is the largest number
-    counts = ops.where(ops.isfinite(counts), counts, 0)  # integers cannot hold NaN: "infinite" reports it
     samples = ops.cast(n_samples, "float32")
     exact = (ops.maximum(most, least) * n_steps < LIMIT) & (samples * n_steps * units < LIMIT)
     exact = exact & (samples <= 2 ** (31 - _BITS))
