@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers
 from worker import peak_memory, serve
 
+import keras_snn
 from keras_snn import convert
 from keras_snn.experiments.conversion.networks import NETWORKS
 from keras_snn.layers import (
@@ -232,17 +233,51 @@ def evaluate(n_images, network="aware", **options):
     return run
 
 
-def inspect(n_images, dt, network="aware", **options):
-    """`keras_snn.inspect`, warm."""
+def inspect(n_images, dt, network="aware", *, first=False, **options):
+    """`keras_snn.inspect`, warm, or the first one of a new model."""
     from keras_snn import inspect
 
     images, labels = data(n_images)
 
     def run():
-        inspect(inspected(network), images, labels, dt=dt, **options)
+        model = build(network) if first else inspected(network)
+        inspect(model, images, labels, dt=dt, verbose=0, **options)
 
     run()
     return run
+
+
+@functools.cache
+def _convolutions(n_steps):
+    """Return a network of three spiking convolutions, and images for it."""
+    keras.utils.set_random_seed(0)
+    parts = [keras.Input((28, 28, 1)), layers.Conv2D(16, 3, padding="same"), keras_snn.Repeat(n_steps), keras_snn.LIF()]
+    for _ in range(2):
+        parts += [keras_snn.TimeFold(layers.Conv2D(32, 3, strides=2, padding="same")), keras_snn.LIF()]
+    parts += [keras_snn.TimeFold(layers.Flatten()), layers.Dense(10), keras_snn.layers.TemporalAveragePooling()]
+    model = keras.Sequential(parts)
+    model.compile()
+    return model, np.random.default_rng(0).random((128, 28, 28, 1), dtype="float32")
+
+
+def predict(n_steps, steps_at_once=None):
+    """`predict` of 128 images by a network of convolutions: Keras's, or over parts of the time axis."""
+    model, images = _convolutions(n_steps)
+    if steps_at_once is None:
+        run = functools.partial(model.predict, images, verbose=0)
+    else:
+        run = functools.partial(keras_snn.predict, model, images, steps_at_once=steps_at_once, verbose=0)
+    run()
+    return run
+
+
+def predict_memory(n_steps, steps_at_once):
+    """Growth of the peak memory in MB by a run over parts of the time axis."""
+    run = predict(steps_at_once, steps_at_once)
+    before = peak_memory()
+    predict(n_steps, steps_at_once)
+    del run
+    return peak_memory() - before
 
 
 def inspect_memory(few, many, dt):
@@ -286,6 +321,12 @@ if __name__ == "__main__":
             "epoch": epoch,
             "evaluate": evaluate,
             "inspect": inspect,
+            "predict": predict,
         },
-        {"inspect_memory": inspect_memory, "engine_memory": engine_memory, "versions": versions},
+        {
+            "inspect_memory": inspect_memory,
+            "predict_memory": predict_memory,
+            "engine_memory": engine_memory,
+            "versions": versions,
+        },
     )

@@ -108,6 +108,15 @@ def inspect(bench, n_images=10_000):
             )
             what = f"inspect, {n_images:,} images, 4 dt, {sizes}; evaluate"
             yield compare(times_as_much, "inspect", what, times["inspect"], times["evaluate"], bound)
+        request = {"n_images": 1280, "network": "deep", "batch_size": 128}
+        times = bench.interleave(
+            {
+                "first": (ours, {"case": "inspect", "dt": dt, "first": True, **request}),
+                "evaluate": (ours, {"case": "evaluate", **request}),
+            }
+        )
+        what = "first inspect of a new model of four spiking layers, 1,280 images, 4 dt; evaluate, warm"
+        yield compare(times_as_much, "inspect", what, times["first"], times["evaluate"])
     with bench.ours() as ours:
         few = n_images // 10
         what = f"inspect, peak memory at {n_images:,} images; at {few:,}"
@@ -117,6 +126,23 @@ def inspect(bench, n_images=10_000):
             yield Figure("inspect", what, note=str(error))
         else:
             yield times_as_much("inspect", what, [peak["many"]], [peak["few"]], 1.03, unit="MB")
+
+
+def parts(bench, n_steps=128):
+    """`predict` over parts of the time axis against a whole run, on every backend; its memory at more steps."""
+    for backend in ("tensorflow", "jax", "torch"):
+        with bench.ours(backend) as ours:
+            times = bench.interleave(
+                {n: (ours, {"case": "predict", "n_steps": n_steps, "steps_at_once": n}) for n in (None, 16)}
+            )
+            what = f"three spiking convolutions, {backend}, {n_steps} steps, 16 at once; all at once"
+            yield compare(times_as_much, "parts", what, times[16], times[None], 1.2)
+        what = f"the same, {backend}, growth of the peak memory with {4 * n_steps} steps; with {n_steps}"
+        growth = {}
+        for n in (4 * n_steps, n_steps):
+            with bench.ours(backend) as ours:
+                growth[n] = ours.ask("predict_memory", n_steps=n, steps_at_once=16)
+        yield times_as_much("parts", what, [growth[4 * n_steps]], [growth[n_steps]], unit="MB")
 
 
 def length(bench):
@@ -175,7 +201,7 @@ def conversion(bench, n_images=8192):
 
 
 ROWS = {
-    f.__name__: f for f in (activation, filters, epochs, tiled, inspect, length, memory, backends, conversion)
+    f.__name__: f for f in (activation, filters, epochs, tiled, inspect, parts, length, memory, backends, conversion)
 } | neurons.ROWS
 
 

@@ -3,11 +3,14 @@
 Each layer of this package hands its state from one part to the next through the carry of ``probe.scope``.
 """
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops, tree
 
 from keras_snn import checks, graph, probe
+from keras_snn.fingerprint import fingerprint
 from keras_snn.ops.backend import inference, loop
 from keras_snn.ops.scan import held
 
@@ -113,9 +116,18 @@ def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbos
     elif axis.why_not is not None:
         return model.predict(x, batch_size=batch_size, verbose=verbose)
     steps_at_once = min(axis.n_steps, steps_at_once or axis.steps_at_once(min(batch_size, n_samples)))
-    in_parts = _InParts(axis, steps_at_once)
-    in_parts.compile(jit_compile="auto")
-    return in_parts.predict(x, batch_size=batch_size, verbose=verbose)
+    kept, key = _kept(model, fingerprint(model)), (steps_at_once, tuple(a.shape[1:] for a in tree.flatten(x)))
+    if key not in kept:
+        kept[key] = _InParts(axis, steps_at_once)
+        kept[key].compile(jit_compile="auto")
+    return kept[key].predict(x, batch_size=batch_size, verbose=verbose)
+
+
+# Cached for the next call with the same model: compilation takes seconds.
+@functools.lru_cache(maxsize=1)
+def _kept(model, settings):
+    del model, settings
+    return {}
 
 
 def stream(model, batch_size=1, *, causal=False):

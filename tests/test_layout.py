@@ -26,7 +26,7 @@ LINES = (
     ("layers",),
     ("models",),
     ("callbacks",),
-    ("graph",),
+    ("graph", "fingerprint"),
     ("streaming",),
     ("energy",),
     ("inspector", "model_energy"),

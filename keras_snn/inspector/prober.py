@@ -9,8 +9,8 @@ from keras import ops
 from keras_snn import graph
 from keras_snn.energy.synapses import count
 from keras_snn.energy.work import arriving, spikes_of_samples
+from keras_snn.fingerprint import fingerprint
 from keras_snn.inspector.anatomy import named, study
-from keras_snn.inspector.fingerprint import fingerprint
 from keras_snn.layers import TemporalAveragePooling
 from keras_snn.layers.base.time_step import layers_with_dt
 from keras_snn.ops.precision import to_float

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_snn.inspector.fingerprint import fingerprint
+from keras_snn.fingerprint import fingerprint
 
 SCALE = 1
 OFFSETS = [0]
