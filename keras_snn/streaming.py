@@ -110,17 +110,19 @@ def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbos
     batch_size = checks.integer("batch_size", batch_size, least=1)
     steps_at_once = checks.integer("steps_at_once", steps_at_once, least=1, optional=True)
     n_samples = checks.arrays("x", x)
-    axis = graph.TimeAxis(model, x, causal=causal)
+    kept, shapes = _kept(model, fingerprint(model)), tuple(tuple(a.shape[1:]) for a in tree.flatten(x))
+    if (shapes, causal) not in kept:
+        kept[shapes, causal] = graph.TimeAxis(model, x, causal=causal)
+    axis = kept[shapes, causal]
     if steps_at_once is not None:
         axis.check()
     elif axis.why_not is not None:
         return model.predict(x, batch_size=batch_size, verbose=verbose)
     steps_at_once = min(axis.n_steps, steps_at_once or axis.steps_at_once(min(batch_size, n_samples)))
-    kept, key = _kept(model, fingerprint(model)), (steps_at_once, tuple(a.shape[1:] for a in tree.flatten(x)))
-    if key not in kept:
-        kept[key] = _InParts(axis, steps_at_once)
-        kept[key].compile(jit_compile="auto")
-    return kept[key].predict(x, batch_size=batch_size, verbose=verbose)
+    if (axis, steps_at_once) not in kept:
+        kept[axis, steps_at_once] = _InParts(axis, steps_at_once)
+        kept[axis, steps_at_once].compile(jit_compile="auto")
+    return kept[axis, steps_at_once].predict(x, batch_size=batch_size, verbose=verbose)
 
 
 # Cached for the next call with the same model: compilation takes seconds.
