@@ -35,7 +35,7 @@ class TimeAxis:
 
     Attributes:
         model: The model.
-        x: The samples.
+        x: One of the samples.
         n_steps: Number of time steps.
         is_made: Boolean, whether a layer of the model creates the time axis; else it comes with the inputs.
         why_not: The reason why the model cannot run over parts of its time axis, or None.
@@ -58,7 +58,8 @@ class TimeAxis:
             length: As in ``study``.
             causal: Boolean, the promise that no output depends on later inputs, where the graph does not show it.
         """
-        self.model, self.x, self.emitters = model, x, {}
+        self.model, self.emitters = model, {}
+        self.x = tree.map_structure(lambda array: array[:1], x)
         n = static_batch_size(model) or 1
         specs = tree.map_structure(lambda a: keras.KerasTensor((n, *a.shape[1:]), _dtype(a)), x)
 
