@@ -158,6 +158,8 @@ def _find_spikes(axis, dt, found):
             alone = not silent[name].any() and np.allclose(always[name], other[name], rtol=1e-4)
             synapses.mixed = synapses.mixed or not alone or synapses.spikes not in (None, key[0])
             synapses.spikes, synapses.emitter = key[0], synapses.emitter or emitter
+            if synapses.mixed:
+                continue
             call = synapses.call
             if call.time == "axis" and call.runs > 1 and not _is_time(always[name], last[name]):
                 call.set_time(None, 1)  # another axis has the length of the time axis
