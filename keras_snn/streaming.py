@@ -56,7 +56,8 @@ class _InParts(keras.Model):
     """A model that runs another one over parts of the time axis."""
 
     def __init__(self, axis, steps_at_once):
-        super().__init__(name=f"{axis.model.name}_in_parts")
+        # Neither inputs nor variables are cast here, whatever the global dtype policy.
+        super().__init__(name=f"{axis.model.name}_in_parts", dtype="float32", autocast=False)
         self.model = axis.model
         self._axis = axis
         self.steps_at_once = steps_at_once

@@ -37,7 +37,7 @@ class Prober(keras.Model):
     """
 
     def __init__(self, anatomy, steps_at_once, *, own_dt, seed, n_examples, with_outputs):
-        super().__init__(name="prober")
+        super().__init__(name="prober", dtype="float32", autocast=False)  # whatever the global dtype policy
         self.inspected = anatomy.time_axis.model
         self.anatomy = anatomy
         self.steps_at_once = steps_at_once
