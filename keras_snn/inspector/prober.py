@@ -89,7 +89,7 @@ class Prober(keras.Model):
                     sums["arrived"][name] = ops.sum(arrived, axis=1, keepdims=True)
 
         scope = {
-            "dt": None if self.own_dt else inputs["dt"][0],
+            "dt": None if self.own_dt else ops.max(inputs["dt"]),  # of equal numbers, or none in a replica
             "record": record,
             "sample_index": inputs["index"],
             "seed": self.seed,
