@@ -15,10 +15,11 @@ from keras_snn.ops.backend import inference, loop
 from keras_snn.ops.scan import held
 
 
-def over_parts(part, n_steps, steps_at_once):
+def over_parts(model, part, n_steps, steps_at_once):
     """Run a model over its time axis, part by part, inside a compiled function. The first part may be shorter.
 
     Args:
+        model: The model.
         part: Function ``(start, n_steps, carry) -> (sums, last, each)`` that runs a part. ``sums`` is a nest of tensors
             to add up over the parts, ``last`` a nest of which the last part's values are wanted, ``each`` a nest of
             tensors ``(batch, ...)`` to join along axis 1.
@@ -41,7 +42,7 @@ def over_parts(part, n_steps, steps_at_once):
         more, last, each = part(first + i * steps_at_once, steps_at_once, carry)
         return (carry.ended, tree.map_structure(ops.add, sums, more), last), each
 
-    (_, sums, last), rest = loop(body, (carry.ended, sums, last), n_parts - 1, each)
+    (_, sums, last), rest = loop(body, (carry.ended, sums, last), n_parts - 1, each, model.non_trainable_variables)
     return sums, last, tree.map_structure(_joined, each, rest)
 
 
@@ -71,7 +72,7 @@ class _InParts(keras.Model):
             pairs = list(zip(axis.ended, flat, strict=True))
             return [], [y for ended, y in pairs if ended], [y for ended, y in pairs if not ended]
 
-        _, last, each = over_parts(part, axis.n_steps, self.steps_at_once)
+        _, last, each = over_parts(self.model, part, axis.n_steps, self.steps_at_once)
         last, each = iter(last), iter(each)
         outputs = [next(last) if ended else next(each) for ended in axis.ended]
         return tree.pack_sequence_as(found["structure"], outputs)
@@ -286,7 +287,8 @@ class Stream:
         states, last = step(0, states, fresh, last)
         each = [y[:, None] for y in last]
         if n_steps > 1:
-            (states, last), rest = loop(body, (states, last), n_steps - 1, last)
+            changing = self.model.non_trainable_variables
+            (states, last), rest = loop(body, (states, last), n_steps - 1, last, changing)
             each = [ops.concatenate([y, ops.moveaxis(more, 0, 1)], axis=1) for y, more in zip(each, rest, strict=True)]
         flat = [y if ended else ys for y, ys, ended in zip(last, each, axis.ended, strict=True)]
         return tree.pack_sequence_as(structure, flat), states, last

@@ -55,7 +55,7 @@ class Prober(keras.Model):
 
     def call(self, inputs):
         part = functools.partial(self._part, inputs)
-        sums, last, results = over_parts(part, self.anatomy.n_steps, self.steps_at_once)
+        sums, last, results = over_parts(self.inspected, part, self.anatomy.n_steps, self.steps_at_once)
         results["layers"] = {name: summarise(found) for name, found in sums["layers"].items()}
         counted = {self.anatomy.layers[name]: found.get("counted") for name, found in sums["layers"].items()}
         results["arrived"] = {}

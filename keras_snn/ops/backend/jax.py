@@ -102,16 +102,44 @@ def inference(function, model):
     return run
 
 
-def loop(body, carry, n, like):
-    """Run ``body(carry, i) -> (carry, outputs)``, which may use variables, for i = 0, ..., n - 1. It has no gradient.
+def loop(body, carry, n, like, variables):
+    """Run ``body(carry, i) -> (carry, outputs)`` for i = 0, ..., n - 1. It has no gradient.
 
-    ``like`` is a nest of tensors with the structure and dtypes of the outputs.
+    ``body`` may use variables, and change those of the list ``variables``. ``like`` is a nest of tensors with the
+    structure and dtypes of the outputs.
 
     Returns:
         The last carry, and the nest of the outputs, each with a leading axis of length ``n``.
     """
     del like
-    return lax.scan(body, carry, jnp.arange(n, dtype="int32"))
+    changed = set()
+
+    def step(carry, i):
+        carry, values = carry
+        outside = _values(variables)
+        _assign(variables, values)
+        before = _values(variables)
+        try:
+            carry, outputs = body(carry, i)
+            after = _values(variables)
+        finally:
+            _assign(variables, outside)  # no value of the trace may stay in a variable
+        changed.update(k for k, value in enumerate(after) if value is not before[k])
+        return (carry, after), outputs
+
+    (carry, values), outputs = lax.scan(step, (carry, _values(variables)), jnp.arange(n, dtype="int32"))
+    for k in changed:
+        variables[k].assign(values[k])
+    return carry, outputs
+
+
+def _values(variables):
+    return [variable.value for variable in variables]
+
+
+def _assign(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def replica():

@@ -68,14 +68,17 @@ def inference(function, model):
     return tf.function(function, jit_compile=getattr(model, "jit_compile", True) is not False, autograph=False)
 
 
-def loop(body, carry, n, like):
-    """Run ``body(carry, i) -> (carry, outputs)``, which may use variables, for i = 0, ..., n - 1. It has no gradient.
+def loop(body, carry, n, like, variables):
+    """Run ``body(carry, i) -> (carry, outputs)`` for i = 0, ..., n - 1. It has no gradient.
 
-    ``like`` is a nest of tensors with the structure and dtypes of the outputs.
+    ``body`` may use variables, and change those of the list ``variables``. ``like`` is a nest of tensors with the
+    structure and dtypes of the outputs.
 
     Returns:
         The last carry, and the nest of the outputs, each with a leading axis of length ``n``.
     """
+
+    del variables
 
     def iterate(i, carry, rows):
         carry, outputs = body(carry, i)
