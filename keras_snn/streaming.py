@@ -159,12 +159,14 @@ def stream(model, batch_size=1, *, causal=False):
     live.reset()
     ```
     """
-
     return Stream(model, batch_size, causal)
 
 
 class Stream:
     """A model on live data; ``stream`` makes it. Each layer of this package continues from its state.
+
+    Weights are read in each step, so a stream follows a training. Other attributes of layers are constants of its
+    compiled function: make a new stream after a change, such as ``set_dt`` with a number.
 
     Attributes:
         model: The model.
@@ -220,7 +222,6 @@ class Stream:
                 for several inputs. None for a model that creates its time axis: see ``start``.
             mask: Bool array ``(batch,)``, or ``(batch, steps)`` for a block: False for the streams that have no input
                 at a step. Their states are held, and their last output is returned again (zeros before the first).
-
             n_steps: Integer, the number of steps to run, for a model that creates its time axis. Default 1.
 
         Returns:
