@@ -4,6 +4,7 @@ Each layer of this package hands its state from one part to the next through the
 """
 
 import functools
+import threading
 
 import keras
 import numpy as np
@@ -77,6 +78,14 @@ class _InParts(keras.Model):
         outputs = [next(last) if ended else next(each) for ended in axis.ended]
         return tree.pack_sequence_as(found["structure"], outputs)
 
+    def _get_jax_state(self, **kinds):
+        """Return copies of the values of variables.
+
+        JAX's ``predict`` gives up the values that it runs with, and sets the variables when it ends. They are those of
+        the caller's model: an error would lose them, and another thread could not read them.
+        """
+        return tree.map_structure(ops.copy, super()._get_jax_state(**{**kinds, "purge_model_variables": False}))
+
 
 def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbose="auto"):
     """Return ``model.predict(x)``, with a memory that does not grow with the number of time steps.
@@ -121,10 +130,11 @@ def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbos
     elif axis.why_not is not None:
         return model.predict(x, batch_size=batch_size, verbose=verbose)
     steps_at_once = min(axis.n_steps, steps_at_once or axis.steps_at_once(min(batch_size, n_samples)))
-    if (axis, steps_at_once) not in kept:
-        kept[axis, steps_at_once] = _InParts(axis, steps_at_once)
-        kept[axis, steps_at_once].compile(jit_compile="auto")
-    return kept[axis, steps_at_once].predict(x, batch_size=batch_size, verbose=verbose)
+    key = axis, steps_at_once, threading.get_ident()  # Keras keeps values of variables in a model that JAX runs
+    if key not in kept:
+        kept[key] = _InParts(axis, steps_at_once)
+        kept[key].compile(jit_compile="auto")
+    return kept[key].predict(x, batch_size=batch_size, verbose=verbose)
 
 
 # Cached for the next call with the same model: compilation takes seconds.

@@ -1,5 +1,7 @@
 """Models over parts of the time axis: the same outputs as in one run, for every layer, mask and kind of model."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -116,6 +118,40 @@ def test_predict_gives_the_outputs_of_a_whole_run(timed):
         assert_same(keras_snn.predict(model, X, steps_at_once=5, verbose=0), after(model, X))
     for was, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(was, now)
+
+
+def test_an_interrupted_prediction_leaves_the_weights(monkeypatch):
+    model = sequential(DENSE(3), layers.LIF(threshold=0.4))
+    before = model.get_weights()
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(streaming._InParts, "predict_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        keras_snn.predict(model, X, steps_at_once=5, verbose=0)
+    for was, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+
+
+def test_threads_predict_with_one_model():
+    model = sequential(DENSE(3), layers.LIF(threshold=0.4), POOL())
+    xs, found = (X, X[::-1].copy()), [[], []]
+
+    def run(k):
+        for _ in range(3):
+            found[k].append(keras_snn.predict(model, xs[k], steps_at_once=5, batch_size=1, verbose=0))
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wanted = model.predict(X, verbose=0)
+    for k, of in enumerate((wanted, wanted[::-1])):
+        assert len(found[k]) == 3
+        for y in found[k]:
+            np.testing.assert_allclose(y, of, **CLOSE)
 
 
 def test_time_that_the_model_creates(created):
