@@ -78,6 +78,10 @@ class _InParts(keras.Model):
         outputs = [next(last) if ended else next(each) for ended in axis.ended]
         return tree.pack_sequence_as(found["structure"], outputs)
 
+    def eval(self):
+        """Return itself. Keras puts what it predicts with into evaluation mode on PyTorch, the caller's model too."""
+        return self
+
     def _get_jax_state(self, **kinds):
         """Return copies of the values of variables.
 
