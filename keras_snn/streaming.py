@@ -188,6 +188,8 @@ class Stream:
     """
 
     def __init__(self, model, batch_size, causal):
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"`model` must be a Keras model; got {type(model).__name__}.")
         self.model = model
         self.batch_size = checks.integer("batch_size", batch_size, least=1)
         self._axis, self._states, self._x = None, None, None
@@ -196,8 +198,10 @@ class Stream:
         self._last = None
         self._run = inference(self._part, model)
         self._run_masked = inference(self._masked, model)
-        if graph.is_graph(model):
+        if graph.is_graph(model) and getattr(model, "inputs", None):
             self._study(graph.zero_sample(model)[0])
+        elif not model.built and not causal:
+            raise ValueError(f"The model {model.name!r} must be built: call it, or begin it with keras.Input.")
         elif not causal:
             raise ValueError(f"The graph of {model.name!r} cannot be read: it is a subclassed model. Pass causal=True.")
 
@@ -223,7 +227,11 @@ class Stream:
         chosen = self._chosen(which)
         if self._x is None and not chosen.all():
             raise ValueError("`which` must be None in the first call of `start`: all streams need an input.")
-        if self._x is not None:
+        inputs = getattr(self.model, "inputs", None) or []
+        if len(inputs) == 1 and not _fit(x, [(None, *inputs[0].shape[1:])]):
+            shape = (self.batch_size, *inputs[0].shape[1:])
+            raise ValueError(f"`x` must have the shape {shape}; got {[a.shape for a in tree.flatten(x)]}.")
+        if not chosen.all():
             x = tree.map_structure(lambda new, old: np.where(_rows(chosen, new), new, old), x, self._x)
         self._x = x
         self.reset(which)
@@ -326,14 +334,16 @@ class Stream:
                 return self._still_inputs(frame, mask)
         inputs = getattr(self.model, "inputs", None) or []  # a subclassed model has none: it takes blocks
         ranks = {len(s.shape) - a.ndim for s, a in zip(inputs, tree.flatten(x), strict=False)}
-        if ranks - {0, 1} or len(ranks) > 1:
+        is_block = ranks != {1}
+        with_time = x if is_block else tree.map_structure(lambda a: a[:, None], x)
+        of_one = [(None, None, *s.shape[2:]) for s in inputs if len(inputs) == 1]  # of several, the order may differ
+        if ranks - {0, 1} or len(ranks) > 1 or not _fit(with_time, of_one):
             shapes = [tuple(s.shape) for s in inputs]
             raise ValueError(
                 f"`frame` must be one time step, or a block of steps, of inputs of the shapes {shapes}; got "
                 f"{[a.shape for a in tree.flatten(x)]}."
             )
-        is_block = ranks != {1}
-        return (x if is_block else tree.map_structure(lambda a: a[:, None], x)), is_block
+        return with_time, is_block
 
     def _still_inputs(self, frame, mask):
         if frame is not None or mask is not None:
@@ -365,9 +375,24 @@ class Stream:
         return x
 
     def _chosen(self, which):
+        """Return the streams of ``reset(which)`` as a Bool array ``(batch,)``."""
+        index = np.arange(self.batch_size) if which is None else np.asarray(which)
+        index = index.astype(int) if index.size == 0 else index
         chosen = np.zeros(self.batch_size, bool)
-        chosen[slice(None) if which is None else np.asarray(which)] = True
+        is_valid = index.shape == chosen.shape if index.dtype == bool else index.dtype.kind in "iu"
+        if not is_valid or (index.dtype != bool and (np.abs(index + 0.5) > self.batch_size).any()):
+            raise ValueError(
+                f"`which` must be an integer below {self.batch_size}, a sequence of them, or a Bool array of shape "
+                f"{chosen.shape}; got {which!r}."
+            )
+        chosen[index] = True
         return chosen
+
+
+def _fit(x, shapes):
+    """Return whether the arrays of a nest have these shapes, in which None stands for any size."""
+    pairs = zip(tree.flatten(x), shapes, strict=False)
+    return all(a.ndim == len(s) and all(n in (None, m) for m, n in zip(a.shape, s, strict=True)) for a, s in pairs)
 
 
 def _rows(chosen, array):

@@ -340,8 +340,13 @@ def test_errors_name_the_argument():
     live = keras_snn.stream(sequential(layers.LIF(), POOL()), 2)
     with pytest.raises(ValueError, match="`frame` must have a row for each of the 2 streams"):
         live.step(X[:3, 0])
-    with pytest.raises(ValueError, match="`frame` must be one time step, or a block of steps"):
-        live.step(X[:2, 0, 0])
+    for frame in (X[:2, 0, 0], X[:2, 0, :4], X[:2, :3, :4], X[:2, :3, :, None]):
+        with pytest.raises(ValueError, match="`frame` must be one time step, or a block of steps"):
+            live.step(frame)
+    for which in (2, 1.0, "all", [0, 5], [True], np.ones((2, 2), bool)):
+        with pytest.raises(ValueError, match="`which` must be an integer below 2, a sequence of them, or a Bool array"):
+            live.reset(which)
+    live.reset([])
     with pytest.raises(ValueError, match="needs a frame"):
         live.step()
     with pytest.raises(ValueError, match="comes with its inputs: there is nothing to start"):
@@ -353,6 +358,12 @@ def test_errors_name_the_argument():
         made.step(X[:2, 0])
     with pytest.raises(ValueError, match="`which` must be None in the first call of `start`"):
         made.start(X[:2, 0], which=0)
+    with pytest.raises(ValueError, match=r"`x` must have the shape \(2, 6\)"):
+        made.start(X[:2, 0, :4])
+    with pytest.raises(TypeError, match="`model` must be a Keras model; got LIF"):
+        keras_snn.stream(layers.LIF())
+    with pytest.raises(ValueError, match="must be built: call it, or begin it with keras.Input"):
+        keras_snn.stream(keras.Sequential([layers.LIF()]))
 
 
 def test_a_long_stream_is_exact_and_its_memory_flat():
