@@ -284,6 +284,15 @@ class Subclassed(keras.Model):
         return self.last(self.pool(ops.tanh(self.spikes(self.first(x)))))
 
 
+def test_rematerialized_layers():
+    with keras.RematScope(mode="full"):
+        model = sequential(DENSE(3), layers.LIF(threshold=0.4), POOL())
+    whole = ops.convert_to_numpy(model(X, training=False))
+    live = keras_snn.stream(model, 4)
+    live.step(X[:, :7])
+    np.testing.assert_allclose(live.step(X[:, 7:]), whole, **CLOSE)
+
+
 def test_a_subclassed_model_needs_the_promise():
     model = Subclassed()
     model(X)
