@@ -16,7 +16,7 @@ pytestmark = pytest.mark.tensorflow("its graphs, its XLA, its strategies")
 if BACKEND == "tensorflow":
     import tensorflow as tf
 
-    from keras_snn.ops.backend import tensorflow as engine
+    from keras_snn.ops.backend import tensorflow_scan as engine
 
 RNG = np.random.default_rng(0)
 # float32 sums of a few products, in another order.
