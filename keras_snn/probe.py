@@ -212,8 +212,7 @@ def left_as_it_was(model):
     Yields:
         Two lists of pairs (variable, value), the values to put back: of states of layers, and of other variables.
     """
-    if hasattr(model, "jax_state_sync"):  # in the middle of `fit`, JAX keeps the values of variables elsewhere
-        model.jax_state_sync()
+    sync(model)
     stateful = (layer for layer in model._flatten_layers() if getattr(layer, "stateful", False))
     # Keras's own RNNs do not list their states as variables, nor do layers of this package on PyTorch.
     states = [v for layer in stateful for v in getattr(layer, "carried", None) or tree.flatten(layer.states)]
@@ -249,6 +248,12 @@ class Turns:
             states, others = self._before
             self._changing = [*states, *((v, value) for v, value in others if np.any(_value(v) != value))]
         self._of_run[run] = [_value(variable) for variable, _ in self._changing]
+
+
+def sync(model):
+    """Set the variables of a model in the middle of ``fit``, where JAX keeps their values elsewhere."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
 
 
 def _value(variable):

@@ -125,6 +125,7 @@ def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbos
     batch_size = checks.integer("batch_size", batch_size, least=1)
     steps_at_once = checks.integer("steps_at_once", steps_at_once, least=1, optional=True)
     n_samples = checks.arrays("x", x)
+    probe.sync(model)
     kept, shapes = _kept(model, fingerprint(model)), tuple(tuple(a.shape[1:]) for a in tree.flatten(x))
     if (shapes, causal) not in kept:
         kept[shapes, causal] = graph.TimeAxis(model, x, causal=causal)
@@ -251,6 +252,7 @@ class Stream:
             block, and ``(batch, ...)`` for one step.
         """
         n_steps = checks.integer("n_steps", n_steps, least=1)
+        probe.sync(self.model)
         x, is_block = self._inputs(frame, mask)
         if self._axis.is_made:
             is_block = n_steps > 1
@@ -358,10 +360,8 @@ class Stream:
     def _mask(self, mask, n_steps):
         mask = np.asarray(mask, bool)
         if mask.shape not in ((self.batch_size, n_steps), (self.batch_size,) if n_steps == 1 else None):
-            raise ValueError(
-                f"`mask` must have the shape {(self.batch_size, n_steps)}, a value for each stream and step; got "
-                f"{mask.shape}."
-            )
+            shape = (self.batch_size, n_steps)
+            raise ValueError(f"`mask` must have the shape {shape}, a value for each stream and step; got {mask.shape}.")
         return mask.reshape(self.batch_size, n_steps)
 
     def _arrays(self, name, x):
@@ -381,10 +381,8 @@ class Stream:
         chosen = np.zeros(self.batch_size, bool)
         is_valid = index.shape == chosen.shape if index.dtype == bool else index.dtype.kind in "iu"
         if not is_valid or (index.dtype != bool and (np.abs(index + 0.5) > self.batch_size).any()):
-            raise ValueError(
-                f"`which` must be an integer below {self.batch_size}, a sequence of them, or a Bool array of shape "
-                f"{chosen.shape}; got {which!r}."
-            )
+            kinds = f"an integer below {self.batch_size}, a sequence of them, or a Bool array of shape {chosen.shape}"
+            raise ValueError(f"`which` must be {kinds}; got {which!r}.")
         chosen[index] = True
         return chosen
 

@@ -284,6 +284,22 @@ class Subclassed(keras.Model):
         return self.last(self.pool(ops.tanh(self.spikes(self.first(x)))))
 
 
+def test_the_weights_of_a_training_are_followed():
+    model, found = sequential(DENSE(3), layers.LeakyIntegrator(), POOL()), []
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    live = keras_snn.stream(model, 4)
+
+    def look(batch, logs):
+        live.reset()
+        found.append((keras_snn.predict(model, X, steps_at_once=5, verbose=0), live.step(X)))
+
+    look = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+    model.fit(X, np.ones((4, 3)), epochs=2, batch_size=2, verbose=0, callbacks=[look])
+    for y in found[-1]:
+        np.testing.assert_allclose(y, model.predict(X, verbose=0), **CLOSE)
+    assert np.abs(found[0][0] - found[-1][0]).max() > 1e-4
+
+
 def test_rematerialized_layers():
     with keras.RematScope(mode="full"):
         model = sequential(DENSE(3), layers.LIF(threshold=0.4), POOL())

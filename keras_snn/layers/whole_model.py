@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from keras_snn.layers.base.time_step import check_dt, is_variable, layers_with_dt
+from keras_snn.probe import sync
 
 
 def set_dt(model, dt):
@@ -39,7 +40,7 @@ def set_dt(model, dt):
         raise ValueError(f"`model` has to contain a layer of keras_snn that has a dt; {model.name!r} contains none.")
     shares = is_variable(dt)
     dt = dt if shares else check_dt(dt)
-    _sync(model)
+    sync(model)
     recompile = False
     for layer in layers:
         if layer.dt_variable is None or shares:
@@ -69,16 +70,10 @@ def reset_states(model):
     reset = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: keras_snn.reset_states(model))
     ```
     """
-    _sync(model)
+    sync(model)
     for layer in model._flatten_layers():
         if getattr(layer, "stateful", False) and layer.built:
             layer.reset_states()
-
-
-def _sync(model):
-    """Make JAX see what is assigned next: in the middle of ``fit`` it keeps the values of variables elsewhere."""
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()
 
 
 def _compile_anew(model):
