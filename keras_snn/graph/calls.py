@@ -66,9 +66,10 @@ def calls(model, record):
 def _find(layer, watched, wrappers):
     """Collect the layers to report, and the wrappers whose inputs have a time axis."""
     parts = list(layer._flatten_layers(include_self=False, recursive=False))
+    parts = [] if isinstance(layer, SequenceLayer) else parts  # the cell is run by the layer
     wraps = isinstance(layer, _LOOKED_INTO) or getattr(layer, "is_composite", False)
     if parts and (wraps or not is_of_keras_or_ours(layer)):
-        if isinstance(layer, _WRAPPERS):
+        if isinstance(layer, WRAPPERS):
             wrappers[layer] = None
         for part in parts:
             _find(part, watched, wrappers)
@@ -85,7 +86,7 @@ def _time_steps(layer, inputs, outputs):
     """Return the number of time steps in a call of a layer with a time axis; None for other layers."""
     if isinstance(layer, MAKERS):
         return tree.flatten(outputs)[0].shape[1]
-    if isinstance(layer, (*WITH_TIME, *_WRAPPERS)):
+    if isinstance(layer, (*WITH_TIME, *WRAPPERS)):
         return tree.flatten(inputs)[0].shape[0 if getattr(layer, "time_major", False) else 1]
     return None
 
@@ -93,7 +94,8 @@ def _time_steps(layer, inputs, outputs):
 #: Layers that create a time axis.
 MAKERS = (layers.Repeat, StillEncoder)
 WITH_TIME = (SequenceLayer, EndOfTime, layers.Delta)
-_WRAPPERS = (layers.TimeFold, keras.layers.TimeDistributed)
+#: Layers that fold the time axis into the batch, and run another layer.
+WRAPPERS = (layers.TimeFold, keras.layers.TimeDistributed)
 _LOOKED_INTO = (keras.Model, keras.layers.Wrapper, keras.layers.Bidirectional)
 
 
@@ -176,7 +178,7 @@ def study(model, run, n_samples, length=None):
     with calls(model, record) as seen:
         run()
     # A wrapper may fold another axis than time. Its length counts only if no other layer shows one.
-    shown = {n for layer, n in seen if not isinstance(layer, _WRAPPERS)} or {n for _, n in seen}
+    shown = {n for layer, n in seen if not isinstance(layer, WRAPPERS)} or {n for _, n in seen}
     lengths = sorted(shown | {length or 1}, reverse=True)
     markers = [name for name, call in found.items() if isinstance(call.layer, (*MAKERS, *WITH_TIME))]
     has_time = length is not None or not any(isinstance(found[name].layer, MAKERS) for name in markers)

@@ -11,7 +11,7 @@ from keras_snn import checks, layers, probe
 from keras_snn.graph.calls import (
     MAKERS,
     WITH_TIME,
-    ends_time,
+    WRAPPERS,
     is_graph,
     is_of_keras_or_ours,
     is_run_by,
@@ -22,7 +22,6 @@ from keras_snn.graph.methods import replaced
 from keras_snn.graph.samples import static_batch_size
 from keras_snn.graph.trace import trace
 from keras_snn.layers.base.sequence_layer import SequenceLayer
-from keras_snn.layers.time.end_of_time import EndOfTime
 
 #: Bytes of the largest layer's inputs and outputs in a part of the time axis, where the number of steps is not given.
 _MEMORY = 2**26
@@ -77,11 +76,7 @@ class TimeAxis:
 
     def _ended(self, specs):
         flat = tree.flatten(self.outputs)
-        if not any(y.shape[1:2] == (self.n_steps,) for y in flat) or (
-            len(flat) == 1 and ends_time(self.calls.values())
-        ):
-            return [True] * len(flat)
-        try:
+        try:  # even if all outputs have ended: weights of a layer may be those of single time steps
             longer = tree.flatten(self._outputs_of_steps(specs, self.n_steps + 1))
         except Exception as error:  # any backend's, or one of a user's layer
             self.why_not = f"the model takes {self.n_steps} steps only ({checks.first_line(error)})"
@@ -93,11 +88,16 @@ class TimeAxis:
         self.emitters[name] = layer, tuple(spikes.shape[2:]), mask is not None
 
     def _why_not(self, x, causal):
-        if not self.is_made and any(a.shape[1:2] != (self.n_steps,) for a in tree.flatten(x)):
-            return "not all inputs have a time axis, and no layer of keras_snn creates one"
-        calls = self.calls.values()
+        calls, shapes = self.calls.values(), [a.shape for a in tree.flatten(x)]
+        if not self.is_made and any(shape[1:2] != (self.n_steps,) for shape in shapes):
+            alike = len({shape[1:2] for shape in shapes}) == 1 and len(shapes[0]) > 2  # a layer may change the length
+            reason = why_not_in_parts(self.model, calls, causal=causal) if alike else None
+            return reason or "not all inputs have a time axis, and no layer of keras_snn creates one"
         if has_two_time_axes(calls):
             return "the model has two time axes, one of its input and one that a layer creates"
+        made = {call.output_shapes[0][1] for call in calls if isinstance(call.layer, MAKERS)}
+        if len(made) > 1:
+            return f"its layers create time axes of different lengths, {' and '.join(map(str, sorted(made)))} steps"
         return why_not_in_parts(self.model, calls, causal=causal)
 
     def _outputs_of_steps(self, specs, n_steps):
@@ -173,45 +173,63 @@ def why_not_in_parts(model, calls, *, causal=False):
     reason = None if causal else _why_unknown(model)
     if reason is not None:
         return reason
+    for wrapper in model._flatten_layers():
+        for part in wrapper.layer._flatten_layers() if isinstance(wrapper, WRAPPERS) else ():
+            if isinstance(part, (*MAKERS, *WITH_TIME)):
+                return f"{_described(part)} has a time axis of its own at each time step"
     for call in calls:
-        layer, described = call.layer, _described(call.layer)
-        if call.time == "batch" and isinstance(layer, (*MAKERS, *WITH_TIME)):
-            return f"{described} has a time axis of its own at each time step"
-        if call.time != "axis":
-            continue
-        is_known = is_of_keras_or_ours(layer) and not isinstance(layer, keras.layers.Lambda)
-        if isinstance(layer, keras.layers.RNN):
-            return (
-                f"{described} keeps a state that only keras_snn.layers.RNN hands on: use "
-                "keras_snn.layers.RNN(keras.layers.LSTMCell(...)), for example"
-            )
-        rank = len(call.input_shapes[0])
-        if is_known and not _is_step_by_step(layer, rank, trusts=True):
-            return f"{described} mixes time steps"
-        if not causal and not _is_step_by_step(layer, rank, trusts=False):
-            return f"{described} may mix time steps"
-    return None if causal else _why_the_end_returns(model)
+        if call.time == "axis" or isinstance(call.layer, MAKERS):
+            reason = _why_not_step_by_step(call.layer, call.input_shapes[0], causal=causal)
+            if reason is not None:
+                return reason
+    return None if causal else _why_not_by_graph(model)
 
 
-def _why_the_end_returns(model):
-    """Return which layer of a graph puts values from the end of the time axis into time steps, or None."""
+def _why_not_by_graph(model):
+    """Return which layer of a graph mixes time steps, or takes values of the end of the time axis into them; or None.
+
+    A call after the last layer that ends the time axis may still have a time axis: that of another branch.
+    """
     found = trace(model)
     is_made = any(isinstance(node.layer, MAKERS) for node in found.nodes)
     in_time, after_time = set() if is_made else set(found.inputs), set()
     for node in found.nodes:
-        has_time = isinstance(node.layer, MAKERS) or not in_time.isdisjoint(node.inputs)
+        layer, comes_in_time = node.layer, not in_time.isdisjoint(node.inputs)
+        has_time = isinstance(layer, MAKERS) or comes_in_time
         comes_after = not after_time.isdisjoint(node.inputs)
         if has_time and comes_after:
-            return f"each time step of {_described(node.layer)} depends on the end of the time axis"
-        if comes_after or (has_time and not keeps_time(node.layer)):
+            return f"each time step of {_described(layer)} depends on the end of the time axis"
+        reason = _why_not_step_by_step(layer, node.input_shapes[0], causal=False) if comes_in_time else None
+        if reason is not None:
+            return reason
+        if comes_after or (has_time and not keeps_time(layer)):
             after_time.update(node.outputs)
         elif has_time:
             in_time.update(node.outputs)
     return None
 
 
+def _why_not_step_by_step(layer, shape, causal):
+    """Return the reason why a call does not hand on each time step of ``(batch, time, ...)`` by itself, or None."""
+    while isinstance(layer, keras.layers.Wrapper) and not isinstance(layer, WRAPPERS):
+        layer = layer.layer
+    described = _described(layer)
+    if isinstance(layer, keras.layers.RNN):
+        return (
+            f"{described} keeps a state that only keras_snn.layers.RNN hands on: use "
+            "keras_snn.layers.RNN(keras.layers.LSTMCell(...)), for example"
+        )
+    is_known = is_of_keras_or_ours(layer) and not isinstance(layer, keras.layers.Lambda)
+    if is_known and not _is_step_by_step(layer, shape, trusts=True):
+        return f"{described} mixes time steps"
+    if not causal and not _is_step_by_step(layer, shape, trusts=False):
+        return f"{described} may mix time steps"
+    return None
+
+
 def _described(layer):
-    return f"the layer {layer.name!r} ({type(layer).__name__})"
+    kind = "layer" if isinstance(layer, keras.layers.Layer) else "operation"
+    return f"the {kind} {layer.name!r} ({type(layer).__name__})"
 
 
 def _why_unknown(model):
@@ -219,7 +237,8 @@ def _why_unknown(model):
     runs = [
         part for part in model._flatten_layers() if isinstance(part, SequenceLayer) and is_run_by(part, "keras_snn")
     ]
-    known = {id(part) for run in runs for part in run._flatten_layers()}  # with their cells
+    folds = [part.layer for part in model._flatten_layers() if isinstance(part, WRAPPERS)]
+    known = {id(part) for run in (*runs, *folds) for part in run._flatten_layers()}  # with cells, and without time
     for part in model._flatten_layers():
         if id(part) in known:
             continue
@@ -232,7 +251,7 @@ def _why_unknown(model):
             return f"{_described(part)} holds other layers"
         for operation in getattr(part, "operations", ()):
             if not isinstance(operation, keras.layers.Layer) and type(operation).__name__ not in _OF_MASKS:
-                return f"the operation {operation.name!r} ({type(operation).__name__}) may mix time steps"
+                return f"{_described(operation)} may mix time steps"
     return None
 
 
@@ -242,41 +261,64 @@ def has_two_time_axes(calls):
     return any(isinstance(layer, MAKERS) for layer in markers) and not isinstance(markers[0], MAKERS)
 
 
-def _is_step_by_step(layer, rank, trusts):
+def _is_step_by_step(layer, shape, trusts):
     """Return whether a layer hands on each time step of ``(batch, time, ...)`` without knowing later ones.
 
     Args:
-        layer: The layer.
-        rank: Integer, the number of axes of its input.
+        layer: The layer, or an operation.
+        shape: Shape of its first input.
         trusts: Boolean, whether a user's functions count as such.
     """
+    rank = len(shape)
     activation = getattr(layer, "activation", None)
-    if activation is not None and not (trusts or _is_known_activation(activation, rank)):
+    if activation is not None and not (trusts or _is_known_activation(activation, shape)):
         return False  # a user's function may mix time steps
-    if isinstance(layer, (SequenceLayer, EndOfTime)) and not (trusts or is_run_by(layer, "keras_snn")):
+    is_ours = isinstance(layer, (*MAKERS, *WITH_TIME, layers.MaxRatePooling))
+    if is_ours and not (trusts or is_run_by(layer, "keras_snn")):
         return False
     if isinstance(layer, SequenceLayer):
-        return not (layer.go_backwards or layer.return_state)  # what takes the last states comes after the last step
+        # What takes the last states comes after the last step. With time_major, axis 1 is the batch.
+        return not (layer.go_backwards or layer.return_state or (layer.time_major and not trusts))
+    if is_ours or isinstance(layer, WRAPPERS):
+        return True
+    if not isinstance(layer, keras.layers.Layer):
+        return _is_of_masks(layer, rank)
+    if rank == 2:  # the last axis is the time axis
+        is_column = isinstance(layer, keras.layers.Reshape) and tuple(layer.target_shape) == (-1, 1)
+        return is_column or type(layer) in (keras.layers.Embedding, keras.layers.Identity, keras.layers.Rescaling)
     axes = np.ravel(getattr(layer, "axis", -1)) % rank
-    is_ours = isinstance(layer, (EndOfTime, layers.Delta, layers.MaxRatePooling))
-    return is_ours or (type(layer) in _STEP_BY_STEP and axes.min() > 1)
+    return type(layer) in _STEP_BY_STEP and axes.min() > 1
 
 
-def _is_known_activation(activation, rank):
+def _is_of_masks(operation, rank):
+    """Return whether an operation may be one of those that make and merge masks, and keeps time steps apart."""
+    name = type(operation).__name__
+    if name not in _OF_MASKS or not hasattr(operation, "axis"):
+        return name in _OF_MASKS
+    axes, rank = np.ravel(operation.axis), rank + (name == "ExpandDims")
+    return None not in axes and (axes % rank).min() > 1
+
+
+def _is_known_activation(activation, shape):
     """Return whether an activation is one of Keras or of this package that acts on each time step separately."""
     if isinstance(activation, keras.layers.Layer):
-        return type(activation) in _STEP_BY_STEP and _is_step_by_step(activation, rank, trusts=False)
+        return type(activation) in _STEP_BY_STEP and _is_step_by_step(activation, shape, trusts=False)
     if type(activation).__module__ == "keras_snn.activations":
         inner = getattr(activation, "activation", None)  # of Scaled
-        return inner is None or _is_known_activation(inner, rank)
+        return inner is None or _is_known_activation(inner, shape)
     name = getattr(activation, "__name__", "")
     return activation in (getattr(keras.activations, name, None), getattr(keras.ops, name, None))
 
 
-_OF_MASKS = ("NotEqual", "Any")  # the operations of Masking and Embedding
+#: Operations by which layers of Keras make and merge masks.
+_OF_MASKS = {
+    *("NotEqual", "Any", "Cast", "LogicalOr", "LogicalAnd"),
+    *("ExpandDims", "ZerosLike", "OnesLike", "Concatenate"),  # of `Concatenate`
+}
 #: Layers that compute each time step of (batch, time, ...) separately, unless their ``axis`` is 1.
 _STEP_BY_STEP = {
-    *(keras.layers.Dense, keras.layers.Rescaling, keras.layers.Identity, keras.layers.Masking),
+    *(keras.layers.Dense, keras.layers.Embedding, keras.layers.Rescaling, keras.layers.Identity),
+    *(keras.layers.Masking,),
     *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU),
     *(keras.layers.Softmax, keras.layers.BatchNormalization, keras.layers.LayerNormalization),
     *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.AlphaDropout, keras.layers.GaussianDropout),

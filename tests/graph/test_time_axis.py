@@ -1,0 +1,104 @@
+"""Which models can run over parts of their time axis, found from their graphs."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_snn import graph, layers
+
+pytestmark = pytest.mark.backend_free
+T, UNITS = 12, 6
+DENSE, POOL, LIF = keras.layers.Dense, layers.TemporalAveragePooling, layers.LIF
+
+
+class LowpassOfUser(layers.SpikingLayer):
+    def build_cell(self, input_shape):
+        return layers.LowpassCell(input_shape[2:], 0.1)
+
+
+class Differences(layers.Delta):
+    """A layer of a user that looks at all time steps."""
+
+    def call(self, inputs, mask=None):
+        return super().call(inputs - ops.mean(inputs, axis=1, keepdims=True))
+
+
+def sequential(*parts, shape=(T, UNITS)):
+    return keras.Sequential([keras.Input(shape), *parts])
+
+
+def beside_the_end(branch):
+    """Return a model with a branch whose layers run after the end of the time axis in another branch."""
+    inputs = keras.Input((T, UNITS))
+    return keras.Model(inputs, [DENSE(2)(DENSE(2)(LIF(return_sequences=False)(inputs))), branch(inputs)])
+
+
+def repeated(*numbers):
+    inputs = keras.Input((UNITS,))
+    return keras.Model(inputs, [POOL()(LIF()(layers.Repeat(n)(inputs))) for n in numbers])
+
+
+def column():
+    return keras.layers.Reshape((-1, 1))
+
+
+def why_not(model):
+    x = [np.zeros((2, *(n or T for n in tensor.shape[1:])), tensor.dtype) for tensor in model.inputs]
+    return graph.TimeAxis(model, x[0] if len(x) == 1 else x).why_not
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (
+            lambda: beside_the_end(lambda x: keras.layers.GlobalAveragePooling1D()(x)),
+            r"\(GlobalAveragePooling1D\) mixes",
+        ),
+        (lambda: beside_the_end(keras.layers.LSTM(3)), r"\(LSTM\) keeps a"),
+        (lambda: beside_the_end(lambda x: ops.any(ops.not_equal(x, 0.0), axis=1)), r"the operation .* \(Any\) mixes"),
+        (lambda: sequential(keras.layers.UpSampling1D(2), LIF()), r"\(UpSampling1D\) mixes"),
+        # Weights of single time steps.
+        (lambda: sequential(keras.layers.PReLU(), LIF(), POOL()), "the model takes 12 steps only"),
+        # Time as the last axis.
+        (lambda: sequential(keras.layers.Softmax(), column(), LIF(), POOL(), shape=(T,)), r"\(Softmax\) mixes"),
+        (lambda: sequential(layers.TimeFold(sequential(column(), LIF(), shape=(UNITS,)))), r"\(LIF\) has a time axis"),
+        (lambda: repeated(3, 5), "time axes of different lengths, 3 and 5 steps"),
+        (lambda: keras.Sequential([keras.Input(batch_shape=(T, T, 3)), LIF(time_major=True)]), r"\(LIF\) may mix"),
+        (lambda: sequential(LowpassOfUser(go_backwards=True), LIF()), r"\(LowpassOfUser\) may mix"),
+        (lambda: sequential(Differences(0.1), LIF()), r"\(Differences\) may mix"),
+    ],
+)
+def test_what_cannot_run_in_parts(model, reason):
+    assert re.search(reason, why_not(model()) or "")
+
+
+def masked(merge, **options):
+    inputs = keras.Input((T, UNITS), name="values"), keras.Input((T,), dtype="int32", name="numbers")
+    masks = keras.layers.Masking(**options)(inputs[0]), keras.layers.Embedding(9, UNITS, mask_zero=True)(inputs[1])
+    return keras.Model(inputs, LIF()(merge(masks)))
+
+
+def folded_operation():
+    inputs = keras.Input((UNITS,))
+    return layers.TimeFold(keras.Model(inputs, ops.sum(inputs, axis=1, keepdims=True)))
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: masked(keras.layers.add),
+        lambda: masked(keras.layers.concatenate),
+        lambda: masked(keras.layers.multiply, dtype="mixed_float16"),
+        lambda: sequential(LowpassOfUser()),
+        lambda: sequential(folded_operation(), LIF()),
+        lambda: sequential(keras.layers.Rescaling(2.0), column(), LIF(), POOL(), shape=(None,)),
+        lambda: beside_the_end(DENSE(2)),
+        lambda: repeated(3, 3),
+    ],
+)
+def test_what_can_run_in_parts(model):
+    assert why_not(model()) is None
