@@ -12,6 +12,7 @@ from keras_snn.graph.calls import (
     MAKERS,
     WITH_TIME,
     WRAPPERS,
+    ends_time,
     is_graph,
     is_of_keras_or_ours,
     is_run_by,
@@ -76,7 +77,10 @@ class TimeAxis:
 
     def _ended(self, specs):
         flat = tree.flatten(self.outputs)
-        try:  # even if all outputs have ended: weights of a layer may be those of single time steps
+        has_length = any(y.shape[1:2] == (self.n_steps,) for y in flat)
+        if not has_length or (len(flat) == 1 and ends_time(self.calls.values())):
+            return [True] * len(flat)
+        try:
             longer = tree.flatten(self._outputs_of_steps(specs, self.n_steps + 1))
         except Exception as error:  # any backend's, or one of a user's layer
             self.why_not = f"the model takes {self.n_steps} steps only ({checks.first_line(error)})"
@@ -286,6 +290,10 @@ def _is_step_by_step(layer, shape, trusts):
     if rank == 2:  # the last axis is the time axis
         is_column = isinstance(layer, keras.layers.Reshape) and tuple(layer.target_shape) == (-1, 1)
         return is_column or type(layer) in (keras.layers.Embedding, keras.layers.Identity, keras.layers.Rescaling)
+    if isinstance(layer, keras.layers.PReLU) and 1 not in (layer.shared_axes or ()):
+        return False  # a slope for each time step
+    if isinstance(layer, keras.layers.Rescaling) and max(np.ndim(layer.scale), np.ndim(layer.offset)) >= rank - 1:
+        return False  # a scale for each time step
     axes = np.ravel(getattr(layer, "axis", -1)) % rank
     return type(layer) in _STEP_BY_STEP and axes.min() > 1
 
