@@ -102,8 +102,9 @@ def _shapes(tensors):
 
 
 def _functional(model):
-    """Return a functional model with the graph of ``model``; a Sequential model does not show its own."""
-    return keras.Model(model.inputs, model.outputs, name=model.name) if isinstance(model, keras.Sequential) else model
+    """Return the functional model of a model's graph."""
+    # Another `keras.Model` of the same tensors would be public, but on TensorFlow it sets attributes of their layers.
+    return model._functional if isinstance(model, keras.Sequential) else model
 
 
 def _calls(model):

@@ -61,7 +61,7 @@ def why_not(model):
         (lambda: beside_the_end(lambda x: ops.any(ops.not_equal(x, 0.0), axis=1)), r"the operation .* \(Any\) mixes"),
         (lambda: sequential(keras.layers.UpSampling1D(2), LIF()), r"\(UpSampling1D\) mixes"),
         # Weights of single time steps.
-        (lambda: sequential(keras.layers.PReLU(), LIF(), POOL()), "the model takes 12 steps only"),
+        (lambda: sequential(keras.layers.PReLU(), LIF(), POOL()), "mixes time steps"),
         # Time as the last axis.
         (lambda: sequential(keras.layers.Softmax(), column(), LIF(), POOL(), shape=(T,)), r"\(Softmax\) mixes"),
         (lambda: sequential(layers.TimeFold(sequential(column(), LIF(), shape=(UNITS,)))), r"\(LIF\) has a time axis"),
