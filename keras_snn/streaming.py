@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops, tree
 
 from keras_snn import checks, graph, probe
+from keras_snn.data.arrays import as_arrays
 from keras_snn.fingerprint import fingerprint
 from keras_snn.ops.backend import inference, loop
 from keras_snn.ops.scan import held
@@ -100,7 +101,7 @@ def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbos
 
     Args:
         model: A built Keras model.
-        x: Array ``(samples, ...)``, or a nest of them for a model with several inputs.
+        x: Array ``(samples, ...)`` or pandas object, or a nest of them for a model with several inputs.
         steps_at_once: Integer, number of time steps of a part. Default: as many as fit in some hundred MB.
         batch_size: Integer. Default 32.
         causal: Boolean. True promises that each output depends on no later time step, and that only layers of keras_snn
@@ -124,7 +125,7 @@ def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbos
     """
     batch_size = checks.integer("batch_size", batch_size, least=1)
     steps_at_once = checks.integer("steps_at_once", steps_at_once, least=1, optional=True)
-    n_samples = checks.arrays("x", x)
+    n_samples, x = checks.arrays("x", x), as_arrays(x)
     probe.sync(model)
     kept, shapes = _kept(model, fingerprint(model)), tuple(tuple(a.shape[1:]) for a in tree.flatten(x))
     if (shapes, causal) not in kept:

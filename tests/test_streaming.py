@@ -168,6 +168,13 @@ def test_time_that_the_model_creates(created):
     assert_same({**found, "mean": steps[-1]["mean"]}, whole)
 
 
+def test_a_data_frame(created):
+    x = RNG.uniform(size=(4, UNITS)).astype("float32")
+    frame = pytest.importorskip("pandas").DataFrame(x)
+    found = keras_snn.predict(created, frame, steps_at_once=5, verbose=0)
+    assert_same(found, keras_snn.predict(created, x, steps_at_once=5, verbose=0))
+
+
 @pytest.fixture(scope="module")
 def live(timed):
     return keras_snn.stream(timed, 4)
