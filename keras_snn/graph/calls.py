@@ -8,7 +8,7 @@ import keras
 from keras import tree
 
 from keras_snn import layers, probe
-from keras_snn.graph.methods import replaced
+from keras_snn.graph.methods import replaced, without_rematerialization
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.layers.time.end_of_time import EndOfTime
@@ -52,7 +52,7 @@ def calls(model, record):
     replacements = {
         # Keras calls the second method in a quantized layer.
         **{(x, name): partial(watch, x) for x in watched for name in ("call", "quantized_call") if hasattr(x, name)},
-        **{(x, "rematerialized_call"): lambda _: lambda call, *args, **kwargs: call for x in model._flatten_layers()},
+        **without_rematerialization(model),
     }
     for layer in wrappers:
         replacements[layer, "call"] = partial(watch, layer, record=None)

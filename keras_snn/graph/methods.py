@@ -36,6 +36,16 @@ def replaced(replacements):
                 _close(*key)
 
 
+def without_rematerialization(model):
+    """Return the replacements that turn rematerialization off: values of JAX's inner trace must not leave it."""
+    parts = (part for part in model._flatten_layers() if getattr(part, "_remat_mode", None))
+    return {(part, "rematerialized_call"): _plain_call for part in parts}
+
+
+def _plain_call(_):
+    return lambda call, *args, **kwargs: call
+
+
 def _open(layer, name):
     n_blocks, own = _replaced.get((layer, name), (0, vars(layer).get(name)))
     if not n_blocks:

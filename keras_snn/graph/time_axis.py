@@ -19,7 +19,7 @@ from keras_snn.graph.calls import (
     keeps_time,
     study,
 )
-from keras_snn.graph.methods import replaced
+from keras_snn.graph.methods import replaced, without_rematerialization
 from keras_snn.graph.samples import static_batch_size
 from keras_snn.graph.trace import trace
 from keras_snn.layers.base.sequence_layer import SequenceLayer
@@ -337,19 +337,10 @@ _STEP_BY_STEP = {
 
 
 def any_length(model):
-    """Return a context in which a model takes inputs whose time axis is not as long as that of its ``keras.Input``.
-
-    Rematerialization is off: a carry would hold values of JAX's inner trace.
-    """
-    parts = list(model._flatten_layers())
-    graphs = [part for part in parts if isinstance(part, keras.Model)]
-    rematerialized = [part for part in parts if getattr(part, "_remat_mode", None)]
-    return replaced(
-        {
-            **{(part, "_assert_input_compatibility"): lambda _: lambda *_: None for part in graphs},
-            **{(part, "rematerialized_call"): lambda _: lambda call, *_, **__: call for part in rematerialized},
-        }
-    )
+    """Return a context in which a model takes inputs whose time axis is not as long as that of its ``keras.Input``."""
+    graphs = [part for part in model._flatten_layers() if isinstance(part, keras.Model)]
+    unchecked = {(part, "_assert_input_compatibility"): lambda _: lambda *_: None for part in graphs}
+    return replaced({**unchecked, **without_rematerialization(model)})
 
 
 def _dtype(array):
