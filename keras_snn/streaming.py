@@ -17,25 +17,23 @@ from keras_snn.ops.backend import inference, loop
 from keras_snn.ops.scan import held
 
 
-def over_parts(model, part, n_steps, steps_at_once):
+def over_parts(axis, part, steps_at_once):
     """Run a model over its time axis, part by part, inside a compiled function. The first part may be shorter.
 
     Args:
-        model: The model.
+        axis: ``graph.TimeAxis`` of the model.
         part: Function ``(start, n_steps, carry) -> (sums, last, each)`` that runs a part. ``sums`` is a nest of tensors
-            to add up over the parts, ``last`` a nest of which the last part's values are wanted, ``each`` a nest of
+            to add up over the parts, ``last`` a nest of which the last part's values are returned, ``each`` a nest of
             tensors ``(batch, ...)`` to join along axis 1.
-        n_steps: Integer.
         steps_at_once: Integer, number of steps of a part.
 
     Returns:
         ``sums``, ``last`` and ``each`` of all steps.
     """
-    n_parts = -(-n_steps // steps_at_once)
-    first = n_steps - (n_parts - 1) * steps_at_once
+    first, *others = axis.parts(steps_at_once)
     carry = probe.Carry()
     sums, last, each = part(0, first, carry)
-    if n_parts == 1:
+    if not others:
         return sums, last, each
 
     def body(before, i):
@@ -44,7 +42,8 @@ def over_parts(model, part, n_steps, steps_at_once):
         more, last, each = part(first + i * steps_at_once, steps_at_once, carry)
         return (carry.ended, tree.map_structure(ops.add, sums, more), last), each
 
-    (_, sums, last), rest = loop(body, (carry.ended, sums, last), n_parts - 1, each, model.non_trainable_variables)
+    start, changing = (carry.ended, sums, last), axis.model.non_trainable_variables
+    (_, sums, last), rest = loop(body, start, len(others), each, changing)
     return sums, last, tree.map_structure(_joined, each, rest)
 
 
@@ -74,7 +73,7 @@ class _InParts(keras.Model):
             pairs = list(zip(axis.ended, flat, strict=True))
             return [], [y for ended, y in pairs if ended], [y for ended, y in pairs if not ended]
 
-        _, last, each = over_parts(self.model, part, axis.n_steps, self.steps_at_once)
+        _, last, each = over_parts(axis, part, self.steps_at_once)
         last, each = iter(last), iter(each)
         outputs = [next(last) if ended else next(each) for ended in axis.ended]
         return tree.pack_sequence_as(found["structure"], outputs)

@@ -51,11 +51,11 @@ class Prober(keras.Model):
     @property
     def steps(self):
         """The numbers of steps after which there is an answer: an array."""
-        return np.arange(self.anatomy.n_steps, 0, -self.steps_at_once)[::-1]
+        return np.cumsum(self.anatomy.time_axis.parts(self.steps_at_once))
 
     def call(self, inputs):
         part = functools.partial(self._part, inputs)
-        sums, last, results = over_parts(self.inspected, part, self.anatomy.n_steps, self.steps_at_once)
+        sums, last, results = over_parts(self.anatomy.time_axis, part, self.steps_at_once)
         results["layers"] = {name: summarise(found) for name, found in sums["layers"].items()}
         counted = {self.anatomy.layers[name]: found.get("counted") for name, found in sums["layers"].items()}
         results["arrived"] = {}
