@@ -410,6 +410,28 @@ def test_a_long_stream_is_exact_and_its_memory_flat():
     assert sizes == {1 + 1 + 1}  # membrane, sum, count
 
 
+class Counter(layers.SpikingCell):
+    """A cell of the user that counts its steps in a weight."""
+
+    def build(self, input_shape):
+        self.n = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call_inference(self, inputs, states):
+        self.n.assign(self.n + 1)
+        return inputs * self.n, states
+
+
+def test_variables_of_a_cell_go_on_from_part_to_part():
+    model = sequential(layers.RNN(Counter(UNITS)))
+    wanted = X * np.arange(1, T + 1, dtype="float32")[:, None]
+    model.set_weights([np.zeros((), "float32")])
+    np.testing.assert_array_equal(keras_snn.predict(model, X, steps_at_once=5, verbose=0), wanted)
+    model.set_weights([np.zeros((), "float32")])
+    live = keras_snn.stream(model, 4)
+    for t in range(0, T, 4):
+        np.testing.assert_array_equal(live.step(X[:, t : t + 4]), wanted[:, t : t + 4])
+
+
 def test_draws_are_those_of_the_whole_run_in_a_scope():
     model = sequential(layers.Poisson(T), layers.SpikingActivation("relu", dt=0.3), POOL(), shape=(UNITS,))
     axis = streaming.graph.TimeAxis(model, X[:, 0])

@@ -99,9 +99,8 @@ class SpikingCell(HasTimeStep):
         xs = (inputs,) if mask is None else (inputs, mask)
         start, params = (tree.flatten(states), changing), (trainable, dt)
         outputs, (states, changed) = scan(step, start, xs, params, inference=training is False)
-        if not probe.is_carried():  # a part of the time axis leaves the model as it was
-            for variable, value in zip(self.non_trainable_variables, changed, strict=True):
-                variable.assign(value)
+        for variable, value in zip(self.non_trainable_variables, changed, strict=True):
+            variable.assign(value)
         return outputs, states
 
     def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
