@@ -15,6 +15,7 @@ from keras import ops, tree
 
 from keras_snn import checks
 from keras_snn.ops import masks
+from keras_snn.ops.encoding import all_steps
 from keras_snn.ops.random import sample_index, seed_word
 from keras_snn.ops.scan import held
 
@@ -77,6 +78,12 @@ class Slot:
         """Hand the states on to the next part."""
         if self._carry is not None:
             self._carry.ended[self._place] = states
+
+    def keep(self, initial):
+        """Return ``initial()`` of the first part, in all parts."""
+        states = self.start(initial)
+        self.end(states)
+        return states
 
     def add_up(self, sums):
         """Return a nest of sums over the steps so far, given those over the steps of this part."""
@@ -162,7 +169,7 @@ def code_steps(own):
     scope = current()
     if scope is None:
         return own
-    return scope.code_steps or (own if is_carried() else n_steps(own))
+    return scope.code_steps or (n_steps(own) if scope.carry is None else own)
 
 
 def slot(layer=None):
@@ -175,17 +182,26 @@ def slot(layer=None):
     return Slot(None if here is None else here.carry, layer)
 
 
+def step_numbers(n_steps, counted):
+    """Return the numbers of the next steps: 0, 1, ... in the first part of the time axis.
+
+    Args:
+        n_steps: Integer or scalar tensor.
+        counted: int32 tensor ``(batch,)``, how many of these steps count for the next part.
+
+    Returns:
+        int32 tensor ``(batch, n_steps)``, or ``(1, n_steps)`` if nothing is carried.
+    """
+    place, steps = slot(), all_steps(n_steps)
+    return ops.expand_dims(place.add_up(counted) - counted, 1) + steps if place.is_open else steps
+
+
 def hold_last(x, mask):
     """Return ``masks.hold_last``; before the first step that counts stands the last value of earlier parts, or 0."""
     place = slot()
     x = masks.hold_last(x, mask, place.start(lambda: ops.zeros_like(x[:, 0])))
     place.end(x[:, -1])
     return x
-
-
-def is_carried():
-    """Tell whether a scope is open that carries states from one part of the time axis to the next."""
-    return current() is not None and current().carry is not None
 
 
 def draws_by_index():
@@ -291,6 +307,4 @@ def draw_once(seed, seed_generator, batch_size):
         word = seed_word(drawn)
         return index, ops.broadcast_to(word, (batch_size,)) if place.is_open else word
 
-    drawn = place.start(first)
-    place.end(drawn)
-    return drawn
+    return place.keep(first)

@@ -109,10 +109,8 @@ def inspect(
     if not many_steps:
         raise ValueError("`n_steps` is an empty sequence; give at least one number of steps, or None.")
     many_steps = [checks.integer("n_steps", value, least=1, optional=True) for value in many_steps]
-    examples, seed = (
-        checks.integer("examples", examples, least=1 if states else 0),
-        checks.integer("seed", seed, least=0),
-    )
+    examples = checks.integer("examples", examples, least=1 if states else 0)
+    seed = checks.integer("seed", seed, least=0)
     few = batches.first(max(examples, graph.static_batch_size(model) or 1))
     options = {
         "dt": None if dt is None else max(dts),

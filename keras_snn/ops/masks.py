@@ -54,11 +54,6 @@ def spread_over_counted(x, mask):
     return ops.take_along_axis(x, along(ops.maximum(n_so_far(mask) - 1, 0), x), axis=1)
 
 
-def mean(x, mask):
-    """Return the mean of ``x (batch, time, ...)`` over the steps that count, ``(batch, ...)``; 0 where none does."""
-    return quotient(ops.sum(only_counted(x, mask), axis=1), n_counted(mask))
-
-
 def quotient(total, count):
     """Return ``total (batch, ...)`` divided by the number of steps ``count (batch,)``; 0 where that is 0."""
     return total / along(ops.maximum(ops.cast(count, total.dtype), 1), total)

@@ -6,7 +6,6 @@ from keras import ops
 from keras_snn import checks, probe
 from keras_snn.layers.base.arguments import Arguments
 from keras_snn.ops.backend import is_known
-from keras_snn.ops.encoding import all_steps
 from keras_snn.ops.precision import voltage_dtype
 
 
@@ -31,12 +30,9 @@ class StillEncoder(Arguments, keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} must override `encode(x, n_steps, steps)`.")
 
     def call(self, inputs):
-        x, n_steps, slot = self._codable(inputs), probe.n_steps(self.n_steps), probe.slot()
-        steps = all_steps(n_steps)
-        if slot.is_open:
-            x, before = slot.start(lambda: (x, ops.zeros((ops.shape(x)[0],), "int32")))
-            steps = ops.expand_dims(before, 1) + steps
-            slot.end((x, before + n_steps))
+        n_steps = probe.n_steps(self.n_steps)
+        x = probe.slot().keep(lambda: self._codable(inputs))
+        steps = probe.step_numbers(n_steps, ops.full(ops.shape(x)[:1], n_steps, "int32"))
         codable = ops.expand_dims(ops.logical_not(ops.isnan(x)), 1)
         spikes = self.encode(ops.where(codable[:, 0], x, self.low), probe.code_steps(self.n_steps), steps)
         if len(spikes.shape) > len(codable.shape):

@@ -6,7 +6,6 @@ from keras import ops
 from keras_snn import checks, probe
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.ops import masks, neurons
-from keras_snn.ops.encoding import all_steps
 from keras_snn.surrogates import ATan
 
 NOISES = ("gaussian", "uniform", None)
@@ -139,10 +138,7 @@ class NoisyLIF(SpikingNeuron):
         if half_range == 0:
             return mean
         batch_size, n_steps, *_ = ops.shape(inputs)
-        steps, slot = all_steps(n_steps), probe.slot()
-        if slot.is_open:
-            counted = masks.n_steps(inputs, mask)
-            steps = ops.expand_dims(slot.add_up(counted) - counted, 1) + steps
+        steps = probe.step_numbers(n_steps, masks.n_steps(inputs, mask))
         # Steps before units: the first of them are then the same, however many follow.
         index, word = probe.draw_once(self.seed, self.seed_generator, batch_size)
         axes = neurons.statistics_axes(self.statistics, inputs, first=2)

@@ -50,9 +50,7 @@ class Repeat(Arguments, keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(min_ndim=1)
 
     def call(self, inputs):
-        slot = probe.slot()
-        inputs = slot.start(lambda: inputs)
-        slot.end(inputs)
+        inputs = probe.slot().keep(lambda: inputs)
         batch, *rest = ops.shape(inputs)
         return ops.broadcast_to(ops.expand_dims(inputs, axis=1), (batch, probe.n_steps(self.n), *rest))
 
