@@ -198,12 +198,15 @@ def _why_not_by_graph(model):
     is_made = any(isinstance(node.layer, MAKERS) for node in found.nodes)
     in_time, after_time = set() if is_made else set(found.inputs), set()
     for node in found.nodes:
-        layer, comes_in_time = node.layer, not in_time.isdisjoint(node.inputs)
-        has_time = isinstance(layer, MAKERS) or comes_in_time
+        layer = node.layer
+        has_time = isinstance(layer, MAKERS) or not in_time.isdisjoint(node.inputs)
         comes_after = not after_time.isdisjoint(node.inputs)
+        if isinstance(layer, WITH_TIME) and not has_time:
+            return f"{_described(layer)} has a time axis of its own"
         if has_time and comes_after:
             return f"each time step of {_described(layer)} depends on the end of the time axis"
-        reason = _why_not_step_by_step(layer, node.input_shapes[0], causal=False) if comes_in_time else None
+        timed = [shape for value, shape in zip(node.inputs, node.input_shapes, strict=True) if value in in_time]
+        reason = _why_not_step_by_step(layer, timed[0], causal=False) if timed else None
         if reason is not None:
             return reason
         if comes_after or (has_time and not keeps_time(layer)):
@@ -287,9 +290,11 @@ def _is_step_by_step(layer, shape, trusts):
         return True
     if not isinstance(layer, keras.layers.Layer):
         return _is_of_masks(layer, rank)
+    if type(layer) is keras.layers.Reshape:  # of the units of a step
+        length, *units = layer.target_shape
+        return length == -1 and None not in shape[2:] and math.prod(units) == math.prod(shape[2:])
     if rank == 2:  # the last axis is the time axis
-        is_column = isinstance(layer, keras.layers.Reshape) and tuple(layer.target_shape) == (-1, 1)
-        return is_column or type(layer) in (keras.layers.Embedding, keras.layers.Identity, keras.layers.Rescaling)
+        return type(layer) in (keras.layers.Embedding, keras.layers.Identity, keras.layers.Rescaling)
     if isinstance(layer, keras.layers.PReLU) and 1 not in (layer.shared_axes or ()):
         return False  # a slope for each time step
     if isinstance(layer, keras.layers.Rescaling) and max(np.ndim(layer.scale), np.ndim(layer.offset)) >= rank - 1:
@@ -315,9 +320,17 @@ def _is_known_activation(activation, shape):
         inner = getattr(activation, "activation", None)  # of Scaled
         return inner is None or _is_known_activation(inner, shape)
     name = getattr(activation, "__name__", "")
-    return activation in (getattr(keras.activations, name, None), getattr(keras.ops, name, None))
+    known = [getattr(keras.activations, name, None)]
+    if known[0] is not None or name in _ELEMENTWISE:  # others, such as flip, mix time steps
+        known.append(getattr(keras.ops, name, None))
+    return activation in known
 
 
+#: Functions of ``keras.ops`` beside those of ``keras.activations`` that compute each value separately.
+_ELEMENTWISE = {
+    *("abs", "absolute", "ceil", "cos", "exp", "expm1", "floor", "log", "log1p", "negative", "reciprocal", "round"),
+    *("rsqrt", "sign", "sin", "sqrt", "square"),
+}
 #: Operations by which layers of Keras make and merge masks.
 _OF_MASKS = {
     *("NotEqual", "Any", "Cast", "LogicalOr", "LogicalAnd"),
@@ -329,6 +342,7 @@ _STEP_BY_STEP = {
     *(keras.layers.Masking,),
     *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU),
     *(keras.layers.Softmax, keras.layers.BatchNormalization, keras.layers.LayerNormalization),
+    *(keras.layers.UnitNormalization, keras.layers.RMSNormalization),
     *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.AlphaDropout, keras.layers.GaussianDropout),
     *(keras.layers.GaussianNoise, keras.layers.ActivityRegularization),
     *(keras.layers.Add, keras.layers.Subtract, keras.layers.Multiply, keras.layers.Average, keras.layers.Maximum),

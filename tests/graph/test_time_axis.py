@@ -41,6 +41,11 @@ def repeated(*numbers):
     return keras.Model(inputs, [POOL()(LIF()(layers.Repeat(n)(inputs))) for n in numbers])
 
 
+def still_added():
+    inputs = keras.Input((UNITS,))
+    return keras.Model(inputs, LIF()(keras.layers.add([inputs, layers.Repeat(T)(inputs)])))
+
+
 def column():
     return keras.layers.Reshape((-1, 1))
 
@@ -60,6 +65,8 @@ def why_not(model):
         (lambda: beside_the_end(keras.layers.LSTM(3)), r"\(LSTM\) keeps a"),
         (lambda: beside_the_end(lambda x: ops.any(ops.not_equal(x, 0.0), axis=1)), r"the operation .* \(Any\) mixes"),
         (lambda: sequential(keras.layers.UpSampling1D(2), LIF()), r"\(UpSampling1D\) mixes"),
+        (lambda: sequential(LIF(), POOL(), keras.layers.RepeatVector(T), LIF()), r"\(LIF\) has a time axis of its own"),
+        (lambda: sequential(keras.layers.Activation(ops.flip), LIF()), r"\(Activation\) may mix"),
         # Weights of single time steps.
         (lambda: sequential(keras.layers.PReLU(), LIF(), POOL()), "mixes time steps"),
         # Time as the last axis.
@@ -96,7 +103,10 @@ def folded_operation():
         lambda: sequential(LowpassOfUser()),
         lambda: sequential(folded_operation(), LIF()),
         lambda: sequential(keras.layers.Rescaling(2.0), column(), LIF(), POOL(), shape=(None,)),
+        lambda: sequential(keras.layers.UnitNormalization(), keras.layers.Reshape((-1, 2, 3)), LIF()),
         lambda: beside_the_end(DENSE(2)),
+        still_added,
+        lambda: sequential(keras.layers.Activation(ops.square), keras.layers.Activation(ops.relu), LIF()),
         lambda: repeated(3, 3),
     ],
 )
