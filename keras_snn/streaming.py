@@ -157,7 +157,7 @@ def stream(model, batch_size=1, *, causal=False):
     steps.
 
     Args:
-        model: A built Keras model. It is left as it was.
+        model: A built Keras model.
         batch_size: Integer, the number of streams that run side by side. Default 1.
         causal: As in ``keras_snn.predict``.
 
@@ -180,8 +180,9 @@ def stream(model, batch_size=1, *, causal=False):
 class Stream:
     """A model on live data; ``stream`` makes it. Each layer of this package continues from its state.
 
-    Weights are read in each step, so a stream follows a training. Other attributes of layers are constants of its
-    compiled function: make a new stream after a change, such as ``set_dt`` with a number.
+    Weights are read in each step, so a stream follows a training. Only weights before the layer that creates the time
+    axis take effect at the next ``start`` or ``reset``: this layer keeps its input. Other attributes of layers are
+    constants of the compiled function: make a new stream after a change, such as ``set_dt`` with a number.
 
     Attributes:
         model: The model.

@@ -277,7 +277,7 @@ def _number_of_batches(x):
 
 
 def _form(batch):
-    """Return in words what all batches of the data have in common."""
+    """Return the structure of a batch in words: shapes, labels and weights."""
     x, y = tree.map_structure(lambda leaf: (None, *leaf.shape[1:]), (batch.x, batch.y))
     labelled = f"labels {y.get('', y)}" if y else "no labels"
     return f"x {x}, {labelled}, {'no weights' if batch.weight is None else 'weights'}"

@@ -29,7 +29,7 @@ _MIXING = (
 _LEVELS = 0.73, 0.41
 #: A dt for a test: of all spikes, only those in Hz have a height that depends on dt.
 _TEST_DT = 0.37
-#: Number of steps that tells the first step, the last one and all steps apart.
+#: Fewest steps with which the first step, the last step and all steps differ in their averages.
 _STEPS = 3
 _FIRST, _LAST = (0, 1), (-1, None)
 

@@ -14,8 +14,8 @@ _local = threading.local()
 def replaced(replacements):
     """Replace methods of layers while the block runs. Calls from other threads run the layer's own methods.
 
-    Several threads may open blocks for one layer, and close them in any order. In one thread, an inner block replaces
-    what the outer one made.
+    Several threads may open blocks for one layer, and close them in any order. In one thread, the replacements of an
+    inner block receive the methods of the outer one.
 
     Args:
         replacements: Dict from the pair of layer and name of a method to a function that returns the method to run,

@@ -171,8 +171,8 @@ def why_not_in_parts(model, calls, *, causal=False):
     Args:
         model: A built Keras model.
         calls: Its ``Call`` objects, from ``study``.
-        causal: Boolean, the caller's promise for what cannot be read: subclassed models, a user's layers and functions,
-            ``keras.layers.Lambda`` and operations of ``keras.ops``.
+        causal: Boolean, the caller's promise for parts that cannot be read: subclassed models, a user's layers and
+            functions, ``keras.layers.Lambda`` and operations of ``keras.ops``.
     """
     reason = None if causal else _why_unknown(model)
     if reason is not None:
@@ -217,7 +217,7 @@ def _why_not_by_graph(model):
 
 
 def _why_not_step_by_step(layer, shape, causal):
-    """Return the reason why a call does not hand on each time step of ``(batch, time, ...)`` by itself, or None."""
+    """Return the reason why a call does not compute each time step of ``(batch, time, ...)`` separately, or None."""
     while isinstance(layer, keras.layers.Wrapper) and not isinstance(layer, WRAPPERS):
         layer = layer.layer
     described = _described(layer)
@@ -240,7 +240,7 @@ def _described(layer):
 
 
 def _why_unknown(model):
-    """Return what in a model hides how it treats time, or None."""
+    """Return the first part of a model whose treatment of time cannot be read, or None."""
     runs = [
         part for part in model._flatten_layers() if isinstance(part, SequenceLayer) and is_run_by(part, "keras_snn")
     ]
@@ -304,7 +304,7 @@ def _is_step_by_step(layer, shape, trusts):
 
 
 def _is_of_masks(operation, rank):
-    """Return whether an operation may be one of those that make and merge masks, and keeps time steps apart."""
+    """Return whether an operation may be one that makes or merges masks without mixing time steps."""
     name = type(operation).__name__
     if name not in _OF_MASKS or not hasattr(operation, "axis"):
         return name in _OF_MASKS

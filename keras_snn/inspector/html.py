@@ -74,7 +74,7 @@ def _examples(result, class_names, hidden):
 
 
 def _figures(report):
-    """Yield (figure, what it shows in words)."""
+    """Yield pairs (figure, description)."""
     if not len(report):
         return
     yield plots.sweep(report), "Accuracy, and mean firing rate of each layer, against dt: figures of the first table"

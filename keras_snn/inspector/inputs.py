@@ -1,4 +1,4 @@
-"""Checks of what is given to ``inspect``."""
+"""Checks of the arguments of ``inspect``, a description of its data, and its progress."""
 
 import keras
 from keras import tree

@@ -145,7 +145,7 @@ def _examples(result, class_names):
 
 
 def example_lines(result, class_names=None):
-    """Return a pair for each example: what it is, its answer and its spikes in words; whether the answer is wrong."""
+    """Return a pair for each example: its label, answer and number of spikes in words; whether the answer is wrong."""
     samples, lines = result.examples, []
     for i in range(len(next(iter(samples.counts.values())))):
         words, is_wrong = in_words(samples, i, class_names)
