@@ -368,6 +368,22 @@ def test_a_promise_does_not_help_where_the_graph_shows_the_contrary():
 
 
 @pytest.mark.backend_free
+def test_inputs_that_do_not_fit_are_reported_with_their_shapes():
+    one = sequential(layers.LIF(), POOL())
+    with pytest.raises(ValueError, match=r"cannot run on arrays of the shapes \[\(2, 4, 99\)\]") as error:
+        keras_snn.predict(one, np.zeros((2, 4, 99)))
+    assert "\x1b" not in str(error.value)
+    a, b = keras.Input((None, 3), name="a"), keras.Input((None, 3), name="b")
+    two = keras.Model({"a": a, "b": b}, layers.LIF()(keras.layers.Add()([a, b])))
+    with pytest.raises(ValueError, match='Missing data for input "b"'):
+        keras_snn.predict(two, {"a": np.zeros((1, 4, 3))})
+    live = keras_snn.stream(two)
+    for frame in ({"a": np.zeros((1, 3))}, {"a": np.zeros((1, 2, 3)), "b": np.zeros((1, 5, 3))}):
+        with pytest.raises(ValueError, match="`frame` must be one time step, or a block of steps"):
+            live.step(frame)
+
+
+@pytest.mark.backend_free
 def test_errors_name_the_argument():
     live = keras_snn.stream(sequential(layers.LIF(), POOL()), 2)
     with pytest.raises(ValueError, match="`frame` must have a row for each of the 2 streams"):

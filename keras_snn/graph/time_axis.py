@@ -71,7 +71,14 @@ class TimeAxis:
             self.is_made, self.reads_dt = scope.makes_time, scope.reads_dt
             return outputs[0]
 
-        self.outputs = _shapes(look, specs)
+        try:
+            self.outputs = _shapes(look, specs)
+        except Exception as error:  # any backend's, or one of a user's layer
+            cause = checks.plain_text(error.__context__ or error)  # without Keras's text about the layer of `_shapes`
+            shapes = [tuple(a.shape) for a in tree.flatten(x)]
+            raise ValueError(
+                f"The model {model.name!r} cannot run on arrays of the shapes {shapes}: {cause}"
+            ) from error
         self.why_not = self._why_not(x, causal)
         self.ended = self._ended(specs) if self.why_not is None else []
 
