@@ -18,6 +18,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # Each line imports from the lines above it; what stands on one line never imports each other.
 LINES = (
+    ("hints",),
     ("config", "files", "checks", "_version"),
     ("ops",),
     ("data",),
@@ -207,3 +208,60 @@ def test_the_rule_of_the_marks_catches():
     free, one = "pytestmark = [pytest.mark.backend_free]\n", "@pytest.mark.every_backend\ndef test():\n    pass\n"
     assert [one_test_on_every_backend(source) for source in (one, free + one)] == [True, True]
     assert [one_test_on_every_backend(source) for source in (free, free + one + one)] == [False, False]
+
+
+# Public functions and constructors here have type hints for each argument and result.
+HINTED = ("checks.py", "config.py", "files.py", "hints.py")
+KERAS_HOOKS = {
+    *("build", "call", "get_config", "from_config", "compute_output_shape", "compute_output_spec", "compute_mask"),
+    *("on_epoch_begin", "on_epoch_end", "on_train_begin", "on_train_end", "on_train_batch_begin", "on_train_batch_end"),
+}
+
+
+def without_hints(source):
+    """Return the names of the public functions in a source that lack a type hint."""
+    found = []
+
+    def walk(node, prefix):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
+                walk(child, f"{child.name}.")
+            elif isinstance(child, ast.FunctionDef) and is_public(child.name):
+                arguments = child.args
+                given = [
+                    *arguments.posonlyargs,
+                    *arguments.args,
+                    *arguments.kwonlyargs,
+                    arguments.vararg,
+                    arguments.kwarg,
+                ]
+                lacking = [a.arg for a in given if a and a.arg not in ("self", "cls") and a.annotation is None]
+                if lacking or (child.returns is None and child.name != "__init__"):
+                    found.append(prefix + child.name)
+
+    def is_public(name):
+        return name == "__init__" or not (name.startswith("_") or name in KERAS_HOOKS)
+
+    walk(ast.parse(source), "")
+    return found
+
+
+def test_public_functions_have_type_hints():
+    paths = [path for name in HINTED for path in ([PACKAGE / name] if "." in name else (PACKAGE / name).rglob("*.py"))]
+    assert paths
+    assert not [(path.name, lacking) for path in paths if (lacking := without_hints(path.read_text(encoding="utf-8")))]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def f(x: int) -> int: ...", []),
+        ("def f(x) -> int: ...", ["f"]),
+        ("def f(x: int): ...", ["f"]),
+        ("def _f(x): ...", []),
+        ("class A:\n    def __init__(self, *, x: int, **kwargs): ...", ["A.__init__"]),
+        ("class A:\n    def __init__(self, x: int): ...\n    def call(self, x): ...", []),
+    ],
+)
+def test_missing_type_hints_are_found(source, expected):
+    assert without_hints(source) == expected
