@@ -96,9 +96,8 @@ def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbos
 
     The model runs over parts of its time axis, one after the other; each layer of this package continues from its state
     at the end of the part before. The results are those of the whole run, except for the rounding of averages over
-    time. Masks that layers of the model make are taken into account. In parts, a layer with ``stateful=True`` starts
-    each batch from its initial state and keeps its own; where the model cannot run in parts, it continues as in
-    ``model.predict``.
+    time. Masks that layers of the model make are taken into account. A layer with ``stateful=True`` starts each batch
+    from its initial state; where the model cannot run in parts, it continues as in ``model.predict``.
 
     Args:
         model: A built Keras model.
@@ -114,9 +113,8 @@ def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbos
         NumPy array, or the nest of arrays that ``model.predict`` returns.
 
     Raises:
-        ValueError: If ``steps_at_once`` is given and the model cannot run over parts of its time axis: if it is not
-            causal in time (``Bidirectional``, a convolution over time, attention, ``Flatten`` over time), or holds a
-            recurrent layer of Keras. The message names the layer.
+        ValueError: If ``steps_at_once`` is given and the model mixes time steps (``Bidirectional``, attention, a
+            convolution or ``Flatten`` over time) or holds a recurrent layer of Keras. The message names the layer.
 
     Example:
 
@@ -342,9 +340,9 @@ class Stream:
         is_block = ranks != {1}
         with_time = x if is_block else tree.map_structure(lambda a: a[:, None], x)
         of_one = [(None, None, *s.shape[2:]) for s in inputs if len(inputs) == 1]  # of several, the order may differ
-        lengths = {a.shape[1:2] for a in tree.flatten(with_time)}
-        alike = len(ranks) <= 1 and len(lengths) == 1 and len(tree.flatten(x)) == len(inputs or tree.flatten(x))
-        if ranks - {0, 1} or not alike or not _fit(with_time, of_one):
+        arrays = tree.flatten(with_time)
+        alike = len({a.shape[1] for a in arrays}) == 1 and len(arrays) == len(inputs or arrays)
+        if ranks not in (set(), {0}, {1}) or not alike or not _fit(with_time, of_one):
             shapes = [tuple(s.shape) for s in inputs]
             raise ValueError(
                 f"`frame` must be one time step, or a block of steps, of inputs of the shapes {shapes}; got "
