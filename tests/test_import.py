@@ -31,6 +31,13 @@ def hide(*names):
     return "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in names)
 
 
+@pytest.mark.backend_free
+def test_all_neurons_are_available_from_the_package():
+    for name in keras_snn.layers.neurons.__all__:
+        assert name in keras_snn.__all__
+        assert getattr(keras_snn, name) is getattr(keras_snn.layers, name)
+
+
 @pytest.mark.parametrize("missing", ["keras", "the backend"])
 def test_what_is_missing_is_an_error_that_names_the_extras(missing):
     result = python(hide(keras.config.backend() if missing == "the backend" else missing) + "import keras_snn")
