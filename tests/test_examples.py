@@ -1,4 +1,4 @@
-"""The examples of the README, of the pages in docs/ and of the docstrings run as they are; commands and links are valid."""
+"""The examples of the README, the pages in docs/ and the docstrings run as they are. Commands and links are valid."""
 
 import doctest
 import importlib
@@ -185,19 +185,15 @@ def test_commands_are_valid_and_name_dt():
 
 
 def test_links_lead_to_files():
-    links = [
-        (path, target)
+    link = re.compile(r"<([\w./]+[a-z\d])>`__|^\.\. _\w+: (\S+)$|^ *\.\. image:: (\S+)$", re.M)
+    targets = {
+        (page_id(path), path.parent / "".join(groups))
         for path in PAGES
-        for target in re.findall(
-            r"<([\w./]+)>`__|^\.\. _\w+: (\S+)$|^ *\.\. image:: (\S+)$", path.read_text(encoding="utf-8"), re.M
-        )
-    ]
-    assert len(links) > 40
-    missing = [
-        (page_id(path), "".join(target)) for path, target in links if not (path.parent / "".join(target)).exists()
-    ]
-    assert missing == []
-    linked = {(path.parent / "".join(target)).resolve() for path, target in links}
+        for groups in link.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(targets) > 40
+    assert [(page, str(target)) for page, target in targets if not target.exists()] == []
+    linked = {target.resolve() for _, target in targets}
     assert [page_id(path) for path in PAGES if path != README and path.resolve() not in linked] == []
 
 

@@ -1,0 +1,134 @@
+"""The tables of docs/studies and of the README have the figures of the committed results."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import keras_snn
+
+pytestmark = pytest.mark.backend_free
+
+ROOT = Path(__file__).parents[2]
+STUDIES = ROOT / "docs" / "studies"
+RESULTS = Path(keras_snn.__file__).parent / "experiments"
+STEPS = [4, 8, 16, 32, 64, 128, 256]
+
+
+def parts_of(name):
+    results = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    assert results["finished"]
+    return results["parts"]
+
+
+def tables(path):
+    """Return the tables of a page as lists of rows; a row is the list of its cells, without empty ones."""
+    border = r"=+(?: +=+)+\n"
+    found = re.findall(rf"^{border}.+\n{border}((?:.+\n)+?){border}$", path.read_text(encoding="utf-8"), re.M)
+    return [[re.split(r" {2,}", line.strip()) for line in table.splitlines()] for table in found]
+
+
+def percent(share):
+    return f"{100 * share:.2f}"
+
+
+def mean_and_deviation(shares):
+    return f"{100 * np.mean(shares):.2f} ± {100 * np.std(shares, ddof=1):.2f}"
+
+
+def rates(hertz):
+    return " / ".join(f"{rate:.3g}" for rate in hertz)
+
+
+def assert_rows(table, expected):
+    """Compare: ``expected`` has, for each row, the cells that come from our results, in their order."""
+    assert len(table) == len(expected)
+    for cells, ours in zip(table, expected, strict=True):
+        remaining = iter(cells)
+        assert all(cell in remaining for cell in ours), (cells, ours)
+
+
+@pytest.mark.every_backend
+def test_fashion_mnist():
+    expected = [
+        ([name, dt, percent(part["train_accuracy"])] if i == 0 else [dt])
+        + [percent(test["accuracy"])]
+        + ([] if test["rate_hz"] is None else [rates(test["rate_hz"])])
+        for name, part in parts_of("fashion_mnist/full").items()
+        for i, (dt, test) in enumerate(part["test"].items())
+    ]
+    assert_rows(tables(STUDIES / "fashion_mnist.rst")[0], expected)
+
+
+def test_ann_vs_snn_mnist():
+    expected = []
+    for name, part in parts_of("ann_vs_snn_mnist/full").items():
+        for i, dt in enumerate(part["test"]["clean"]):
+            first = [name, dt, percent(part["train_accuracy"])] if i == 0 else [dt]
+            expected.append(first + [percent(tests[dt]["accuracy"]) for tests in part["test"].values()])
+        if name != "ann":
+            as_ann = part["plain_with_these_weights"].values()
+            expected.append(["as ANN", *map(percent, as_ann)])
+    assert_rows(tables(STUDIES / "ann_vs_snn_mnist.rst")[0], expected)
+
+
+def test_clothing():
+    expected = [
+        ([percent(part["train_accuracy"])] if i == 0 else [dt])
+        + [percent(result["accuracy"][name]) for name in ("train", "validation", "test")]
+        + ([] if result["rate_hz"] is None else [rates(result["rate_hz"])])
+        for part in parts_of("clothing/full").values()
+        for i, (dt, result) in enumerate(part["dt"].items())
+    ]
+    assert_rows(tables(STUDIES / "clothing.rst")[0], expected)
+
+
+@pytest.mark.parametrize(("name", "table"), [("fashion_mnist", 0), ("cifar10", 1)])
+def test_conversion(name, table):
+    expected = [
+        [network, kind, *map(percent, result["accuracy"]), percent(part["accuracy"])]
+        for network, part in parts_of(f"conversion/{name}").items()
+        for kind, result in part["kinds"].items()
+    ]
+    assert_rows(tables(STUDIES / "conversion.rst")[table], expected)
+
+
+def by_kind(name):
+    kinds = {}
+    for part_name, part in parts_of(name).items():
+        kinds.setdefault(re.sub(r", seed \d+$", "", part_name), []).append(part)
+    return kinds
+
+
+def test_klif():
+    expected = [
+        [
+            kind,
+            *(mean_and_deviation([run["accuracy"][epoch] for run in runs]) for epoch in (0, -1)),
+            " / ".join(f"{rate:.3f}" for rate in np.mean([run["spikes_per_step"] for run in runs], axis=0)),
+            " / ".join(f"{k:.2f}" for k in np.mean([run["k"][-1] for run in runs], axis=0)) or "-",
+        ]
+        for kind, runs in by_kind("klif/fashion_mnist").items()
+    ]
+    assert_rows(tables(STUDIES / "klif.rst")[0], expected)
+
+
+def test_noise_training():
+    kinds = by_kind("noise_training/fashion_mnist")
+    rows = [("gaussian", neuron) for neuron in ("alpha 2.0", "alpha 4.0", "alpha 8.0", "alpha None", "lif")]
+    expected = [
+        [mean_and_deviation([run["at"][neuron]["accuracy"][k - 1] for run in kinds[kind]]) for k in (1, 5, 10)]
+        for kind, neuron in [*rows, ("direct", "lif")]
+    ]
+    assert_rows(tables(STUDIES / "noise_training.rst")[0], expected)
+
+
+def test_the_readme_repeats_figures_of_the_pages():
+    results, speed, _ = tables(ROOT / "README.rst")
+    cells = {cell for path in STUDIES.glob("*.rst") for table in tables(path) for row in table for cell in row}
+    for row in results:
+        assert {cell for cell in row[-2:] if cell != "-"} <= cells, row
+    page = (ROOT / "docs" / "speed.rst").read_text(encoding="utf-8")
+    assert all(re.search(rf"{re.escape(row[-1].split('x ')[0])}(x| times)", page) for row in speed)
