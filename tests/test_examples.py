@@ -156,7 +156,9 @@ def test_readme_and_guides(tmp_path, monkeypatch, small):
     readme = run_page(README)
     assert readme["report"][1].accuracy > 0.6  # chance is 0.1; five epochs of 1,600 images give about 0.75
     assert (tmp_path / "report.html").stat().st_size > 10_000
-    assert (tmp_path / "model.keras").exists()
+    (command,) = (text for path, text in COMMANDS if path == README and "model.keras" in text)
+    assert cli.main(command.split()) == 0  # on the model that the README's example saves
+    assert (tmp_path / "report" / "report.html").stat().st_size > 10_000
     guides = {path.stem: run_page(path, readme) for path in GUIDES}
     assert isinstance(guides["own_neuron"]["loaded"].layers[0], guides["own_neuron"]["Quadratic"])
     assert guides["evaluation"]["search"].dt in (0.1, 1)  # at 0.01 it is some 10 % below the target
@@ -165,6 +167,7 @@ def test_readme_and_guides(tmp_path, monkeypatch, small):
     assert (tmp_path / "spikes.png").stat().st_size > 10_000
 
 
+#: Pages and the arguments of the commands `keras-snn` in them.
 COMMANDS = [
     (path, command)
     for path in PAGES
