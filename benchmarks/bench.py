@@ -1,4 +1,4 @@
-"""What the rows share: the interpreters, taking turns, and the lines of the table."""
+"""Shared code of the rows: interpreters, rounds, and lines of the table."""
 
 import statistics
 import sys
@@ -9,7 +9,7 @@ from worker import Worker
 
 @dataclass
 class Figure:
-    """One line of the table: a ratio, the bound it has to keep, and what it was made of, one value a round."""
+    """A line of the table: a ratio, its bound, and the measurements, one for each round."""
 
     row: str
     what: str
@@ -35,13 +35,13 @@ class Figure:
 
 
 def times_faster(row, what, measured, reference, at_least=None):
-    """Return the figure: how many times as long the reference takes."""
+    """Return the ratio of the reference's time to ours."""
     ratios = [b / a for a, b in zip(measured, reference, strict=True)]
     return _figure(row, what, "faster", ratios, measured, reference, at_least, ">=")
 
 
 def times_as_much(row, what, measured, reference, at_most=None, *, scale=1, unit="ms"):
-    """Return the figure: how many times the reference we take; ``scale`` converts the reference's amount of work."""
+    """Return the ratio of our time to the reference's; ``scale`` converts the reference's amount of work."""
     ratios = [a / b * scale for a, b in zip(measured, reference, strict=True)]
     means = "as long" if unit == "ms" else "as much"
     return _figure(row, what, means, ratios, measured, reference, at_most, "<=", unit)
@@ -66,7 +66,7 @@ def _figure(row, what, means, ratios, measured, reference, bound, sign, unit="ms
 
 
 class Bench:
-    """The interpreters, by what is in them, and the number of rounds."""
+    """The interpreters by library, and the number of rounds."""
 
     def __init__(self, pythons, rounds):
         self.pythons = pythons
@@ -79,7 +79,7 @@ class Bench:
         return Worker(self.pythons[name], f"peer_{name}.py") if self.pythons[name] else _NoPeer(name)
 
     def interleave(self, requests):
-        """Time every request once a round, in an order that each round turns by one.
+        """Time each request once per round, in an order that rotates by one.
 
         Args:
             requests: Dict from a key to (worker, request).
@@ -119,7 +119,7 @@ class _NoPeer:
 
 
 def compare(make, row, what, measured, reference, *args, **kwargs):
-    """Return ``make``'s figure, or one that says which of the two sides failed and why."""
+    """Return the figure of ``make``, or one that reports which side failed and why."""
     for side in (measured, reference):
         if isinstance(side, str):
             return Figure(row, what, note=side)

@@ -1,4 +1,4 @@
-"""Measure the peak memory of a forward and a backward walk of the engine, on every backend (Linux only).
+"""Measure the peak memory of a forward and a backward pass of the engine, on every backend (Linux only).
 
 python benchmarks/memory.py [--backends NAME ...] [--steps N]
 
@@ -70,7 +70,7 @@ def forward_and_backward(backend, mode):
 
 
 def measure(backend, mode, n_steps):
-    """Print the ratio for one case, in a process in which nothing else has run."""
+    """Print the ratio for one case, in a fresh process."""
     from keras import ops
 
     def tensors(n_steps, units=UNITS):

@@ -1,4 +1,4 @@
-"""The rows about neurons: against SpikingJelly, snnTorch, Spyx, a plain `lax.scan`, and the memory's own speed."""
+"""Rows for neurons: against SpikingJelly, snnTorch, Spyx, a hand-written `lax.scan`, and memory traffic alone."""
 
 import statistics
 
@@ -9,7 +9,7 @@ OTHERS = {"KLIF": {}, "PLIF": {}, "Synaptic": {}, "ALIF": {}}
 
 
 def neurons(bench):
-    """The LIF layer, forward and backward, on every backend against the other libraries; SHAPES differ in T."""
+    """LIF, forward and backward, on every backend against the other libraries; SHAPES differ in T."""
     ratios = {}
     with (
         bench.ours() as tf,
@@ -69,7 +69,7 @@ def kinds(bench):
 
 
 def neuron_memory(bench, shape=(32, 1000, 1024)):
-    """What a forward and backward walk of a LIF adds to the peak memory, against five tensors and SpikingJelly."""
+    """Growth of the peak memory by a LIF, forward and backward, against five tensors and SpikingJelly."""
     growth = {}
     for name, start, request in (
         ("keras_snn", bench.ours, {"case": "engine_memory", "name": "LIF", "mode": "xla"}),
@@ -91,7 +91,7 @@ def neuron_memory(bench, shape=(32, 1000, 1024)):
 
 
 def training(bench, n_images=1280):
-    """Training steps of a net of three spiking convolutions at T = 4, batches of 32, against SpikingJelly's."""
+    """Training steps of three spiking convolutions at T = 4, batches of 32, against SpikingJelly."""
     with bench.ours() as ours, bench.peer("torch") as peer:
         request = {"case": "net", "n_images": n_images}
         times = bench.interleave({"ours": (ours, request), "SpikingJelly": (peer, request)})

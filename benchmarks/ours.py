@@ -92,7 +92,7 @@ _STEPS = {"tensorflow": _tensorflow_step, "jax": _jax_step, "torch": _torch_step
 
 
 def plain_scan(shape):
-    """The equations of LIF as one writes them with `lax.scan`, time on axis 0, and JAX's own gradient."""
+    """LIF written directly with `lax.scan`, time on axis 0, and JAX's gradient."""
     import jax
     import jax.numpy as jnp
 
@@ -125,7 +125,7 @@ def plain_scan(shape):
 
 
 def traffic(shape):
-    """Six tensors of this shape through the memory once: three copies of one to another."""
+    """Memory traffic of six tensors of this shape: three copies of one to another."""
     x = np.ones(shape, "float32")
     y = np.ones_like(x)
 
@@ -137,7 +137,7 @@ def traffic(shape):
 
 
 def net(n_images):
-    """An epoch of the net of three spiking convolutions that `peer_torch.py` has too."""
+    """An epoch of three spiking convolutions; `peer_torch.py` has the same network."""
     x = inputs = keras.Input((28, 28, 1))
     for i, channels in enumerate((32, 32, 32)):
         parts = [layers.Conv2D(channels, 3, padding="same", use_bias=False), layers.BatchNormalization()]
@@ -164,7 +164,7 @@ def plain_net():
 
 
 def answers(n_images, n_steps=None):
-    """`predict` of so many images by the plain network, or by the spiking one that it converts to."""
+    """`predict` of ``n_images`` images by the original network, or by its conversion."""
     model, images = plain_net()
     if n_steps is not None:
         model = convert(model, n_steps=n_steps, calibration=images)
@@ -202,7 +202,7 @@ def _more_spiking_layers(n, dt):
 
 @functools.cache
 def data(n_images, *, tiled=False):
-    """Return random images and labels: the time of an epoch does not depend on what they show."""
+    """Return random images and labels: the time of an epoch does not depend on them."""
     rng = np.random.default_rng(0)
     images, labels = rng.random((n_images, 28, 28), dtype="float32"), rng.integers(10, size=n_images)
     return np.repeat(images[:, None], N_STEPS, axis=1) if tiled else images, labels
@@ -218,7 +218,7 @@ def epoch(network, n_images, *, tiled=False):
 
 @functools.cache
 def inspected(network="aware"):
-    """Return the one network of that name that is inspected and evaluated."""
+    """Return the network that is inspected and evaluated, built once for each name."""
     return build(network)
 
 
@@ -293,7 +293,7 @@ def inspect_memory(few, many, dt):
 
 
 def engine_memory(shape, mode, name="Lowpass", **options):
-    """Growth of the peak memory in MB by a forward and a backward walk, and the size of the tensors that they need.
+    """Growth of the peak memory in MB by a forward and a backward pass, and the size of their tensors.
 
     These are five: inputs, states, outputs, and the gradients of outputs and of inputs.
     """
@@ -304,7 +304,7 @@ def engine_memory(shape, mode, name="Lowpass", **options):
 
 
 def versions():
-    """Name what runs here."""
+    """Return the versions of the libraries in use."""
     installed = {d.name.lower().replace("-", "_"): d.version for d in importlib.metadata.distributions()}
     names = ("keras_snn", "keras", "tensorflow", "jax", "torch", "numpy")
     return {name: installed[name] for name in names if name in installed}

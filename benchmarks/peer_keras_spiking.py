@@ -1,4 +1,4 @@
-"""KerasSpiking's side of the comparison, through its public interface alone; started by run.py."""
+"""Cases of KerasSpiking, through its public interface; started by run.py."""
 
 import keras_spiking
 import numpy as np
@@ -45,7 +45,7 @@ def tiled_epoch(network, n_images):
 
 
 def versions():
-    """Name what runs here."""
+    """Return the versions of the libraries in use."""
     return {"keras_spiking": keras_spiking.__version__, "tensorflow": tf.__version__}
 
 

@@ -1,4 +1,4 @@
-"""Spyx's side of the comparison, through its public interface alone; started by run.py."""
+"""Cases of Spyx, through its public interface; started by run.py."""
 
 import importlib.metadata
 
@@ -24,7 +24,7 @@ def layer(shape):
 
 
 def versions():
-    """Name what runs here."""
+    """Return the versions of the libraries in use."""
     return {name: importlib.metadata.version(name) for name in ("spyx", "jax", "flax")}
 
 

@@ -1,4 +1,4 @@
-"""The side of SpikingJelly and snnTorch, through their public interfaces alone; started by run.py."""
+"""Cases of SpikingJelly and snnTorch, through their public interfaces; started by run.py."""
 
 import importlib.metadata
 import math
@@ -53,7 +53,7 @@ def _snntorch():
 
 
 class Net(nn.Module):
-    """Three spiking convolutions; the first convolution sees the still image once, as in `ours.py`."""
+    """Three spiking convolutions; the first one processes the still image once, as in `ours.py`."""
 
     def __init__(self):
         super().__init__()
@@ -76,7 +76,7 @@ class Net(nn.Module):
 
 
 def net(n_images):
-    """An epoch of the net."""
+    """An epoch of the network."""
     model = Net()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     images = torch.rand(n_images, 1, 28, 28)
@@ -104,7 +104,7 @@ def layer_memory(library, shape):
 
 
 def versions():
-    """Name what runs here."""
+    """Return the versions of the libraries in use."""
     return {name: importlib.metadata.version(name) for name in ("spikingjelly", "snntorch", "torch")}
 
 

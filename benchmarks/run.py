@@ -22,7 +22,7 @@ NETWORKS = ("spiking", "aware", "filtered")
 
 
 def fastest_mode(peer, **request):
-    """Return the mode in which KerasSpiking is fastest, by one trial of each."""
+    """Return the faster mode of KerasSpiking, from a trial of both."""
     times = {}
     for mode in MODES:
         with contextlib.suppress(RuntimeError):
@@ -31,7 +31,7 @@ def fastest_mode(peer, **request):
 
 
 def activation(bench):
-    """SpikingActivation forward and backward, against KerasSpiking's and against relu in the same mode."""
+    """SpikingActivation, forward and backward, against KerasSpiking and against relu in the same mode."""
     with bench.ours() as ours, bench.peer("keras_spiking") as peer:
         for shape in SHAPES:
             spiking = {"case": "layer", "name": "SpikingActivation", "activation": "relu", "shape": shape}
@@ -50,7 +50,7 @@ def activation(bench):
 
 
 def filters(bench):
-    """Lowpass and Alpha, gradients to inputs and time constants, by both methods, against KerasSpiking's."""
+    """Lowpass and Alpha, gradients of inputs and time constants, by both methods, against KerasSpiking."""
     ways = [(method, mode) for method in ("sequential", "parallel") for mode in MODES]
     with bench.ours() as ours, bench.peer("keras_spiking") as peer:
         for name in ("Lowpass", "Alpha"):
@@ -67,7 +67,7 @@ def filters(bench):
 
 
 def epochs(bench, n_images=20_000):
-    """An epoch of the Fashion-MNIST networks, Repeat after the Dense, against the plain network's."""
+    """An epoch of the Fashion-MNIST networks, Repeat after the Dense, against the non-spiking network."""
     with bench.ours() as ours:
         request = {"case": "epoch", "n_images": n_images}
         times = bench.interleave({name: (ours, {**request, "network": name}) for name in ("ann", *NETWORKS)})
@@ -77,7 +77,7 @@ def epochs(bench, n_images=20_000):
 
 
 def tiled(bench, n_images=5_000):
-    """An epoch of the same networks over images that are repeated before the Dense, against KerasSpiking's."""
+    """An epoch of the same networks with images repeated before the Dense, against KerasSpiking."""
     with bench.ours() as ours, bench.peer("keras_spiking") as peer:
         for name in NETWORKS:
             request = {"network": name, "n_images": n_images}
@@ -173,7 +173,7 @@ def memory(bench, shape=(32, 20_000, 128)):
 
 
 def backends(bench):
-    """SpikingActivation on every backend, against relu on the same."""
+    """SpikingActivation on every backend, against relu on the same backend."""
     for backend, mode in {"tensorflow": "xla", "jax": "jit", "torch": "eager"}.items():
         with bench.ours(backend) as ours:
             for shape in SHAPES:
@@ -189,7 +189,7 @@ def backends(bench):
 
 
 def conversion(bench, n_images=8192):
-    """`predict` by a converted network, against as many images times steps by the plain one."""
+    """`predict` of a converted network, against the original one on (images x steps) images."""
     with bench.ours() as ours:
         requests = {"plain": (ours, {"case": "answers", "n_images": n_images})}
         for n_steps in (4, 32):
@@ -215,7 +215,7 @@ def table(figures):
 
 
 def environment(bench):
-    """Describe what the figures hold for."""
+    """Return the machine and the versions of the libraries."""
     with bench.ours() as ours:
         about = {"ours": ours.ask("versions")}
     for name, python in bench.pythons.items():
@@ -232,14 +232,14 @@ def environment(bench):
 
 
 def processor():
-    """Return the processor's name, where the system tells it."""
+    """Return the name of the processor, if the system reports it."""
     info = pathlib.Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
 def save(path, about, figures):
-    """Write the figures, whole or not at all."""
+    """Write the figures atomically."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps({"environment": about, "figures": [asdict(f) for f in figures]}, indent=1) + "\n")
     os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""Timing in processes that stay alive: a JSON request a line in, a JSON answer a line out.
+"""Timing in processes that stay alive: one JSON request per line in, one JSON answer per line out.
 
 Only the standard library: the interpreters at the two ends share nothing else.
 """
@@ -14,7 +14,7 @@ import time
 
 
 class Worker:
-    """A script of this folder, in an interpreter of its own."""
+    """A script of this folder in a separate interpreter."""
 
     def __init__(self, python, script, **environment):
         self.process = subprocess.Popen(
@@ -34,7 +34,7 @@ class Worker:
         self.process.communicate()
 
     def ask(self, case, **options):
-        """Return the case's answer: milliseconds, or a dict.
+        """Return the result of a case: milliseconds, or a dict.
 
         Raises:
             RuntimeError: The case failed, or the process ended.
