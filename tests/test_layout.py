@@ -161,7 +161,7 @@ def test_no_file_of_the_package_is_longer_than_400_lines():
 def repository_files():
     """Return the text files that are committed. Beside an installed package only some of the folders are there."""
     endings = (".py", ".rst", ".md", ".cfg", ".toml", ".ipynb", ".json", ".txt")
-    folders = [PACKAGE, *(REPOSITORY / name for name in ("tests", "tools", "benchmarks", "notebooks"))]
+    folders = [PACKAGE, *(REPOSITORY / name for name in ("tests", "tools", "benchmarks", "notebooks", "docs"))]
     files = [path for folder in folders for path in folder.rglob("*")] + list(REPOSITORY.glob("*"))
     return [path for path in files if path.suffix in endings and path.is_file()]
 
