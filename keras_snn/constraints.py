@@ -18,18 +18,18 @@ class Mean(keras.constraints.Constraint):
     its units, for example.
 
     Args:
-        axis: int or tuple of ints, the axis or axes to average over, negative ones counted from the end. Default -1.
+        axis: Integer or tuple of ints, the axis or axes to average over, negative ones counted from the end. Default -1.
 
     Raises:
-        ValueError: if ``axis`` is neither an int nor a tuple of ints; when applied, if the weight does not have
+        ValueError: If ``axis`` is neither an int nor a tuple of ints; when applied, if the weight does not have
             the axis.
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.constraints import Mean
-        >>> w = Mean(axis=0)(np.array([[1.0, 10.0], [3.0, 30.0]], dtype="float32"))
-        >>> np.array(w).tolist()
-        [[2.0, 20.0], [2.0, 20.0]]
+
+    ```python
+    w = keras_snn.constraints.Mean(axis=0)(np.array([[1.0, 10.0], [3.0, 30.0]], dtype="float32"))
+    np.array(w).tolist()  # [[2.0, 20.0], [2.0, 20.0]]
+    ```
     """
 
     def __init__(self, axis=-1):
@@ -61,17 +61,18 @@ class Clip(keras.constraints.Constraint):
         ValueError: If both are None, or the lower bound is above the upper one.
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.constraints import Clip
-        >>> np.array(Clip(0.5, 5.0)(np.array([0.1, 2.0, 9.0], dtype="float32"))).tolist()
-        [0.5, 2.0, 5.0]
+
+    ```python
+    np.array(keras_snn.constraints.Clip(0.5, 5.0)(np.array([0.1, 2.0, 9.0], dtype="float32"))).tolist()
+    # [0.5, 2.0, 5.0]
+    ```
     """
 
     def __init__(self, min_value=None, max_value=None):
         if min_value is None and max_value is None:
             raise ValueError("`min_value` and `max_value` are both None: give at least one bound.")
         if None not in (min_value, max_value) and min_value > max_value:
-            raise ValueError(f"`min_value` must not be above `max_value`; got {min_value!r} and {max_value!r}.")
+            raise ValueError(f"`min_value` must not be above `max_value`, got {min_value!r} and {max_value!r}.")
         self.min_value = min_value
         self.max_value = max_value
 

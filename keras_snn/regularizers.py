@@ -5,7 +5,7 @@ values. Keras adds the penalty up over every element and divides the sum by the 
 versions do not divide).
 
 A spike train is 0 or 1/dt at each step: at ``dt=0.01`` it is either 0 or 100 Hz, never within ``target=(10, 20)``, so
-that a penalty on each step pushes every step and can never be satisfied. Penalise the rate averaged over time instead,
+that a penalty on each step pushes every step and can never be satisfied. Penalize the rate averaged over time instead,
 which trains better. Either way does it::
 
     Dense(128, ...), SpikingActivation("relu", dt=0.01, activity_regularizer=L2(1e-4, target=(10, 20), time_axis=1))
@@ -28,13 +28,13 @@ def _bound(name, value):
     """Return a target as a float, or as an array of at least one axis."""
     array = np.asarray(value)
     if array.dtype.kind not in "iuf":
-        raise TypeError(f"`{name}` must be a number or a numeric array, received {value!r}.")
+        raise TypeError(f"`{name}` must be a number or a numeric array, got {value!r}.")
     return array if array.ndim else float(array)
 
 
 def _penalty(l1, l2):
     if l1 == 0 and l2 == 0:
-        warnings.warn("l1 and l2 are both 0: this regularizer penalises nothing. Set at least one.", stacklevel=3)
+        warnings.warn("l1 and l2 are both 0: this regularizer penalizes nothing. Set at least one.", stacklevel=3)
     return keras.regularizers.L1L2(l1=l1, l2=l2)
 
 
@@ -45,7 +45,7 @@ def _check_axes(name, axes, x):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class RangedRegularizer(keras.regularizers.Regularizer):
-    r"""Penalise the distance to a target value or to a target range.
+    r"""Penalize the distance to a target value or to a target range.
 
     The error of a value :math:`x` is
 
@@ -58,7 +58,7 @@ class RangedRegularizer(keras.regularizers.Regularizer):
     activity averaged over that axis, a rate if the activity is a spike train.
 
     As the ``activity_regularizer`` of a layer that returns sequences it sees ``(batch, time, ...)`` values; Keras sums
-    the penalty over all of them and divides by the batch size. Without ``time_axis`` every single step is penalised,
+    the penalty over all of them and divides by the batch size. Without ``time_axis`` every single step is penalized,
     and a spike train, which is 0 or 1/dt at each step, can never be within a range between the two: to steer rates,
     pass ``time_axis=1``, or put the regularizer on a `TemporalAveragePooling` layer. That trains better. Keras does not
     pass masks to regularizers: with padded sequences use `TemporalAveragePooling`, which averages the steps that count.
@@ -66,38 +66,38 @@ class RangedRegularizer(keras.regularizers.Regularizer):
     The penalty is computed in float32, whatever the mixed-precision policy (in float64 for float64 activities).
 
     Args:
-        target: number, array, or tuple (or list) ``(min, max)`` of two numbers or arrays, in the units of the activity
+        target: Number, array, or tuple (or list) ``(min, max)`` of two numbers or arrays, in the units of the activity
             (Hz for spikes of height 1/dt). An array broadcasts against the activity, after the average over time.
             Only a tuple or list is a range: pass one target per unit as a NumPy array. Default 0.
-        regularizer: what is applied to the error: a Keras regularizer, its name or config, or any function of one
+        regularizer: What is applied to the error: a Keras regularizer, its name or config, or any function of one
             tensor that gives a scalar (a function must be registered with Keras to be saved). Default None:
             ``keras.regularizers.L1L2(l2=0.01)``.
-        time_axis: int, keyword only: the axis of the activity that is averaged over first, 1 in this package. Default
-            None: every element of the activity is penalised as it comes.
+        time_axis: Integer, keyword only: the axis of the activity that is averaged over first, 1 in this package. Default
+            None: every element of the activity is penalized as it comes.
 
     Raises:
-        ValueError: if a range does not have two values or has min > max, or ``time_axis`` is neither None nor an int;
+        ValueError: If a range does not have two values or has min > max, or ``time_axis`` is neither None nor an int;
             when called, if there is no ``time_axis``.
-        TypeError: if ``target`` is not numeric.
+        TypeError: If ``target`` is not numeric.
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.regularizers import RangedRegularizer
-        >>> regularizer = RangedRegularizer(target=(10, 20), regularizer="l1")  # 0.01 a Hz outside the range
-        >>> round(float(regularizer(np.array([5.0, 15.0, 30.0], dtype="float32"))), 4)
-        0.15
+
+    ```python
+    regularizer = keras_snn.regularizers.RangedRegularizer(target=(10, 20), regularizer="l1")  # 0.01 a Hz outside the range
+    round(float(regularizer(np.array([5.0, 15.0, 30.0], dtype="float32"))), 4)  # 0.15
+    ```
     """
 
     def __init__(self, target=0, regularizer=None, *, time_axis=None):
         if isinstance(target, tuple | list):
             if len(target) != 2:
                 raise ValueError(
-                    f"`target` as a range must have two values (min, max), received {len(target)}: {target!r}. "
+                    f"`target` as a range must have two values (min, max), got {len(target)}: {target!r}. "
                     "Pass one target per unit as a NumPy array."
                 )
             low, high = (_bound("target", value) for value in target)
             if np.any(np.greater(low, high)):
-                raise ValueError(f"`target` as a range (min, max) must have min <= max, received {target!r}.")
+                raise ValueError(f"`target` as a range (min, max) must have min <= max, got {target!r}.")
             self.target = (low, high)
         else:
             self.target = _bound("target", target)
@@ -149,26 +149,27 @@ class L1L2(RangedRegularizer):
 
     .. math:: l_1 \sum |e| + l_2 \sum e^2
 
-    with the error :math:`e` of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalises each step
+    with the error :math:`e` of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalizes each step
     unless ``time_axis`` is given; see `RangedRegularizer` for why rates averaged over time train better.
 
     Args:
-        l1: float >= 0, the factor of the L1 penalty. Default 0.
-        l2: float >= 0, the factor of the L2 penalty. Default 0.
-        target: number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
-        time_axis: int or None, keyword only: average over this axis first. Default None.
+        l1: Float >= 0, the factor of the L1 penalty. Default 0.
+        l2: Float >= 0, the factor of the L2 penalty. Default 0.
+        target: Number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
+        time_axis: Integer or None, keyword only: average over this axis first. Default None.
 
     Raises:
-        ValueError: if a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
+        ValueError: If a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
 
     Warns:
-        UserWarning: if both factors are 0.
+        UserWarning: If both factors are 0.
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.regularizers import L1L2
-        >>> float(L1L2(l1=0.5, l2=0.25, target=1.0)(np.array([3.0], dtype="float32")))  # 0.5 * 2 + 0.25 * 4
-        2.0
+
+    ```python
+    float(keras_snn.regularizers.L1L2(l1=0.5, l2=0.25, target=1.0)(np.array([3.0], dtype="float32")))
+    # 2.0: 0.5 * 2 + 0.25 * 4
+    ```
     """
 
     def __init__(self, l1=0.0, l2=0.0, target=0, *, time_axis=None):
@@ -186,26 +187,27 @@ class L1L2(RangedRegularizer):
 class L1(L1L2):
     r"""L1 penalty :math:`l_1 \sum |e|` on the distance to a target value or range.
 
-    The error :math:`e` is that of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalises each
+    The error :math:`e` is that of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalizes each
     step unless ``time_axis`` is given; see `RangedRegularizer` for why rates averaged over time train better.
 
     Args:
-        l1: float >= 0, the factor of the penalty. Default 0.01.
-        target: number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
-        l2: float >= 0, keyword only: the factor of an L2 penalty on the same distance. Default 0.
-        time_axis: int or None, keyword only: average over this axis first. Default None.
+        l1: Float >= 0, the factor of the penalty. Default 0.01.
+        target: Number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
+        l2: Float >= 0, keyword only: the factor of an L2 penalty on the same distance. Default 0.
+        time_axis: Integer or None, keyword only: average over this axis first. Default None.
 
     Raises:
-        ValueError: if a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
+        ValueError: If a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
 
     Warns:
-        UserWarning: if both factors are 0.
+        UserWarning: If both factors are 0.
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.regularizers import L1
-        >>> float(L1(0.5, target=(10, 20))(np.array([8.0, 15.0, 24.0], dtype="float32")))  # 0.5 * (2 + 0 + 4)
-        3.0
+
+    ```python
+    float(keras_snn.regularizers.L1(0.5, target=(10, 20))(np.array([8.0, 15.0, 24.0], dtype="float32")))
+    # 3.0: 0.5 * (2 + 0 + 4)
+    ```
     """
 
     def __init__(self, l1=0.01, target=0, *, l2=0.0, time_axis=None):
@@ -216,32 +218,32 @@ class L1(L1L2):
 class L2(L1L2):
     r"""L2 penalty :math:`l_2 \sum e^2` on the distance to a target value or range.
 
-    The error :math:`e` is that of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalises each
+    The error :math:`e` is that of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalizes each
     step unless ``time_axis`` is given; see `RangedRegularizer` for why rates averaged over time train better.
 
     Args:
-        l2: float >= 0, the factor of the penalty. Default 0.01.
-        target: number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
-        l1: float >= 0, keyword only: the factor of an L1 penalty on the same distance. Default 0.
-        time_axis: int or None, keyword only: average over this axis first. Default None.
+        l2: Float >= 0, the factor of the penalty. Default 0.01.
+        target: Number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
+        l1: Float >= 0, keyword only: the factor of an L1 penalty on the same distance. Default 0.
+        time_axis: Integer or None, keyword only: average over this axis first. Default None.
 
     Raises:
-        ValueError: if a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
+        ValueError: If a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
 
     Warns:
-        UserWarning: if both factors are 0.
+        UserWarning: If both factors are 0.
 
     Example:
-        One example, ten steps of dt = 0.01 s, one spike: 10 Hz on average, which is within the range.
 
-        >>> import numpy as np
-        >>> from keras_snn.regularizers import L2
-        >>> spikes = np.zeros((1, 10, 1), dtype="float32")
-        >>> spikes[0, 3, 0] = 100.0
-        >>> float(L2(1.0, target=(10, 20), time_axis=1)(spikes))
-        0.0
-        >>> float(L2(1.0, target=(10, 20))(spikes))  # nine silent steps and one of 100 Hz: 9 * 10^2 + 80^2
-        7300.0
+    One example, ten steps of dt = 0.01 s, one spike: 10 Hz on average, which is within the range.
+
+    ```python
+    spikes = np.zeros((1, 10, 1), dtype="float32")
+    spikes[0, 3, 0] = 100.0
+    float(keras_snn.regularizers.L2(1.0, target=(10, 20), time_axis=1)(spikes))  # 0.0
+    float(keras_snn.regularizers.L2(1.0, target=(10, 20))(spikes))
+    # 7300.0: nine silent steps and one of 100 Hz: 9 * 10^2 + 80^2
+    ```
     """
 
     def __init__(self, l2=0.01, target=0, *, l1=0.0, time_axis=None):
@@ -263,35 +265,35 @@ class Percentile(L1L2):
     accordingly. For rates averaged over time rather than single steps, see `RangedRegularizer`.
 
     Args:
-        percentile: float in [0, 100], the q above. Default 100.
-        axis: int or tuple of ints: the axis or axes the percentile is taken over. Default 0, the batch.
-        target: number, array or range ``(min, max)``, as in `RangedRegularizer`; an array broadcasts against the
+        percentile: Float in [0, 100], the q above. Default 100.
+        axis: Integer or tuple of ints: the axis or axes the percentile is taken over. Default 0, the batch.
+        target: Number, array or range ``(min, max)``, as in `RangedRegularizer`; an array broadcasts against the
             percentiles. Default 0.
-        l1: float >= 0, the factor of the L1 penalty. Default 0.
-        l2: float >= 0, the factor of the L2 penalty. Default 0.
-        time_axis: int or None, keyword only: average over this axis first. Default None.
+        l1: Float >= 0, the factor of the L1 penalty. Default 0.
+        l2: Float >= 0, the factor of the L2 penalty. Default 0.
+        time_axis: Integer or None, keyword only: average over this axis first. Default None.
 
     Raises:
-        ValueError: if ``percentile`` is outside [0, 100], a factor is negative or not finite, the target is invalid,
+        ValueError: If ``percentile`` is outside [0, 100], a factor is negative or not finite, the target is invalid,
             or ``axis`` is neither an int nor a tuple of ints; when called, if the activity does not have ``axis``.
 
     Warns:
-        UserWarning: if both factors are 0.
+        UserWarning: If both factors are 0.
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.regularizers import Percentile
-        >>> rates = np.array([[1.0, 50.0], [3.0, 150.0]], dtype="float32")  # (batch, units)
-        >>> float(Percentile(100, target=(0, 100), l1=1.0)(rates))  # 3 is within the range, 150 is 50 above it
-        50.0
-        >>> float(Percentile(50, l1=1.0)(rates))  # medians over the batch: 2 and 100
-        102.0
+
+    ```python
+    rates = np.array([[1.0, 50.0], [3.0, 150.0]], dtype="float32")  # (batch, units)
+    float(keras_snn.regularizers.Percentile(100, target=(0, 100), l1=1.0)(rates))
+    # 50.0: 3 is within the range, 150 is 50 above it
+    float(keras_snn.regularizers.Percentile(50, l1=1.0)(rates))  # 102.0: medians over the batch: 2 and 100
+    ```
     """
 
     def __init__(self, percentile=100, axis=0, target=0, l1=0.0, l2=0.0, *, time_axis=None):
         super().__init__(l1, l2, target, time_axis=time_axis)
         if not 0 <= percentile <= 100:
-            raise ValueError(f"`percentile` must be within [0, 100], received {percentile!r}.")
+            raise ValueError(f"`percentile` must be within [0, 100], got {percentile!r}.")
         self.axis = checks.axes("axis", axis)
         self.percentile = float(percentile)
 

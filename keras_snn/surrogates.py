@@ -31,7 +31,7 @@ class Surrogate:
 
     def derivative(self, x):
         """Return the derivative at ``x``."""
-        raise NotImplementedError(f"{type(self).__name__} has to override `derivative(x)`.")
+        raise NotImplementedError(f"{type(self).__name__} must override `derivative(x)`.")
 
     def primitive(self, x):
         """Return the function whose derivative is ``derivative``, up to a constant."""
@@ -223,9 +223,9 @@ def get(surrogate):
     if isinstance(surrogate, dict):
         return keras.saving.deserialize_keras_object(surrogate)
     if isinstance(surrogate, str):
-        raise ValueError(f"`surrogate` has to be one of {sorted(NAMES)}, a Surrogate or a function; got {surrogate!r}.")
+        raise ValueError(f"`surrogate` must be one of {sorted(NAMES)}, a Surrogate or a function, got {surrogate!r}.")
     if not callable(surrogate) or isinstance(surrogate, type):
-        raise TypeError(f"`surrogate` has to be a name, a Surrogate or a function; got {surrogate!r}.")
+        raise TypeError(f"`surrogate` must be a name, a Surrogate or a function, got {surrogate!r}.")
     return surrogate
 
 

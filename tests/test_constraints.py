@@ -82,7 +82,7 @@ def test_clip(bounds, expected, dtype):
 def test_clip_bounds_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="`min_value` and `max_value` are both None"):
         Clip()
-    with pytest.raises(ValueError, match=r"`min_value` must not be above `max_value`; got 2 and 1"):
+    with pytest.raises(ValueError, match=r"`min_value` must not be above `max_value`, got 2 and 1"):
         Clip(2, 1)
 
 

@@ -141,7 +141,7 @@ def test_the_default_step_is_read_when_a_layer_is_made(monkeypatch):
 @pytest.mark.parametrize("dt", [0.0, -1.0])
 @pytest.mark.parametrize("make", [lambda dt: SpikingActivation("relu", dt=dt), lambda dt: Lowpass(0.1, dt=dt)])
 def test_a_step_has_to_be_positive(make, dt):
-    with pytest.raises(ValueError, match="`dt` has to be a positive"):
+    with pytest.raises(ValueError, match="`dt` must be a positive"):
         make(dt)
 
 

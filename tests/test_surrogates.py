@@ -228,15 +228,15 @@ def test_a_slope_that_makes_no_sense_is_refused(slope):
 
 
 def test_unknown_surrogates_are_refused():
-    with pytest.raises(ValueError, match=r"`surrogate` has to be one of \['atan', .*; got 'tanh'"):
+    with pytest.raises(ValueError, match=r"`surrogate` must be one of \['atan', .*, got 'tanh'"):
         surrogates.get("tanh")
     for wrong in (None, 2.0, ATan):
-        with pytest.raises(TypeError, match="`surrogate` has to be a name, a Surrogate or a function; got"):
+        with pytest.raises(TypeError, match="`surrogate` must be a name, a Surrogate or a function, got"):
             LIF(surrogate=wrong)
 
 
 def test_the_base_says_what_is_missing():
-    with pytest.raises(NotImplementedError, match=r"Surrogate has to override `derivative\(x\)`"):
+    with pytest.raises(NotImplementedError, match=r"Surrogate must override `derivative\(x\)`"):
         Surrogate(1.0).derivative(0.0)
     with pytest.raises(NotImplementedError, match="Wide does not say its primitive"):
         Wide().primitive(0.0)

@@ -37,7 +37,7 @@ def set_dt(model, dt):
     """
     layers = layers_with_dt(model)
     if not layers:
-        raise ValueError(f"`model` has to contain a layer of keras_snn that has a dt; {model.name!r} contains none.")
+        raise ValueError(f"`model` must contain a layer of keras_snn that has a dt; {model.name!r} contains none.")
     shares = is_variable(dt)
     dt = dt if shares else check_dt(dt)
     sync(model)

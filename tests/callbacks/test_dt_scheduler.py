@@ -358,7 +358,7 @@ def test_the_scheduler_has_to_be_callable():
 def test_a_value_that_is_no_time_step_is_refused(bad, error):
     model, dt = shared_reader(0.5)
     callback = DtScheduler(dt, lambda step: 0.25 if step < 2 else bad)
-    with pytest.raises(error, match=r"`scheduler` returned .* for step 2\. `dt` has to be a"):
+    with pytest.raises(error, match=r"`scheduler` returned .* for step 2\. `dt` must be a"):
         model.fit(*zeros(4), batch_size=1, verbose=0, callbacks=[callback])
     assert value(dt) == 0.25
 

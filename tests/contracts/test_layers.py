@@ -928,11 +928,11 @@ def test_a_missing_or_empty_time_axis_is_refused(row):
 def test_bad_input_is_refused(row):
     x = row.x()
     for dt, error in [(0, ValueError), (-0.1, ValueError), (np.nan, ValueError), ("1", TypeError), (True, TypeError)]:
-        with pytest.raises(error, match="`dt` has to be a"):
+        with pytest.raises(error, match="`dt` must be a"):
             row.layer(dt=dt)
     with pytest.raises(ValueError, match=r"stateful=True needs a static batch size.*Input\(\.\.\., batch_size=n\)"):
         row.layer(stateful=True)(keras.Input((TIME, *UNITS)))
-    with pytest.raises(ValueError, match=r"`initial_state` of .* must have the shapes .*; got \[\(1, "):
+    with pytest.raises(ValueError, match=r"`initial_state` of .* must have the shapes .*, got \[\(1, "):
         built(row)(x, initial_state=[s[:1] for s in initial_states(built(row))])
     n_states = len(initial_states(built(row)))
     with pytest.raises(ValueError, match="`initial_state` of .* must have the shapes"):

@@ -52,12 +52,12 @@ def test_a_mask_of_another_length_is_refused():
         layers.MaxRatePooling(keras.layers.MaxPooling1D(1)),
     ):
         inputs = x[..., None] if isinstance(layer, layers.MaxRatePooling) else x
-        with pytest.raises(ValueError, match=r"takes a `mask` of shape \(2, 5\).*received \(2, 6\)"):
+        with pytest.raises(ValueError, match=r"takes a `mask` of shape \(2, 5\).*got \(2, 6\)"):
             layer(inputs, mask=mask)
         symbolic = keras.Input(inputs.shape[1:])
-        with pytest.raises(ValueError, match=r"takes a `mask` of shape \(None, 5\).*received \(None, 6\)"):
+        with pytest.raises(ValueError, match=r"takes a `mask` of shape \(None, 5\).*got \(None, 6\)"):
             layer(symbolic, mask=keras.Input((6,), dtype="bool"))
-    with pytest.raises(ValueError, match=r"takes a `mask` of shape \(2, 5\).*received \(2, 5, 3\)"):
+    with pytest.raises(ValueError, match=r"takes a `mask` of shape \(2, 5\).*got \(2, 5, 3\)"):
         layers.LIF()(x, mask=np.ones((2, 5, 3), bool))
     with pytest.raises(ValueError, match="with statistics='batch' cannot take a mask"):
         layers.NoisyLIF(statistics="batch")(x, mask=np.ones((2, 5), bool))

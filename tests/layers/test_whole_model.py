@@ -208,7 +208,7 @@ def test_set_dt_refuses_what_is_no_dt_and_changes_nothing():
 
 def test_set_dt_needs_a_layer_with_a_dt():
     model = keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(1)], name="plain")
-    with pytest.raises(ValueError, match="`model` has to contain a layer of keras_snn that has a dt; 'plain'"):
+    with pytest.raises(ValueError, match="`model` must contain a layer of keras_snn that has a dt; 'plain'"):
         set_dt(model, 0.1)
 
 

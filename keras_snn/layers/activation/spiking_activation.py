@@ -95,7 +95,7 @@ class SpikingActivation(_Rates, SpikingLayer):
     step; nothing flows through the voltage or through time, and the pass does no walk over time.
 
     Activity regularizers: ``activity_regularizer`` on this layer sees every step's spikes, each 0 or 1 / dt Hz. With a
-    target between those two no single step can be right, and training is noisy. To penalise firing rates averaged over
+    target between those two no single step can be right, and training is noisy. To penalize firing rates averaged over
     time, which is what targets in Hz mean and what trains better, give the regularizer ``time_axis=1`` (for instance
     ``keras_snn.regularizers.L2(1e-4, target=(10, 20), time_axis=1)``), or put it on ``TemporalAveragePooling``.
 

@@ -28,7 +28,7 @@ class RNN(SpikingLayer):
         super().__init__(dt=getattr(cell, "_dt", None), **kwargs)
         if voltage_dtype(self.compute_dtype) != voltage_dtype(cell.compute_dtype):
             raise ValueError(
-                f"`dtype` must be that of the cell, which computes; got {self.dtype_policy.name!r} and a cell of "
+                f"`dtype` must be that of the cell, which computes, got {self.dtype_policy.name!r} and a cell of "
                 f"{cell.dtype_policy.name!r}. Give both the same."
             )
         self.cell = cell

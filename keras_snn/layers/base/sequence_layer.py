@@ -137,20 +137,20 @@ class SequenceLayer(States, HasTimeStep):
         """Return (batch, time, ...) if the inputs can have the shape ``input_shape``, else raise an error."""
         if len(input_shape) < 3:
             raise ValueError(
-                f"{type(self).__name__} needs inputs (batch, time, ...) with at least one axis after time; got shape "
+                f"{type(self).__name__} needs inputs (batch, time, ...) with at least one axis after time, got shape "
                 f"{tuple(input_shape)}. Put keras_snn.layers.Repeat(n_steps) before it to give still inputs a time "
                 "axis; a single unit has the shape (batch, time, 1)."
             )
         shape = self._batch_major(input_shape)
         if shape[1] == 0:
-            raise ValueError(f"{type(self).__name__} needs at least one time step; got shape {tuple(input_shape)}.")
+            raise ValueError(f"{type(self).__name__} needs at least one time step, got shape {tuple(input_shape)}.")
         return shape
 
     def known_units(self, shape):
         """Return the shape of one step, or raise an error if an axis of it is unknown."""
         if None in shape[2:]:
             raise ValueError(
-                f"{type(self).__name__} needs to know the size of every axis after time; got shape {tuple(shape)}."
+                f"{type(self).__name__} needs to know the size of every axis after time, got shape {tuple(shape)}."
             )
         return tuple(shape[2:])
 
@@ -160,7 +160,7 @@ class SequenceLayer(States, HasTimeStep):
         shapes = [tuple(state.shape) for state in states]
         expected = [(batch_size, *units) for units in self._state_shapes]
         if len(shapes) != len(expected) or not all(map(_compatible, shapes, expected)):
-            raise ValueError(f"`initial_state` of {self.name!r} must have the shapes {expected}; got {shapes}.")
+            raise ValueError(f"`initial_state` of {self.name!r} must have the shapes {expected}, got {shapes}.")
         return [ops.cast(state, dtype) for state, dtype in zip(states, self._state_dtypes, strict=True)]
 
     def compute_mask(self, inputs, mask=None):
@@ -207,7 +207,7 @@ def _call_and_unit(value):
         return None
     call, unit = value if isinstance(value, (tuple, list)) and len(value) == 2 else (None, None)
     if not isinstance(call, str) or np.ndim(unit) > 1 or not np.issubdtype(np.asarray(unit).dtype, np.number):
-        raise ValueError(f"`stands_for` must be a pair (name of a call, number or numbers), or None; got {value!r}.")
+        raise ValueError(f"`stands_for` must be a pair (name of a call, number or numbers), or None, got {value!r}.")
     return call, tuple(map(float, unit)) if np.ndim(unit) else float(unit)
 
 

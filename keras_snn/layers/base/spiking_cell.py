@@ -3,19 +3,23 @@
 import inspect
 import operator
 import weakref
+from typing import Any
 
 import keras
 from keras import ops, tree
 
 from keras_snn import probe
+from keras_snn.hints import Nest, Tensor
 from keras_snn.layers.base.time_step import HasTimeStep
 from keras_snn.ops.precision import voltage_dtype
 from keras_snn.ops.scan import held, scan
 
+_STEP_METHODS = ("call", "call_training", "call_inference")
+
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class SpikingCell(HasTimeStep):
-    """One time step of a spiking layer, with a training and an inference behaviour; the class to subclass.
+    """One time step of a spiking layer, with a training and an inference behavior; the class to subclass.
 
     Override ``call_inference(inputs, states)``, and ``call_training`` where training differs; each returns the pair
     ``(outputs, states)``. ``RNN(cell)`` or a ``SpikingLayer`` then runs the cell over time, with the gradient of the
@@ -51,8 +55,22 @@ class SpikingCell(HasTimeStep):
     changeable = ("always_use_inference",)
     #: Returns the layer that runs the cell, which has the same dt and other changeable arguments.
     owner = staticmethod(lambda: None)
-    #: Whether the outputs are spikes, for the tools that look at them.
+    #: Whether the outputs are spikes.
     emits_spikes = True
+    #: Whether the engine runs ``call_sequence``. False: it runs the methods of one step, ``call``, ``call_training`` and
+    #: ``call_inference``. By default, the method that a class overrides sets it: ``call_sequence`` to True, and without
+    #: ``call_sequence`` one of the others to False.
+    runs_call_sequence = True
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "runs_call_sequence" in vars(cls):
+            return
+        parent = next(base for base in cls.__bases__ if issubclass(base, SpikingCell))
+        if cls.call_sequence is not parent.call_sequence:
+            cls.runs_call_sequence = True
+        elif any(getattr(cls, name) is not getattr(parent, name) for name in _STEP_METHODS):
+            cls.runs_call_sequence = False
 
     def __init__(self, size, state_size=None, dt=None, always_use_inference=True, **kwargs):
         super().__init__(dt=dt, **kwargs)
@@ -79,7 +97,7 @@ class SpikingCell(HasTimeStep):
     def call_inference(self, inputs, states):
         """Do one step; return ``(outputs, states)``."""
         if type(self).call_sequence is SpikingCell.call_sequence:
-            raise NotImplementedError(f"{type(self).__name__} has to override `call_inference(inputs, states)`.")
+            raise NotImplementedError(f"{type(self).__name__} must override `call_inference(inputs, states)`.")
         return self._one_step(inputs, states, training=False)
 
     def call_sequence(self, inputs, states, training, mask=None):
@@ -148,12 +166,12 @@ def check_cell(cell):
     if not (isinstance(cell, keras.layers.Layer) and hasattr(cell, "state_size")):
         raise TypeError(
             "`cell` must be a keras_snn.layers.SpikingCell or a Keras layer with `state_size` and "
-            f"`call(inputs, states)`, such as keras.layers.LSTMCell; got {cell!r}."
+            f"`call(inputs, states)`, such as keras.layers.LSTMCell, got {cell!r}."
         )
     for part in cell._flatten_layers():
         if hasattr(part, "reset_dropout_mask") and (part.dropout or part.recurrent_dropout):
             raise ValueError(
-                f"{part.name!r} ({type(part).__name__}) must have `dropout` and `recurrent_dropout` of 0; got "
+                f"{part.name!r} ({type(part).__name__}) must have `dropout` and `recurrent_dropout` of 0, got "
                 f"{part.dropout} and {part.recurrent_dropout}. Keras keeps dropout masks outside the time loop. Put a "
                 "keras.layers.Dropout before this layer, or run the cell in keras.layers.RNN."
             )
@@ -203,24 +221,17 @@ def _integers(size):
     try:
         return tuple(map(operator.index, size)) if _is_iterable(size) else operator.index(size)
     except TypeError:
-        raise TypeError(f"`size` and `state_size` must be an integer or a tuple of integers; got {size!r}.") from None
+        raise TypeError(f"`size` and `state_size` must be an integer or a tuple of integers, got {size!r}.") from None
 
 
 def _is_iterable(size):
     return hasattr(size, "__iter__")
 
 
-def run_cell(cell, inputs, states, training, *mask):
-    """Run ``cell`` over axis 1 of ``inputs``: its own way over the sequence, unless a subclass changed the step."""
-    if not isinstance(cell, SpikingCell):
-        return SpikingCell.call_sequence(cell, inputs, states, training, *mask)
-    classes = type(cell).__mro__
-    place = {name: next(i for i, c in enumerate(classes) if name in vars(c)) for name in _WAYS}
-    run = type(cell) if place["call_sequence"] <= min(place.values()) else SpikingCell
+def run_cell(cell: Any, inputs: Tensor, states: Nest, training: bool | None, *mask: Tensor) -> tuple[Tensor, Nest]:
+    """Run ``cell`` over axis 1 of ``inputs``: by its ``call_sequence``, or step by step."""
+    run = type(cell) if getattr(cell, "runs_call_sequence", False) else SpikingCell
     return run.call_sequence(cell, inputs, states, training, *mask)
-
-
-_WAYS = ("call_sequence", "call", "call_training", "call_inference")
 
 
 class _CellStep:

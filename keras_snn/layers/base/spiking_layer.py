@@ -82,7 +82,7 @@ class SpikingLayer(SequenceLayer):
 
     def build_cell(self, input_shape):
         """Return the cell for inputs of shape ``(batch, time, ...)``."""
-        raise NotImplementedError(f"{type(self).__name__} has to override `build_cell(input_shape)`.")
+        raise NotImplementedError(f"{type(self).__name__} must override `build_cell(input_shape)`.")
 
     def build_parts(self, shape):
         if self.cell is None:

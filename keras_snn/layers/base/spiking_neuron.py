@@ -116,10 +116,10 @@ class SpikingNeuron(SequenceLayer):
         super().__init__(**kwargs)
         self._given = {}
         if not isinstance(inspect.getattr_static(self, "step"), staticmethod):
-            raise TypeError(f"`step` of {type(self).__name__} has to be a static method: @staticmethod above its def.")
+            raise TypeError(f"`step` of {type(self).__name__} must be a static method: @staticmethod above its def.")
         learn = (learn,) if isinstance(learn, str) else tuple(learn)
         if unknown := set(learn) - set(self.parameter_names):
-            raise ValueError(f"`learn` has to name parameters of {self.parameter_names}; got {sorted(unknown)}.")
+            raise ValueError(f"`learn` must name parameters of {self.parameter_names}, got {sorted(unknown)}.")
         self.learn = learn
         self.v_reset = checks.number("v_reset", v_reset)
         self.threshold = threshold  # after `learn` and `v_reset`, which give its bound
@@ -152,7 +152,7 @@ class SpikingNeuron(SequenceLayer):
         value = checks.number(name, value)
         bound = self._bound(name)
         if bound is not None and not bound.holds(value):
-            raise ValueError(f"`{name}` has to be {bound}; got {value:g}.")
+            raise ValueError(f"`{name}` must be {bound}, got {value:g}.")
         return value
 
     def _bound(self, name):

@@ -21,7 +21,7 @@ class States:
         """Make the state variables of ``shapes``, which begin with the batch axis."""
         if any(shape[0] is None for shape in shapes):
             raise ValueError(
-                f"{type(self).__name__} with stateful=True needs a static batch size; got None. Give it with "
+                f"{type(self).__name__} with stateful=True needs a static batch size, got None. Give it with "
                 "keras.Input(..., batch_size=n)."
             )
         # By initializers: what is assigned here is lost where Keras builds the model symbolically, in `fit`.
@@ -96,7 +96,7 @@ class States:
             states = self.initial_state(self.states[0].shape[0])
         states = states if isinstance(states, (list, tuple)) else [states]
         if len(states) != len(self.states):
-            raise ValueError(f"`states` needs {len(self.states)} values for {self.name!r}; got {len(states)}.")
+            raise ValueError(f"`states` needs {len(self.states)} values for {self.name!r}, got {len(states)}.")
         for variable, value in zip(self.states, states, strict=True):
             variable.assign(value)
         if self._fresh is not None:

@@ -129,11 +129,11 @@ def check_dt(dt):
     """Return ``dt`` as a float, or raise an error."""
     if isinstance(dt, bool) or not isinstance(dt, numbers.Real):
         raise TypeError(
-            "`dt` has to be a number in seconds or a scalar variable: a `keras.Variable` or, on the TensorFlow backend "
-            f"only, a `tf.Variable`. Got {dt!r}."
+            "`dt` must be a number in seconds or a scalar variable (`keras.Variable`, or `tf.Variable` on the "
+            f"TensorFlow backend only), got {dt!r}."
         )
     if not (math.isfinite(dt) and dt > 0):
-        raise ValueError(f"`dt` has to be a positive, finite number of seconds; got {dt!r}.")
+        raise ValueError(f"`dt` must be a positive, finite number of seconds, got {dt!r}.")
     return float(dt)
 
 
@@ -141,7 +141,7 @@ def check_variable(dt):
     """Raise an error if the variable ``dt`` cannot be a time step; make it non-trainable."""
     dtype = keras.backend.standardize_dtype(dt.dtype)
     if tuple(dt.shape) != () or "float" not in dtype:
-        raise ValueError(f"A variable `dt` has to be a float scalar; got shape {tuple(dt.shape)} and dtype {dtype}.")
+        raise ValueError(f"A variable `dt` must be a float scalar, got shape {tuple(dt.shape)} and dtype {dtype}.")
     # A layer made inside a TensorFlow graph, by the `build` of another, cannot read the value.
     with contextlib.suppress(NotImplementedError):
         check_dt(float(dt.numpy()))

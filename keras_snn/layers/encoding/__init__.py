@@ -1,4 +1,4 @@
-"""Layers that make spikes of values."""
+"""Layers that encode values as spikes."""
 
 from keras_snn.layers.encoding.delta import Delta
 from keras_snn.layers.encoding.interval import Interval

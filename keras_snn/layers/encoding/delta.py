@@ -1,9 +1,12 @@
-"""Delta: a signal as the spikes of its changes."""
+"""Delta: changes of a signal as spikes."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_snn import checks, probe
+from keras_snn.hints import Tensor
 from keras_snn.layers.base.arguments import Arguments
 from keras_snn.layers.time.time_fold import check_mask, check_time_axis
 from keras_snn.ops import decoding, encoding, masks
@@ -12,7 +15,7 @@ from keras_snn.ops.precision import voltage_dtype
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class Delta(Arguments, keras.layers.Layer):
-    r"""Send on delta: a spike each time that the signal has moved by a threshold.
+    r"""Send-on-delta code: a spike each time the signal has changed by a threshold.
 
     With the reference r, which starts at the first value of the signal, :math:`r_0 = x_0`:
 
@@ -20,21 +23,21 @@ class Delta(Arguments, keras.layers.Layer):
         s_t &= +1 \text{ if } x_t - r_t \ge \theta, \quad -1 \text{ if } x_t - r_t \le -\theta, \quad 0 \text{ else} \\
         r_{t+1} &= r_t + \theta s_t
 
-    There is one spike a step at most: a signal that moves by more than :math:`\theta` in a step is lost until the
-    reference has caught up with it (slew-rate limit). The first step never has a spike. There is no gradient.
+    There is at most one spike per step: if the signal changes by more than :math:`\theta` in a step, the reference
+    follows it over several steps (slew-rate limit). The first step never has a spike. There is no gradient.
 
-    A value that is not finite makes the spikes of its own unit NaN from that step on.
+    A value that is not finite makes the spikes of its unit NaN from that step on.
 
     Args:
-        threshold: float > 0, in the unit of the signal.
-        off_spikes: bool. True (the default): falls are sent, as -1. False: they move the reference, but are not sent,
-            and the spikes are 0 or 1.
-        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+        threshold: Float > 0, in the unit of the signal.
+        off_spikes: Boolean. True: a decrease gives the spike -1. False: a decrease moves the reference without a spike,
+            and the spikes are 0 or 1. Default True.
+        **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
-        inputs: a tensor, time on axis 1.
-        mask: bool tensor (batch, time), True at the steps that count. At the others the reference is held and there is
-            no spike; r_0 is the value at the first step that counts. The mask is passed on.
+        inputs: A tensor, time on axis 1.
+        mask: Bool tensor ``(batch, time)``, True at valid steps. At masked steps the reference is held and there is no
+            spike; r_0 is the value at the first valid step. The mask is passed on.
 
     Input shape:
         ``(batch, time, ...)`` with at least one axis after time; batch and time may be unknown.
@@ -43,27 +46,26 @@ class Delta(Arguments, keras.layers.Layer):
         ``(batch, time, ...)``, -1, 0 or 1.
 
     Raises:
-        ValueError: if ``threshold`` is not positive; if the input has no time axis, or an empty one; if
-            the mask does not have the shape (batch, time).
+        ValueError: If ``threshold`` is not positive, the time axis is missing or empty, or the mask does not have the
+            shape ``(batch, time)``.
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.layers import Delta
-        >>> signal = np.array([0.5, 0.5, 0.7, 1.1, 1.0, 0.5]).reshape(1, 6, 1)
-        >>> layer = Delta(0.25)
-        >>> spikes = layer(signal)
-        >>> np.array(spikes)[0, :, 0].astype(int).tolist()
-        [0, 0, 0, 1, 1, -1]
-        >>> np.array(layer.decode(spikes, signal[:, 0]))[0, :, 0].tolist()
-        [0.5, 0.5, 0.5, 0.75, 1.0, 0.75]
+
+    ```python
+    signal = np.array([0.5, 0.5, 0.7, 1.1, 1.0, 0.5]).reshape(1, 6, 1)
+    layer = keras_snn.layers.Delta(0.25)
+    spikes = layer(signal)
+    np.array(spikes)[0, :, 0].astype(int).tolist()  # [0, 0, 0, 1, 1, -1]
+    np.array(layer.decode(spikes, signal[:, 0]))[0, :, 0].tolist()  # [0.5, 0.5, 0.5, 0.75, 1.0, 0.75]
+    ```
 
     References:
         Miskowicz (2006), Send-on-delta concept: an event-based data reporting strategy. Sensors 6, 49-63,
         doi:10.3390/s6010049.
     """
 
-    def __init__(self, threshold, *, off_spikes=True, **kwargs):
-        # Half precision would round the signal to another.
+    def __init__(self, threshold: float, *, off_spikes: bool = True, **kwargs: Any) -> None:
+        # Half precision would round the signal.
         super().__init__(autocast=False, **kwargs)
         self.threshold = checks.number("threshold", threshold, above=0)
         self.off_spikes = off_spikes
@@ -87,25 +89,25 @@ class Delta(Arguments, keras.layers.Layer):
         return spikes if mask is None else masks.only_counted(spikes, mask)
 
     def _start(self, slot, signal, mask):
-        """Return the first value of the signal, whether it has come ``(batch,)``, and the reference so far."""
-        first, nowhere = encoding.first_value(signal, mask), ops.zeros_like(signal[:, 0])
-        begins = ops.ones((ops.shape(signal)[0],), "bool") if mask is None else ops.any(mask, axis=1)
+        """Return the first valid value, whether there is one ``(batch,)``, and the reference relative to it."""
+        first, zeros = encoding.first_value(signal, mask), ops.zeros_like(signal[:, 0])
+        starts = ops.ones((ops.shape(signal)[0],), "bool") if mask is None else ops.any(mask, axis=1)
         if not slot.is_open:
-            return first, begins, nowhere
-        before, began, reference = slot.start(lambda: (first, ops.zeros_like(begins), nowhere))
-        return ops.where(masks.along(began, first), before, first), ops.logical_or(began, begins), reference
+            return first, starts, zeros
+        earlier_first, started, reference = slot.start(lambda: (first, ops.zeros_like(starts), zeros))
+        return ops.where(masks.along(started, first), earlier_first, first), ops.logical_or(started, starts), reference
 
-    def decode(self, spikes, initial):
-        """Return the signal ``(batch, time, ...)``: ``initial + threshold`` times the sum of the spikes so far.
+    def decode(self, spikes: Tensor, initial: Tensor) -> Tensor:
+        """Return the signal ``(batch, time, ...)``: ``initial`` plus ``threshold`` times the sum of the spikes so far.
 
-        With the first value of the signal as ``initial (batch, ...)`` this is the reference after each step, less than
-        one threshold away from a signal that never moved by more than one in a step.
+        With the first value of the signal as ``initial (batch, ...)`` this is the reference after each step. If the
+        signal never changes by more than one threshold in a step, the error is below one threshold.
 
         Raises:
-            ValueError: without ``off_spikes``, as what has fallen is not known then.
+            ValueError: If ``off_spikes`` is False: the decreases are unknown.
         """
         if not self.off_spikes:
-            raise ValueError("`decode` needs the falls of the signal too; make the layer with off_spikes=True.")
+            raise ValueError("`decode` needs the decreases of the signal too. Make the layer with off_spikes=True.")
         return decoding.delta(spikes, initial, self.threshold)
 
     def _check_shape(self, shape):
@@ -113,7 +115,7 @@ class Delta(Arguments, keras.layers.Layer):
         if len(shape) < 3:
             raise ValueError(
                 f"Delta {self.name!r} takes inputs of shape (batch, time, ...) with at least one axis after time, "
-                f"received {tuple(shape)}. A single signal has the shape (batch, time, 1)."
+                f"got {tuple(shape)}. A single signal has the shape (batch, time, 1)."
             )
 
     def compute_output_shape(self, input_shape):

@@ -1,4 +1,6 @@
-"""ParallelConvEncoder: learned encoding of images, by convolutions side by side."""
+"""ParallelConvEncoder: learned encoding of images by parallel convolutions."""
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,20 +11,20 @@ from keras_snn.layers.base.arguments import Arguments
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class ParallelConvEncoder(Arguments, keras.layers.Layer):
-    """Sum of several convolutions of the same image, each with a batch normalization of its own.
+    """Sum of several convolutions of the same image, each with a batch normalization.
 
-    ``y = sum_i BatchNormalization_i(Conv2D_i(x))``; no bias, stride 1, padding "same". A layer of neurons behind it
-    turns the sum into spikes. Still images go through it once, before ``Repeat``: their sum is a constant current.
-    Event frames go through it at each step, inside ``TimeFold``.
+    ``y = sum_i BatchNormalization_i(Conv2D_i(x))``, without bias, with stride 1 and padding "same". A layer of neurons
+    after it converts the sum to spikes. For still images, put it before ``Repeat``: it runs once, and the sum is a
+    constant current. For event frames, put it inside ``TimeFold``: it runs at each step.
 
-    The normalization has a momentum of 0.9 and an epsilon of 1e-5. Without training the sum is that of a single
-    convolution; in training the branches are normalized separately.
+    The normalization has a momentum of 0.9 and an epsilon of 1e-5. In inference the sum equals a single convolution. In
+    training each branch is normalized separately.
 
     Args:
-        filters: Integer, channels of each convolution, and of the sum.
-        branches: Integer, number of convolutions. Default 3.
-        kernel_size: Integer, height and width of the kernels. Default 3.
-        **kwargs: The usual arguments of a Keras layer.
+        filters: Integer > 0, the number of channels of each convolution and of the sum.
+        branches: Integer > 0, the number of convolutions. Default 3.
+        kernel_size: Integer > 0, height and width of the kernels. Default 3.
+        **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
         inputs: Tensor ``(batch, height, width, channels)``.
@@ -31,7 +33,7 @@ class ParallelConvEncoder(Arguments, keras.layers.Layer):
     Input shape: ``(batch, height, width, channels)``. Output shape: ``(batch, height, width, filters)``.
 
     Raises:
-        ValueError: If ``filters`` or ``branches`` is not a positive integer.
+        ValueError: If ``filters``, ``branches`` or ``kernel_size`` is not a positive integer.
 
     Example:
 
@@ -46,22 +48,22 @@ class ParallelConvEncoder(Arguments, keras.layers.Layer):
     References: Jiang and Zhang 2023, arXiv:2302.09238, the coding layer of figure 3.
     """
 
-    #: Tools look at the layers inside.
+    #: Tools read the inner layers instead of this one.
     is_composite = True
 
-    def __init__(self, filters, *, branches=3, kernel_size=3, **kwargs):
+    def __init__(self, filters: int, *, branches: int = 3, kernel_size: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = checks.integer("filters", filters, least=1)
         self.branches = checks.integer("branches", branches, least=1)
         self.kernel_size = checks.integer("kernel_size", kernel_size, least=1)
-        # One convolution makes the channels of all branches, and the normalization is by channel anyway.
+        # One convolution computes the channels of all branches: the normalization is per channel.
         self.conv = keras.layers.Conv2D(
             self.branches * self.filters,
             self.kernel_size,
             padding="same",
             use_bias=False,
             data_format="channels_last",
-            kernel_initializer=_glorot_of_one_branch(self.branches),
+            kernel_initializer=_glorot_per_branch(self.branches),
             dtype=self.dtype_policy,
         )
         self.normalization = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=self.dtype_policy)
@@ -82,11 +84,12 @@ class ParallelConvEncoder(Arguments, keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def _glorot_of_one_branch(branches):
-    """Return an initializer of several kernels side by side, each drawn as if it were alone."""
+def _glorot_per_branch(branches):
+    """Return an initializer that draws the kernel of each branch separately and concatenates them."""
 
     def initialize(shape, dtype=None):
-        one = (*shape[:-1], shape[-1] // branches)
-        return ops.concatenate([keras.initializers.GlorotUniform()(one, dtype) for _ in range(branches)], axis=-1)
+        branch_shape = (*shape[:-1], shape[-1] // branches)
+        kernels = [keras.initializers.GlorotUniform()(branch_shape, dtype) for _ in range(branches)]
+        return ops.concatenate(kernels, axis=-1)
 
     return initialize

@@ -1,60 +1,71 @@
-"""What the encoders of still values have in common: the number of steps, and what lies outside the range."""
+"""The base of the encoders of still values."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_snn import checks, probe
+from keras_snn.hints import Tensor
 from keras_snn.layers.base.arguments import Arguments
 from keras_snn.ops.backend import is_known
 from keras_snn.ops.precision import voltage_dtype
 
 
 class StillEncoder(Arguments, keras.layers.Layer):
-    """Plumbing of the layers that make spikes ``(batch, n_steps, ...)`` of values ``(batch, ...)``.
+    """Encode values ``(batch, ...)`` as spikes ``(batch, n_steps, ...)``.
 
-    Subclasses override ``encode(x, n_steps, steps)``, which gets values in range, in float32 or wider, and the numbers
+    Subclasses override ``encode(x, n_steps, steps)``. It receives values in range, in float32 or wider, and the numbers
     of the steps to return, int32 ``(batch, time)`` or ``(1, time)``.
+
+    Args:
+        n_steps: Integer > 0, the number of time steps T.
+        clip: Boolean. True: values outside [low, high] are clipped; for [0, 1], scale images to [0, 1] first. NaN gives
+            NaN instead of spikes. False: NaN and values outside [low, high] raise an error in an eager call, and give
+            NaN instead of spikes in compiled code. Default True.
+        **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
     """
 
+    #: The range of the values.
     low, high = 0.0, 1.0
 
-    def __init__(self, n_steps, *, clip=True, **kwargs):
-        # Half precision would round the values to others.
+    def __init__(self, n_steps: int, *, clip: bool = True, **kwargs: Any) -> None:
+        # Half precision would round the values.
         super().__init__(autocast=False, **kwargs)
         self.n_steps = checks.integer("n_steps", n_steps, least=1, meaning="the number of time steps")
         self.clip = clip
         self.input_spec = keras.layers.InputSpec(min_ndim=1)
 
-    def encode(self, x, n_steps, steps):
+    def encode(self, x: Tensor, n_steps: int, steps: Tensor) -> Tensor:
         """Return the spikes ``(batch, time, ...)`` of the values ``x (batch, ...)`` at ``steps`` of ``n_steps``."""
         raise NotImplementedError(f"{type(self).__name__} must override `encode(x, n_steps, steps)`.")
 
     def call(self, inputs):
         n_steps = probe.n_steps(self.n_steps)
-        x = probe.slot().keep(lambda: self._codable(inputs))
+        x = probe.slot().keep(lambda: self._valid_values(inputs))
         steps = probe.step_numbers(n_steps, ops.full(ops.shape(x)[:1], n_steps, "int32"))
-        codable = ops.expand_dims(ops.logical_not(ops.isnan(x)), 1)
-        spikes = self.encode(ops.where(codable[:, 0], x, self.low), probe.code_steps(self.n_steps), steps)
-        if len(spikes.shape) > len(codable.shape):
-            codable = ops.expand_dims(codable, -1)
-        return ops.cast(ops.where(codable, spikes, float("nan")), self.compute_dtype)
+        valid = ops.expand_dims(ops.logical_not(ops.isnan(x)), 1)
+        spikes = self.encode(ops.where(valid[:, 0], x, self.low), probe.code_steps(self.n_steps), steps)
+        if len(spikes.shape) > len(valid.shape):
+            valid = ops.expand_dims(valid, -1)
+        return ops.cast(ops.where(valid, spikes, float("nan")), self.compute_dtype)
 
-    def _codable(self, inputs):
-        """Return the values in float32 or wider, NaN where there is no code for them."""
+    def _valid_values(self, inputs):
+        """Return the values in float32 or wider, with NaN in place of values that have no code."""
         x = ops.cast(inputs, voltage_dtype(self.compute_dtype))
         if self.clip:
-            codable = ops.logical_not(ops.isnan(x))
+            valid = ops.logical_not(ops.isnan(x))
             x = ops.clip(x, self.low, self.high)
         else:
-            codable = ops.logical_and(x >= self.low, x <= self.high)
-            self._check_range(x, codable)
-        return ops.where(codable, x, float("nan"))
+            valid = ops.logical_and(x >= self.low, x <= self.high)
+            self._check_range(x, valid)
+        return ops.where(valid, x, float("nan"))
 
-    def _check_range(self, x, codable):
-        every, x = ops.all(codable), ops.stop_gradient(x)  # JAX does not read what it differentiates by
-        if is_known(every) and not every:
+    def _check_range(self, x, valid):
+        all_valid, x = ops.all(valid), ops.stop_gradient(x)  # JAX cannot read a value that it differentiates
+        if is_known(all_valid) and not all_valid:
             raise ValueError(
-                f"`inputs` of {type(self).__name__} {self.name!r} have to be in [{self.low}, {self.high}]; they range "
+                f"`inputs` of {type(self).__name__} {self.name!r} must be in [{self.low}, {self.high}]; they range "
                 f"from {float(ops.min(x))} to {float(ops.max(x))}. Scale them, or make the layer with clip=True."
             )
 

@@ -1,10 +1,12 @@
 """Alpha: a second-order synaptic filter."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
+from keras_snn.hints import Tensor
 from keras_snn.layers.base.spiking_cell import shape_of
 from keras_snn.layers.filters.filter import FilterCell, FilterLayer
 from keras_snn.ops.filters import alpha
@@ -12,23 +14,23 @@ from keras_snn.ops.filters import alpha
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class AlphaCell(FilterCell):
-    """One time step of ``Alpha``; its state is one tensor ``(batch, 2, units)`` of the slope and the level.
+    """One time step of ``Alpha``. The state is one tensor ``(batch, 2, units)``: the slope and the level.
 
     Args:
         size: Integer or tuple, shape of one step without the batch axis.
         tau_initializer: As in ``Alpha``.
-        **kwargs: The other arguments of ``Alpha`` up to ``method``, and those of any Keras layer.
+        **kwargs: ``dt`` to ``method``, as in ``Lowpass``, and the arguments of ``keras.layers.Layer``.
     """
 
-    def __init__(self, size, tau_initializer, **kwargs):
+    def __init__(self, size: Any, tau_initializer: Any, **kwargs: Any) -> None:
         super().__init__(size, tau_initializer, **kwargs)
         self.state_size = (2, *self.weight_shape)
 
     @property
-    def weight_shape(self):
+    def weight_shape(self) -> tuple[int, ...]:
         return (math.prod(shape_of(self.size)),)
 
-    def filter(self, inputs, state, mask=None):
+    def filter(self, inputs: Tensor, state: Tensor, mask: Tensor = None) -> tuple[Tensor, Tensor]:
         shape = (*ops.shape(inputs)[:2], *self.weight_shape)
         x = inputs if len(shape) == len(inputs.shape) else ops.reshape(inputs, shape)
         slope_and_level = (state[:, 0], state[:, 1])
@@ -43,28 +45,21 @@ class AlphaCell(FilterCell):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class Alpha(FilterLayer):
-    """Second-order low-pass filter, one a unit, with a trainable time constant: the alpha synapse.
+    """Second-order low-pass filter with a trainable time constant for each unit: the alpha synapse.
 
-    The zero-order hold of 1 / (tau s + 1)^2. With r = dt / tau and e = exp(-r)::
+    The output is q_t; p_t is its slope. With r = dt / tau and e = exp(-r)::
 
         p_t = e (1 - r) p_{t-1} - e r / tau q_{t-1} + e r / tau x_t
         q_t = e dt p_{t-1}      + e (1 + r) q_{t-1} + (1 - e (1 + r)) x_t
 
-    and the output is q_t; p is its slope. A tau below 1e-8 counts as 1e-8. The weights are ``initial_level`` (q before
-    the first step; p starts at 0) and ``tau``, in this order, one per unit, of shape ``(units,)``: the axes after time,
-    flattened.
+    This is the zero-order hold of 1 / (tau s + 1)^2. A tau below 1e-8 s counts as 1e-8 s.
+
+    The weights are ``initial_level`` (q before the first step; p starts at 0) and ``tau``, in this order. Both have the
+    shape ``(units,)``: one entry per unit, with the axes after time flattened.
 
     Args:
         tau_initializer: Positive number in seconds, or a name or instance of an initializer, for ``tau``.
-        dt: Number in seconds, or a scalar variable; see ``SpikingLayer``. Default 0.001.
-        apply_during_training: Boolean. False: training passes the inputs through untouched, and the weights are not
-            trainable.
-        level_initializer: Initializer of ``initial_level``. Default "zeros".
-        initial_level_constraint: Constraint of ``initial_level``.
-        tau_constraint: Constraint of ``tau``.
-        method: "sequential" or "parallel" over time; see ``keras_snn.ops.lowpass``.
-        **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``unroll=False``,
-            ``time_major=False``, ``go_backwards=False``, as in ``SpikingLayer``; and those of any Keras layer.
+        **kwargs: The other arguments of ``Lowpass``.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)``.
@@ -85,8 +80,8 @@ class Alpha(FilterLayer):
     layer(keras.ops.ones((1, 10, 1)))[0, -1, 0]  # 1 - 2 exp(-1) = 0.264
     ```
 
-    References: Rall 1967, J. Neurophysiol. 30 (the alpha function); the discretisation and the interface are those of
-    the KerasSpiking library.
+    References: Rall 1967, J. Neurophysiol. 30, 1138-1168, doi:10.1152/jn.1967.30.5.1138 (the alpha function).
+    Discretization and interface are those of the KerasSpiking library.
     """
 
     cell_class = AlphaCell

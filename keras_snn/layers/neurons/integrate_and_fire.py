@@ -36,7 +36,7 @@ class IF(SpikingNeuron):
     keras_snn.layers.IF()(0.4 * keras.ops.ones((1, 6, 1)))  # spikes at the third and the sixth step
     ```
 
-    References: Lapicque 1907, J. Physiol. Pathol. Gen. 9; the discretisation is that of Fang et al. 2021, ICCV.
+    References: Lapicque 1907, J. Physiol. Pathol. Gen. 9; the discretization is that of Fang et al. 2021, ICCV.
     The initial potential: Bu et al. 2022, AAAI, arXiv:2202.01440.
     """
 

@@ -82,7 +82,7 @@ class KLIF(SpikingNeuron):
     ):
         super().__init__(learn=learn, **kwargs)
         if k_bounds is not None and not (len(k_bounds) == 2 and 0 < k_bounds[0] <= k_bounds[1]):
-            raise ValueError(f"`k_bounds` has to be a pair 0 < lowest <= highest, or None; got {k_bounds!r}.")
+            raise ValueError(f"`k_bounds` must be a pair 0 < lowest <= highest, or None, got {k_bounds!r}.")
         self.k_bounds = None if k_bounds is None else tuple(k_bounds)
         self.bounds = {} if k_bounds is None else {"k": Clip(*k_bounds)}
         self.tau = tau

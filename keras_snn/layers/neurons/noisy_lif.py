@@ -44,7 +44,7 @@ class NoisyLIF(SpikingNeuron):
     other samples.
 
     Since the memory is divided by its largest value, ``tau`` only tells memory from none (``tau=1``). With noise,
-    ``beta`` only says which part of the constant 1/2 goes by the name of memory; it is what the memory is centred at
+    ``beta`` only says which part of the constant 1/2 goes by the name of memory; it is what the memory is centered at
     with ``noise=None``.
 
     Args:

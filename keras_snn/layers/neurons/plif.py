@@ -48,7 +48,7 @@ class PLIF(SpikingNeuron):
         super().__init__(learn=("w", *learn), **kwargs)
         self.tau = checks.number("tau", tau)
         if self.tau <= 1:
-            raise ValueError(f"`tau` has to be above 1; got {tau!r}. A neuron without memory is a LIF with tau=1.")
+            raise ValueError(f"`tau` must be above 1, got {tau!r}. A neuron without memory is a LIF with tau=1.")
         self.w = -math.log(self.tau - 1)
         self.decay_input = decay_input
         self.refractory = checks.integer("refractory", refractory, least=0, meaning="a number of steps")

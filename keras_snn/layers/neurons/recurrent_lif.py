@@ -69,7 +69,7 @@ class RecurrentLIF(SpikingNeuron):
     def build_parts(self, shape):
         if len(shape) != 3:
             raise ValueError(
-                f"RecurrentLIF needs inputs (batch, time, units); got shape {tuple(shape)}. Put "
+                f"RecurrentLIF needs inputs (batch, time, units), got shape {tuple(shape)}. Put "
                 "TimeFold(keras.layers.Flatten()) before it."
             )
         super().build_parts(shape)

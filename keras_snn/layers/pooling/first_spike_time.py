@@ -23,11 +23,11 @@ class FirstSpikeTime(EndOfTime):
     256 in bfloat16.
 
     Args:
-        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+        **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
-        inputs: a tensor, time on axis 1.
-        mask: bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
+        inputs: A tensor, time on axis 1.
+        mask: Bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
 
     Input shape:
         ``(batch, time, ...)``; batch and time may be unknown.
@@ -36,14 +36,14 @@ class FirstSpikeTime(EndOfTime):
         ``(batch, ...)``
 
     Raises:
-        ValueError: if the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
+        ValueError: If the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.layers import FirstSpikeTime
-        >>> spikes = np.array([[[0, 0], [0, 1], [0, 1]]], dtype="float32")  # (batch, time, units)
-        >>> np.array(FirstSpikeTime()(spikes)).tolist()
-        [[3.0, 1.0]]
+
+    ```python
+    spikes = np.array([[[0, 0], [0, 1], [0, 1]]], dtype="float32")  # (batch, time, units)
+    np.array(keras_snn.layers.FirstSpikeTime()(spikes)).tolist()  # [[3.0, 1.0]]
+    ```
     """
 
     def call(self, inputs, mask=None):

@@ -24,13 +24,13 @@ class MaxRatePooling(States, TimeFold):
 
     Args:
         layer: Keras layer, the pooling P, such as ``keras.layers.MaxPooling2D(2)``.
-        stateful: bool, start each call from the counts at the end of the last call. Needs a static batch size. Default
+        stateful: Boolean, start each call from the counts at the end of the last call. Needs a static batch size. Default
             False.
-        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+        **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
-        inputs: a tensor, time on axis 1.
-        mask: bool tensor (batch, time), True at the steps that count. At the others nothing is counted, and there are
+        inputs: A tensor, time on axis 1.
+        mask: Bool tensor (batch, time), True at the steps that count. At the others nothing is counted, and there are
             no spikes. The mask is passed on.
 
     Input shape:
@@ -43,14 +43,14 @@ class MaxRatePooling(States, TimeFold):
         ValueError: as in `TimeFold`; for ``stateful=True`` without a static batch size.
 
     Example:
-        Two spikes in one unit and one in the other are two, not three.
 
-        >>> import keras
-        >>> import numpy as np
-        >>> from keras_snn.layers import MaxRatePooling
-        >>> spikes = np.array([[[[1], [0]], [[0], [1]], [[1], [0]]]], dtype="float32")  # (1, 3 steps, 2 units, 1)
-        >>> np.array(MaxRatePooling(keras.layers.MaxPooling1D(2))(spikes))[0, :, 0, 0].tolist()
-        [1.0, 0.0, 1.0]
+    Two spikes in one unit and one in the other are two, not three.
+
+    ```python
+    spikes = np.array([[[[1], [0]], [[0], [1]], [[1], [0]]]], dtype="float32")  # (1, 3 steps, 2 units, 1)
+    np.array(keras_snn.layers.MaxRatePooling(keras.layers.MaxPooling1D(2))(spikes))[0, :, 0, 0].tolist()
+    # [1.0, 0.0, 1.0]
+    ```
 
     References:
         Rueckauer, Lungu, Hu, Pfeiffer and Liu (2017), Conversion of continuous-valued deep networks to efficient

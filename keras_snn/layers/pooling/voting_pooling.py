@@ -17,12 +17,12 @@ class VotingPooling(TemporalAveragePooling):
     Masks and float32 sums are as in `TemporalAveragePooling`.
 
     Args:
-        n_votes: int > 0, the units a class, n. Default 10.
-        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+        n_votes: Integer > 0, the units a class, n. Default 10.
+        **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
-        inputs: a tensor, time on axis 1.
-        mask: bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
+        inputs: A tensor, time on axis 1.
+        mask: Bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
 
     Input shape:
         ``(batch, time, ..., classes * n_votes)``; batch and time may be unknown.
@@ -31,15 +31,15 @@ class VotingPooling(TemporalAveragePooling):
         ``(batch, ..., classes)``
 
     Raises:
-        ValueError: if ``n_votes`` is not a positive int, or does not divide the units; if the input has no time axis,
+        ValueError: If ``n_votes`` is not a positive int, or does not divide the units; if the input has no time axis,
             or an empty one, or no axis after it; if the mask does not have the shape (batch, time).
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.layers import VotingPooling
-        >>> spikes = np.array([[[1, 1, 0, 0], [1, 0, 0, 0]]], dtype="float32")  # two steps, two votes for two classes
-        >>> np.array(VotingPooling(2)(spikes)).tolist()
-        [[0.75, 0.0]]
+
+    ```python
+    spikes = np.array([[[1, 1, 0, 0], [1, 0, 0, 0]]], dtype="float32")  # two steps, two votes for two classes
+    np.array(keras_snn.layers.VotingPooling(2)(spikes)).tolist()  # [[0.75, 0.0]]
+    ```
 
     References:
         Fang, Yu, Chen, Masquelier, Huang and Tian (2021), Incorporating learnable membrane time constant to enhance
@@ -61,13 +61,13 @@ class VotingPooling(TemporalAveragePooling):
         batch, *axes = super().compute_output_shape(input_shape)
         if not axes:
             raise ValueError(
-                f"VotingPooling {self.name!r} takes inputs of shape (batch, time, ..., classes * n_votes), received "
+                f"VotingPooling {self.name!r} takes inputs of shape (batch, time, ..., classes * n_votes), got "
                 f"{tuple(input_shape)}: there is no axis after time."
             )
         if axes[-1] is None or axes[-1] % self.n_votes:
             raise ValueError(
                 f"VotingPooling {self.name!r} needs `n_votes` = {self.n_votes} units a class on the last axis, "
-                f"received {axes[-1]} units. Make the layer before it a multiple of {self.n_votes} wide."
+                f"got {axes[-1]} units. Make the layer before it a multiple of {self.n_votes} wide."
             )
         return (batch, *axes[:-1], axes[-1] // self.n_votes)
 

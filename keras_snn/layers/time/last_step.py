@@ -15,11 +15,11 @@ class LastStep(EndOfTime):
     step counts gives 0, as in `TemporalAveragePooling`.
 
     Args:
-        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+        **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
-        inputs: a tensor, time on axis 1; integers stay integers.
-        mask: bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
+        inputs: A tensor, time on axis 1; integers stay integers.
+        mask: Bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
 
     Input shape:
         ``(batch, time, ...)``; batch and time may be unknown.
@@ -28,16 +28,16 @@ class LastStep(EndOfTime):
         ``(batch, ...)``
 
     Raises:
-        ValueError: if the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
+        ValueError: If the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.layers.time import LastStep
-        >>> x = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], dtype="float32")  # (batch, time)
-        >>> np.array(LastStep()(x)).tolist()
-        [3.0, 6.0]
-        >>> np.array(LastStep()(x, mask=np.array([[True, True, False], [True, True, True]]))).tolist()
-        [2.0, 6.0]
+
+    ```python
+    x = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], dtype="float32")  # (batch, time)
+    np.array(keras_snn.layers.LastStep()(x)).tolist()  # [3.0, 6.0]
+    np.array(keras_snn.layers.LastStep()(x, mask=np.array([[True, True, False], [True, True, True]]))).tolist()
+    # [2.0, 6.0]
+    ```
     """
 
     def call(self, inputs, mask=None):

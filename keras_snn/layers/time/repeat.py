@@ -21,11 +21,11 @@ class Repeat(Arguments, keras.layers.Layer):
     Inside ``keras_snn.probe.scope(n_steps=k)`` the input is presented for k steps instead of n.
 
     Args:
-        n: int > 0, the number of time steps.
-        **kwargs: the usual arguments of a Keras layer, such as ``name`` and ``dtype``.
+        n: Integer > 0, the number of time steps.
+        **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
-        inputs: a tensor of any rank from 1 up; integers stay integers.
+        inputs: A tensor of any rank from 1 up; integers stay integers.
 
     Input shape:
         ``(batch, ...)``
@@ -34,14 +34,14 @@ class Repeat(Arguments, keras.layers.Layer):
         ``(batch, n, ...)``
 
     Raises:
-        ValueError: if ``n`` is not a positive int.
+        ValueError: If ``n`` is not a positive int.
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.layers.time import Repeat
-        >>> images = np.zeros((32, 28, 28), dtype="float32")
-        >>> tuple(Repeat(10)(images).shape)
-        (32, 10, 28, 28)
+
+    ```python
+    images = np.zeros((32, 28, 28), dtype="float32")
+    tuple(keras_snn.layers.Repeat(10)(images).shape)  # (32, 10, 28, 28)
+    ```
     """
 
     def __init__(self, n, **kwargs):

@@ -25,8 +25,8 @@ class TemporalAveragePooling(EndOfTime):
             `keras_snn.regularizers` for why this trains better than one on the spikes.
 
     Call arguments:
-        inputs: a tensor, time on axis 1.
-        mask: bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
+        inputs: A tensor, time on axis 1.
+        mask: Bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
 
     Input shape:
         ``(batch, time, ...)``; batch and time may be unknown.
@@ -35,17 +35,17 @@ class TemporalAveragePooling(EndOfTime):
         ``(batch, ...)``
 
     Raises:
-        ValueError: if the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
+        ValueError: If the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
 
     Example:
-        Two spikes in ten steps of 0.01 s are 20 Hz.
 
-        >>> import numpy as np
-        >>> from keras_snn.layers.time import TemporalAveragePooling
-        >>> spikes = np.zeros((1, 10, 3), dtype="float32")
-        >>> spikes[:, [2, 7]] = 1 / 0.01
-        >>> np.array(TemporalAveragePooling()(spikes)).tolist()
-        [[20.0, 20.0, 20.0]]
+    Two spikes in ten steps of 0.01 s are 20 Hz.
+
+    ```python
+    spikes = np.zeros((1, 10, 3), dtype="float32")
+    spikes[:, [2, 7]] = 1 / 0.01
+    np.array(keras_snn.layers.TemporalAveragePooling()(spikes)).tolist()  # [[20.0, 20.0, 20.0]]
+    ```
     """
 
     def call(self, inputs, mask=None):

@@ -12,13 +12,13 @@ def check_time_axis(layer, shape):
     """Raise ValueError unless ``shape`` is (batch, time, ...) with at least one step, as far as it is known."""
     if len(shape) < 2:
         raise ValueError(
-            f"{type(layer).__name__} {layer.name!r} takes inputs of shape (batch, time, ...), received {tuple(shape)}: "
+            f"{type(layer).__name__} {layer.name!r} takes inputs of shape (batch, time, ...), got {tuple(shape)}: "
             "there is no time axis. Make one, for example with keras_snn.layers.Repeat."
         )
     if shape[1] == 0:
         raise ValueError(
             f"{type(layer).__name__} {layer.name!r} takes inputs of shape (batch, time, ...) with at least one time "
-            f"step, received {tuple(shape)}: the time axis, axis 1, is empty."
+            f"step, got {tuple(shape)}: the time axis, axis 1, is empty."
         )
 
 
@@ -31,7 +31,7 @@ def check_mask(layer, mask, shape, rank=2):
     if len(mask.shape) != rank or not same:
         raise ValueError(
             f"{type(layer).__name__} {layer.name!r} takes a `mask` of shape {tuple(shape[:2])}, one value for each "
-            f"step of its inputs {tuple(shape)}; received {tuple(mask.shape)}."
+            f"step of its inputs {tuple(shape)}, got {tuple(mask.shape)}."
         )
     return mask
 
@@ -71,14 +71,14 @@ class TimeFold(Arguments, keras.layers.Wrapper):
     The numbers are those of `keras.layers.TimeDistributed`, which calls the layer once a step.
 
     Args:
-        layer: a `keras.layers.Layer` or a `keras.Model`.
+        layer: A `keras.layers.Layer` or a `keras.Model`.
         **kwargs: the usual arguments of a Keras layer. This wrapper has no numbers of its own: the dtype policy of the
             inner layer decides, and the inputs reach it as they come.
 
     Call arguments:
-        inputs: a tensor, or a nest of tensors for an inner layer that takes a nest as its first argument.
-        training: bool or None, passed on to the inner layer.
-        mask: bool tensor (batch, time), True at the steps that count, or a nest of them like the inputs. It goes
+        inputs: A tensor, or a nest of tensors for an inner layer that takes a nest as its first argument.
+        training: Boolean or None, passed on to the inner layer.
+        mask: Bool tensor (batch, time), True at the steps that count, or a nest of them like the inputs. It goes
             to the layers after this one, and, folded, to the inner layer if its ``call`` takes a ``mask``.
 
     Input shape:
@@ -89,16 +89,15 @@ class TimeFold(Arguments, keras.layers.Wrapper):
         outputs.
 
     Raises:
-        ValueError: if ``layer`` is not a Keras layer; if the input has no time axis, or an empty one, or too few axes
+        ValueError: If ``layer`` is not a Keras layer; if the input has no time axis, or an empty one, or too few axes
             without it for the inner layer; if the mask does not have the shape (batch, time).
 
     Example:
-        >>> import keras
-        >>> import numpy as np
-        >>> from keras_snn.layers.time import TimeFold
-        >>> events = np.zeros((2, 10, 8, 8, 2), dtype="float32")  # (batch, time, height, width, channels)
-        >>> tuple(TimeFold(keras.layers.Conv2D(4, 3))(events).shape)
-        (2, 10, 6, 6, 4)
+
+    ```python
+    events = np.zeros((2, 10, 8, 8, 2), dtype="float32")  # (batch, time, height, width, channels)
+    tuple(keras_snn.layers.TimeFold(keras.layers.Conv2D(4, 3))(events).shape)  # (2, 10, 6, 6, 4)
+    ```
     """
 
     def __init__(self, layer, **kwargs):
@@ -112,7 +111,7 @@ class TimeFold(Arguments, keras.layers.Wrapper):
         rank = (spec.ndim or spec.min_ndim or 0) if isinstance(spec, keras.layers.InputSpec) else 0
         if len(shape) - 1 < rank:
             raise ValueError(
-                f"TimeFold {self.name!r} received an input of shape {tuple(shape)}. Without its time axis, axis 1, it "
+                f"TimeFold {self.name!r} must not get an input of shape {tuple(shape)}. Without its time axis, axis 1, it "
                 f"has rank {len(shape) - 1}, and {type(self.layer).__name__} {self.layer.name!r} takes rank {rank}. "
                 "Make a time axis, for example with keras_snn.layers.Repeat."
             )

@@ -274,5 +274,5 @@ def test_an_unknown_activation_is_refused():
 
 
 def test_unknown_units_are_refused():
-    with pytest.raises(ValueError, match=r"size of every axis after time; got shape \(None, None, None\)"):
+    with pytest.raises(ValueError, match=r"size of every axis after time, got shape \(None, None, None\)"):
         SpikingActivation("relu")(keras.Input((None, None)))

@@ -88,11 +88,11 @@ def test_kerass_own_wrapper_gives_the_same_and_trains(make):
 
 def test_other_cells_are_refused():
     for cell in (keras.layers.Dense(3), "lowpass", None):
-        with pytest.raises(TypeError, match=r"`cell` must be a keras_snn.layers.SpikingCell or a Keras layer .*; got "):
+        with pytest.raises(TypeError, match=r"`cell` must be a keras_snn.layers.SpikingCell or a Keras layer .*, got "):
             RNN(cell)
     stacked = keras.layers.StackedRNNCells([keras.layers.GRUCell(3, recurrent_dropout=0.2, name="gru")])
     for cell in (keras.layers.LSTMCell(3, dropout=0.5), stacked):
-        with pytest.raises(ValueError, match=r"Cell\) must have `dropout` and `recurrent_dropout` of 0; got "):
+        with pytest.raises(ValueError, match=r"Cell\) must have `dropout` and `recurrent_dropout` of 0, got "):
             RNN(cell)
 
 

@@ -274,7 +274,7 @@ def test_mistakes_in_a_users_cell():
     class Nothing(SpikingCell):
         pass
 
-    with pytest.raises(NotImplementedError, match=r"Nothing has to override `call_inference\(inputs, states\)`"):
+    with pytest.raises(NotImplementedError, match=r"Nothing must override `call_inference\(inputs, states\)`"):
         RNN(Nothing(3))(x)
 
     class Grows(SpikingCell):

@@ -48,7 +48,7 @@ def test_a_layer_without_a_cell_is_refused():
     class Empty(SpikingLayer):
         pass
 
-    with pytest.raises(NotImplementedError, match=r"Empty has to override `build_cell\(input_shape\)`"):
+    with pytest.raises(NotImplementedError, match=r"Empty must override `build_cell\(input_shape\)`"):
         Empty()(normal(2, 5, 3))
 
 

@@ -106,7 +106,7 @@ def test_its_bounds_are_checked_and_kept():
     class Bounded(Quadratic):
         bounds = {"a": Clip(0.0, 0.5)}  # noqa: RUF012
 
-    with pytest.raises(ValueError, match="`a` has to be between 0 and 0.5; got 0.75"):
+    with pytest.raises(ValueError, match="`a` must be between 0 and 0.5, got 0.75"):
         Bounded(a=0.75)
     layer = Bounded(learn="a")
     layer.build(X.shape)
@@ -149,7 +149,7 @@ def test_a_step_that_is_no_static_method_is_refused():
         def step(self, p, state, x):
             return state, x
 
-    with pytest.raises(TypeError, match="`step` of Method has to be a static method: @staticmethod above its def"):
+    with pytest.raises(TypeError, match="`step` of Method must be a static method: @staticmethod above its def"):
         Method()
 
 
@@ -372,9 +372,9 @@ def test_bounds_of_learned_thresholds_and_betas_do_not_concern_numbers():
     assert LIF(threshold=-1.0).threshold == -1
     assert layers.ALIF(beta=-1.0).beta == -1
     assert Bounded(threshold=-1.0, learn="threshold").threshold == -1  # its class has no bound for it
-    with pytest.raises(ValueError, match="`threshold` has to be at least 1; got 0.5"):
+    with pytest.raises(ValueError, match="`threshold` must be at least 1, got 0.5"):
         LIF(threshold=0.5, v_reset=1.0, learn="threshold")
-    with pytest.raises(ValueError, match="`beta` has to be at least 0; got -1"):
+    with pytest.raises(ValueError, match="`beta` must be at least 0, got -1"):
         layers.ALIF(beta=-1.0, learn="beta")
     for learn, expected in ((), 0), ("threshold", 1):
         layer = LIF(threshold="zeros", v_reset=1.0, learn=learn)

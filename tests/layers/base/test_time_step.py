@@ -66,13 +66,13 @@ def call(model):
 
 def test_a_number_out_of_range_is_refused():
     for make, dt in itertools.product(LAYERS, [0, 0.0, -0.001, -math.inf, math.inf, math.nan, np.float32(0)]):
-        with pytest.raises(ValueError, match="`dt` has to be a positive, finite number of seconds"):
+        with pytest.raises(ValueError, match="`dt` must be a positive, finite number of seconds"):
             make(dt)
 
 
 def test_what_is_no_number_is_refused():
     for make, dt in itertools.product(LAYERS, ["0.001", True, [0.001], (0.001,), np.array([0.001]), 1j]):
-        with pytest.raises(TypeError, match="`dt` has to be a number in seconds or a scalar variable"):
+        with pytest.raises(TypeError, match="`dt` must be a number in seconds or a scalar variable"):
             make(dt)
 
 
@@ -80,7 +80,7 @@ def test_a_variable_that_is_no_float_scalar_is_refused():
     values = [([0.1, 0.2], "float32"), ([0.1], "float32"), (1, "int32"), (True, "bool")]
     for make, (value, dtype) in itertools.product(LAYERS, values):
         dt = keras.Variable(value, dtype=dtype, trainable=False)
-        with pytest.raises(ValueError, match="A variable `dt` has to be a float scalar"):
+        with pytest.raises(ValueError, match="A variable `dt` must be a float scalar"):
             make(dt)
 
 

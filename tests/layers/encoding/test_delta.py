@@ -18,7 +18,7 @@ def test_the_threshold_is_that_of_the_code():
     np.testing.assert_array_equal(to_numpy(spikes), to_numpy(encoding.delta(SIGNAL, 0.1)))
     decoded = to_numpy(layer.decode(spikes, SIGNAL[:, 0]))
     np.testing.assert_array_equal(decoded, to_numpy(decoding.delta(spikes, SIGNAL[:, 0], 0.1)))
-    with pytest.raises(ValueError, match="`decode` needs the falls of the signal too"):
+    with pytest.raises(ValueError, match="`decode` needs the decreases of the signal too"):
         Delta(0.1, off_spikes=False).decode(spikes, SIGNAL[:, 0])
 
 

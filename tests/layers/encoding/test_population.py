@@ -11,7 +11,7 @@ def test_the_neurons_are_the_last_axis():
 
 def test_the_range_is_that_of_the_arguments():
     layer = Population(11, 6, low=-1.0, high=2.0, clip=False)
-    with pytest.raises(ValueError, match=r"have to be in \[-1.0, 2.0\]; they range from -1.5 to 2.0"):
+    with pytest.raises(ValueError, match=r"must be in \[-1.0, 2.0\]; they range from -1.5 to 2.0"):
         layer(np.array([[-1.5, 2.0]], "float32"))
     clipped = Population(11, 6, low=-1.0, high=2.0)
     ends = np.array([[-1.0, 2.0]], "float32")
@@ -35,7 +35,7 @@ def test_bad_arguments_are_refused():
     for n_neurons in [2, 0, 4.0, None]:
         with pytest.raises(ValueError, match="`n_neurons` must be an integer of at least 3"):
             Population(5, n_neurons)
-    with pytest.raises(ValueError, match="`low` has to be below `high`; got low=1.0 and high=1.0"):
+    with pytest.raises(ValueError, match="`low` must be below `high`, got low=1.0 and high=1.0"):
         Population(5, 4, low=1.0)
     for beta in [0, -1.0, np.nan]:
         with pytest.raises(ValueError, match="`beta` must be a finite number above 0"):

@@ -99,7 +99,7 @@ def test_a_known_value_outside_the_range_is_refused(make, bad):
     x = X.copy()
     x[1, 2, 3] = bad
     layer = make(clip=False)
-    with pytest.raises(ValueError, match=r"`inputs` of \w+ '\w+' have to be in \[0.0, 1.0\]; .* clip=True"):
+    with pytest.raises(ValueError, match=r"`inputs` of \w+ '\w+' must be in \[0.0, 1.0\]; .* clip=True"):
         layer(x)
     if np.isfinite(bad):
         with pytest.raises(ValueError, match=f"they range from {float(x.min())} to {float(x.max())}"):

@@ -207,7 +207,7 @@ def loops_alpha(x, level, tau):
 def test_bad_arguments_are_refused(Filter, Cell):
     for make in (Filter, lambda tau, **kwargs: Cell(3, tau, **kwargs)):
         for tau in (0, -0.1, np.nan, np.inf, None, True):
-            with pytest.raises(ValueError, match="`tau_initializer` has to be a positive, finite number of seconds"):
+            with pytest.raises(ValueError, match="`tau_initializer` must be a positive, finite number of seconds"):
                 make(tau)
         with pytest.raises(ValueError, match="Could not interpret initializer identifier: slow"):
             make("slow")

@@ -62,7 +62,7 @@ def test_what_can_be_learned():
 
 
 def test_wrong_arguments_are_refused():
-    with pytest.raises(ValueError, match="`tau_adaptation` has to be at least 1; got 0.5"):
+    with pytest.raises(ValueError, match="`tau_adaptation` must be at least 1, got 0.5"):
         ALIF(tau_adaptation=0.5)
     with pytest.raises(TypeError, match="`beta` must be a number"):
         ALIF(beta=None)

@@ -139,5 +139,5 @@ def test_what_it_does_not_take():
         Izhikevich(reset="subtract")
     with pytest.raises(TypeError, match="`c` must be a number"):
         Izhikevich(c="zeros")
-    with pytest.raises(ValueError, match="`dt` has to be a positive"):
+    with pytest.raises(ValueError, match="`dt` must be a positive"):
         Izhikevich(dt=0.0)

@@ -221,5 +221,5 @@ def test_wrong_arguments_are_refused(options, message):
 
 def test_bounds_of_k_that_make_no_sense():
     for bounds in ((0, 1), (2, 1), (1,), (-1, 1)):
-        with pytest.raises(ValueError, match="`k_bounds` has to be a pair"):
+        with pytest.raises(ValueError, match="`k_bounds` must be a pair"):
             KLIF(k_bounds=bounds)

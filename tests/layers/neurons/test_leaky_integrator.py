@@ -44,7 +44,7 @@ def test_config_and_weights():
     assert tuple(tau.shape) == (6,)
     assert tau.constraint.min_value == 1
     assert set(layer.get_config()) & {"threshold", "reset", "surrogate", "detach_reset"} == set()
-    with pytest.raises(ValueError, match=r"`learn` has to name parameters of \('tau',\)"):
+    with pytest.raises(ValueError, match=r"`learn` must name parameters of \('tau',\)"):
         LeakyIntegrator(learn="threshold")
 
 

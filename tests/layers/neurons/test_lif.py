@@ -101,7 +101,7 @@ def test_assigning():
     fresh = LIF()
     fresh.tau = 4.0
     assert fresh.get_config()["tau"] == 4.0
-    with pytest.raises(ValueError, match="`tau` has to be at least 1; got 0.5"):
+    with pytest.raises(ValueError, match="`tau` must be at least 1, got 0.5"):
         fresh.tau = 0.5
 
 

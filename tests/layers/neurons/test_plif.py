@@ -55,7 +55,7 @@ def test_config():
 
 @pytest.mark.parametrize("tau", [1, 1.0, 0.5, -2.0])
 def test_tau_has_to_be_above_1(tau):
-    with pytest.raises(ValueError, match="`tau` has to be above 1; got .*LIF with tau=1"):
+    with pytest.raises(ValueError, match="`tau` must be above 1, got .*LIF with tau=1"):
         PLIF(tau)
     with pytest.raises(TypeError, match="`tau` must be a number"):
         PLIF("ones")

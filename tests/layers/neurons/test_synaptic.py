@@ -39,5 +39,5 @@ def test_what_can_be_learned():
     layer.build((None, 4, 3))
     assert {w.name: float(ops.convert_to_numpy(w)) for w in layer.trainable_weights} == {"tau": 3, "tau_synapse": 4}
     assert layer.tau_synapse.constraint.min_value == 1
-    with pytest.raises(ValueError, match="`tau_synapse` has to be at least 1; got 0"):
+    with pytest.raises(ValueError, match="`tau_synapse` must be at least 1, got 0"):
         Synaptic(tau_synapse=0)
