@@ -1,4 +1,4 @@
-"""Spiking layers, and the layers that make, carry and end the time axis."""
+"""Spiking layers, and layers that create, keep and remove the time axis."""
 
 from keras_snn.layers.activation import SpikingActivation, SpikingActivationCell
 from keras_snn.layers.base import RNN, KerasSpikingCell, KerasSpikingLayer, SpikingCell, SpikingLayer, SpikingNeuron

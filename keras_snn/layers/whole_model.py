@@ -1,6 +1,7 @@
-"""What is done to all spiking layers of a model at once."""
+"""Functions for all spiking layers of a model."""
 
 import contextlib
+from typing import Any
 
 import keras
 
@@ -8,15 +9,15 @@ from keras_snn.layers.base.time_step import check_dt, is_variable, layers_with_d
 from keras_snn.probe import sync
 
 
-def set_dt(model, dt):
-    """Set the time step of every layer of this package in a model, nested and wrapped ones too.
+def set_dt(model: keras.layers.Layer, dt: Any) -> None:
+    """Set the time step of all layers of this package in a model, including nested and wrapped ones.
 
-    A number goes into the variable of a layer that has one, and becomes the dt of a layer that has a number. The latter
-    is a constant in compiled code: the model compiles anew, and so does each model nested in it, when it is next used.
-    A variable becomes the dt of all layers, which share it from then on; its later changes need no compilation.
+    A number is assigned to the variable of a layer with a variable dt, and becomes the dt of other layers. A dt that is
+    a number is a constant in compiled code: the model and its nested models are compiled again at their next use. A
+    variable becomes the dt of all layers, which then share it; later changes of the variable need no compilation.
 
-    It can be called at any time, from a callback in the middle of ``fit`` too. Give it the outermost model, the one
-    that is fitted: no model knows those around it.
+    It can be called at any time, also from a callback during ``fit``. Call it with the outermost model, the one that is
+    fitted: a nested model has no reference to the models that contain it.
 
     Args:
         model: ``keras.Model``, or a layer.
@@ -25,8 +26,8 @@ def set_dt(model, dt):
 
     Raises:
         TypeError: If ``dt`` is neither a number nor a variable.
-        ValueError: If ``dt`` is not positive and finite, or a variable that is no float scalar; or if no layer of the
-            model has a dt.
+        ValueError: If ``dt`` is not positive and finite, or is a variable other than a float scalar, or if no layer of
+            the model has a dt.
 
     Example:
 
@@ -38,12 +39,12 @@ def set_dt(model, dt):
     layers = layers_with_dt(model)
     if not layers:
         raise ValueError(f"`model` must contain a layer of keras_snn that has a dt; {model.name!r} contains none.")
-    shares = is_variable(dt)
-    dt = dt if shares else check_dt(dt)
+    shared = is_variable(dt)
+    dt = dt if shared else check_dt(dt)
     sync(model)
     recompile = False
     for layer in layers:
-        if layer.dt_variable is None or shares:
+        if layer.dt_variable is None or shared:
             layer.dt = dt
             recompile = True
         else:
@@ -51,15 +52,15 @@ def set_dt(model, dt):
     if recompile:
         for layer in model._flatten_layers():
             if isinstance(layer, keras.Model):
-                _compile_anew(layer)
+                _recompile(layer)
 
 
-def reset_states(model):
-    """Put every stateful layer of a model back to its initial state, nested and wrapped ones and Keras's own too.
+def reset_states(model: keras.layers.Layer) -> None:
+    """Reset all stateful layers of a model to their initial states, including nested, wrapped and Keras layers.
 
-    It can be called at any time, from a callback in the middle of ``fit`` too. Give it the outermost model, the one
-    that is fitted: no model knows those around it. A layer that is not built has its initial state anyway, and a model
-    without stateful layers is left as it is.
+    It can be called at any time, also from a callback during ``fit``. Call it with the outermost model, the one that is
+    fitted: a nested model has no reference to the models that contain it. Layers that are not built and models without
+    stateful layers are not changed.
 
     Args:
         model: ``keras.Model``, or a layer.
@@ -76,8 +77,8 @@ def reset_states(model):
             layer.reset_states()
 
 
-def _compile_anew(model):
-    """Replace the compiled functions of ``model`` by new ones, which ``fit`` takes up at its next batch."""
+def _recompile(model):
+    """Replace the compiled functions of ``model``. ``fit`` uses the new ones from its next batch on."""
     for name in ("train", "test", "predict"):
         if getattr(model, f"{name}_function") is not None:
             with _step_as_new_function(model, f"{name}_step"):
@@ -86,13 +87,13 @@ def _compile_anew(model):
 
 @contextlib.contextmanager
 def _step_as_new_function(model, name):
-    """Hide a method behind a function of its own.
+    """Replace a method by a new function with the same effect.
 
-    JAX remembers what it compiled by the function, and a method equals itself: as long as anything keeps the old
-    compiled code alive, a traceback for instance, JAX would go on with that.
+    JAX caches compiled code by function, and a method compares equal to itself. While something keeps the old compiled
+    code alive, for example a traceback, JAX would use it again.
     """
     attributes = vars(model)
-    own = {name: attributes[name]} if name in attributes else {}
+    instance_attribute = {name: attributes[name]} if name in attributes else {}
     step = getattr(model, name)
 
     def new_function(*args):
@@ -103,4 +104,4 @@ def _step_as_new_function(model, name):
         yield
     finally:
         del attributes[name]
-        attributes.update(own)
+        attributes.update(instance_attribute)

@@ -1,4 +1,4 @@
-"""Activations that spike."""
+"""Spiking activations."""
 
 from keras_snn.layers.activation.spiking_activation import SpikingActivation, SpikingActivationCell
 

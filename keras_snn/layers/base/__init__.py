@@ -1,4 +1,4 @@
-"""The plumbing of all layers that run a cell over time."""
+"""Base classes of the layers that run a cell or a neuron over time."""
 
 from keras_snn.layers.base.rnn import RNN
 from keras_snn.layers.base.spiking_cell import KerasSpikingCell, SpikingCell

@@ -1,20 +1,23 @@
-"""Which constructor arguments of a layer can be changed after it was built."""
+"""Protection of constructor arguments that a built layer no longer reads."""
 
 import functools
 import inspect
+from typing import ClassVar
+
+import keras
 
 from keras_snn.layers.base.registration import warn_if_not_registered
 
 
-class Arguments:
-    """Mixin that raises AttributeError for setting a constructor argument which a built layer no longer reads.
+class Arguments(keras.layers.Layer):
+    """Mixin that refuses new values of constructor arguments after the layer is built, with an AttributeError.
 
-    A new value of an argument in ``changeable`` takes effect in the next call; in compiled functions, after
+    Arguments in ``changeable`` can be set. A new value takes effect in the next call; in compiled functions, after
     ``compile()``.
     """
 
     #: Constructor arguments that may be set after the layer was built.
-    changeable = ()
+    changeable: ClassVar[tuple[str, ...]] = ()
 
     def __setattr__(self, name, value):
         if getattr(self, "built", False) and name in _fixed(type(self)) and hasattr(self, name):
@@ -32,12 +35,12 @@ class Arguments:
 
 @functools.cache
 def _fixed(cls):
-    ours = (c for c in cls.__mro__ if c.__module__.startswith("keras_snn.") and "__init__" in vars(c))
-    names = {name for c in ours for name in inspect.signature(c.__init__).parameters}
+    bases = (base for base in cls.__mro__ if base.__module__.startswith("keras_snn.") and "__init__" in vars(base))
+    names = {name for base in bases for name in inspect.signature(base.__init__).parameters}
     return names - {"self", "args", "kwargs"} - _changeable(cls)
 
 
 @functools.cache
 def _changeable(cls):
-    own = getattr(cls, "parameter_names", ())
-    return {*own, *(name for c in cls.__mro__ for name in vars(c).get("changeable", ()))}
+    parameters = getattr(cls, "parameter_names", ())
+    return {*parameters, *(name for base in cls.__mro__ for name in vars(base).get("changeable", ()))}

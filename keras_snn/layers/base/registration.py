@@ -1,23 +1,23 @@
-"""Warn, when a layer is saved, about classes and functions that Keras will not find at loading."""
+"""Warning about classes and functions that are not registered with Keras, when a layer is saved."""
 
 import warnings
 
 import keras
 
 
-def warn_if_not_registered(layer):
-    """Warn if the class of ``layer``, or a function or object in its config, is unknown to Keras.
+def warn_if_not_registered(layer: keras.layers.Layer) -> None:
+    """Warn if the class of ``layer``, or a function or object in its config, is not registered with Keras.
 
-    The warning comes at saving: the error of ``keras.saving.load_model`` prints the config of the whole model, and is
-    raised before any code of this package runs.
+    The warning is given at saving: ``keras.saving.load_model`` fails before any code of this package runs, with an
+    error that contains the config of the whole model.
     """
-    own = {"class_name": type(layer).__name__, "registered_name": keras.saving.get_registered_name(type(layer))}
-    for part in (own, *layer.get_config().values()):
-        if not isinstance(part, dict) or part.get("registered_name") is None:
+    layer_class = {"class_name": type(layer).__name__, "registered_name": keras.saving.get_registered_name(type(layer))}
+    for value in (layer_class, *layer.get_config().values()):
+        if not isinstance(value, dict) or value.get("registered_name") is None:
             continue
-        is_function = part["class_name"] == "function"
-        if keras.saving.get_registered_object(part["config" if is_function else "registered_name"]) is None:
-            name = part["config" if is_function else "class_name"]
+        is_function = value["class_name"] == "function"
+        if keras.saving.get_registered_object(value["config" if is_function else "registered_name"]) is None:
+            name = value["config" if is_function else "class_name"]
             warnings.warn(
                 f"{name!r} is not registered with Keras, so the saved model will not load. Put "
                 f'@keras.saving.register_keras_serializable(package="...") above its definition, or load with '

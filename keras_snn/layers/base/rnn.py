@@ -1,7 +1,10 @@
-"""A wrapper that runs any cell over time."""
+"""RNN: a layer that runs a cell over time."""
+
+from typing import Any
 
 import keras
 
+from keras_snn.hints import Shape
 from keras_snn.layers.base.spiking_cell import check_cell
 from keras_snn.layers.base.spiking_layer import SpikingLayer
 from keras_snn.ops.precision import voltage_dtype
@@ -9,11 +12,16 @@ from keras_snn.ops.precision import voltage_dtype
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class RNN(SpikingLayer):
-    """Run a cell over time, of any rank, which ``keras.layers.RNN`` does not do.
+    """Run a cell over time: ``outputs_t, states_t = cell(x_t, states_{t-1})``.
+
+    In contrast to ``keras.layers.RNN``, the cell's sizes can have any rank.
 
     Args:
         cell: A ``SpikingCell``, or any Keras cell without dropout.
-        **kwargs: As in ``SpikingLayer``, without ``dt``, which is the cell's.
+        **kwargs: As in ``SpikingLayer``, without ``dt``: the cell has it.
+
+    Call arguments, shapes and errors: as in ``SpikingLayer``. TypeError for a ``cell`` that is not a cell, and
+    ValueError for a ``dtype`` other than that of the cell.
 
     Example:
 
@@ -23,18 +31,18 @@ class RNN(SpikingLayer):
     ```
     """
 
-    def __init__(self, cell, **kwargs):
+    def __init__(self, cell: keras.layers.Layer, **kwargs: Any) -> None:
         check_cell(cell)
         super().__init__(dt=getattr(cell, "_dt", None), **kwargs)
         if voltage_dtype(self.compute_dtype) != voltage_dtype(cell.compute_dtype):
             raise ValueError(
-                f"`dtype` must be that of the cell, which computes, got {self.dtype_policy.name!r} and a cell of "
-                f"{cell.dtype_policy.name!r}. Give both the same."
+                f"`dtype` must be that of the cell, got {self.dtype_policy.name!r} and a cell of "
+                f"{cell.dtype_policy.name!r}. Give the same `dtype` to both."
             )
         self.cell = cell
         self.emits_spikes = getattr(cell, "emits_spikes", False)
 
-    def build_cell(self, input_shape):
+    def build_cell(self, input_shape: Shape) -> keras.layers.Layer:
         return self.cell
 
     def get_config(self):

@@ -1,9 +1,9 @@
-"""The base of cells: what a layer does in one time step."""
+"""The base of cells, which compute one time step."""
 
 import inspect
 import operator
 import weakref
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops, tree
@@ -19,24 +19,31 @@ _STEP_METHODS = ("call", "call_training", "call_inference")
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class SpikingCell(HasTimeStep):
-    """One time step of a spiking layer, with a training and an inference behavior; the class to subclass.
+    """Base class of cells: one time step of a spiking layer, in training and in inference.
 
-    Override ``call_inference(inputs, states)``, and ``call_training`` where training differs; each returns the pair
+    Override ``call_inference(inputs, states)``, and ``call_training`` if training differs. Each returns the pair
     ``(outputs, states)``. ``RNN(cell)`` or a ``SpikingLayer`` then runs the cell over time, with the gradient of the
-    whole sequence. Weights are made in ``build`` as in any Keras layer. ``self.dt`` is the time step in force.
+    whole sequence. Weights are made in ``build`` as in any Keras layer. ``self.dt`` is the current time step.
 
     Args:
         size: Integer, tuple of integers or ``tf.TensorShape``, shape of the outputs of one step without the batch axis.
             The attribute ``size`` is an integer or a tuple.
-        state_size: As ``size``, the shape of a single state; or a list of such shapes, one for each state. Default:
-            ``size``.
+        state_size: The shape of a single state, in the form of ``size``, or a list of such shapes, one for each state.
+            Default: ``size``.
         dt: Number in seconds, or a scalar variable. Default: ``keras_snn.default.dt`` when the cell is made.
-        always_use_inference: Boolean, use ``call_inference`` in training too.
+        always_use_inference: Boolean, use ``call_inference`` in training too. Default True.
+        **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
         inputs: Tensor ``(batch, ...)``, one time step.
         states: List of tensors ``(batch, ...)``.
-        training: Boolean.
+        training: Boolean, or None for inference. Default None.
+
+    Returns the outputs ``(batch, ...)`` and the list of new states.
+
+    Raises:
+        TypeError: If ``size`` or ``state_size`` does not consist of integers.
+        NotImplementedError: If ``call_inference`` is not overridden, when called.
 
     Example:
 
@@ -52,14 +59,14 @@ class SpikingCell(HasTimeStep):
     ```
     """
 
-    changeable = ("always_use_inference",)
-    #: Returns the layer that runs the cell, which has the same dt and other changeable arguments.
-    owner = staticmethod(lambda: None)
+    changeable: ClassVar[tuple[str, ...]] = ("always_use_inference",)
+    #: Returns the layer that runs the cell, or None. Both have the same values of changeable arguments.
+    owner: Any = staticmethod(lambda: None)
     #: Whether the outputs are spikes.
     emits_spikes = True
-    #: Whether the engine runs ``call_sequence``. False: it runs the methods of one step, ``call``, ``call_training`` and
-    #: ``call_inference``. By default, the method that a class overrides sets it: ``call_sequence`` to True, and without
-    #: ``call_sequence`` one of the others to False.
+    #: Whether the engine runs ``call_sequence``. False: it runs ``call`` step by step. In a subclass it is True if the
+    #: subclass overrides ``call_sequence``, else False if it overrides ``call``, ``call_training`` or
+    #: ``call_inference``, else the value of the base class. A subclass can also set it.
     runs_call_sequence = True
 
     def __init_subclass__(cls, **kwargs):
@@ -72,7 +79,9 @@ class SpikingCell(HasTimeStep):
         elif any(getattr(cls, name) is not getattr(parent, name) for name in _STEP_METHODS):
             cls.runs_call_sequence = False
 
-    def __init__(self, size, state_size=None, dt=None, always_use_inference=True, **kwargs):
+    def __init__(
+        self, size: Any, state_size: Any = None, dt: Any = None, always_use_inference: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(dt=dt, **kwargs)
         self.size = _integers(size)
         self.state_size = self.size if state_size is None else state_size
@@ -90,21 +99,23 @@ class SpikingCell(HasTimeStep):
             return self.call_training(inputs, states)
         return self.call_inference(inputs, states)
 
-    def call_training(self, inputs, states):
-        """Do one step in training: here, as in inference."""
+    def call_training(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Compute one step in training; return ``(outputs, states)``. Default: as in inference."""
         return self.call_inference(inputs, states)
 
-    def call_inference(self, inputs, states):
-        """Do one step; return ``(outputs, states)``."""
+    def call_inference(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Compute one step in inference; return ``(outputs, states)``."""
         if type(self).call_sequence is SpikingCell.call_sequence:
             raise NotImplementedError(f"{type(self).__name__} must override `call_inference(inputs, states)`.")
         return self._one_step(inputs, states, training=False)
 
-    def call_sequence(self, inputs, states, training, mask=None):
+    def call_sequence(
+        self, inputs: Tensor, states: Nest, training: bool | None, mask: Tensor = None
+    ) -> tuple[Tensor, Nest]:
         """Run the cell over axis 1 of ``inputs``; return ``(outputs, states)``.
 
-        A cell with a faster way to the same values overrides it, and need not override the calls of one step. The
-        states are held where the bool tensor ``mask (batch, time)`` is False; outputs there are not used.
+        A subclass can override it with a faster computation of the same values, instead of the methods of one step.
+        States are held where the bool tensor ``mask (batch, time)`` is False; outputs there are not used.
         """
         step = _CellStep(self, bool(training), states)
         wide = voltage_dtype(self.compute_dtype)
@@ -112,12 +123,12 @@ class SpikingCell(HasTimeStep):
         dt = self.dt if isinstance(self, HasTimeStep) else probe.dt()
         dt = [] if dt is None else [ops.convert_to_tensor(dt, wide)]
         trainable = [ops.convert_to_tensor(v) for v in self.trainable_variables]
-        # Copied, since PyTorch needs the old values in the backward pass.
-        changing = [ops.copy(v) for v in self.non_trainable_variables]
+        # Copied: PyTorch needs the old values in the backward pass.
+        non_trainable = [ops.copy(v) for v in self.non_trainable_variables]
         xs = (inputs,) if mask is None else (inputs, mask)
-        start, params = (tree.flatten(states), changing), (trainable, dt)
-        outputs, (states, changed) = scan(step, start, xs, params, inference=training is False)
-        for variable, value in zip(self.non_trainable_variables, changed, strict=True):
+        start, params = (tree.flatten(states), non_trainable), (trainable, dt)
+        outputs, (states, new_values) = scan(step, start, xs, params, inference=training is False)
+        for variable, value in zip(self.non_trainable_variables, new_values, strict=True):
             variable.assign(value)
         return outputs, states
 
@@ -129,7 +140,7 @@ class SpikingCell(HasTimeStep):
         return [ops.zeros((batch_size, *shape), dtype) for shape in self.state_shapes]
 
     @property
-    def state_shapes(self):
+    def state_shapes(self) -> list[tuple[int, ...]]:
         """The shapes of the states without the batch axis."""
         return [shape_of(size) for size in self._state_sizes]
 
@@ -155,14 +166,14 @@ class SpikingCell(HasTimeStep):
 KerasSpikingCell = SpikingCell
 
 
-def same_argument(cell, layer, name):
+def same_argument(cell: keras.layers.Layer, layer: keras.layers.Layer, name: str) -> bool:
     """Return whether a cell and its layer have the same value of an argument."""
-    name = "_dt" if name == "dt" else name  # not that of an open scope
+    name = "_dt" if name == "dt" else name  # `dt` can be that of an open scope
     return getattr(cell, name) == getattr(layer, name)
 
 
-def check_cell(cell):
-    """Return ``cell`` if the engine can run it, or raise an error."""
+def check_cell(cell: Any) -> keras.layers.Layer:
+    """Return ``cell`` if the engine can run it, or raise TypeError or ValueError."""
     if not (isinstance(cell, keras.layers.Layer) and hasattr(cell, "state_size")):
         raise TypeError(
             "`cell` must be a keras_snn.layers.SpikingCell or a Keras layer with `state_size` and "
@@ -178,18 +189,18 @@ def check_cell(cell):
     return cell
 
 
-def keep_wide(cell):
-    """Turn off autocasting in a built Keras cell: mixed precision would round its states, which accumulate."""
+def keep_wide(cell: keras.layers.Layer) -> None:
+    """Turn off autocasting in a built Keras cell: its states accumulate, and mixed precision would round them."""
     for part in cell._flatten_layers():
         part.autocast = False
     for variable in cell.variables:
         variable._autocast = False  # as in `check_variable`
 
 
-def initial_states(cell, batch_size):
+def initial_states(cell: Any, batch_size: int) -> Nest:
     """Return the initial states of ``cell``, as a nest.
 
-    ``get_initial_state`` receives ``inputs=None``, ``batch_size`` and ``dtype``, as far as it accepts them.
+    ``get_initial_state`` receives ``inputs=None``, ``batch_size`` and ``dtype`` if it accepts them.
     """
     dtype = voltage_dtype(cell.compute_dtype)
     if not hasattr(cell, "get_initial_state"):
@@ -199,7 +210,7 @@ def initial_states(cell, batch_size):
     states = list(states) if tree.is_nested(states) else [states]
     if isinstance(cell, SpikingCell):
         return states
-    # Under a half-precision policy, Keras's cells give states in half precision.
+    # Under a half-precision policy, Keras's cells return states in half precision.
     return tree.map_structure(lambda state: ops.cast(state, dtype), states)
 
 
@@ -210,8 +221,8 @@ def _accepted(function, options):
     return {name: value for name, value in options.items() if takes_all or name in parameters}
 
 
-def shape_of(size):
-    """Return the shape of one step, without the batch axis, that an integer or an iterable of integers gives."""
+def shape_of(size: Any) -> tuple[int, ...]:
+    """Return a size, an integer or an iterable of integers, as the shape of one step without the batch axis."""
     size = _integers(size)
     return (size,) if isinstance(size, int) else size
 
@@ -235,14 +246,14 @@ def run_cell(cell: Any, inputs: Tensor, states: Nest, training: bool | None, *ma
 
 
 class _CellStep:
-    """A cell as a pure step: its variables come as params, those that change as state."""
+    """A cell as a pure step: trainable variables are params, and non-trainable variables are part of the state."""
 
     def __init__(self, cell, training, states):
         self.structure = tree.map_structure(lambda _: 0, states)
-        self.cell = weakref.ref(cell)  # the engine remembers steps: it must not keep models alive
-        plain = ((name, value) for name, value in vars(cell).items() if not name.startswith("_"))
-        # What the step takes for constants: a change of one makes another step of it.
-        constants = tuple((name, value) for name, value in plain if isinstance(value, (bool, int, float, str)))
+        self.cell = weakref.ref(cell)  # the engine caches steps, which must not keep models alive
+        public = ((name, value) for name, value in vars(cell).items() if not name.startswith("_"))
+        # Compiled code contains these values as constants: a new value needs a new step.
+        constants = tuple((name, value) for name, value in public if isinstance(value, (bool, int, float, str)))
         self.key = (id(cell), training, constants)
         self.options = _accepted(cell.call, {"training": training})
 
@@ -253,11 +264,11 @@ class _CellStep:
         return hash(self.key)
 
     def __call__(self, params, state, x):
-        (trainable, dt), (states, changing), (x, *counts) = params, state, x
-        cell = self.cell()
+        (trainable, dt), (states, non_trainable), (x, *mask) = params, state, x
+        cell: Any = self.cell()
         with probe.scope(dt=dt[0] if dt else None):
-            (outputs, new_states), changed = cell.stateless_call(
-                trainable, changing, x, tree.pack_sequence_as(self.structure, states), **self.options
+            (outputs, new_states), new_values = cell.stateless_call(
+                trainable, non_trainable, x, tree.pack_sequence_as(self.structure, states), **self.options
             )
         new_states = tree.flatten(new_states)
-        return (held(*counts, new_states, states) if counts else new_states, list(changed)), outputs
+        return (held(mask[0], new_states, states) if mask else new_states, list(new_values)), outputs

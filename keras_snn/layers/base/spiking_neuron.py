@@ -1,12 +1,16 @@
-"""The base of neurons: one step of equations, and what they have in common."""
+"""The base of neurons, which compute one step of their equations."""
 
 import inspect
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
 from keras_snn import checks, surrogates
 from keras_snn.constraints import Clip
+from keras_snn.hints import Shape, Tensor
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.ops.bounds import bounded
 from keras_snn.ops.neurons import RESETS, Neuron, refractory
@@ -19,50 +23,54 @@ _AT_LEAST_ONE_STEP = Clip(min_value=1.0)
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class SpikingNeuron(SequenceLayer):
-    """A layer of neurons; the class to subclass. Give it ``step``, and the names of its ``parameter_names``.
+    """Base class of neurons. A subclass defines ``step`` and the names of its parameters, ``parameter_names``.
 
-    ``step(p, state, x) -> (state, spikes)`` is a static method that closes over nothing: one time step, for a tuple of
-    states and an input ``(batch, ...)``. ``p`` has the parameters as attributes. ``p.fire(h)`` compares the membrane h
-    to ``p.threshold``, and returns what the reset leaves of it, and the spikes with their surrogate gradient;
-    ``p.fire(h, threshold)``, ``p.spike(h - threshold)`` and ``p.after_spike(h, spikes, threshold)`` are there for more.
-    The spikes are 1 where ``h > threshold``, strictly, and 0 elsewhere. The gradient is that of the whole sequence.
+    ``step(p, state, x) -> (state, spikes)`` is a static method without a closure. It computes one time step from a
+    tuple of states and an input ``(batch, ...)``. The parameters are attributes of ``p``. ``p.fire(h)`` compares the
+    membrane potential h to ``p.threshold``, and returns the potential after the reset and the spikes with their
+    surrogate gradient. For other equations there are ``p.fire(h, threshold)``, ``p.spike(h - threshold)`` and
+    ``p.after_spike(h, spikes, threshold)``. Spikes are 1 where ``h > threshold``, strictly, and 0 elsewhere. The
+    gradient is that of the whole sequence.
+
     An input that is not finite reaches ``step`` as NaN. From this step on its neuron gives no spikes, and its gradients
-    are NaN; other neurons are not affected. This requires that ``step`` gives a membrane of NaN for a membrane of NaN.
+    are NaN; other neurons are not affected. This requires that ``step`` returns NaN for a membrane potential of NaN.
 
-    After the layer is built, only ``dt``, ``surrogate``, ``detach_reset`` and parameters that are numbers can be set;
-    other arguments raise AttributeError. A new value takes effect in the next call, in compiled functions after
+    After the layer is built, ``dt``, ``surrogate``, ``detach_reset`` and parameters that are numbers can be set; other
+    arguments raise AttributeError. A new value takes effect in the next call; in compiled functions, after
     ``compile()``.
 
     Args:
         threshold: Number, or an initializer. Default 1.
-        reset: "zero" (a spike sets the membrane to ``v_reset``), "subtract" (takes the threshold off it), or None.
-        v_reset: Number, the membrane's value at rest and after a reset to zero, and its initial value. Default 0.
-        surrogate: What stands in for the derivative of a spike: a name or an instance of ``keras_snn.surrogates``, or
-            any function of the membrane above the threshold that gives spikes with a gradient of their own (a
-            registered one, if the model is to be saved). Default "atan", of slope 2.
-        detach_reset: Boolean. True: no gradient flows through the spike that resets. Default False.
-        learn: Sequence of names of parameters that are trained. Default none. The equations clamp a learned parameter
-            to its bounds, which therefore hold in any training loop; ``parameter_values()`` returns the values in
-            force. A learned threshold is kept at ``v_reset`` or above.
-        per: What shares one value of a parameter that is trained or comes from an initializer: the "layer", each
-            "channel" (an entry of the last axis), or nothing ("unit").
+        reset: "zero" (a spike sets the potential to ``v_reset``), "subtract" (a spike subtracts the threshold), or
+            None. Default "zero".
+        v_reset: Number, the resting potential, the potential after ``reset="zero"`` and the initial potential. Default
+            0.
+        surrogate: The surrogate gradient: a name or an instance of ``keras_snn.surrogates``, or any function of
+            ``h - threshold`` that returns spikes with a custom gradient. To save the model, the function must be
+            registered with Keras. Default "atan", with the slope 2.
+        detach_reset: Boolean. True: no gradient flows through the spike in the reset. Default False.
+        learn: Sequence of names of trained parameters. The equations clamp a learned parameter to its bounds, which
+            therefore hold in any training loop; ``parameter_values()`` returns the clamped values. A learned threshold
+            is kept at ``v_reset`` or above. Default ().
+        per: The shape of a parameter that is trained or comes from an initializer: one value per "layer", per "channel"
+            (an entry of the last axis) or per "unit". Default "layer".
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ``time_major=False``,
             ``unroll=False``, ``go_backwards=False``, ``stands_for=None``, as in ``SpikingLayer``; ``dt=None``, the
-            length of a time step in seconds, by which tools such as ``keras_snn.inspect`` compute rates in Hz; and
-            those of any Keras layer.
+            length of a time step in seconds, with which tools such as ``keras_snn.inspect`` compute rates in Hz; and
+            the arguments of ``keras.layers.Layer``.
 
     Call arguments:
         inputs: Tensor ``(batch, time, ...)`` with at least one axis after time.
         mask: As in ``SpikingLayer``.
-        initial_state: Tensor or list of tensors ``(batch, ...)``; default: ``v_reset`` for the membrane, 0 for others.
+        initial_state: Tensor or list of tensors ``(batch, ...)``. Default: ``v_reset`` for the state "v", 0 for others.
 
     Input shape: ``(batch, time, ...)``. Output shape: the same, or ``(batch, ...)`` with ``return_sequences=False``;
-    with ``return_state=True`` a list of that and the states.
+    with ``return_state=True`` a list of the outputs and the states.
 
     Raises:
         ValueError: For a missing or empty time axis, an unknown name, a number out of range, a mask or an initial
             state of another shape, or ``stateful=True`` without a static batch size.
-        TypeError: If ``step`` is not a static method, or a parameter neither a number nor an initializer.
+        TypeError: If ``step`` is not a static method, or a parameter is neither a number nor an initializer.
 
     Example:
 
@@ -84,35 +92,35 @@ class SpikingNeuron(SequenceLayer):
     ```
     """
 
-    changeable = ("surrogate", "detach_reset")
+    changeable: ClassVar[tuple[str, ...]] = ("surrogate", "detach_reset")
     #: Names of the parameters: each is an argument and an attribute, and can be trained.
-    parameter_names = ("threshold",)
-    #: Names of the states, in the order in which ``step`` has them. "v", the membrane, begins at ``v_reset``.
-    state_names = ("v",)
-    #: The parameters that are time constants, 1 at least, each with the name by which ``step`` finds 1 / tau.
-    time_constants = {}  # noqa: RUF012
+    parameter_names: ClassVar[tuple[str, ...]] = ("threshold",)
+    #: Names of the states, in the order of ``step``. The initial value of "v", the membrane potential, is ``v_reset``.
+    state_names: ClassVar[tuple[str, ...]] = ("v",)
+    #: The parameters that are time constants of at least 1 step, each with the name of 1 / tau in ``p``.
+    time_constants: ClassVar[dict[str, str]] = {}
     #: The ``Clip`` of other parameters, by name. It checks a number, clamps a weight in the equations, and is the
     #: constraint of the weight. Default for a learned threshold: ``v_reset`` or above.
-    bounds = {}  # noqa: RUF012
-    #: Names of further arguments that ``step`` finds in ``p``; their values are hashable.
-    options = ("v_reset",)
-    #: Whether ``step`` takes each unit by itself and broadcasts: then it runs in about half of the time. See ``scan``.
-    pointwise = False
-    #: Number of steps after a spike for which the states stay as they are, and no spike comes.
-    refractory = 0
+    bounds: Mapping[str, Clip] = MappingProxyType({})
+    #: Names of other arguments that are attributes of ``p``. Their values must be hashable.
+    options: ClassVar[tuple[str, ...]] = ("v_reset",)
+    #: Whether ``step`` is elementwise and broadcasts. It then takes about half the time; see ``scan``.
+    pointwise: Any = False
+    #: Number of steps after a spike in which the states are held and there is no spike.
+    refractory: Any = 0
 
     def __init__(
         self,
         *,
-        threshold=1.0,
-        reset="zero",
-        v_reset=0.0,
-        surrogate="atan",
-        detach_reset=False,
-        learn=(),
-        per="layer",
-        **kwargs,
-    ):
+        threshold: Any = 1.0,
+        reset: str | None = "zero",
+        v_reset: float = 0.0,
+        surrogate: Any = "atan",
+        detach_reset: bool = False,
+        learn: Sequence[str] = (),
+        per: str = "layer",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self._given = {}
         if not isinstance(inspect.getattr_static(self, "step"), staticmethod):
@@ -122,15 +130,15 @@ class SpikingNeuron(SequenceLayer):
             raise ValueError(f"`learn` must name parameters of {self.parameter_names}, got {sorted(unknown)}.")
         self.learn = learn
         self.v_reset = checks.number("v_reset", v_reset)
-        self.threshold = threshold  # after `learn` and `v_reset`, which give its bound
+        self.threshold = threshold  # after `learn` and `v_reset`, which define its bound
         self.reset = checks.choice("reset", reset, RESETS)
         self.surrogate = surrogate
         self.detach_reset = detach_reset
         self.per = checks.choice("per", per, PER)
 
     @staticmethod
-    def step(p, state, x):
-        """Do one step; return ``(state, spikes)``."""
+    def step(p: Any, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Compute one step; return ``(state, spikes)``."""
         raise NotImplementedError("A SpikingNeuron needs a static method `step(p, state, x) -> (state, spikes)`.")
 
     def __setattr__(self, name, value):
@@ -146,7 +154,7 @@ class SpikingNeuron(SequenceLayer):
         super().__setattr__(name, value)
 
     def _parameter(self, name, value):
-        """Return the parameter ``value`` as a float or as an initializer, or raise an error."""
+        """Return the parameter ``value`` as a float or an initializer, or raise TypeError or ValueError."""
         if isinstance(value, (dict, str)) or callable(value):
             return keras.initializers.get(value)
         value = checks.number(name, value)
@@ -159,15 +167,15 @@ class SpikingNeuron(SequenceLayer):
         if name in self.time_constants:
             return _AT_LEAST_ONE_STEP
         if name == "threshold" and name in self.learn:
-            return self.bounds.get(name, Clip(min_value=self.v_reset))  # a smaller threshold fires at rest
+            return self.bounds.get(name, Clip(min_value=self.v_reset))  # a lower one fires at rest
         return self.bounds.get(name)
 
-    def build_parts(self, shape):
+    def build_parts(self, shape: Shape) -> None:
         self._units = self.known_units(shape)
         for name in self.parameter_names:
             value, bound = self._given[name], self._bound(name)
-            built = isinstance(getattr(self, name), keras.Variable)
-            if built or (name not in self.learn and not callable(value)):
+            is_built = isinstance(getattr(self, name), keras.Variable)
+            if is_built or (name not in self.learn and not callable(value)):
                 continue
             initializer = value if callable(value) else keras.initializers.Constant(value)
             weight = self.add_weight(
@@ -185,11 +193,11 @@ class SpikingNeuron(SequenceLayer):
             return ()
         return units if self.per == "unit" else units[-1:]
 
-    def parameter_values(self):
-        """Return the values in force of the parameters as a dict: numbers, or tensors clamped to their bounds.
+    def parameter_values(self) -> dict[str, Any]:
+        """Return the values of the parameters that the equations use: numbers, or tensors clamped to their bounds.
 
-        A weight can be outside its bounds, because only Keras's optimizers apply constraints. Report these values, not
-        the weights.
+        A weight can be outside its bounds, because only Keras's optimizers apply constraints. In reports, use these
+        values instead of the weights.
         """
         values = {}
         for name in self.parameter_names:
@@ -200,19 +208,19 @@ class SpikingNeuron(SequenceLayer):
             values[name] = bounded(value, bound.min_value, bound.max_value) if clamps else value
         return values
 
-    def equation_values(self, p):
-        """Return the dict of what ``step`` finds in its ``p``, from a dict of the layer's parameters.
+    def equation_values(self, p: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of the attributes of ``p`` in ``step``, by name, from those of parameters and options.
 
-        Override it where the equations are written in other terms than the arguments.
+        Override it if the equations use other quantities than the arguments.
         """
         leaks = {leak: 1 / p[name] for name, leak in self.time_constants.items()}
         return {**{name: value for name, value in p.items() if name not in self.time_constants}, **leaks}
 
-    def equations(self, states):
-        """Return the step with its constants, a ``Neuron``, and the dict of its other parameters, which are tensors.
+    def equations(self, states: list[Tensor]) -> tuple[Neuron, dict[str, Tensor]]:
+        """Return the step with its constants, a ``Neuron``, and the dict of its parameters that are tensors.
 
         Args:
-            states: List of tensors ``(batch, ...)``. Only their shapes matter.
+            states: List of tensors ``(batch, ...)``. Only their shapes are used.
         """
         options = {name: getattr(self, name) for name in self.options}
         values = self.equation_values({**self.parameter_values(), **options})
@@ -221,37 +229,39 @@ class SpikingNeuron(SequenceLayer):
         step = self.step
         if self.refractory:
             step, constants = refractory(step), (*constants, ("refractory", self.refractory))
-        step = Neuron(step, constants, self.surrogate, self.reset, self.detach_reset)
-        # Of the shape of a batch, where it can be: then its gradient is summed over it once, and not in every step.
-        return step, {name: self.spread(name, value, states) for name, value in params.items()}
+        neuron = Neuron(step, constants, self.surrogate, self.reset, self.detach_reset)
+        # In the shape of the batch, if possible: the gradient is then summed over the batch once, not at each step.
+        return neuron, {name: self.spread(name, value, states) for name, value in params.items()}
 
-    def run(self, inputs, states, training, mask=None):
+    def run(
+        self, inputs: Tensor, states: list[Tensor], training: bool | None, mask: Tensor = None
+    ) -> tuple[Tensor, list[Tensor]]:
         step, params = self.equations(states)
-        inference = training is False  # None leaves it open
+        inference = training is False  # with None, a gradient may be needed
         options = {"unroll": self.unroll, "pointwise": self.pointwise, "inference": inference, "mask": mask}
         outputs, states = scan(step, tuple(states), ops.cast(inputs, states[0].dtype), params, **options)
         return outputs, list(states)
 
-    def spread(self, name, value, states):
-        """Return a parameter as the engine gets it: one value for each unit of the batch."""
+    def spread(self, name: str, value: Tensor, states: list[Tensor]) -> Tensor:
+        """Return a parameter broadcast to the shape of the states, with one value for each unit of the batch."""
         return ops.broadcast_to(value, ops.shape(states[0]))
 
-    def step_shapes(self, shape):
+    def step_shapes(self, shape: Shape) -> tuple[Shape, Sequence[Shape]]:
         units = tuple(shape[2:])
         return units, [units] * (len(self.state_names) + bool(self.refractory))
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> list[Tensor]:
         shape, dtype = (batch_size, *self._units), voltage_dtype(self.compute_dtype)
-        starts = [self.v_reset if name == "v" else 0 for name in self.state_names]
-        states = [ops.full(shape, start, dtype=dtype) for start in starts]
+        values = [self.v_reset if name == "v" else 0 for name in self.state_names]
+        states = [ops.full(shape, value, dtype=dtype) for value in values]
         return [*states, ops.zeros(shape, "int32")] if self.refractory else states
 
     @property
-    def spike_unit(self):
-        """What the outputs are multiplied by to get numbers of spikes: nothing, as they are 0 or 1."""
+    def spike_unit(self) -> float:
+        """The factor that converts outputs to numbers of spikes: 1, because outputs are 0 or 1."""
         return 1.0
 
-    def in_hertz(self, outputs):
+    def in_hertz(self, outputs: Tensor) -> Tensor:
         return outputs / ops.cast(self.dt, outputs.dtype)
 
     def get_config(self):

@@ -1,30 +1,33 @@
-"""States of stateful layers: kept from one call to the next."""
+"""States that stateful layers keep between calls."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
+from keras_snn.hints import Shape, Tensor
 from keras_snn.ops.backend import start_from
 
 
-class States:
+class States(keras.layers.Layer):
     """Mixin for layers with the attributes ``stateful`` and ``states``: a list of variables, or None.
 
-    States are not weights: Keras neither counts nor saves them, and ``set_weights`` takes the weights of a model of any
-    batch size. The first call after building, loading or a reset starts from ``initial_state``, computed from the
-    weights at that time.
+    States are not weights: Keras neither counts nor saves them, and ``set_weights`` accepts the weights of a model with
+    any batch size. The first call after building, loading or a reset starts from ``initial_state``, computed from the
+    current weights.
     """
 
-    states = None
-    _fresh = None  # bool variable: the next call starts from `initial_state`. None for a layer without weights
+    states: Any = None
+    _fresh: Any = None  # bool variable: the next call starts from `initial_state`. None for a layer without weights
 
-    def add_states(self, shapes, dtypes):
-        """Make the state variables of ``shapes``, which begin with the batch axis."""
+    def add_states(self, shapes: list[Shape], dtypes: list[str]) -> None:
+        """Make state variables of ``shapes``, which include the batch axis."""
         if any(shape[0] is None for shape in shapes):
             raise ValueError(
                 f"{type(self).__name__} with stateful=True needs a static batch size, got None. Give it with "
                 "keras.Input(..., batch_size=n)."
             )
-        # By initializers: what is assigned here is lost where Keras builds the model symbolically, in `fit`.
+        # With initializers: `fit` builds the model symbolically, and values assigned here would be lost.
         with keras.name_scope(self.name):
             self.states = [
                 keras.Variable(
@@ -40,12 +43,12 @@ class States:
             if self.weights:
                 self._fresh = keras.Variable("ones", shape=(), dtype="bool", trainable=False, name="fresh")
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> list[Tensor]:
         """Return the list of the states before the first step."""
         raise NotImplementedError
 
-    def start_from_states(self, x):
-        """Return ``x`` and copies of the states; raise an error if their batch sizes differ."""
+    def start_from_states(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return ``x`` and copies of the states; raise ValueError if their batch sizes differ."""
         size = self.states[0].shape[0]
         message = (
             f"The stateful layer {self.name!r} was built for batches of {size} samples. Drop a smaller last batch, or "
@@ -56,7 +59,7 @@ class States:
         x, states = start_from([ops.convert_to_tensor(state) for state in self.states], x, message)
         if self._fresh is not None:
             initial, fresh = self.initial_state(ops.shape(x)[0]), ops.copy(self._fresh)
-            states = [ops.where(fresh, i, state) for i, state in zip(initial, states, strict=True)]
+            states = [ops.where(fresh, *values) for values in zip(initial, states, strict=True)]
         return x, states
 
     def __setattr__(self, name, value):
@@ -66,27 +69,27 @@ class States:
             super().__setattr__(name, value)
 
     @property
-    def variables(self):
-        """All variables, including the states: Keras must know them to update them in compiled code.
+    def variables(self) -> list[Any]:
+        """All variables. They include the states, which Keras must know to update them in compiled code.
 
-        On PyTorch without the states, which would otherwise enter ``state_dict``.
+        On PyTorch the states are left out, because they would enter ``state_dict``.
         """
         return super().variables + ([] if keras.config.backend() == "torch" else self.carried)
 
     @property
-    def carried(self):
-        """The variables that are kept from one call to the next."""
+    def carried(self) -> list[Any]:
+        """The variables that keep their values between calls."""
         return [*(self.states or ()), *(() if self._fresh is None else (self._fresh,))]
 
-    def keep_states(self, states):
-        """Keep these states for the next call. No gradient flows from one call to the next."""
+    def keep_states(self, states: list[Tensor]) -> None:
+        """Assign ``states`` to the variables. No gradient flows from one call to the next."""
         for variable, value in zip(self.states, states, strict=True):
             variable.assign(ops.stop_gradient(value))
         if self._fresh is not None:
             self._fresh.assign(False)
 
-    def reset_states(self, states=None):
-        """Go back to the initial state, or to ``states``, of a stateful layer."""
+    def reset_states(self, states: Any = None) -> None:
+        """Reset a stateful layer to its initial states, or to ``states``."""
         if not self.stateful:
             raise AttributeError(f"{self.name!r} has no states to reset: it is not stateful.")
         if self.states is None:

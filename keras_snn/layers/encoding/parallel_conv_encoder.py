@@ -53,8 +53,8 @@ class ParallelConvEncoder(Arguments, keras.layers.Layer):
 
     def __init__(self, filters: int, *, branches: int = 3, kernel_size: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters = checks.integer("filters", filters, least=1)
-        self.branches = checks.integer("branches", branches, least=1)
+        self.filters: Any = checks.integer("filters", filters, least=1)
+        self.branches: Any = checks.integer("branches", branches, least=1)
         self.kernel_size = checks.integer("kernel_size", kernel_size, least=1)
         # One convolution computes the channels of all branches: the normalization is per channel.
         self.conv = keras.layers.Conv2D(

@@ -84,9 +84,9 @@ class Population(StillEncoder):
         if not low < high:
             raise ValueError(f"`low` must be below `high`, got low={low!r} and high={high!r}.")
         self.beta = checks.number("beta", beta, above=0)
-        limits = {"least": 0, "most": math.exp(-(beta**2) / 8)}
+        most = math.exp(-(beta**2) / 8)
         meaning = "exp(-beta^2 / 8): above it, values between two centers have no spike"
-        self.cutoff = checks.number("cutoff", cutoff, **limits, meaning=meaning)
+        self.cutoff = checks.number("cutoff", cutoff, least=0, most=most, meaning=meaning)
 
     def encode(self, x: Tensor, n_steps: int, steps: Tensor) -> Tensor:
         fields = (self.n_neurons, self.low, self.high, self.beta, self.cutoff)

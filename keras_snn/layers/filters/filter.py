@@ -149,7 +149,7 @@ class FilterLayer(FilterOptions, SpikingLayer):
 
 
 def _tau_initializer(tau):
-    if isinstance(tau, numbers.Real) and not isinstance(tau, bool) and 0 < tau < float("inf"):
+    if isinstance(tau, numbers.Real) and not isinstance(tau, bool) and 0 < float(tau) < float("inf"):
         return keras.initializers.Constant(float(tau))
     if tau is None or isinstance(tau, numbers.Real):
         raise ValueError(

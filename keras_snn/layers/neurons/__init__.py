@@ -1,9 +1,9 @@
 """Spiking neurons, with surrogate gradients.
 
-A membrane h that is exactly at the threshold spikes in some libraries and not in others:
+Libraries differ in whether a membrane potential h exactly at the threshold gives a spike:
 
 ===================================  ==============================================
-library                              a neuron spikes where
+library                              condition for a spike
 ===================================  ==============================================
 keras_snn.layers.neurons             ``h > threshold``
 snnTorch, Norse, nengo               ``h > threshold``
@@ -12,9 +12,9 @@ KerasSpiking, ``SpikingActivation``  ``h >= 1``: ``floor(h)`` spikes
 Brian2                               the user's condition holds, often ``v > v_th``
 ===================================  ==============================================
 
-With imported weights this matters only for sums that floats represent exactly, such as quantized weights: IF with
-threshold 1 and the input 0.5 at each step fires at the third step here, and at the second in SpikingJelly. To import
-such weights from SpikingJelly, lower the threshold to the next smaller float32:
+For imported weights this matters only if sums are exact in floating point, as with quantized weights: IF with threshold
+1 and the input 0.5 at each step fires at the third step here, and at the second in SpikingJelly. To import such weights
+from SpikingJelly, lower the threshold to the next smaller float32:
 ``threshold=np.nextafter(np.float32(1), 0)``.
 """
 

@@ -1,5 +1,7 @@
 """ALIF: the leaky integrate-and-fire neuron with an adaptive threshold."""
 
+from typing import Any
+
 import keras
 
 from keras_snn.constraints import Clip
@@ -9,7 +11,7 @@ from keras_snn.ops import neurons
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class ALIF(SpikingNeuron):
-    """LIF neuron whose threshold rises with each of its spikes and falls back.
+    """LIF neuron with an adaptive threshold: each spike raises it, and it decays back.
 
     ========  ===============================================================
     charge    ``h_t = v_{t-1} + (x_t - (v_{t-1} - v_reset)) / tau``
@@ -20,9 +22,9 @@ class ALIF(SpikingNeuron):
     ========  ===============================================================
 
     Args:
-        tau: Number >= 1, the time constant of the membrane in steps, or an initializer. Default 2.
+        tau: Number >= 1, the membrane time constant in steps, or an initializer. Default 2.
         tau_adaptation: Number >= 1, the time constant of the threshold in steps, or an initializer. Default 100.
-        beta: Number, what one spike adds to the threshold, or an initializer. Default 0.1.
+        beta: Number, the increase of the threshold per spike, or an initializer. Default 0.1.
         decay_input: As in ``LIF``. Default True.
         **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
             ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
@@ -34,11 +36,11 @@ class ALIF(SpikingNeuron):
     Example:
 
     ```python
-    keras_snn.layers.ALIF(tau=20.0, beta=0.5, decay_input=False)(keras.ops.ones((1, 50, 1)))  # ever fewer spikes
+    keras_snn.layers.ALIF(tau=20.0, beta=0.5, decay_input=False)(keras.ops.ones((1, 50, 1)))  # growing intervals
     ```
 
-    References: Bellec et al. 2020, Nature Communications 11, 3625, for the adaptation (their decays are exp(-1 / tau),
-    and their spikes take the threshold off).
+    References: Bellec et al. 2020, Nature Communications 11, 3625, doi:10.1038/s41467-020-17236-y, for the adaptation.
+    There the decay factors are exp(-1 / tau), and a spike subtracts the threshold.
     """
 
     parameter_names = ("tau", "tau_adaptation", "beta", "threshold")
@@ -47,7 +49,9 @@ class ALIF(SpikingNeuron):
     time_constants = {"tau": "leak", "tau_adaptation": "adaptation_leak"}  # noqa: RUF012
     step = staticmethod(neurons.adaptive_leaky)
 
-    def __init__(self, tau=2.0, *, tau_adaptation=100.0, beta=0.1, decay_input=True, **kwargs):
+    def __init__(
+        self, tau: Any = 2.0, *, tau_adaptation: Any = 100.0, beta: Any = 0.1, decay_input: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.tau = tau
         self.tau_adaptation = tau_adaptation

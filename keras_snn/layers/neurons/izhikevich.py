@@ -1,9 +1,12 @@
 """Izhikevich: a quadratic neuron with a recovery variable."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_snn import checks
+from keras_snn.hints import Tensor
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.ops import neurons
 from keras_snn.ops.precision import voltage_dtype
@@ -12,7 +15,7 @@ from keras_snn.surrogates import ATan
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class Izhikevich(SpikingNeuron):
-    """Izhikevich's neuron: regular and fast spikes, bursts and chattering, by four numbers.
+    """Izhikevich neuron: four parameters give regular spiking, fast spiking, bursting or chattering.
 
     ::
 
@@ -20,22 +23,25 @@ class Izhikevich(SpikingNeuron):
         u' = a (b v - u)
         a spike at v > threshold:  v <- c,  u <- u + d
 
-    The step of length dt is Euler's, for v in two halves, as in the publication, which stays stable up to dt = 1 ms.
-    In contrast to the other neurons, time is in seconds and voltages are in mV; the input x is as large as the
-    publication's I, about 4 to 20. The spike is ``v > 30`` and not ``v >= 30``, as everywhere in this package.
+    A step of length dt is an Euler step, for v in two halves, as in the publication. It is stable up to dt = 1 ms.
+
+    In contrast to the other neurons, time is in seconds and voltages are in mV. The input x is the current I of the
+    publication, about 4 to 20. The condition for a spike is ``v > 30``, not ``v >= 30``, as in all neurons of this
+    package.
 
     Args:
-        a: Number, by the ms, how fast u recovers, or an initializer. Default 0.02.
-        b: Number, by the ms, how much u follows v, or an initializer. Default 0.2.
-        c: Number, mV, the membrane after a spike and at the beginning. Default -65.
-        d: Number, mV/ms, what a spike adds to u, or an initializer. Default 8. The defaults give regular spiking.
-        threshold: Number, mV, or an initializer. Default 30.
-        surrogate: As in ``SpikingNeuron``. Its argument is in mV here, so the default is a flat one, ``ATan(0.1)``.
-        dt: Number in seconds, or a scalar variable; see ``SpikingLayer``. Default 0.001.
+        a: Number in 1/ms, the recovery rate of u, or an initializer. Default 0.02.
+        b: Number in 1/ms, the coupling of u to v, or an initializer. Default 0.2.
+        c: Number in mV, the initial v and the v after a spike. Default -65.
+        d: Number in mV/ms, the increase of u per spike, or an initializer. Default 8. The defaults of a to d give
+            regular spiking.
+        threshold: Number in mV, or an initializer. Default 30.
+        surrogate: As in ``SpikingNeuron``. Default ``ATan(0.1)``: the argument is in mV, so the slope is small.
+        dt: Number in seconds, or a scalar variable; see ``SpikingLayer``. Default: ``keras_snn.default.dt``, 0.001.
         detach_reset, learn, per: As in ``SpikingNeuron``. ``learn`` may name "a", "b", "d" and "threshold".
         **kwargs: ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ..., as in ``SpikingNeuron``.
 
-    Call arguments, shapes and errors: as in ``SpikingNeuron``. The states are v, which begins at c, and u, at b c.
+    Call arguments, shapes and errors: as in ``SpikingNeuron``. The states are v, initially c, and u, initially b c.
 
     Example:
 
@@ -43,7 +49,8 @@ class Izhikevich(SpikingNeuron):
     keras_snn.layers.Izhikevich()(10 * keras.ops.ones((1, 1000, 1)))  # one second of regular spikes
     ```
 
-    References: Izhikevich 2003, IEEE Trans. Neural Networks 14, 1569-1572, equations 1 to 3.
+    References: Izhikevich 2003, IEEE Trans. Neural Networks 14, 1569-1572, doi:10.1109/TNN.2003.820440,
+    equations 1 to 3.
     """
 
     parameter_names = ("a", "b", "d", "threshold")
@@ -51,20 +58,30 @@ class Izhikevich(SpikingNeuron):
     options = ("v_reset",)
     step = staticmethod(neurons.izhikevich)
 
-    def __init__(self, a=0.02, b=0.2, c=-65.0, d=8.0, *, threshold=30.0, surrogate=None, **kwargs):
+    def __init__(
+        self,
+        a: Any = 0.02,
+        b: Any = 0.2,
+        c: float = -65.0,
+        d: Any = 8.0,
+        *,
+        threshold: Any = 30.0,
+        surrogate: Any = None,
+        **kwargs: Any,
+    ) -> None:
         surrogate = ATan(0.1) if surrogate is None else surrogate
         c = checks.number("c", c)
         super().__init__(threshold=threshold, reset="zero", v_reset=c, surrogate=surrogate, **kwargs)
         self.a, self.b, self.c, self.d = a, b, c, d
 
-    def equation_values(self, p):
+    def equation_values(self, p: dict[str, Any]) -> dict[str, Any]:
         dt = self.dt
         return {**p, "dt": dt if isinstance(dt, float) else ops.cast(dt, voltage_dtype(self.compute_dtype))}
 
-    def spread(self, name, value, states):
+    def spread(self, name: str, value: Tensor, states: list[Tensor]) -> Tensor:
         return value if name == "dt" else super().spread(name, value, states)
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> list[Tensor]:
         v, u = super().initial_state(batch_size)
         return [v, u + ops.cast(self.b, v.dtype) * v]
 

@@ -1,5 +1,7 @@
 """LIF: the leaky integrate-and-fire neuron."""
 
+from typing import Any
+
 import keras
 
 from keras_snn import checks
@@ -17,19 +19,20 @@ class LIF(SpikingNeuron):
     reset   ``v_t = h_t (1 - s_t) + v_reset s_t``, or ``h_t - threshold s_t``
     ======  ======================================================================
 
-    With ``decay_input=False`` the input is not divided: ``h_t = v_{t-1} - (v_{t-1} - v_reset) / tau + x_t``. It is
-    Euler's method for ``tau v' = -(v - v_reset) + x`` with a step of 1.
+    The charge is Euler's method for ``tau v' = -(v - v_reset) + x`` with a step of 1. With ``decay_input=False`` the
+    input is not divided by tau: ``h_t = v_{t-1} - (v_{t-1} - v_reset) / tau + x_t``.
 
     Args:
-        tau: Number >= 1, the time constant of the membrane in steps, or an initializer. Default 2.
-        decay_input: Boolean. Default True.
-        refractory: Integer >= 0, the number of steps after a spike for which the neuron neither integrates nor fires.
+        tau: Number >= 1, the membrane time constant in steps, or an initializer. Default 2.
+        decay_input: Boolean, divide the input by tau. Default True.
+        refractory: Integer >= 0, the number of steps after a spike in which the neuron neither integrates nor fires.
+            Default 0.
         **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
             ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
             as in ``SpikingNeuron``. ``learn`` may name "tau" (kept at 1 or above) and "threshold".
 
-    Call arguments, shapes and errors: as in ``SpikingNeuron``. The state is v, and with ``refractory`` also the number
-    of steps still to wait.
+    Call arguments, shapes and errors: as in ``SpikingNeuron``. The state is v; with ``refractory`` the second state is
+    the number of refractory steps left.
 
     Example:
 
@@ -53,7 +56,7 @@ class LIF(SpikingNeuron):
     pointwise = True
     step = staticmethod(neurons.leaky)
 
-    def __init__(self, tau=2.0, *, decay_input=True, refractory=0, **kwargs):
+    def __init__(self, tau: Any = 2.0, *, decay_input: bool = True, refractory: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tau = tau
         self.decay_input = decay_input

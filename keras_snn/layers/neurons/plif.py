@@ -1,6 +1,8 @@
 """PLIF: the leaky integrate-and-fire neuron that learns its time constant."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -12,20 +14,21 @@ from keras_snn.ops import neurons
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class PLIF(SpikingNeuron):
-    """Parametric LIF neuron: as ``LIF`` with ``1 / tau = sigmoid(w)``, and w learned.
+    """Parametric LIF neuron: ``LIF`` with ``1 / tau = sigmoid(w)`` and a learned w.
 
-    Every w gives a tau above 1, so that the training needs no constraint.
+    Every w gives a tau above 1, so training needs no constraint.
 
     Args:
-        tau: Number > 1, where tau begins, in steps: ``w = -log(tau - 1)``. Default 2.
+        tau: Number > 1, the initial tau in steps: ``w = -log(tau - 1)``. Default 2.
         decay_input: As in ``LIF``. Default True.
         refractory: As in ``LIF``. Default 0.
+        learn: Sequence of names of trained parameters besides w: ("threshold",) or (). Default ().
         **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
-            ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
-            as in ``SpikingNeuron``. ``learn`` may name "threshold"; w is learned without it.
+            ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ..., as in
+            ``SpikingNeuron``.
 
-    Call arguments, shapes and errors: as in ``SpikingNeuron``. The weight is ``w``, one a layer or as ``per`` says; the
-    states are those of ``LIF``.
+    Call arguments, shapes and errors: as in ``SpikingNeuron``. ``per`` gives the shape of the weight ``w``. The states
+    are those of ``LIF``.
 
     Example:
 
@@ -43,7 +46,15 @@ class PLIF(SpikingNeuron):
     pointwise = True
     step = staticmethod(neurons.leaky)
 
-    def __init__(self, tau=2.0, *, decay_input=True, refractory=0, learn=(), **kwargs):
+    def __init__(
+        self,
+        tau: float = 2.0,
+        *,
+        decay_input: bool = True,
+        refractory: int = 0,
+        learn: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
         learn = (learn,) if isinstance(learn, str) else learn
         super().__init__(learn=("w", *learn), **kwargs)
         self.tau = checks.number("tau", tau)
@@ -53,7 +64,7 @@ class PLIF(SpikingNeuron):
         self.decay_input = decay_input
         self.refractory = checks.integer("refractory", refractory, least=0, meaning="a number of steps")
 
-    def equation_values(self, p):
+    def equation_values(self, p: dict[str, Any]) -> dict[str, Any]:
         p["leak"] = ops.sigmoid(p.pop("w"))
         return p
 

@@ -1,8 +1,11 @@
-"""RecurrentLIF: leaky integrate-and-fire neurons that are fed by their own spikes."""
+"""RecurrentLIF: leaky integrate-and-fire neurons with recurrent connections."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
+from keras_snn.hints import Shape, Tensor
 from keras_snn.layers.base import SpikingNeuron
 from keras_snn.ops import neurons
 from keras_snn.ops.precision import voltage_dtype
@@ -10,7 +13,7 @@ from keras_snn.ops.precision import voltage_dtype
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class RecurrentLIF(SpikingNeuron):
-    """LIF neurons that are all connected to each other: the spikes of one step are inputs of the next.
+    """LIF neurons with all-to-all recurrent connections: the spikes of a step are inputs of the next step.
 
     ======  ===================================================================================
     charge  ``h_t = v_{t-1} + (x_t + s_{t-1} recurrent_kernel - (v_{t-1} - v_reset)) / tau``
@@ -19,16 +22,16 @@ class RecurrentLIF(SpikingNeuron):
     ======  ===================================================================================
 
     Args:
-        tau: Number >= 1, the time constant of the membrane in steps, or an initializer. Default 2.
+        tau: Number >= 1, the membrane time constant in steps, or an initializer. Default 2.
         decay_input: As in ``LIF``. Default True.
         recurrent_initializer: Initializer of ``recurrent_kernel (units, units)``. Default "orthogonal".
-        recurrent_regularizer: Regularizer of it. Default None.
-        recurrent_constraint: Constraint of it. Default None.
+        recurrent_regularizer: Regularizer of ``recurrent_kernel``. Default None.
+        recurrent_constraint: Constraint of ``recurrent_kernel``. Default None.
         **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
             ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
             as in ``SpikingNeuron``. ``learn`` may name "tau" (kept at 1 or above) and "threshold".
 
-    Call arguments and errors: as in ``SpikingNeuron``. The states are v and the spikes of the step before.
+    Call arguments and errors: as in ``SpikingNeuron``. The states are v and the spikes of the previous step.
 
     Input shape: ``(batch, time, units)``. Output shape: the same, or ``(batch, units)`` with
     ``return_sequences=False``.
@@ -50,14 +53,14 @@ class RecurrentLIF(SpikingNeuron):
 
     def __init__(
         self,
-        tau=2.0,
+        tau: Any = 2.0,
         *,
-        decay_input=True,
-        recurrent_initializer="orthogonal",
-        recurrent_regularizer=None,
-        recurrent_constraint=None,
-        **kwargs,
-    ):
+        decay_input: bool = True,
+        recurrent_initializer: Any = "orthogonal",
+        recurrent_regularizer: Any = None,
+        recurrent_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.tau = tau
         self.decay_input = decay_input
@@ -66,7 +69,7 @@ class RecurrentLIF(SpikingNeuron):
         self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
         self.recurrent_kernel = None
 
-    def build_parts(self, shape):
+    def build_parts(self, shape: Shape) -> None:
         if len(shape) != 3:
             raise ValueError(
                 f"RecurrentLIF needs inputs (batch, time, units), got shape {tuple(shape)}. Put "
@@ -83,10 +86,10 @@ class RecurrentLIF(SpikingNeuron):
                 dtype=voltage_dtype(self.variable_dtype),
             )
 
-    def equation_values(self, p):
+    def equation_values(self, p: dict[str, Any]) -> dict[str, Any]:
         return {**super().equation_values(p), "recurrent_kernel": ops.convert_to_tensor(self.recurrent_kernel)}
 
-    def spread(self, name, value, states):
+    def spread(self, name: str, value: Tensor, states: list[Tensor]) -> Tensor:
         return value if name == "recurrent_kernel" else super().spread(name, value, states)
 
     def get_config(self):

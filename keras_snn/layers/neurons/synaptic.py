@@ -1,4 +1,6 @@
-"""Synaptic: the leaky integrate-and-fire neuron that is fed by a synaptic current."""
+"""Synaptic: the current-based leaky integrate-and-fire neuron."""
+
+from typing import Any
 
 import keras
 
@@ -8,7 +10,7 @@ from keras_snn.ops import neurons
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class Synaptic(SpikingNeuron):
-    """Current-based LIF neuron: the input flows into a synaptic current, and the current into the membrane.
+    """Current-based LIF neuron: the input charges a synaptic current, and the current charges the membrane.
 
     =======  ================================================================
     current  ``i_t = (1 - 1 / tau_synapse) i_{t-1} + x_t``
@@ -18,7 +20,7 @@ class Synaptic(SpikingNeuron):
     =======  ================================================================
 
     Args:
-        tau: Number >= 1, the time constant of the membrane in steps, or an initializer. Default 2.
+        tau: Number >= 1, the membrane time constant in steps, or an initializer. Default 2.
         tau_synapse: Number >= 1, the time constant of the current in steps, or an initializer. Default 2.
         **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
             ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
@@ -33,7 +35,7 @@ class Synaptic(SpikingNeuron):
     ```
 
     References: Zenke and Ganguli 2018, Neural Computation 30, arXiv:1705.11146; Eshraghian et al. 2023, Proc. IEEE 111,
-    arXiv:2109.12894 (whose decays are alpha = 1 - 1 / tau_synapse and beta = 1 - 1 / tau).
+    arXiv:2109.12894. There the decay factors are alpha = 1 - 1 / tau_synapse and beta = 1 - 1 / tau.
     """
 
     parameter_names = ("tau", "tau_synapse", "threshold")
@@ -41,7 +43,7 @@ class Synaptic(SpikingNeuron):
     time_constants = {"tau": "leak", "tau_synapse": "synapse_leak"}  # noqa: RUF012
     step = staticmethod(neurons.synaptic)
 
-    def __init__(self, tau=2.0, *, tau_synapse=2.0, **kwargs):
+    def __init__(self, tau: Any = 2.0, *, tau_synapse: Any = 2.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tau = tau
         self.tau_synapse = tau_synapse

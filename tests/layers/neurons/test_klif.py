@@ -207,9 +207,9 @@ def test_config_keeps_the_bounds():
 
 WRONG = [
     ({"variant": "KLIF"}, r"`variant` must be one of 'klif', 'klif\*'; got 'KLIF'"),
-    ({"k": 6.0}, "`k` has to be between 0.5 and 5; got 6"),
-    ({"k": 1.0, "k_bounds": (2.0, 3.0)}, "`k` has to be between 2 and 3; got 1"),
-    ({"tau": 0.5}, "`tau` has to be at least 1; got 0.5"),
+    ({"k": 6.0}, "`k` must be between 0.5 and 5, got 6"),
+    ({"k": 1.0, "k_bounds": (2.0, 3.0)}, "`k` must be between 2 and 3, got 1"),
+    ({"tau": 0.5}, "`tau` must be at least 1, got 0.5"),
 ]
 
 

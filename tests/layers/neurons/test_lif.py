@@ -120,7 +120,7 @@ def test_an_initial_state():
 
 
 WRONG = [
-    ({"tau": 0.99}, ValueError, "`tau` has to be at least 1; got 0.99"),
+    ({"tau": 0.99}, ValueError, "`tau` must be at least 1, got 0.99"),
     ({"tau": np.nan}, ValueError, "`tau` must be a finite number; got nan"),
     ({"tau": True}, TypeError, "`tau` must be a number; got True"),
     ({"threshold": None}, TypeError, "`threshold` must be a number; got None"),
@@ -128,7 +128,7 @@ WRONG = [
     ({"v_reset": "zeros"}, TypeError, "`v_reset` must be a number; got 'zeros'"),
     ({"reset": "hard"}, ValueError, r"`reset` must be one of 'zero', 'subtract', None; got 'hard'"),
     ({"per": "neuron"}, ValueError, r"`per` must be one of 'layer', 'channel', 'unit'; got 'neuron'"),
-    ({"learn": "k"}, ValueError, r"`learn` has to name parameters of \('tau', 'threshold'\); got \['k'\]"),
+    ({"learn": "k"}, ValueError, r"`learn` must name parameters of \('tau', 'threshold'\), got \['k'\]"),
     ({"learn": ("tau", "v_reset")}, ValueError, r"got \['v_reset'\]"),
     ({"refractory": -1}, ValueError, "`refractory` must be an integer of at least 0, a number of steps"),
     ({"refractory": 1.0}, ValueError, "`refractory` must be an integer of at least 0, a number of steps"),

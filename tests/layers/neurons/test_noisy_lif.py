@@ -380,7 +380,7 @@ def test_noise_in_half_precision_is_that_of_full():
         ({"noise": "normal"}, ValueError, "`noise` must be one of .*got 'normal'"),
         ({"statistics": "layer"}, ValueError, "`statistics` must be one of .*got 'layer'"),
         ({"seed": 1.5}, ValueError, "`seed` must be an integer or None; got 1.5"),
-        ({"tau": 0.5}, ValueError, "`tau` has to be at least 1"),
+        ({"tau": 0.5}, ValueError, "`tau` must be at least 1"),
     ],
     ids=str,
 )
