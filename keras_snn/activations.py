@@ -1,64 +1,81 @@
-"""Rates of leaky integrate-and-fire neurons, and other activation functions with constants."""
+"""Activation functions with constants, such as the firing rates of leaky integrate-and-fire neurons."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_snn import checks
+from keras_snn.hints import Tensor
 
 
-def lif_rate(x, tau_rc=0.02, tau_ref=0.002, amplitude=1.0):
-    """Return the steady firing rate of a leaky integrate-and-fire neuron for the constant current ``x``.
+def lif_rate(x: Tensor, tau_rc: float = 0.02, tau_ref: float = 0.002, amplitude: float = 1.0) -> Tensor:
+    """Return the steady-state firing rate of a leaky integrate-and-fire neuron for the constant current ``x``.
 
-    ``amplitude / (tau_ref + tau_rc log(1 + 1 / (x - 1)))`` for x > 1, else 0: the current is in units of the threshold.
-    The gradient, which has no bound as x falls to 1, is finite for every float32 x, and 0 from 1 downwards.
+    ``amplitude / (tau_ref + tau_rc log(1 + 1 / (x - 1)))`` for x > 1, else 0. The gradient goes to infinity as x
+    approaches 1 from above, but it is finite for every float32 x. For x <= 1 it is 0.
 
     Args:
-        x: Tensor, the current over the threshold current.
-        tau_rc: Number > 0 in seconds, the membrane's time constant. Default 0.02.
+        x: Tensor, the current divided by the threshold current.
+        tau_rc: Number > 0 in seconds, the membrane time constant. Default 0.02.
         tau_ref: Number >= 0 in seconds, the refractory period. Default 0.002.
-        amplitude: Number, what a rate of 1 Hz becomes. Default 1.
+        amplitude: Number, the factor that multiplies the rate in Hz. Default 1.
 
     Returns:
-        Tensor of the shape of ``x``, Hz at an amplitude of 1.
+        Tensor with the shape of ``x``, in Hz multiplied by ``amplitude``.
+
+    Example:
+
+    ```python
+    keras_snn.activations.lif_rate(2.0)  # 63 Hz
+    ```
 
     References: Eliasmith and Anderson 2003, Neural Engineering, section 4.1.
     """
     x = ops.convert_to_tensor(x)
-    over = x - 1
-    fires = over > 0
-    over = ops.where(fires, over, 1)  # any number with a finite gradient, which `where` below stops
-    return ops.where(fires, amplitude / (tau_ref + tau_rc * ops.log1p(1 / over)), 0)
+    excess = x - 1
+    fires = excess > 0
+    excess = ops.where(fires, excess, 1)  # 1 has a finite gradient, and the next `where` discards its value
+    return ops.where(fires, amplitude / (tau_ref + tau_rc * ops.log1p(1 / excess)), 0)
 
 
-def soft_lif(x, tau_rc=0.02, tau_ref=0.002, amplitude=1.0, sigma=1.0):
-    """Return ``lif_rate`` with its threshold smoothed over a width ``sigma``, for training by gradients.
+def soft_lif(
+    x: Tensor, tau_rc: float = 0.02, tau_ref: float = 0.002, amplitude: float = 1.0, sigma: float = 1.0
+) -> Tensor:
+    """Return ``lif_rate`` with a smooth threshold, for training with gradients.
 
     ``amplitude / (tau_ref + tau_rc log(1 + 1 / j))`` with ``j = sigma log(1 + exp((x - 1) / sigma))``.
 
     Args:
-        x: Tensor, the current over the threshold current.
-        tau_rc: Number > 0 in seconds, the membrane's time constant. Default 0.02.
+        x: Tensor, the current divided by the threshold current.
+        tau_rc: Number > 0 in seconds, the membrane time constant. Default 0.02.
         tau_ref: Number >= 0 in seconds, the refractory period. Default 0.002.
-        amplitude: Number, what a rate of 1 Hz becomes. Default 1.
-        sigma: Number > 0, the width; ``lif_rate`` is the limit 0. Default 1.
+        amplitude: Number, the factor that multiplies the rate in Hz. Default 1.
+        sigma: Number > 0, the width of the threshold. ``lif_rate`` is the limit for sigma = 0. Default 1.
 
     Returns:
-        Tensor of the shape of ``x``, Hz at an amplitude of 1.
+        Tensor with the shape of ``x``, in Hz multiplied by ``amplitude``.
+
+    Example:
+
+    ```python
+    keras_snn.activations.soft_lif(2.0)
+    ```
 
     References: Hunsberger and Eliasmith 2015, arXiv:1510.08829, equation 4.
     """
     scaled = (ops.convert_to_tensor(x) - 1) / sigma
-    # Far below the threshold j underflows, while log(1 + 1 / j) = -log(j) goes on as -log(sigma) - scaled.
-    far = scaled < -15
-    j = sigma * ops.softplus(ops.where(far, 0, scaled))
-    log_ratio = ops.where(far, -ops.log(ops.cast(sigma, scaled.dtype)) - scaled, ops.log1p(1 / j))
+    # Far below the threshold j underflows. There, log(1 + 1 / j) is computed as -log(j) = -log(sigma) - scaled.
+    is_far_below = scaled < -15
+    j = sigma * ops.softplus(ops.where(is_far_below, 0, scaled))
+    log_ratio = ops.where(is_far_below, -ops.log(ops.cast(sigma, scaled.dtype)) - scaled, ops.log1p(1 / j))
     return amplitude / (tau_ref + tau_rc * log_ratio)
 
 
 class _Function:
     """A function and its constants. Instances with equal constants compare equal, so the engine compiles them once."""
 
-    _names = ()
+    _names: tuple[str, ...] = ()
 
     def get_config(self):
         return {name: getattr(self, name) for name in self._names}
@@ -79,11 +96,11 @@ class _Function:
 
 
 class _Rate(_Function):
-    """A firing rate as a function of the input current, and its constants."""
+    """A firing rate as a function of the input current, with its constants."""
 
-    _names = ("tau_rc", "tau_ref", "amplitude")
+    _names: tuple[str, ...] = ("tau_rc", "tau_ref", "amplitude")
 
-    def __init__(self, tau_rc=0.02, tau_ref=0.002, amplitude=1.0):
+    def __init__(self, tau_rc: float = 0.02, tau_ref: float = 0.002, amplitude: float = 1.0) -> None:
         checks.number("tau_rc", tau_rc, above=0)
         checks.number("tau_ref", tau_ref, least=0)
         checks.number("amplitude", amplitude)
@@ -92,7 +109,7 @@ class _Rate(_Function):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class LIFRate(_Rate):
-    """``lif_rate`` with constants of its own, as an activation that a model saves.
+    """``lif_rate`` with constants, as a serializable activation.
 
     Args:
         tau_rc: Number > 0 in seconds. Default 0.02.
@@ -100,7 +117,8 @@ class LIFRate(_Rate):
         amplitude: Number. Default 1.
 
     Raises:
-        ValueError: For a number out of its range.
+        TypeError: If a constant is not a number.
+        ValueError: If a constant is out of range.
 
     Example:
 
@@ -109,13 +127,13 @@ class LIFRate(_Rate):
     ```
     """
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor) -> Tensor:
         return lif_rate(x, self.tau_rc, self.tau_ref, self.amplitude)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class SoftLIF(_Rate):
-    """``soft_lif`` with constants of its own, as an activation that a model saves.
+    """``soft_lif`` with constants, as a serializable activation.
 
     Args:
         tau_rc: Number > 0 in seconds. Default 0.02.
@@ -124,29 +142,39 @@ class SoftLIF(_Rate):
         sigma: Number > 0. Default 1.
 
     Raises:
-        ValueError: For a number out of its range.
+        TypeError: If a constant is not a number.
+        ValueError: If a constant is out of range.
+
+    Example:
+
+    ```python
+    keras_snn.layers.SpikingActivation(keras_snn.activations.SoftLIF(sigma=0.1))
+    ```
     """
 
     _names = (*_Rate._names, "sigma")
 
-    def __init__(self, tau_rc=0.02, tau_ref=0.002, amplitude=1.0, sigma=1.0):
+    def __init__(
+        self, tau_rc: float = 0.02, tau_ref: float = 0.002, amplitude: float = 1.0, sigma: float = 1.0
+    ) -> None:
         super().__init__(tau_rc, tau_ref, amplitude)
         checks.number("sigma", sigma, above=0)
         self.sigma = sigma
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor) -> Tensor:
         return soft_lif(x, self.tau_rc, self.tau_ref, self.amplitude, self.sigma)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class LeakyReLU(_Function):
-    """``x`` for x >= 0, else ``negative_slope * x``, as an activation function. Keras's ``LeakyReLU`` is a layer.
+    """Leaky ReLU: ``x`` for x >= 0, else ``negative_slope * x``. Keras's ``LeakyReLU`` is a layer, this is a function.
 
     Args:
-        negative_slope: Number. Default 0.01, PyTorch's. Keras's activation "leaky_relu" has 0.2.
+        negative_slope: Number. Default 0.01, as in PyTorch. In Keras's activation "leaky_relu" it is 0.2.
 
     Raises:
-        ValueError: For a number that is not finite.
+        TypeError: If ``negative_slope`` is not a number.
+        ValueError: If ``negative_slope`` is not finite.
 
     Example:
 
@@ -157,24 +185,25 @@ class LeakyReLU(_Function):
 
     _names = ("negative_slope",)
 
-    def __init__(self, negative_slope=0.01):
+    def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = checks.number("negative_slope", negative_slope)
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor) -> Tensor:
         return ops.leaky_relu(x, self.negative_slope)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class Scaled:
-    """``scale f(x)``: an activation function whose values, as firing rates, are so many times as high.
+    """``scale * f(x)``: an activation multiplied by a constant.
 
     Args:
-        activation: Name or callable of the activation function f; a layer without weights, such as
-            ``keras.layers.LeakyReLU(0.3)``, is one.
+        activation: Name or callable of the activation function f. A layer without weights is also a callable, for
+            example ``keras.layers.LeakyReLU(0.3)``.
         scale: Number > 0.
 
     Raises:
-        ValueError: For a ``scale`` that is not positive.
+        TypeError: If ``scale`` is not a number.
+        ValueError: If ``scale`` is not positive and finite.
 
     Example:
 
@@ -183,12 +212,12 @@ class Scaled:
     ```
     """
 
-    def __init__(self, activation, scale):
+    def __init__(self, activation: Any, scale: float) -> None:
         checks.number("scale", scale, above=0)
         self.activation = keras.activations.get(activation)
         self.scale = scale
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor) -> Tensor:
         return self.scale * self.activation(x)
 
     def get_config(self):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_snn import checks
+from keras_snn.hints import Tensor
 from keras_snn.ops.bounds import clip
 from keras_snn.ops.precision import mean
 
@@ -14,14 +15,14 @@ class Mean(keras.constraints.Constraint):
 
     .. math:: w_i \leftarrow \frac{1}{N} \sum_{j=1}^{N} w_j
 
-    with :math:`j` running over ``axis``. A `Lowpass` with ``tau_constraint=Mean()`` learns one time constant for all
-    its units, for example.
+    where :math:`j` runs over ``axis``. For example, a ``Lowpass`` with ``tau_constraint=Mean()`` learns one time
+    constant for all units.
 
     Args:
-        axis: Integer or tuple of ints, the axis or axes to average over, negative ones counted from the end. Default -1.
+        axis: Integer or tuple of integers, the axes to average over. Negative axes count from the end. Default -1.
 
     Raises:
-        ValueError: If ``axis`` is neither an int nor a tuple of ints; when applied, if the weight does not have
+        ValueError: If ``axis`` is neither an integer nor a tuple of integers. When applied, if the weight does not have
             the axis.
 
     Example:
@@ -32,14 +33,16 @@ class Mean(keras.constraints.Constraint):
     ```
     """
 
-    def __init__(self, axis=-1):
+    def __init__(self, axis: int | tuple[int, ...] = -1) -> None:
         self.axis = checks.axes("axis", axis)
 
-    def __call__(self, w):
+    def __call__(self, w: Tensor) -> Tensor:
         w = ops.convert_to_tensor(w)
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        if not all(-w.ndim <= a < w.ndim for a in axes):
-            raise ValueError(f"`axis` {self.axis} does not exist in a weight of shape {tuple(w.shape)}.")
+        if not all(-w.ndim <= axis < w.ndim for axis in axes):
+            raise ValueError(
+                f"`axis` must exist in the weight, got {self.axis} and a weight of shape {tuple(w.shape)}."
+            )
         return ops.broadcast_to(mean(w, self.axis, keepdims=True), w.shape)
 
     def get_config(self):
@@ -48,17 +51,19 @@ class Mean(keras.constraints.Constraint):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class Clip(keras.constraints.Constraint):
-    """Keep every entry between two bounds, after each update by a Keras optimizer.
+    r"""Clip every entry to two bounds after each update by a Keras optimizer.
+
+    .. math:: w_i \leftarrow \min(\max(w_i, \text{min\_value}), \text{max\_value})
 
     Other training loops ignore constraints. The bounds of a neuron's parameters hold in any loop, because the equations
-    clamp the values: see ``SpikingNeuron.parameter_values``.
+    clamp the values; see ``SpikingNeuron.parameter_values``.
 
     Args:
-        min_value: Number, the lower bound, or None.
-        max_value: Number, the upper bound, or None.
+        min_value: Number, the lower bound, or None. Default None.
+        max_value: Number, the upper bound, or None. Default None.
 
     Raises:
-        ValueError: If both are None, or the lower bound is above the upper one.
+        ValueError: If both are None, or the lower bound is above the upper bound.
 
     Example:
 
@@ -68,19 +73,19 @@ class Clip(keras.constraints.Constraint):
     ```
     """
 
-    def __init__(self, min_value=None, max_value=None):
+    def __init__(self, min_value: float | None = None, max_value: float | None = None) -> None:
         if min_value is None and max_value is None:
             raise ValueError("`min_value` and `max_value` are both None: give at least one bound.")
-        if None not in (min_value, max_value) and min_value > max_value:
+        if min_value is not None and max_value is not None and min_value > max_value:
             raise ValueError(f"`min_value` must not be above `max_value`, got {min_value!r} and {max_value!r}.")
         self.min_value = min_value
         self.max_value = max_value
 
-    def __call__(self, w):
+    def __call__(self, w: Tensor) -> Tensor:
         return clip(w, self.min_value, self.max_value)
 
-    def holds(self, value):
-        """Tell whether the number ``value`` keeps the bounds."""
+    def holds(self, value: float) -> bool:
+        """Return whether the number ``value`` is within the bounds."""
         return (self.min_value is None or value >= self.min_value) and (
             self.max_value is None or value <= self.max_value
         )

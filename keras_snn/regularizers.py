@@ -1,26 +1,27 @@
 """Regularizers that keep activities, such as firing rates, at a target or within a range.
 
-As the ``activity_regularizer`` of a spiking layer that returns sequences, a regularizer sees ``(batch, time, ...)``
-values. Keras adds the penalty up over every element and divides the sum by the batch size (from Keras 3.14 on; earlier
-versions do not divide).
+As the ``activity_regularizer`` of a spiking layer that returns sequences, a regularizer receives ``(batch, time, ...)``
+values. The penalty is the sum over all elements, which Keras divides by the batch size.
 
-A spike train is 0 or 1/dt at each step: at ``dt=0.01`` it is either 0 or 100 Hz, never within ``target=(10, 20)``, so
-that a penalty on each step pushes every step and can never be satisfied. Penalize the rate averaged over time instead,
-which trains better. Either way does it::
+A spike train is 0 or 1 / dt at each step: at ``dt=0.01`` it is 0 or 100 Hz, never within ``target=(10, 20)``. A penalty
+on each step therefore cannot reach 0. Penalize the rate averaged over time instead, which trains better, in one of two
+ways::
 
     Dense(128, ...), SpikingActivation("relu", dt=0.01, activity_regularizer=L2(1e-4, target=(10, 20), time_axis=1))
     TemporalAveragePooling(activity_regularizer=L2(1e-4, target=(10, 20)))
 
-All penalties are computed in float32 (float64 for float64 values), so that sums of float16 activities do not overflow.
+All penalties are computed in float32, or in float64 for float64 values. Sums of float16 activities cannot overflow.
 """
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_snn import checks
+from keras_snn.hints import Tensor
 from keras_snn.ops.precision import mean, wide
 
 
@@ -34,13 +35,13 @@ def _bound(name, value):
 
 def _penalty(l1, l2):
     if l1 == 0 and l2 == 0:
-        warnings.warn("l1 and l2 are both 0: this regularizer penalizes nothing. Set at least one.", stacklevel=3)
+        warnings.warn("l1 and l2 are both 0: this regularizer has no effect. Set at least one.", stacklevel=3)
     return keras.regularizers.L1L2(l1=l1, l2=l2)
 
 
 def _check_axes(name, axes, x):
     if not all(-x.ndim <= axis < x.ndim for axis in axes):
-        raise ValueError(f"`{name}` {axes} does not exist in an activity of shape {tuple(x.shape)}.")
+        raise ValueError(f"`{name}` must exist in the activity, got {axes} and the shape {tuple(x.shape)}.")
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -51,44 +52,45 @@ class RangedRegularizer(keras.regularizers.Regularizer):
 
     .. math::
 
-        e = x - t \quad \text{(one target } t \text{)}, \qquad
+        e = x - t \quad \text{(a target value } t \text{)}, \qquad
         e = \max(t_{min} - x, 0) + \max(x - t_{max}, 0) \quad \text{(a range)}
 
     and the penalty is ``regularizer(e)``, by default :math:`0.01 \sum e^2`. With ``time_axis``, :math:`x` is the
-    activity averaged over that axis, a rate if the activity is a spike train.
+    activity averaged over that axis: a rate if the activity is a spike train.
 
-    As the ``activity_regularizer`` of a layer that returns sequences it sees ``(batch, time, ...)`` values; Keras sums
-    the penalty over all of them and divides by the batch size. Without ``time_axis`` every single step is penalized,
-    and a spike train, which is 0 or 1/dt at each step, can never be within a range between the two: to steer rates,
-    pass ``time_axis=1``, or put the regularizer on a `TemporalAveragePooling` layer. That trains better. Keras does not
-    pass masks to regularizers: with padded sequences use `TemporalAveragePooling`, which averages the steps that count.
+    As the ``activity_regularizer`` of a layer that returns sequences it receives ``(batch, time, ...)`` values. The
+    penalty is the sum over all of them, which Keras divides by the batch size. Without ``time_axis`` it penalizes each
+    step. A spike train, which is 0 or 1 / dt at each step, can never be within a range between the two. To control
+    rates, set ``time_axis=1``, or put the regularizer on a ``TemporalAveragePooling`` layer. This trains better. Keras
+    does not pass masks to regularizers: for padded sequences use ``TemporalAveragePooling``, which averages over valid
+    steps.
 
-    The penalty is computed in float32, whatever the mixed-precision policy (in float64 for float64 activities).
+    The penalty is computed in float32 under every dtype policy, and in float64 for float64 activities.
 
     Args:
-        target: Number, array, or tuple (or list) ``(min, max)`` of two numbers or arrays, in the units of the activity
-            (Hz for spikes of height 1/dt). An array broadcasts against the activity, after the average over time.
-            Only a tuple or list is a range: pass one target per unit as a NumPy array. Default 0.
-        regularizer: What is applied to the error: a Keras regularizer, its name or config, or any function of one
-            tensor that gives a scalar (a function must be registered with Keras to be saved). Default None:
+        target: Number, array, or range ``(min, max)`` as a tuple or list of two numbers or arrays, in the unit of the
+            activity (Hz for spikes of height 1 / dt). Arrays broadcast against the activity, after the average over
+            time. To give one target per unit, pass a NumPy array: a tuple or list is a range. Default 0.
+        regularizer: The function of the error: a Keras regularizer, its name or config, or any function of one tensor
+            that returns a scalar. To save the model, the function must be registered with Keras. Default None:
             ``keras.regularizers.L1L2(l2=0.01)``.
-        time_axis: Integer, keyword only: the axis of the activity that is averaged over first, 1 in this package. Default
-            None: every element of the activity is penalized as it comes.
+        time_axis: Integer, or None. The axis over which the activity is averaged first; it is 1 in this package. None:
+            each element of the activity is penalized. Default None.
 
     Raises:
-        ValueError: If a range does not have two values or has min > max, or ``time_axis`` is neither None nor an int;
-            when called, if there is no ``time_axis``.
+        ValueError: If a range does not have two values or has min > max, or ``time_axis`` is neither None nor an
+            integer. When called, if the activity does not have ``time_axis``.
         TypeError: If ``target`` is not numeric.
 
     Example:
 
     ```python
-    regularizer = keras_snn.regularizers.RangedRegularizer(target=(10, 20), regularizer="l1")  # 0.01 a Hz outside the range
-    round(float(regularizer(np.array([5.0, 15.0, 30.0], dtype="float32"))), 4)  # 0.15
+    regularizer = keras_snn.regularizers.RangedRegularizer(target=(10, 20), regularizer="l1")  # 0.01 per Hz
+    round(float(regularizer(np.array([5.0, 15.0, 30.0], dtype="float32"))), 4)  # 0.15: 5 Hz below, 10 Hz above
     ```
     """
 
-    def __init__(self, target=0, regularizer=None, *, time_axis=None):
+    def __init__(self, target: Any = 0, regularizer: Any = None, *, time_axis: int | None = None) -> None:
         if isinstance(target, tuple | list):
             if len(target) != 2:
                 raise ValueError(
@@ -104,7 +106,7 @@ class RangedRegularizer(keras.regularizers.Regularizer):
         self.regularizer = keras.regularizers.get(regularizer) or keras.regularizers.L1L2(l2=0.01)
         self.time_axis = checks.integer("time_axis", time_axis, optional=True)
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor) -> Tensor:
         x = self._observe(x)
         if isinstance(self.target, tuple):
             low, high = (ops.convert_to_tensor(bound, dtype=x.dtype) for bound in self.target)
@@ -112,17 +114,17 @@ class RangedRegularizer(keras.regularizers.Regularizer):
         return self.regularizer(x - ops.convert_to_tensor(self.target, dtype=x.dtype))
 
     @property
-    def minimum(self):
-        """The lower end of the target range, or the one target."""
+    def minimum(self) -> Any:
+        """The minimum of the target range, or the target value."""
         return self.target[0] if isinstance(self.target, tuple) else self.target
 
     @property
-    def maximum(self):
-        """The upper end of the target range, or the one target."""
+    def maximum(self) -> Any:
+        """The maximum of the target range, or the target value."""
         return self.target[1] if isinstance(self.target, tuple) else self.target
 
     def _observe(self, x):
-        """Return the values that are compared with the target."""
+        """Return the values to compare with the target."""
         x = wide(x)
         if self.time_axis is None:
             return x
@@ -139,8 +141,8 @@ class RangedRegularizer(keras.regularizers.Regularizer):
 
     @classmethod
     def from_config(cls, config):
-        plain = keras.saving.deserialize_keras_object
-        return cls(**{name: v if name == "regularizer" else plain(v) for name, v in config.items()})
+        deserialize = keras.saving.deserialize_keras_object
+        return cls(**{name: value if name == "regularizer" else deserialize(value) for name, value in config.items()})
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -149,17 +151,17 @@ class L1L2(RangedRegularizer):
 
     .. math:: l_1 \sum |e| + l_2 \sum e^2
 
-    with the error :math:`e` of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalizes each step
-    unless ``time_axis`` is given; see `RangedRegularizer` for why rates averaged over time train better.
+    with the error :math:`e` of ``RangedRegularizer``. As an ``activity_regularizer`` on sequences it penalizes each
+    step without ``time_axis``. Rates averaged over time train better; see ``RangedRegularizer``.
 
     Args:
         l1: Float >= 0, the factor of the L1 penalty. Default 0.
         l2: Float >= 0, the factor of the L2 penalty. Default 0.
-        target: Number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
-        time_axis: Integer or None, keyword only: average over this axis first. Default None.
+        target: Number, array or range ``(min, max)``, as in ``RangedRegularizer``. Default 0.
+        time_axis: Integer, or None. The axis over which the activity is averaged first. Default None.
 
     Raises:
-        ValueError: If a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
+        ValueError: If a factor is negative or not finite, or the target is invalid (see ``RangedRegularizer``).
 
     Warns:
         UserWarning: If both factors are 0.
@@ -172,7 +174,7 @@ class L1L2(RangedRegularizer):
     ```
     """
 
-    def __init__(self, l1=0.0, l2=0.0, target=0, *, time_axis=None):
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, target: Any = 0, *, time_axis: int | None = None) -> None:
         super().__init__(target, _penalty(l1, l2), time_axis=time_axis)
         self.l1 = self.regularizer.l1
         self.l2 = self.regularizer.l2
@@ -187,17 +189,17 @@ class L1L2(RangedRegularizer):
 class L1(L1L2):
     r"""L1 penalty :math:`l_1 \sum |e|` on the distance to a target value or range.
 
-    The error :math:`e` is that of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalizes each
-    step unless ``time_axis`` is given; see `RangedRegularizer` for why rates averaged over time train better.
+    The error :math:`e` is that of ``RangedRegularizer``. As an ``activity_regularizer`` on sequences it penalizes each
+    step without ``time_axis``. Rates averaged over time train better; see ``RangedRegularizer``.
 
     Args:
         l1: Float >= 0, the factor of the penalty. Default 0.01.
-        target: Number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
-        l2: Float >= 0, keyword only: the factor of an L2 penalty on the same distance. Default 0.
-        time_axis: Integer or None, keyword only: average over this axis first. Default None.
+        target: Number, array or range ``(min, max)``, as in ``RangedRegularizer``. Default 0.
+        l2: Float >= 0, the factor of an L2 penalty on the same distance. Default 0.
+        time_axis: Integer, or None. The axis over which the activity is averaged first. Default None.
 
     Raises:
-        ValueError: If a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
+        ValueError: If a factor is negative or not finite, or the target is invalid (see ``RangedRegularizer``).
 
     Warns:
         UserWarning: If both factors are 0.
@@ -210,7 +212,7 @@ class L1(L1L2):
     ```
     """
 
-    def __init__(self, l1=0.01, target=0, *, l2=0.0, time_axis=None):
+    def __init__(self, l1: float = 0.01, target: Any = 0, *, l2: float = 0.0, time_axis: int | None = None) -> None:
         super().__init__(l1, l2, target, time_axis=time_axis)
 
 
@@ -218,24 +220,24 @@ class L1(L1L2):
 class L2(L1L2):
     r"""L2 penalty :math:`l_2 \sum e^2` on the distance to a target value or range.
 
-    The error :math:`e` is that of `RangedRegularizer`. As an ``activity_regularizer`` on sequences it penalizes each
-    step unless ``time_axis`` is given; see `RangedRegularizer` for why rates averaged over time train better.
+    The error :math:`e` is that of ``RangedRegularizer``. As an ``activity_regularizer`` on sequences it penalizes each
+    step without ``time_axis``. Rates averaged over time train better; see ``RangedRegularizer``.
 
     Args:
         l2: Float >= 0, the factor of the penalty. Default 0.01.
-        target: Number, array or range ``(min, max)``, as in `RangedRegularizer`. Default 0.
-        l1: Float >= 0, keyword only: the factor of an L1 penalty on the same distance. Default 0.
-        time_axis: Integer or None, keyword only: average over this axis first. Default None.
+        target: Number, array or range ``(min, max)``, as in ``RangedRegularizer``. Default 0.
+        l1: Float >= 0, the factor of an L1 penalty on the same distance. Default 0.
+        time_axis: Integer, or None. The axis over which the activity is averaged first. Default None.
 
     Raises:
-        ValueError: If a factor is negative or not finite, or the target is invalid (see `RangedRegularizer`).
+        ValueError: If a factor is negative or not finite, or the target is invalid (see ``RangedRegularizer``).
 
     Warns:
         UserWarning: If both factors are 0.
 
     Example:
 
-    One example, ten steps of dt = 0.01 s, one spike: 10 Hz on average, which is within the range.
+    One sample with one spike in ten steps of dt = 0.01 s: the mean rate is 10 Hz, which is within the range.
 
     ```python
     spikes = np.zeros((1, 10, 1), dtype="float32")
@@ -246,7 +248,7 @@ class L2(L1L2):
     ```
     """
 
-    def __init__(self, l2=0.01, target=0, *, l1=0.0, time_axis=None):
+    def __init__(self, l2: float = 0.01, target: Any = 0, *, l1: float = 0.0, time_axis: int | None = None) -> None:
         super().__init__(l1, l2, target, time_axis=time_axis)
 
 
@@ -258,24 +260,26 @@ class Percentile(L1L2):
 
     where :math:`x_{(0)} \le \dots \le x_{(N-1)}` are the values along ``axis``, :math:`k + w = (N - 1) q / 100` with
     :math:`k` an integer and :math:`0 \le w < 1` (linear interpolation), and :math:`e` is the error of
-    `RangedRegularizer`. :math:`q = 100` is the maximum. The gradient flows only into the values that make up :math:`p`.
+    ``RangedRegularizer``. :math:`q = 100` is the maximum. The gradient flows only to the values that determine
+    :math:`p`.
 
-    With ``time_axis`` the activity is averaged over time first; ``axis`` then counts the axes that are left. Keras
-    divides the penalty by the batch size even when ``axis`` has already reduced the batch: scale the factors
-    accordingly. For rates averaged over time rather than single steps, see `RangedRegularizer`.
+    With ``time_axis`` the activity is averaged over time first, and ``axis`` refers to the remaining axes. Keras
+    divides the penalty by the batch size even if ``axis`` contains the batch axis: scale the factors accordingly. Rates
+    averaged over time train better than single steps; see ``RangedRegularizer``.
 
     Args:
         percentile: Float in [0, 100], the q above. Default 100.
-        axis: Integer or tuple of ints: the axis or axes the percentile is taken over. Default 0, the batch.
-        target: Number, array or range ``(min, max)``, as in `RangedRegularizer`; an array broadcasts against the
+        axis: Integer or tuple of integers, the axes over which the percentile is computed. Default 0, the batch.
+        target: Number, array or range ``(min, max)``, as in ``RangedRegularizer``; an array broadcasts against the
             percentiles. Default 0.
         l1: Float >= 0, the factor of the L1 penalty. Default 0.
         l2: Float >= 0, the factor of the L2 penalty. Default 0.
-        time_axis: Integer or None, keyword only: average over this axis first. Default None.
+        time_axis: Integer, or None. The axis over which the activity is averaged first. Default None.
 
     Raises:
         ValueError: If ``percentile`` is outside [0, 100], a factor is negative or not finite, the target is invalid,
-            or ``axis`` is neither an int nor a tuple of ints; when called, if the activity does not have ``axis``.
+            or ``axis`` is neither an integer nor a tuple of integers. When called, if the activity does not have
+            ``axis``.
 
     Warns:
         UserWarning: If both factors are 0.
@@ -290,7 +294,16 @@ class Percentile(L1L2):
     ```
     """
 
-    def __init__(self, percentile=100, axis=0, target=0, l1=0.0, l2=0.0, *, time_axis=None):
+    def __init__(
+        self,
+        percentile: float = 100,
+        axis: int | tuple[int, ...] = 0,
+        target: Any = 0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        *,
+        time_axis: int | None = None,
+    ) -> None:
         super().__init__(l1, l2, target, time_axis=time_axis)
         if not 0 <= percentile <= 100:
             raise ValueError(f"`percentile` must be within [0, 100], got {percentile!r}.")
@@ -307,7 +320,7 @@ class Percentile(L1L2):
         if self.percentile == 100:
             return ops.max(x, axis=self._axes)
         x = ops.moveaxis(x, self._axes, tuple(range(len(self._axes))))
-        # Not ops.quantile: PyTorch's refuses more than 2**24 elements, which one convolution's activity can have.
+        # Not ops.quantile: on PyTorch it fails for more than 2**24 elements, which a convolution's activity can have.
         x = ops.sort(ops.reshape(x, (-1, *ops.shape(x)[len(self._axes) :])), axis=0)
         position = ops.cast(ops.shape(x)[0] - 1, x.dtype) * (self.percentile / 100)
         lower = ops.floor(position)

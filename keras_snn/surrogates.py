@@ -1,41 +1,56 @@
-"""Surrogate gradients: what stands in for the derivative of a spike.
+"""Surrogate gradients: derivatives that replace the derivative of a spike in the backward pass.
 
-A spike is 1 where its argument, the membrane above the threshold, is greater than 0, and 0 elsewhere: a step without a
-useful derivative. In the backward pass the layers take that of a smooth function instead.
+A spike is a step function of its argument, the membrane potential minus the threshold: 1 above 0, and 0 elsewhere. Its
+derivative is 0 almost everywhere. In the backward pass the layers use the derivative of a smooth function instead.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_snn import checks
+from keras_snn.hints import Config, Tensor
 from keras_snn.ops.surrogate import spike
 
 
 class Surrogate:
-    """The base: a smooth step with a slope. Override ``derivative``, and ``primitive`` for the function itself.
+    """Base class of surrogates: a smooth step with a slope.
 
-    Calling a surrogate gives spikes: ``x > 0`` as 0 or 1, with the surrogate's gradient. Equal ones are one function to
-    the engine.
+    Override ``derivative``, and optionally ``primitive``, the smooth step.
+
+    Calling a surrogate returns spikes: 1 where ``x > 0``, else 0, with the gradient ``derivative(x)``. Surrogates with
+    equal configurations compare equal, so the engine compiles them once.
 
     Args:
-        slope: Number > 0; the larger, the steeper.
+        slope: Number > 0. Larger values give a steeper step.
+
+    Raises:
+        TypeError: If ``slope`` is not a number.
+        ValueError: If ``slope`` is not positive and finite.
+
+    Example:
+
+    ```python
+    keras_snn.layers.LIF(surrogate=keras_snn.surrogates.ATan(slope=2.0))
+    ```
     """
 
-    def __init__(self, slope):
+    def __init__(self, slope: float) -> None:
         self.slope = checks.number("slope", slope, above=0)
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor) -> Tensor:
         return spike(x, self.derivative)
 
-    def derivative(self, x):
+    def derivative(self, x: Tensor) -> Tensor:
         """Return the derivative at ``x``."""
         raise NotImplementedError(f"{type(self).__name__} must override `derivative(x)`.")
 
-    def primitive(self, x):
-        """Return the function whose derivative is ``derivative``, up to a constant."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its primitive.")
+    def primitive(self, x: Tensor) -> Tensor:
+        """Return the smooth step at ``x``, whose derivative is ``derivative``. It is defined up to a constant."""
+        raise NotImplementedError(f"{type(self).__name__} has no `primitive(x)`.")
 
     def get_config(self):
         return {"slope": self.slope}
@@ -60,46 +75,46 @@ def _registered(cls):
 
 @_registered
 class ATan(Surrogate):
-    """``a / (2 (1 + (pi a x / 2)^2))``, the derivative of ``arctan(pi a x / 2) / pi + 1/2``.
+    """Arctangent: ``a / (2 (1 + (pi a x / 2)^2))``, the derivative of ``arctan(pi a x / 2) / pi + 1/2``.
 
     Args:
         slope: Number > 0, a. Default 2.
 
-    References: Fang et al. 2021, ICCV (PLIF), equation 9 with a = 2.
+    References: Fang et al. 2021, ICCV (PLIF), arXiv:2007.05785, equation 9 with a = 2.
     """
 
-    def __init__(self, slope=2.0):
+    def __init__(self, slope: float = 2.0) -> None:
         super().__init__(slope)
 
-    def derivative(self, x):
+    def derivative(self, x: Tensor) -> Tensor:
         return self.slope / 2 / (1 + ops.square(math.pi / 2 * self.slope * x))
 
-    def primitive(self, x):
+    def primitive(self, x: Tensor) -> Tensor:
         return ops.arctan(math.pi / 2 * self.slope * x) / math.pi + 0.5
 
 
 @_registered
 class Sigmoid(Surrogate):
-    """``a s (1 - s)`` with ``s = 1 / (1 + exp(-a x))``, the derivative of s.
+    """Sigmoid: ``a s (1 - s)``, the derivative of ``s = 1 / (1 + exp(-a x))``.
 
     Args:
         slope: Number > 0, a. Default 4.
     """
 
-    def __init__(self, slope=4.0):
+    def __init__(self, slope: float = 4.0) -> None:
         super().__init__(slope)
 
-    def derivative(self, x):
+    def derivative(self, x: Tensor) -> Tensor:
         s = ops.sigmoid(self.slope * x)
         return self.slope * s * (1 - s)
 
-    def primitive(self, x):
+    def primitive(self, x: Tensor) -> Tensor:
         return ops.sigmoid(self.slope * x)
 
 
 @_registered
 class FastSigmoid(Surrogate):
-    """``1 / (1 + a |x|)^2``, the derivative of ``x / (1 + a |x|)``.
+    """Fast sigmoid: ``1 / (1 + a |x|)^2``, the derivative of ``x / (1 + a |x|)``.
 
     Args:
         slope: Number > 0, a. Default 25.
@@ -107,78 +122,78 @@ class FastSigmoid(Surrogate):
     References: Zenke and Ganguli 2018, Neural Computation 30 (SuperSpike), arXiv:1705.11146.
     """
 
-    def __init__(self, slope=25.0):
+    def __init__(self, slope: float = 25.0) -> None:
         super().__init__(slope)
 
-    def derivative(self, x):
+    def derivative(self, x: Tensor) -> Tensor:
         return 1 / ops.square(1 + self.slope * ops.abs(x))
 
-    def primitive(self, x):
+    def primitive(self, x: Tensor) -> Tensor:
         return x / (1 + self.slope * ops.abs(x))
 
 
 @_registered
 class Triangular(Surrogate):
-    """``a max(0, 1 - a |x|)``, the derivative of a step made of two parabolas.
+    """Triangle: ``a max(0, 1 - a |x|)``, the derivative of a step that consists of two parabolas.
 
     Args:
-        slope: Number > 0, a: the height, and one over half the width. Default 1.
+        slope: Number > 0, a: the height of the triangle. Its width is 2 / a. Default 1.
 
     References: Bellec et al. 2018, NeurIPS, arXiv:1803.09574.
     """
 
-    def __init__(self, slope=1.0):
+    def __init__(self, slope: float = 1.0) -> None:
         super().__init__(slope)
 
-    def derivative(self, x):
+    def derivative(self, x: Tensor) -> Tensor:
         return self.slope * ops.relu(1 - self.slope * ops.abs(x))
 
-    def primitive(self, x):
+    def primitive(self, x: Tensor) -> Tensor:
         z = ops.clip(self.slope * x, -1, 1)
         return 0.5 + z - 0.5 * z * ops.abs(z)
 
 
 @_registered
 class Rectangular(Surrogate):
-    """``a`` where ``|x| < 1 / (2 a)``, else 0: the derivative of a ramp from 0 to 1.
+    """Rectangle: ``a`` where ``|x| < 1 / (2 a)``, else 0, the derivative of a ramp from 0 to 1.
 
     Args:
         slope: Number > 0, a. Default 1.
 
-    References: Wu et al. 2018, Front. Neurosci. 12 (STBP), equation 16.
+    References: Wu et al. 2018, Front. Neurosci. 12:331 (STBP), doi:10.3389/fnins.2018.00331, equation 16.
     """
 
-    def __init__(self, slope=1.0):
+    def __init__(self, slope: float = 1.0) -> None:
         super().__init__(slope)
 
-    def derivative(self, x):
+    def derivative(self, x: Tensor) -> Tensor:
         return self.slope * ops.cast(ops.abs(x) < 0.5 / self.slope, x.dtype)
 
-    def primitive(self, x):
+    def primitive(self, x: Tensor) -> Tensor:
         return ops.clip(self.slope * x + 0.5, 0, 1)
 
 
 @_registered
 class Erf(Surrogate):
-    """``a / sqrt(pi) exp(-(a x)^2)``, the derivative of ``erf(a x) / 2``.
+    """Error function: ``a / sqrt(pi) exp(-(a x)^2)``, the derivative of ``erf(a x) / 2``.
 
     Args:
         slope: Number > 0, a. Default 2.
     """
 
-    def __init__(self, slope=2.0):
+    def __init__(self, slope: float = 2.0) -> None:
         super().__init__(slope)
 
-    def derivative(self, x):
+    def derivative(self, x: Tensor) -> Tensor:
         return self.slope / math.sqrt(math.pi) * ops.exp(-ops.square(self.slope * x))
 
-    def primitive(self, x):
+    def primitive(self, x: Tensor) -> Tensor:
         return 0.5 * ops.erf(self.slope * x)
 
 
 @_registered
 class StraightThrough(Surrogate):
-    """``a``, the derivative of a straight line.
+    """Straight-through estimator: ``a``, the derivative of ``a x``.
 
     Args:
         slope: Number > 0, a. Default 1.
@@ -186,17 +201,18 @@ class StraightThrough(Surrogate):
     References: Bengio, Leonard and Courville 2013, arXiv:1308.3432.
     """
 
-    def __init__(self, slope=1.0):
+    def __init__(self, slope: float = 1.0) -> None:
         super().__init__(slope)
 
-    def derivative(self, x):
+    def derivative(self, x: Tensor) -> Tensor:
         return ops.full_like(x, self.slope)
 
-    def primitive(self, x):
+    def primitive(self, x: Tensor) -> Tensor:
         return self.slope * x
 
 
-NAMES = {
+#: The surrogate classes, by name.
+NAMES: dict[str, Any] = {
     "atan": ATan,
     "sigmoid": Sigmoid,
     "fast_sigmoid": FastSigmoid,
@@ -207,16 +223,25 @@ NAMES = {
 }
 
 
-def get(surrogate):
-    """Return the surrogate of a name, of a config, or the callable itself.
+def get(surrogate: Any) -> Callable[[Tensor], Tensor]:
+    """Return the surrogate for a name or a config, or a callable unchanged.
 
     Args:
-        surrogate: One of the names above; a ``Surrogate``; a config of one; or any function of a tensor that returns
-            spikes with a gradient of their own (a registered one, if the model is to be saved).
+        surrogate: A name in ``NAMES``; a ``Surrogate``; the config of one; or any function of a tensor that returns
+            spikes with a custom gradient. To save the model, the function must be registered with Keras.
+
+    Returns:
+        A function of the membrane potential minus the threshold that returns spikes.
 
     Raises:
         ValueError: For an unknown name.
-        TypeError: For what cannot be called.
+        TypeError: If ``surrogate`` is not callable, or is a class.
+
+    Example:
+
+    ```python
+    keras_snn.surrogates.get("atan")  # ATan(slope=2.0)
+    ```
     """
     if isinstance(surrogate, str) and surrogate in NAMES:
         return NAMES[surrogate]()
@@ -229,6 +254,6 @@ def get(surrogate):
     return surrogate
 
 
-def serialize(surrogate):
-    """Return the config from which ``get`` makes the surrogate again."""
+def serialize(surrogate: Callable[[Tensor], Tensor]) -> Config:
+    """Return the config of a surrogate, for ``get``."""
     return keras.saving.serialize_keras_object(surrogate)

@@ -238,5 +238,5 @@ def test_unknown_surrogates_are_refused():
 def test_the_base_says_what_is_missing():
     with pytest.raises(NotImplementedError, match=r"Surrogate must override `derivative\(x\)`"):
         Surrogate(1.0).derivative(0.0)
-    with pytest.raises(NotImplementedError, match="Wide does not say its primitive"):
+    with pytest.raises(NotImplementedError, match="Wide has no `primitive"):
         Wide().primitive(0.0)

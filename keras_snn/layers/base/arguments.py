@@ -20,8 +20,8 @@ class Arguments(keras.layers.Layer):
     changeable: ClassVar[tuple[str, ...]] = ()
 
     def __setattr__(self, name, value):
-        if getattr(self, "built", False) and name in _fixed(type(self)) and hasattr(self, name):
-            names = ", ".join(sorted(_changeable(type(self)))) or "none"
+        if getattr(self, "built", False) and name in _fixed(type(self)) and hasattr(self, name):  # type: ignore[arg-type]
+            names = ", ".join(sorted(_changeable(type(self)))) or "none"  # type: ignore[arg-type]
             raise AttributeError(
                 f"`{name}` of {self.name!r} cannot be changed after the layer was built. Make a new layer. Arguments "
                 f"that can be changed: {names}."

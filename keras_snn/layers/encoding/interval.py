@@ -58,10 +58,10 @@ class Interval(StillEncoder):
 
     def __init__(self, n_steps: int, *, shortest: int = 1, longest: int | None = None, **kwargs: Any) -> None:
         super().__init__(n_steps, **kwargs)
-        self.shortest: Any = checks.integer("shortest", shortest, least=1, meaning="the interval for x = 1, in steps")
+        self.shortest = checks.integer("shortest", shortest, least=1, meaning="the interval for x = 1, in steps")
         longest = self.n_steps if longest is None else longest
         meaning = "the interval for x = 0, from `shortest + 1` to `n_steps`"
-        self.longest = checks.integer("longest", longest, least=self.shortest + 1, most=self.n_steps, meaning=meaning)
+        self.longest = checks.integer("longest", longest, least=shortest + 1, most=self.n_steps, meaning=meaning)
 
     def encode(self, x: Tensor, n_steps: int, steps: Tensor) -> Tensor:
         return encoding.interval(x, n_steps, self.shortest, self.longest, steps=steps)

@@ -53,12 +53,12 @@ class ParallelConvEncoder(Arguments, keras.layers.Layer):
 
     def __init__(self, filters: int, *, branches: int = 3, kernel_size: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters: Any = checks.integer("filters", filters, least=1)
-        self.branches: Any = checks.integer("branches", branches, least=1)
+        self.filters = checks.integer("filters", filters, least=1)
+        self.branches = checks.integer("branches", branches, least=1)
         self.kernel_size = checks.integer("kernel_size", kernel_size, least=1)
         # One convolution computes the channels of all branches: the normalization is per channel.
         self.conv = keras.layers.Conv2D(
-            self.branches * self.filters,
+            int(branches) * int(filters),
             self.kernel_size,
             padding="same",
             use_bias=False,
@@ -70,7 +70,7 @@ class ParallelConvEncoder(Arguments, keras.layers.Layer):
 
     def build(self, input_shape):
         self.conv.build(input_shape)
-        self.normalization.build((*input_shape[:-1], self.branches * self.filters))
+        self.normalization.build((*input_shape[:-1], self.conv.filters))
 
     def call(self, inputs, training=None):
         x = self.normalization(self.conv(inputs), training=training)

@@ -1,4 +1,4 @@
-"""Layers that make values of spikes."""
+"""Layers that pool spikes over time or over units."""
 
 from keras_snn.layers.pooling.first_spike_time import FirstSpikeTime
 from keras_snn.layers.pooling.max_rate_pooling import MaxRatePooling

@@ -1,9 +1,10 @@
-"""FirstSpikeTime: the end of the time axis, by the time of the first spike."""
+"""FirstSpikeTime: the time of the first spike."""
 
 import keras
 from keras import ops
 
 from keras_snn import probe
+from keras_snn.hints import Tensor
 from keras_snn.layers.time.end_of_time import EndOfTime
 from keras_snn.layers.time.time_fold import check_mask, check_time_axis
 from keras_snn.ops import decoding, masks
@@ -14,20 +15,20 @@ from keras_snn.ops.precision import voltage_dtype
 class FirstSpikeTime(EndOfTime):
     r"""Return the step of the first spike of each unit.
 
-    .. math:: y = \min \{t : x_t \ne 0\}, \text{ or } T \text{ where there is none}
+    .. math:: y = \min \{t : x_t \ne 0\}, \text{ or } T \text{ without spikes}
 
-    of the steps 0, ..., T - 1; with a mask, only the steps that count are numbered, and T is their number. There is no
-    gradient. A unit with a NaN at a step that counts gives NaN.
+    with the steps 0, ..., T - 1. With a mask, only valid steps are numbered, and T is their number. There is no
+    gradient. A unit with a NaN at a valid step gives NaN.
 
-    Steps are returned in float32 or wider under every dtype policy: integers are exact up to 2048 in float16, and up to
-    256 in bfloat16.
+    Outputs are float32 or wider under every dtype policy. Integers are exact only up to 2048 in float16, and up to 256
+    in bfloat16.
 
     Args:
         **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
-        inputs: A tensor, time on axis 1.
-        mask: Bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
+        inputs: Tensor ``(batch, time, ...)``.
+        mask: Bool tensor ``(batch, time)``, True at valid steps. The outputs have no mask.
 
     Input shape:
         ``(batch, time, ...)``; batch and time may be unknown.
@@ -36,7 +37,7 @@ class FirstSpikeTime(EndOfTime):
         ``(batch, ...)``
 
     Raises:
-        ValueError: If the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
+        ValueError: If the time axis is missing or empty, or the mask does not have the shape ``(batch, time)``.
 
     Example:
 
@@ -52,11 +53,11 @@ class FirstSpikeTime(EndOfTime):
         times, slot = decoding.first_spike_time(inputs, mask), probe.slot()
         if slot.is_open:
             n = masks.n_steps(inputs, mask)
-            before, n_before = slot.start(lambda: (ops.zeros_like(times), ops.zeros_like(n)))
-            came = before < ops.cast(masks.along(n_before, times), times.dtype)  # False for NaN
-            times = ops.where(came & ~ops.isnan(times), before, before + times)
-            slot.end((times, n_before + n))
+            earlier_times, earlier_n = slot.start(lambda: (ops.zeros_like(times), ops.zeros_like(n)))
+            has_spiked = earlier_times < ops.cast(masks.along(earlier_n, times), times.dtype)  # False for NaN
+            times = ops.where(has_spiked & ~ops.isnan(times), earlier_times, earlier_times + times)
+            slot.end((times, earlier_n + n))
         return ops.cast(times, voltage_dtype(self.compute_dtype))
 
-    def spec_dtype(self, inputs):
+    def spec_dtype(self, inputs: Tensor) -> str:
         return voltage_dtype(self.compute_dtype)

@@ -1,4 +1,6 @@
-"""VotingPooling: the end of the time axis, by the votes of several units a class."""
+"""VotingPooling: the mean over time and over the units of a class."""
+
+from typing import Any
 
 import keras
 
@@ -9,20 +11,20 @@ from keras_snn.ops import decoding
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class VotingPooling(TemporalAveragePooling):
-    r"""Average over time, and over the units that vote for the same class.
+    r"""Average over time and over the units of each class.
 
     .. math:: y_c = \frac{1}{n T} \sum_t \sum_{k = 0}^{n - 1} x_{t, c n + k}
 
-    with n votes a class, those of contiguous units of the last axis. Of 0/1 spikes this makes class scores in [0, 1].
-    Masks and float32 sums are as in `TemporalAveragePooling`.
+    with n units per class, which are contiguous in the last axis. For 0/1 spikes the class scores are in [0, 1]. Masks
+    and float32 sums are as in ``TemporalAveragePooling``.
 
     Args:
-        n_votes: Integer > 0, the units a class, n. Default 10.
+        n_votes: Integer > 0, the number of units per class, n. Default 10.
         **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
-        inputs: A tensor, time on axis 1.
-        mask: Bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
+        inputs: Tensor ``(batch, time, ...)``.
+        mask: Bool tensor ``(batch, time)``, True at valid steps. The outputs have no mask.
 
     Input shape:
         ``(batch, time, ..., classes * n_votes)``; batch and time may be unknown.
@@ -31,8 +33,8 @@ class VotingPooling(TemporalAveragePooling):
         ``(batch, ..., classes)``
 
     Raises:
-        ValueError: If ``n_votes`` is not a positive int, or does not divide the units; if the input has no time axis,
-            or an empty one, or no axis after it; if the mask does not have the shape (batch, time).
+        ValueError: If ``n_votes`` is not a positive integer or does not divide the number of units, the time axis is
+            missing or empty, there is no axis after time, or the mask does not have the shape ``(batch, time)``.
 
     Example:
 
@@ -46,9 +48,9 @@ class VotingPooling(TemporalAveragePooling):
         learning of spiking neural networks. ICCV, arXiv:2007.05785.
     """
 
-    def __init__(self, n_votes=10, **kwargs):
+    def __init__(self, n_votes: int = 10, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.n_votes = checks.integer("n_votes", n_votes, least=1, meaning="the units that vote for one class")
+        self.n_votes = checks.integer("n_votes", n_votes, least=1, meaning="the number of units per class")
 
     def build(self, input_shape):
         self.compute_output_shape(input_shape)
@@ -66,8 +68,8 @@ class VotingPooling(TemporalAveragePooling):
             )
         if axes[-1] is None or axes[-1] % self.n_votes:
             raise ValueError(
-                f"VotingPooling {self.name!r} needs `n_votes` = {self.n_votes} units a class on the last axis, "
-                f"got {axes[-1]} units. Make the layer before it a multiple of {self.n_votes} wide."
+                f"VotingPooling {self.name!r} needs `n_votes` = {self.n_votes} units per class on the last axis, "
+                f"got {axes[-1]} units. Give the previous layer a multiple of {self.n_votes} units."
             )
         return (batch, *axes[:-1], axes[-1] // self.n_votes)
 

@@ -1,4 +1,4 @@
-"""Layers that make the time axis, carry other layers over it, and end it."""
+"""Layers that create the time axis, apply other layers over it, and remove it."""
 
 from keras_snn.layers.time.last_step import LastStep
 from keras_snn.layers.time.repeat import Repeat

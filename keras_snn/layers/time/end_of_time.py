@@ -1,15 +1,18 @@
-"""What the layers that end the time axis have in common."""
+"""The base of layers that remove the time axis."""
+
+from typing import Any
 
 import keras
 
+from keras_snn.hints import Tensor
 from keras_snn.layers.base.arguments import Arguments
 from keras_snn.layers.time.time_fold import check_mask, check_time_axis
 
 
 class EndOfTime(Arguments, keras.layers.Layer):
-    """Plumbing of the layers that make values ``(batch, ...)`` of sequences ``(batch, time, ...)``."""
+    """Base class of layers that reduce sequences ``(batch, time, ...)`` to values ``(batch, ...)``."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         # Half precision holds neither spikes of height 1 / dt nor sums of many spikes.
         super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
@@ -21,7 +24,7 @@ class EndOfTime(Arguments, keras.layers.Layer):
         check_mask(self, mask, inputs.shape)
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.spec_dtype(inputs))
 
-    def spec_dtype(self, inputs):
+    def spec_dtype(self, inputs: Tensor) -> str:
         """Return the dtype of the outputs."""
         return self.compute_dtype
 
@@ -34,5 +37,5 @@ class EndOfTime(Arguments, keras.layers.Layer):
         return (batch, *rest)
 
     def get_config(self):
-        # Keras's automatic config has no place for an activity_regularizer among the keyword arguments.
+        # Keras's automatic config leaves out an `activity_regularizer` that is passed in **kwargs.
         return super().get_config()

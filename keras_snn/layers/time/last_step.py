@@ -1,8 +1,9 @@
-"""LastStep: the end of the time axis, by its last value."""
+"""LastStep: the value at the last time step."""
 
 import keras
 
 from keras_snn import probe
+from keras_snn.hints import Tensor
 from keras_snn.layers.time.end_of_time import EndOfTime
 from keras_snn.layers.time.time_fold import check_mask, check_time_axis
 
@@ -11,15 +12,15 @@ from keras_snn.layers.time.time_fold import check_mask, check_time_axis
 class LastStep(EndOfTime):
     """Return the value at the last time step.
 
-    ``y = x[:, -1]``; with a mask, the value at the last step that counts, example by example. An example of which no
-    step counts gives 0, as in `TemporalAveragePooling`.
+    ``y = x[:, -1]``. With a mask, the value of each sample at its last valid step. A sample without valid steps gives
+    0, as in ``TemporalAveragePooling``.
 
     Args:
         **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
-        inputs: A tensor, time on axis 1; integers stay integers.
-        mask: Bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
+        inputs: Tensor ``(batch, time, ...)``. The outputs have its dtype.
+        mask: Bool tensor ``(batch, time)``, True at valid steps. The outputs have no mask.
 
     Input shape:
         ``(batch, time, ...)``; batch and time may be unknown.
@@ -28,7 +29,7 @@ class LastStep(EndOfTime):
         ``(batch, ...)``
 
     Raises:
-        ValueError: If the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
+        ValueError: If the time axis is missing or empty, or the mask does not have the shape ``(batch, time)``.
 
     Example:
 
@@ -45,5 +46,5 @@ class LastStep(EndOfTime):
         mask = check_mask(self, mask, inputs.shape)
         return inputs[:, -1] if mask is None else probe.hold_last(inputs, mask)[:, -1]
 
-    def spec_dtype(self, inputs):
+    def spec_dtype(self, inputs: Tensor) -> str:
         return inputs.dtype

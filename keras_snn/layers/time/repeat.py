@@ -1,4 +1,6 @@
-"""Repeat: the start of the time axis."""
+"""Repeat: a time axis for still inputs."""
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,23 +11,23 @@ from keras_snn.layers.base.arguments import Arguments
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class Repeat(Arguments, keras.layers.Layer):
-    """Present the same input at every time step.
+    """Repeat the input at each time step.
 
-    ``y[b, t, ...] = x[b, ...]`` for t = 0, ..., n - 1. Nothing is computed: the values are broadcast, and copied only
-    where the backend has to (PyTorch returns a view). Put it after the first `Dense` or `Conv` of a still image, so
-    that this layer runs once and not once a step.
+    ``y[b, t, ...] = x[b, ...]`` for t = 0, ..., n - 1. The values are broadcast. The backend copies them only if
+    necessary; PyTorch returns a view. For still images, put it after the first ``Dense`` or ``Conv`` layer, which then
+    runs once instead of once per step.
 
-    A `BatchNormalization` directly after it normalizes over batch, time and all further axes but the last, as inside
-    `TimeFold`.
+    A ``BatchNormalization`` directly after it normalizes over batch, time and all other axes except the last, as inside
+    ``TimeFold``.
 
-    Inside ``keras_snn.probe.scope(n_steps=k)`` the input is presented for k steps instead of n.
+    Inside ``keras_snn.probe.scope(n_steps=k)`` the input is repeated for k steps instead of n.
 
     Args:
         n: Integer > 0, the number of time steps.
         **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
-        inputs: A tensor of any rank from 1 up; integers stay integers.
+        inputs: Tensor ``(batch, ...)`` of rank 1 or more. The outputs have its dtype.
 
     Input shape:
         ``(batch, ...)``
@@ -34,7 +36,7 @@ class Repeat(Arguments, keras.layers.Layer):
         ``(batch, n, ...)``
 
     Raises:
-        ValueError: If ``n`` is not a positive int.
+        ValueError: If ``n`` is not a positive integer.
 
     Example:
 
@@ -44,7 +46,7 @@ class Repeat(Arguments, keras.layers.Layer):
     ```
     """
 
-    def __init__(self, n, **kwargs):
+    def __init__(self, n: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.n = checks.integer("n", n, least=1, meaning="the number of time steps")
         self.input_spec = keras.layers.InputSpec(min_ndim=1)

@@ -1,4 +1,4 @@
-"""TemporalAveragePooling: the end of the time axis, by its mean."""
+"""TemporalAveragePooling: the mean over time."""
 
 import keras
 from keras import ops
@@ -12,21 +12,21 @@ from keras_snn.ops.precision import voltage_dtype
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class TemporalAveragePooling(EndOfTime):
-    r"""Average over time; a spike train becomes a firing rate.
+    r"""Average over time. The average of a spike train is a firing rate.
 
     .. math:: y = \frac{\sum_t m_t x_t}{\max(\sum_t m_t, 1)}
 
-    with the mask :math:`m_t`, which is 1 at every step if none comes. An example of which no step counts gives 0, and
-    what stands at the masked steps does not matter, not even NaN. The sum is taken in float32 or wider under every
-    dtype policy, since rates of many steps overflow float16, and the mean is returned in the layer's compute dtype.
+    with the mask :math:`m_t`, which is 1 at each step without a mask. A sample without valid steps gives 0. Values at
+    masked steps have no effect, even NaN. The sum is computed in float32 or wider under every dtype policy, because
+    sums of rates can overflow float16. The mean has the compute dtype of the layer.
 
     Args:
-        **kwargs: the usual arguments of a Keras layer. An ``activity_regularizer`` here sees rates: see
-            `keras_snn.regularizers` for why this trains better than one on the spikes.
+        **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``. An ``activity_regularizer``
+            receives rates, which trains better than a penalty on spikes; see ``keras_snn.regularizers``.
 
     Call arguments:
-        inputs: A tensor, time on axis 1.
-        mask: Bool tensor (batch, time), True at the steps that count. None is passed on: the time axis ends here.
+        inputs: Tensor ``(batch, time, ...)``.
+        mask: Bool tensor ``(batch, time)``, True at valid steps. The outputs have no mask.
 
     Input shape:
         ``(batch, time, ...)``; batch and time may be unknown.
@@ -35,7 +35,7 @@ class TemporalAveragePooling(EndOfTime):
         ``(batch, ...)``
 
     Raises:
-        ValueError: If the input has no time axis, or an empty one; if the mask does not have the shape (batch, time).
+        ValueError: If the time axis is missing or empty, or the mask does not have the shape ``(batch, time)``.
 
     Example:
 

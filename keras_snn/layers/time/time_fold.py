@@ -1,19 +1,21 @@
-"""TimeFold: any Keras layer, at every time step at once."""
+"""TimeFold: a Keras layer applied to all time steps in one call."""
 
 import inspect
+from typing import Any
 
 import keras
 from keras import ops
 
+from keras_snn.hints import Shape, Tensor
 from keras_snn.layers.base.arguments import Arguments
 
 
-def check_time_axis(layer, shape):
-    """Raise ValueError unless ``shape`` is (batch, time, ...) with at least one step, as far as it is known."""
+def check_time_axis(layer: keras.layers.Layer, shape: Shape) -> None:
+    """Raise ValueError unless ``shape`` is ``(batch, time, ...)`` with at least one step or an unknown number."""
     if len(shape) < 2:
         raise ValueError(
             f"{type(layer).__name__} {layer.name!r} takes inputs of shape (batch, time, ...), got {tuple(shape)}: "
-            "there is no time axis. Make one, for example with keras_snn.layers.Repeat."
+            "there is no time axis. Add one, for example with keras_snn.layers.Repeat."
         )
     if shape[1] == 0:
         raise ValueError(
@@ -22,8 +24,8 @@ def check_time_axis(layer, shape):
         )
 
 
-def check_mask(layer, mask, shape, rank=2):
-    """Return ``mask`` as a bool tensor; raise ValueError unless it has the first two axes of the inputs' ``shape``."""
+def check_mask(layer: keras.layers.Layer, mask: Tensor, shape: Shape, rank: int = 2) -> Tensor:
+    """Return ``mask`` as a bool tensor; raise ValueError unless its shape is the first two axes of ``shape``."""
     if mask is None:
         return None
     mask = mask if isinstance(mask, keras.KerasTensor) else ops.cast(mask, "bool")
@@ -42,7 +44,7 @@ def _fold(x):
 
 
 def _fold_mask(mask, folded):
-    """Fold a mask like its input; a mask of steps is spread over the axes that a step has before its last."""
+    """Fold a mask like its input, and broadcast it over the axes of a step except the last."""
     if mask is None:
         return None
     mask = _fold(mask)
@@ -55,42 +57,44 @@ def _fold_mask(mask, folded):
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class TimeFold(Arguments, keras.layers.Wrapper):
-    """Apply a layer, or a whole model, to every time step, in one call.
+    """Apply a layer or a model to all time steps in one call.
 
-    Time is folded into the batch: ``(batch, time, ...)`` is reshaped to ``(batch * time, ...)``, the inner layer is
-    called once, and its output is reshaped back. The steps are examples to the inner layer, therefore
+    ``y[b, t] = layer(x[b, t])``. Time is folded into the batch: ``(batch, time, ...)`` is reshaped to
+    ``(batch * time, ...)``, the inner layer is called once, and its output is reshaped back. For the inner layer each
+    step is a sample:
 
-    - `BatchNormalization` takes its statistics over batch, time and all further axes but the last. It does the same
-      without this wrapper, on ``(batch, time, ...)``. Give it ``momentum=0.9``: with Keras's default, 0.99, moving
-      averages lag behind;
-    - `Dropout` draws an independent mask for each step (a mask that stays for all steps needs another layer);
-    - an ``activity_regularizer`` of the inner layer is divided by batch * time, where one of this wrapper is divided
-      by the batch;
-    - a layer with a state over time must not be inside: wrap what stands before and after it.
+    - ``BatchNormalization`` computes its statistics over batch, time and all other axes except the last. Without this
+      wrapper, on ``(batch, time, ...)``, it does the same. Use ``momentum=0.9``: with Keras's default of 0.99 the
+      moving averages adapt too slowly.
+    - ``Dropout`` draws an independent mask for each step.
+    - An ``activity_regularizer`` of the inner layer is divided by batch * time. One of this wrapper is divided by the
+      batch size.
+    - The inner layer must not have a state over time. Wrap the layers before and after such a layer instead.
 
-    The numbers are those of `keras.layers.TimeDistributed`, which calls the layer once a step.
+    The results are those of ``keras.layers.TimeDistributed``, which calls the layer once per step.
 
     Args:
-        layer: A `keras.layers.Layer` or a `keras.Model`.
-        **kwargs: the usual arguments of a Keras layer. This wrapper has no numbers of its own: the dtype policy of the
-            inner layer decides, and the inputs reach it as they come.
+        layer: A ``keras.layers.Layer`` or a ``keras.Model``.
+        **kwargs: Arguments of ``keras.layers.Layer``. A dtype policy has no effect: the inputs are not cast, and the
+            policy of the inner layer applies.
 
     Call arguments:
-        inputs: A tensor, or a nest of tensors for an inner layer that takes a nest as its first argument.
-        training: Boolean or None, passed on to the inner layer.
-        mask: Bool tensor (batch, time), True at the steps that count, or a nest of them like the inputs. It goes
-            to the layers after this one, and, folded, to the inner layer if its ``call`` takes a ``mask``.
+        inputs: Tensor ``(batch, time, ...)``, or a nest of tensors if the first argument of the inner layer is a nest.
+        training: Boolean or None, passed to the inner layer.
+        mask: Bool tensor ``(batch, time)``, True at valid steps, or a nest of masks with the structure of the inputs.
+            It is passed to the layers after this one, and in folded form to the inner layer if its ``call`` has the
+            argument ``mask``.
 
     Input shape:
         ``(batch, time, ...)``; batch and time may be unknown.
 
     Output shape:
-        ``(batch, time, ...)``, with the axes after time as the inner layer makes them; the same for each of several
+        ``(batch, time, ...)``, with the axes after time of the inner layer's outputs; a nest of such shapes for several
         outputs.
 
     Raises:
-        ValueError: If ``layer`` is not a Keras layer; if the input has no time axis, or an empty one, or too few axes
-            without it for the inner layer; if the mask does not have the shape (batch, time).
+        ValueError: If ``layer`` is not a Keras layer, the time axis is missing or empty, the inputs without time axis
+            have too few axes for the inner layer, or the mask does not have the shape ``(batch, time)``.
 
     Example:
 
@@ -100,8 +104,8 @@ class TimeFold(Arguments, keras.layers.Wrapper):
     ```
     """
 
-    def __init__(self, layer, **kwargs):
-        # Casting here could only lose what an inner layer of a wider dtype needs.
+    def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:
+        # The inputs are not cast: the dtype of the inner layer can be wider.
         super().__init__(layer, autocast=False, **kwargs)
         self.supports_masking = True
 
@@ -111,15 +115,15 @@ class TimeFold(Arguments, keras.layers.Wrapper):
         rank = (spec.ndim or spec.min_ndim or 0) if isinstance(spec, keras.layers.InputSpec) else 0
         if len(shape) - 1 < rank:
             raise ValueError(
-                f"TimeFold {self.name!r} must not get an input of shape {tuple(shape)}. Without its time axis, axis 1, it "
-                f"has rank {len(shape) - 1}, and {type(self.layer).__name__} {self.layer.name!r} takes rank {rank}. "
-                "Make a time axis, for example with keras_snn.layers.Repeat."
+                f"The inputs of TimeFold {self.name!r} must have a rank of at least {rank + 1}: a time axis, and rank "
+                f"{rank} for {type(self.layer).__name__} {self.layer.name!r}. Got shape {tuple(shape)}. Add a time "
+                "axis, for example with keras_snn.layers.Repeat."
             )
 
     def _check_masks(self, mask, inputs):
-        for m, x in zip(keras.tree.flatten(mask), keras.tree.flatten(inputs), strict=False):
-            if m is not None:
-                check_mask(self, m, x.shape, rank=len(m.shape))
+        for input_mask, x in zip(keras.tree.flatten(mask), keras.tree.flatten(inputs), strict=False):
+            if input_mask is not None:
+                check_mask(self, input_mask, x.shape, rank=len(input_mask.shape))
 
     def _folded_shape(self, input_shape):
         keras.tree.map_shape_structure(self._check, input_shape)
@@ -128,7 +132,7 @@ class TimeFold(Arguments, keras.layers.Wrapper):
     def build(self, input_shape):
         folded = self._folded_shape(input_shape)
         if not self.layer.built and type(self.layer).build is keras.layers.Layer.build:
-            # A subclassed model without a build method makes its weights when it is called.
+            # A subclassed model without a `build` method creates its weights when it is called.
             self.layer(keras.tree.map_shape_structure(keras.KerasTensor, folded))
         else:
             super().build(folded)
@@ -138,7 +142,7 @@ class TimeFold(Arguments, keras.layers.Wrapper):
         self._check_masks(mask, inputs)
         folded = keras.tree.map_structure(_fold, inputs)
         arguments = {"training": training}
-        if any(m is not None for m in keras.tree.flatten(mask)):
+        if any(input_mask is not None for input_mask in keras.tree.flatten(mask)):
             arguments["mask"] = keras.tree.map_structure(_fold_mask, mask, folded)
         accepted = inspect.signature(self.layer.call).parameters
         outputs = self.layer(folded, **{name: value for name, value in arguments.items() if name in accepted})

@@ -94,7 +94,7 @@ def test_bad_arguments_and_shapes_are_refused():
         lambda: layer(keras.Input((None, 12))),
         lambda: layer(keras.Input((None, None))),
     ):
-        with pytest.raises(ValueError, match=r"needs `n_votes` = 5 units a class on the last axis, got (12|None)"):
+        with pytest.raises(ValueError, match=r"needs `n_votes` = 5 units per class on the last axis, got (12|None)"):
             call()
     with pytest.raises(ValueError, match=r"got \(2, 5\): there is no axis after time"):
         layer(X[:, :, 0])

@@ -246,9 +246,9 @@ def test_a_missing_time_axis_is_refused():
     for layer, shape in [(keras.layers.Dense(3), (2, 4)), (keras.layers.Conv2D(3, 2), (2, 6, 7, 2))]:
         fold = TimeFold(layer)
         for call in (lambda: fold(np.zeros(shape, "float32")), lambda: fold(keras.Input(shape[1:]))):
-            with pytest.raises(ValueError, match="Make a time axis"):
+            with pytest.raises(ValueError, match="Add a time axis"):
                 call()
-        with pytest.raises(ValueError, match="Make a time axis"):
+        with pytest.raises(ValueError, match="Add a time axis"):
             fold.build(shape)
     with pytest.raises(ValueError, match=r"\(batch, time, \.\.\.\).*no time axis"):
         TimeFold(keras.layers.Flatten())(np.zeros((3,), "float32"))
