@@ -73,11 +73,12 @@ class SpikingCell(HasTimeStep):
         super().__init_subclass__(**kwargs)
         if "runs_call_sequence" in vars(cls):
             return
-        parent = next(base for base in cls.__bases__ if issubclass(base, SpikingCell))
-        if cls.call_sequence is not parent.call_sequence:
-            cls.runs_call_sequence = True
-        elif any(getattr(cls, name) is not getattr(parent, name) for name in _STEP_METHODS):
-            cls.runs_call_sequence = False
+        cells = [base for base in cls.__bases__ if issubclass(base, SpikingCell)]
+        inherited_from = next((base for base in cells if base.call_sequence is cls.call_sequence), None)
+        cls.runs_call_sequence = inherited_from is None or (
+            inherited_from.runs_call_sequence
+            and all(getattr(cls, name) is getattr(inherited_from, name) for name in _STEP_METHODS)
+        )
 
     def __init__(
         self, size: Any, state_size: Any = None, dt: Any = None, always_use_inference: bool = True, **kwargs: Any

@@ -130,6 +130,46 @@ def test_training_is_inference_unless_it_is_overridden():
     np.testing.assert_array_equal(to_numpy(y), 3 * x)
 
 
+class Doubled:
+    def call_inference(self, inputs, states):
+        return 2 * inputs, states
+
+
+class DoubledSequence:
+    def call_sequence(self, inputs, states, training, mask=None):
+        return 2 * inputs, states
+
+
+def lowpass_cell(*mixins, **methods):
+    return type("Cell", (*mixins, LowpassCell), methods)
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected"),
+    [
+        (LowpassCell, True),
+        (SpikingActivationCell, True),
+        (lowpass_cell(), True),
+        (lowpass_cell(Doubled), False),
+        (lowpass_cell(call_inference=Doubled.call_inference), False),
+        (type("Cell", (lowpass_cell(Doubled),), {}), False),
+        (lowpass_cell(DoubledSequence), True),
+        (type("Cell", (DoubledSequence, lowpass_cell(Doubled)), {}), True),
+        (type("Cell", (lowpass_cell(Doubled), lowpass_cell()), {}), False),
+        (lowpass_cell(Doubled, runs_call_sequence=True), True),
+        (lowpass_cell(runs_call_sequence=False), False),
+    ],
+)
+def test_an_overridden_step_runs_instead_of_the_sequence(cls, expected):
+    assert cls.runs_call_sequence is expected
+
+
+@pytest.mark.parametrize("mixin", [Doubled, DoubledSequence])
+def test_the_engine_runs_the_method_of_a_mixin(mixin):
+    x = normal(2, 4, 3)
+    np.testing.assert_allclose(to_numpy(RNN(lowpass_cell(mixin)(3, 0.1))(x)), 2 * x, **CLOSE)
+
+
 def test_random_numbers_and_counts_inside_a_cell():
     cell, x = Dropping(4, dt=0.1), np.ones((2, 50, 4), "float32")
     layer = RNN(cell, return_state=True)
