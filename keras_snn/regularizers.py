@@ -25,12 +25,12 @@ from keras_snn.hints import Tensor
 from keras_snn.ops.precision import mean, wide
 
 
-def _bound(name, value):
-    """Return a target as a float, or as an array of at least one axis."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf":
+def _target_value(name, value):
+    """Return a target as a float, or as an array with at least one axis."""
+    target = np.asarray(value)
+    if target.dtype.kind not in "iuf":
         raise TypeError(f"`{name}` must be a number or a numeric array, got {value!r}.")
-    return array if array.ndim else float(array)
+    return target if target.ndim else float(target)
 
 
 def _penalty(l1, l2):
@@ -97,17 +97,17 @@ class RangedRegularizer(keras.regularizers.Regularizer):
                     f"`target` as a range must have two values (min, max), got {len(target)}: {target!r}. "
                     "Pass one target per unit as a NumPy array."
                 )
-            low, high = (_bound("target", value) for value in target)
+            low, high = (_target_value("target", value) for value in target)
             if np.any(np.greater(low, high)):
                 raise ValueError(f"`target` as a range (min, max) must have min <= max, got {target!r}.")
             self.target = (low, high)
         else:
-            self.target = _bound("target", target)
+            self.target = _target_value("target", target)
         self.regularizer = keras.regularizers.get(regularizer) or keras.regularizers.L1L2(l2=0.01)
         self.time_axis = checks.integer("time_axis", time_axis, optional=True)
 
     def __call__(self, x: Tensor) -> Tensor:
-        x = self._observe(x)
+        x = self._observed_values(x)
         if isinstance(self.target, tuple):
             low, high = (ops.convert_to_tensor(bound, dtype=x.dtype) for bound in self.target)
             return self.regularizer(ops.relu(low - x) + ops.relu(x - high))
@@ -123,7 +123,7 @@ class RangedRegularizer(keras.regularizers.Regularizer):
         """The maximum of the target range, or the target value."""
         return self.target[1] if isinstance(self.target, tuple) else self.target
 
-    def _observe(self, x):
+    def _observed_values(self, x):
         """Return the values to compare with the target."""
         x = wide(x)
         if self.time_axis is None:
@@ -314,8 +314,8 @@ class Percentile(L1L2):
     def _axes(self):
         return self.axis if isinstance(self.axis, tuple) else (self.axis,)
 
-    def _observe(self, x):
-        x = super()._observe(x)
+    def _observed_values(self, x):
+        x = super()._observed_values(x)
         _check_axes("axis", self._axes, x)
         if self.percentile == 100:
             return ops.max(x, axis=self._axes)

@@ -36,14 +36,14 @@ def set_dt(model: keras.layers.Layer, dt: Any) -> None:
     model.evaluate(x, y)
     ```
     """
-    layers = layers_with_dt(model)
-    if not layers:
+    dt_layers = layers_with_dt(model)
+    if not dt_layers:
         raise ValueError(f"`model` must contain a layer of keras_snn that has a dt; {model.name!r} contains none.")
     shared = is_variable(dt)
     dt = dt if shared else check_dt(dt)
     sync(model)
     recompile = False
-    for layer in layers:
+    for layer in dt_layers:
         if layer.dt_variable is None or shared:
             layer.dt = dt
             recompile = True

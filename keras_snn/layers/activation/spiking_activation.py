@@ -1,4 +1,4 @@
-"""SpikingActivation: any activation function with spikes."""
+"""SpikingActivation: an activation function whose values are firing rates of spikes."""
 
 from typing import Any, ClassVar
 
@@ -35,7 +35,14 @@ class SpikingActivationCell(_Rates, SpikingCell):
         spiking_aware_training: As in ``SpikingActivation``.
         **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
-    The state is one tensor ``(batch, ...)``: the voltage.
+    Call arguments as in ``SpikingCell``. The state is one tensor ``(batch, ...)``: the voltage.
+
+    Example:
+
+    ```python
+    layer = keras_snn.layers.RNN(keras_snn.layers.SpikingActivationCell(4, "relu", dt=0.01))
+    layer(keras.ops.ones((2, 10, 4))).shape  # (2, 10, 4)
+    ```
     """
 
     def __init__(

@@ -242,8 +242,8 @@ def _is_iterable(size):
 
 def run_cell(cell: Any, inputs: Tensor, states: Nest, training: bool | None, *mask: Tensor) -> tuple[Tensor, Nest]:
     """Run ``cell`` over axis 1 of ``inputs``: by its ``call_sequence``, or step by step."""
-    run = type(cell) if getattr(cell, "runs_call_sequence", False) else SpikingCell
-    return run.call_sequence(cell, inputs, states, training, *mask)
+    cell_class = type(cell) if getattr(cell, "runs_call_sequence", False) else SpikingCell
+    return cell_class.call_sequence(cell, inputs, states, training, *mask)
 
 
 class _CellStep:

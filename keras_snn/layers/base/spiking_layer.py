@@ -131,8 +131,8 @@ class SpikingLayer(SequenceLayer):
     def run(
         self, inputs: Tensor, states: list[Tensor], training: bool | None, mask: Tensor = None
     ) -> tuple[Tensor, list[Tensor]]:
-        masks = () if mask is None else (mask,)  # a user's `call_sequence` may take no mask
-        outputs, states = run_cell(self.cell, inputs, self._pack_states(states), training, *masks)
+        mask_arguments = () if mask is None else (mask,)  # a user's `call_sequence` may take no mask
+        outputs, states = run_cell(self.cell, inputs, self._pack_states(states), training, *mask_arguments)
         return outputs, tree.flatten(states)
 
     @property

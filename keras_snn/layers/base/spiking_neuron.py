@@ -122,7 +122,7 @@ class SpikingNeuron(SequenceLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._given = {}
+        self._parameter_arguments = {}
         if not isinstance(inspect.getattr_static(self, "step"), staticmethod):
             raise TypeError(f"`step` of {type(self).__name__} must be a static method: @staticmethod above its def.")
         learn = (learn,) if isinstance(learn, str) else tuple(learn)
@@ -150,7 +150,7 @@ class SpikingNeuron(SequenceLayer):
             value = self._parameter(name, value)
             if self.built and callable(value):
                 raise AttributeError(f"`{name}` of {self.name!r} can be an initializer only before the layer is built.")
-            self._given[name] = value
+            self._parameter_arguments[name] = value
         super().__setattr__(name, value)
 
     def _parameter(self, name, value):
@@ -173,7 +173,7 @@ class SpikingNeuron(SequenceLayer):
     def build_parts(self, shape: Shape) -> None:
         self._units = self.known_units(shape)
         for name in self.parameter_names:
-            value, bound = self._given[name], self._bound(name)
+            value, bound = self._parameter_arguments[name], self._bound(name)
             is_built = isinstance(getattr(self, name), keras.Variable)
             if is_built or (name not in self.learn and not callable(value)):
                 continue
@@ -181,7 +181,7 @@ class SpikingNeuron(SequenceLayer):
             weight = self.add_weight(
                 name=name,
                 shape=self._parameter_shape(shape[2:]),
-                initializer=initializer if bound is None else _within(bound, initializer),
+                initializer=initializer if bound is None else _bounded_initializer(bound, initializer),
                 constraint=bound,
                 dtype=voltage_dtype(self.variable_dtype),
                 trainable=name in self.learn,
@@ -266,11 +266,11 @@ class SpikingNeuron(SequenceLayer):
 
     def get_config(self):
         config = super().get_config()
-        for name, value in self._given.items():
+        for name, value in self._parameter_arguments.items():
             config[name] = keras.initializers.serialize(value) if callable(value) else value
         config |= {name: getattr(self, name) for name in ("reset", "v_reset", "detach_reset", "per", *self.options)}
         return {**config, "surrogate": surrogates.serialize(self.surrogate), "learn": list(self.learn)}
 
 
-def _within(bound, initializer):
+def _bounded_initializer(bound, initializer):
     return lambda shape, dtype=None: bound(initializer(shape, dtype))

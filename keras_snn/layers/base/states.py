@@ -18,7 +18,7 @@ class States(keras.layers.Layer):
     """
 
     states: Any = None
-    _fresh: Any = None  # bool variable: the next call starts from `initial_state`. None for a layer without weights
+    _is_fresh: Any = None  # bool variable: the next call starts from `initial_state`. None for a layer without weights
 
     def add_states(self, shapes: list[Shape], dtypes: list[str]) -> None:
         """Make state variables of ``shapes``, which include the batch axis."""
@@ -41,7 +41,7 @@ class States(keras.layers.Layer):
                 for i, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True))
             ]
             if self.weights:
-                self._fresh = keras.Variable("ones", shape=(), dtype="bool", trainable=False, name="fresh")
+                self._is_fresh = keras.Variable("ones", shape=(), dtype="bool", trainable=False, name="fresh")
 
     def initial_state(self, batch_size: int) -> list[Tensor]:
         """Return the list of the states before the first step."""
@@ -57,13 +57,13 @@ class States(keras.layers.Layer):
         if x.shape[0] not in (None, size):
             raise ValueError(f"{message} {x.shape[0]}.")
         x, states = start_from([ops.convert_to_tensor(state) for state in self.states], x, message)
-        if self._fresh is not None:
-            initial, fresh = self.initial_state(ops.shape(x)[0]), ops.copy(self._fresh)
+        if self._is_fresh is not None:
+            initial, fresh = self.initial_state(ops.shape(x)[0]), ops.copy(self._is_fresh)
             states = [ops.where(fresh, *values) for values in zip(initial, states, strict=True)]
         return x, states
 
     def __setattr__(self, name, value):
-        if name in ("states", "_fresh"):  # Keras would track the variables as weights
+        if name in ("states", "_is_fresh"):  # Keras would track the variables as weights
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
@@ -79,14 +79,14 @@ class States(keras.layers.Layer):
     @property
     def carried(self) -> list[Any]:
         """The variables that keep their values between calls."""
-        return [*(self.states or ()), *(() if self._fresh is None else (self._fresh,))]
+        return [*(self.states or ()), *(() if self._is_fresh is None else (self._is_fresh,))]
 
     def keep_states(self, states: list[Tensor]) -> None:
         """Assign ``states`` to the variables. No gradient flows from one call to the next."""
         for variable, value in zip(self.states, states, strict=True):
             variable.assign(ops.stop_gradient(value))
-        if self._fresh is not None:
-            self._fresh.assign(False)
+        if self._is_fresh is not None:
+            self._is_fresh.assign(False)
 
     def reset_states(self, states: Any = None) -> None:
         """Reset a stateful layer to its initial states, or to ``states``."""
@@ -94,15 +94,15 @@ class States(keras.layers.Layer):
             raise AttributeError(f"{self.name!r} has no states to reset: it is not stateful.")
         if self.states is None:
             raise ValueError(f"{self.name!r} has no states yet: build or call it first.")
-        fresh = states is None
-        if fresh:
+        is_fresh = states is None
+        if is_fresh:
             states = self.initial_state(self.states[0].shape[0])
         states = states if isinstance(states, (list, tuple)) else [states]
         if len(states) != len(self.states):
             raise ValueError(f"`states` needs {len(self.states)} values for {self.name!r}, got {len(states)}.")
         for variable, value in zip(self.states, states, strict=True):
             variable.assign(value)
-        if self._fresh is not None:
-            self._fresh.assign(fresh)
+        if self._is_fresh is not None:
+            self._is_fresh.assign(is_fresh)
 
     reset_state = reset_states

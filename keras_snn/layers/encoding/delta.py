@@ -35,7 +35,7 @@ class Delta(Arguments, keras.layers.Layer):
         **kwargs: Arguments of ``keras.layers.Layer``, such as ``name`` and ``dtype``.
 
     Call arguments:
-        inputs: A tensor, time on axis 1.
+        inputs: Tensor ``(batch, time, ...)``.
         mask: Bool tensor ``(batch, time)``, True at valid steps. At masked steps the reference is held and there is no
             spike; r_0 is the value at the first valid step. The mask is passed on.
 
@@ -77,25 +77,26 @@ class Delta(Arguments, keras.layers.Layer):
     def call(self, inputs, mask=None):
         self._check_shape(inputs.shape)
         mask = check_mask(self, mask, inputs.shape)
-        signal = ops.cast(inputs, voltage_dtype(self.compute_dtype))
-        signal = signal if mask is None else masks.only_counted(signal, mask)
+        x = ops.cast(inputs, voltage_dtype(self.compute_dtype))
+        x = x if mask is None else masks.only_counted(x, mask)
         slot = probe.slot()
-        first, started, reference = self._start(slot, signal, mask)
-        spikes, reference = encoding.continued_delta(signal, self.threshold, first, reference, mask=mask)
-        slot.end((first, started, reference))
+        first_value, started, reference = self._start_values(slot, x, mask)
+        spikes, reference = encoding.continued_delta(x, self.threshold, first_value, reference, mask=mask)
+        slot.end((first_value, started, reference))
         if not self.off_spikes:
             spikes = ops.where(spikes == -1, 0, spikes)
         spikes = ops.cast(spikes, self.compute_dtype)
         return spikes if mask is None else masks.only_counted(spikes, mask)
 
-    def _start(self, slot, signal, mask):
+    def _start_values(self, slot, x, mask):
         """Return the first valid value, whether there is one ``(batch,)``, and the reference relative to it."""
-        first, zeros = encoding.first_value(signal, mask), ops.zeros_like(signal[:, 0])
-        starts = ops.ones((ops.shape(signal)[0],), "bool") if mask is None else ops.any(mask, axis=1)
+        first_value, zeros = encoding.first_value(x, mask), ops.zeros_like(x[:, 0])
+        starts = ops.ones((ops.shape(x)[0],), "bool") if mask is None else ops.any(mask, axis=1)
         if not slot.is_open:
-            return first, starts, zeros
-        earlier_first, started, reference = slot.start(lambda: (first, ops.zeros_like(starts), zeros))
-        return ops.where(masks.along(started, first), earlier_first, first), ops.logical_or(started, starts), reference
+            return first_value, starts, zeros
+        earlier_value, started, reference = slot.start(lambda: (first_value, ops.zeros_like(starts), zeros))
+        first_value = ops.where(masks.along(started, first_value), earlier_value, first_value)
+        return first_value, ops.logical_or(started, starts), reference
 
     def decode(self, spikes: Tensor, initial: Tensor) -> Tensor:
         """Return the signal ``(batch, time, ...)``: ``initial`` plus ``threshold`` times the sum of the spikes so far.

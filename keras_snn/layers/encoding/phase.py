@@ -12,7 +12,7 @@ from keras_snn.ops import decoding, encoding
 
 @keras.saving.register_keras_serializable(package="keras_snn")
 class Phase(StillEncoder):
-    r"""Weighted phases: a spike at step t stands for :math:`2^{-(1 + t \bmod \text{bits})}`.
+    r"""Weighted phases: a spike at step t has the weight :math:`2^{-(1 + t \bmod \text{bits})}`.
 
     The spikes of a period of ``bits`` steps are the binary digits of
 

@@ -20,6 +20,15 @@ class AlphaCell(FilterCell):
         size: Integer or tuple, shape of one step without the batch axis.
         tau_initializer: As in ``Alpha``.
         **kwargs: ``dt`` to ``method``, as in ``Lowpass``, and the arguments of ``keras.layers.Layer``.
+
+    Call arguments as in ``SpikingCell``.
+
+    Example:
+
+    ```python
+    layer = keras_snn.layers.RNN(keras_snn.layers.AlphaCell(4, 0.1, dt=0.01))
+    layer(keras.ops.ones((2, 10, 4))).shape  # (2, 10, 4)
+    ```
     """
 
     def __init__(self, size: Any, tau_initializer: Any, **kwargs: Any) -> None:

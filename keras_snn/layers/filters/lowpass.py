@@ -16,6 +16,15 @@ class LowpassCell(FilterCell):
         size: Integer or tuple, shape of one step without the batch axis.
         tau_initializer: As in ``Lowpass``.
         **kwargs: ``dt`` to ``method``, as in ``Lowpass``, and the arguments of ``keras.layers.Layer``.
+
+    Call arguments as in ``SpikingCell``.
+
+    Example:
+
+    ```python
+    layer = keras_snn.layers.RNN(keras_snn.layers.LowpassCell(4, 0.1, dt=0.01))
+    layer(keras.ops.ones((2, 10, 4))).shape  # (2, 10, 4)
+    ```
     """
 
     def filter(self, inputs: Tensor, state: Tensor, mask: Tensor = None) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ STATISTICS = ("sample", "batch")
 
 #: Half of the range [0, 1] of the mixed potential m_t, and its center.
 _HALF_RANGE = 0.5
-_MEAN = 0.5
+_CENTER = 0.5
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -140,11 +140,11 @@ class NoisyLIF(SpikingNeuron):
 
     def _noise(self, inputs, mask):
         """Return n, or n + beta without memory."""
-        half_range, mean = _HALF_RANGE, _MEAN
+        half_range, center = _HALF_RANGE, _CENTER
         if self.alpha is not None:
-            half_range, mean = half_range - 1 / self.alpha, mean - self.beta
+            half_range, center = half_range - 1 / self.alpha, center - self.beta
         if half_range == 0:
-            return mean
+            return center
         batch_size, n_steps, *_ = ops.shape(inputs)
         steps = probe.step_numbers(n_steps, masks.n_steps(inputs, mask))
         # Steps come before units, so that the first steps do not depend on the number of steps.
@@ -153,7 +153,7 @@ class NoisyLIF(SpikingNeuron):
         noise = neurons.noise(index, steps, inputs, word, self.noise, axes)
         if mask is not None:
             noise = masks.spread_over_counted(noise, mask)
-        return half_range * noise + mean
+        return half_range * noise + center
 
     def get_config(self):
         return {**super().get_config(), "noise": self.noise, "seed": self.seed}

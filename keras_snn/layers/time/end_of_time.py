@@ -33,8 +33,8 @@ class EndOfTime(Arguments, keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         check_time_axis(self, input_shape)
-        batch, _, *rest = input_shape
-        return (batch, *rest)
+        batch_size, _, *units = input_shape
+        return (batch_size, *units)
 
     def get_config(self):
         # Keras's automatic config leaves out an `activity_regularizer` that is passed in **kwargs.

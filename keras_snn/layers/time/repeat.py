@@ -53,12 +53,12 @@ class Repeat(Arguments, keras.layers.Layer):
 
     def call(self, inputs):
         inputs = probe.slot().keep(lambda: inputs)
-        batch, *rest = ops.shape(inputs)
-        return ops.broadcast_to(ops.expand_dims(inputs, axis=1), (batch, probe.n_steps(self.n), *rest))
+        batch_size, *units = ops.shape(inputs)
+        return ops.broadcast_to(ops.expand_dims(inputs, axis=1), (batch_size, probe.n_steps(self.n), *units))
 
     def compute_output_shape(self, input_shape):
-        batch, *rest = input_shape
-        return (batch, probe.n_steps(self.n), *rest)
+        batch_size, *units = input_shape
+        return (batch_size, probe.n_steps(self.n), *units)
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)

@@ -39,8 +39,8 @@ def check_mask(layer: keras.layers.Layer, mask: Tensor, shape: Shape, rank: int 
 
 
 def _fold(x):
-    batch, time, *rest = ops.shape(x)
-    return ops.reshape(x, (batch * time, *rest))  # not -1, which is undefined where an axis is empty
+    batch_size, n_steps, *axes = ops.shape(x)
+    return ops.reshape(x, (batch_size * n_steps, *axes))  # not -1, which is undefined for an empty axis
 
 
 def _fold_mask(mask, folded):
@@ -141,11 +141,11 @@ class TimeFold(Arguments, keras.layers.Wrapper):
         keras.tree.map_structure(lambda x: self._check(x.shape), inputs)
         self._check_masks(mask, inputs)
         folded = keras.tree.map_structure(_fold, inputs)
-        arguments = {"training": training}
+        call_arguments = {"training": training}
         if any(input_mask is not None for input_mask in keras.tree.flatten(mask)):
-            arguments["mask"] = keras.tree.map_structure(_fold_mask, mask, folded)
+            call_arguments["mask"] = keras.tree.map_structure(_fold_mask, mask, folded)
         accepted = inspect.signature(self.layer.call).parameters
-        outputs = self.layer(folded, **{name: value for name, value in arguments.items() if name in accepted})
+        outputs = self.layer(folded, **{name: value for name, value in call_arguments.items() if name in accepted})
         steps = ops.shape(keras.tree.flatten(inputs)[0])[:2]
         return keras.tree.map_structure(lambda y: ops.reshape(y, (*steps, *ops.shape(y)[1:])), outputs)
 
