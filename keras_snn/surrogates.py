@@ -69,11 +69,11 @@ class Surrogate:
         return f"{type(self).__name__}(slope={self.slope!r})"
 
 
-def _registered(cls):
+def _register(cls):
     return keras.saving.register_keras_serializable(package="keras_snn")(cls)
 
 
-@_registered
+@_register
 class ATan(Surrogate):
     """Arctangent: ``a / (2 (1 + (pi a x / 2)^2))``, the derivative of ``arctan(pi a x / 2) / pi + 1/2``.
 
@@ -93,7 +93,7 @@ class ATan(Surrogate):
         return ops.arctan(math.pi / 2 * self.slope * x) / math.pi + 0.5
 
 
-@_registered
+@_register
 class Sigmoid(Surrogate):
     """Sigmoid: ``a s (1 - s)``, the derivative of ``s = 1 / (1 + exp(-a x))``.
 
@@ -112,7 +112,7 @@ class Sigmoid(Surrogate):
         return ops.sigmoid(self.slope * x)
 
 
-@_registered
+@_register
 class FastSigmoid(Surrogate):
     """Fast sigmoid: ``1 / (1 + a |x|)^2``, the derivative of ``x / (1 + a |x|)``.
 
@@ -132,7 +132,7 @@ class FastSigmoid(Surrogate):
         return x / (1 + self.slope * ops.abs(x))
 
 
-@_registered
+@_register
 class Triangular(Surrogate):
     """Triangle: ``a max(0, 1 - a |x|)``, the derivative of a step that consists of two parabolas.
 
@@ -153,7 +153,7 @@ class Triangular(Surrogate):
         return 0.5 + z - 0.5 * z * ops.abs(z)
 
 
-@_registered
+@_register
 class Rectangular(Surrogate):
     """Rectangle: ``a`` where ``|x| < 1 / (2 a)``, else 0, the derivative of a ramp from 0 to 1.
 
@@ -173,7 +173,7 @@ class Rectangular(Surrogate):
         return ops.clip(self.slope * x + 0.5, 0, 1)
 
 
-@_registered
+@_register
 class Erf(Surrogate):
     """Error function: ``a / sqrt(pi) exp(-(a x)^2)``, the derivative of ``erf(a x) / 2``.
 
@@ -191,7 +191,7 @@ class Erf(Surrogate):
         return 0.5 * ops.erf(self.slope * x)
 
 
-@_registered
+@_register
 class StraightThrough(Surrogate):
     """Straight-through estimator: ``a``, the derivative of ``a x``.
 

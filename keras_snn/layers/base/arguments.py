@@ -20,8 +20,8 @@ class Arguments(keras.layers.Layer):
     changeable: ClassVar[tuple[str, ...]] = ()
 
     def __setattr__(self, name, value):
-        if getattr(self, "built", False) and name in _fixed(type(self)) and hasattr(self, name):  # type: ignore[arg-type]
-            names = ", ".join(sorted(_changeable(type(self)))) or "none"  # type: ignore[arg-type]
+        if getattr(self, "built", False) and name in _fixed_names(type(self)) and hasattr(self, name):  # type: ignore[arg-type]
+            names = ", ".join(sorted(_changeable_names(type(self)))) or "none"  # type: ignore[arg-type]
             raise AttributeError(
                 f"`{name}` of {self.name!r} cannot be changed after the layer was built. Make a new layer. Arguments "
                 f"that can be changed: {names}."
@@ -34,13 +34,13 @@ class Arguments(keras.layers.Layer):
 
 
 @functools.cache
-def _fixed(cls):
+def _fixed_names(cls):
     bases = (base for base in cls.__mro__ if base.__module__.startswith("keras_snn.") and "__init__" in vars(base))
     names = {name for base in bases for name in inspect.signature(base.__init__).parameters}
-    return names - {"self", "args", "kwargs"} - _changeable(cls)
+    return names - {"self", "args", "kwargs"} - _changeable_names(cls)
 
 
 @functools.cache
-def _changeable(cls):
+def _changeable_names(cls):
     parameters = getattr(cls, "parameter_names", ())
     return {*parameters, *(name for base in cls.__mro__ for name in vars(base).get("changeable", ()))}

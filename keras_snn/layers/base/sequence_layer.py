@@ -96,14 +96,14 @@ class SequenceLayer(States, HasTimeStep):
         if mask is not None:
             mask = self._along_time(mask)
             x = masks.only_counted(x, mask)
-        masked = () if mask is None else (mask,)
+        mask_arguments = () if mask is None else (mask,)
         slot = probe.slot(self)
         keeps_state = self.stateful and not (slot.is_open or probe.draws_by_index())
         if keeps_state and initial_state is None:
             x, states = self.start_from_states(x)
         else:
             states = slot.start(lambda: self._first_states(initial_state, x, batch_size))
-        outputs, states = self.run(x, states, training, *masked)
+        outputs, states = self.run(x, states, training, *mask_arguments)
         slot.end(states)
         outputs = ops.cast(outputs, self.output_dtype)
         if mask is not None:
@@ -111,7 +111,7 @@ class SequenceLayer(States, HasTimeStep):
         if keeps_state:
             self.keep_states(states)
         if self.emits_spikes:
-            outputs = probe.record(self, outputs, *masked)
+            outputs = probe.record(self, outputs, *mask_arguments)
         if self.return_sequences:
             outputs = ops.swapaxes(outputs, 0, 1) if self.time_major else outputs
         else:
@@ -165,7 +165,7 @@ class SequenceLayer(States, HasTimeStep):
         states = list(states) if isinstance(states, (list, tuple)) else [states]
         shapes = [tuple(state.shape) for state in states]
         expected = [(batch_size, *units) for units in self._state_shapes]
-        if len(shapes) != len(expected) or not all(map(_compatible, shapes, expected)):
+        if len(shapes) != len(expected) or not all(map(_is_compatible, shapes, expected)):
             raise ValueError(f"`initial_state` of {self.name!r} must have the shapes {expected}, got {shapes}.")
         return [ops.cast(state, dtype) for state, dtype in zip(states, self._state_dtypes, strict=True)]
 
@@ -219,5 +219,5 @@ def _call_and_unit(value):
     return call, tuple(map(float, unit)) if np.ndim(unit) else float(unit)
 
 
-def _compatible(shape, expected):
+def _is_compatible(shape, expected):
     return len(shape) == len(expected) and all(m == n or None in (m, n) for m, n in zip(shape, expected, strict=True))

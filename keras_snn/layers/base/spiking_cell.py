@@ -84,7 +84,7 @@ class SpikingCell(HasTimeStep):
         self, size: Any, state_size: Any = None, dt: Any = None, always_use_inference: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(dt=dt, **kwargs)
-        self.size = _integers(size)
+        self.size = _as_integers(size)
         self.state_size = self.size if state_size is None else state_size
         self.output_size = self.size
         self.always_use_inference = always_use_inference
@@ -119,10 +119,10 @@ class SpikingCell(HasTimeStep):
         States are held where the bool tensor ``mask (batch, time)`` is False; outputs there are not used.
         """
         step = _CellStep(self, bool(training), states)
-        wide = voltage_dtype(self.compute_dtype)
-        inputs = ops.cast(inputs, wide)
+        dtype = voltage_dtype(self.compute_dtype)
+        inputs = ops.cast(inputs, dtype)
         dt = self.dt if isinstance(self, HasTimeStep) else probe.dt()
-        dt = [] if dt is None else [ops.convert_to_tensor(dt, wide)]
+        dt = [] if dt is None else [ops.convert_to_tensor(dt, dtype)]
         trainable = [ops.convert_to_tensor(v) for v in self.trainable_variables]
         # Copied: PyTorch needs the old values in the backward pass.
         non_trainable = [ops.copy(v) for v in self.non_trainable_variables]
@@ -148,8 +148,8 @@ class SpikingCell(HasTimeStep):
     @property
     def _state_sizes(self):
         sizes = self.state_size
-        several = isinstance(sizes, (list, tuple)) and (isinstance(sizes, list) or any(map(_is_iterable, sizes)))
-        return [_integers(size) for size in (sizes if several else [sizes])]
+        is_list = isinstance(sizes, (list, tuple)) and (isinstance(sizes, list) or any(map(_is_iterable, sizes)))
+        return [_as_integers(size) for size in (sizes if is_list else [sizes])]
 
     def get_config(self):
         return {
@@ -207,7 +207,7 @@ def initial_states(cell: Any, batch_size: int) -> Nest:
     if not hasattr(cell, "get_initial_state"):
         return [ops.zeros((batch_size, size), dtype) for size in tree.flatten(cell.state_size)]
     options = {"inputs": None, "batch_size": batch_size, "dtype": dtype}
-    states = cell.get_initial_state(**_accepted(cell.get_initial_state, options))
+    states = cell.get_initial_state(**_accepted_options(cell.get_initial_state, options))
     states = list(states) if tree.is_nested(states) else [states]
     if isinstance(cell, SpikingCell):
         return states
@@ -215,7 +215,7 @@ def initial_states(cell: Any, batch_size: int) -> Nest:
     return tree.map_structure(lambda state: ops.cast(state, dtype), states)
 
 
-def _accepted(function, options):
+def _accepted_options(function, options):
     """Return the ``options`` that ``function`` accepts as arguments."""
     parameters = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -224,11 +224,11 @@ def _accepted(function, options):
 
 def shape_of(size: Any) -> tuple[int, ...]:
     """Return a size, an integer or an iterable of integers, as the shape of one step without the batch axis."""
-    size = _integers(size)
+    size = _as_integers(size)
     return (size,) if isinstance(size, int) else size
 
 
-def _integers(size):
+def _as_integers(size):
     """Return an integer, or a tuple of integers for a list (from JSON), a ``tf.TensorShape`` or any other iterable."""
     try:
         return tuple(map(operator.index, size)) if _is_iterable(size) else operator.index(size)
@@ -256,7 +256,7 @@ class _CellStep:
         # Compiled code contains these values as constants: a new value needs a new step.
         constants = tuple((name, value) for name, value in public if isinstance(value, (bool, int, float, str)))
         self.key = (id(cell), training, constants)
-        self.options = _accepted(cell.call, {"training": training})
+        self.options = _accepted_options(cell.call, {"training": training})
 
     def __eq__(self, other):
         return isinstance(other, _CellStep) and self.key == other.key and self.cell() is other.cell()

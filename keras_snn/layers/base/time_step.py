@@ -84,7 +84,7 @@ class HasTimeStep(Arguments, keras.layers.Layer):
 
     @dt.setter
     def dt(self, dt: Any) -> None:
-        self._dt = _parse(dt)
+        self._dt = _parse_dt(dt)
 
     @property
     def dt_variable(self) -> Any:
@@ -150,7 +150,7 @@ def check_variable(dt: Any) -> None:
         dt._autocast = False  # Keras has no public way to turn off the autocasting of a variable
 
 
-def _parse(dt):
+def _parse_dt(dt):
     """Return a float or a ``_SharedTimeStep``."""
     if isinstance(dt, _SharedTimeStep):
         return dt

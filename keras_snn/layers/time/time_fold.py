@@ -29,8 +29,8 @@ def check_mask(layer: keras.layers.Layer, mask: Tensor, shape: Shape, rank: int 
     if mask is None:
         return None
     mask = mask if isinstance(mask, keras.KerasTensor) else ops.cast(mask, "bool")
-    same = all(None in (m, n) or m == n for m, n in zip(mask.shape, shape[:2], strict=False))
-    if len(mask.shape) != rank or not same:
+    is_compatible = all(None in (m, n) or m == n for m, n in zip(mask.shape, shape[:2], strict=False))
+    if len(mask.shape) != rank or not is_compatible:
         raise ValueError(
             f"{type(layer).__name__} {layer.name!r} takes a `mask` of shape {tuple(shape[:2])}, one value for each "
             f"step of its inputs {tuple(shape)}, got {tuple(mask.shape)}."
@@ -144,8 +144,8 @@ class TimeFold(Arguments, keras.layers.Wrapper):
         call_arguments = {"training": training}
         if any(input_mask is not None for input_mask in keras.tree.flatten(mask)):
             call_arguments["mask"] = keras.tree.map_structure(_fold_mask, mask, folded)
-        accepted = inspect.signature(self.layer.call).parameters
-        outputs = self.layer(folded, **{name: value for name, value in call_arguments.items() if name in accepted})
+        parameters = inspect.signature(self.layer.call).parameters
+        outputs = self.layer(folded, **{name: value for name, value in call_arguments.items() if name in parameters})
         steps = ops.shape(keras.tree.flatten(inputs)[0])[:2]
         return keras.tree.map_structure(lambda y: ops.reshape(y, (*steps, *ops.shape(y)[1:])), outputs)
 
