@@ -1,5 +1,6 @@
 """The examples of the README, the pages in docs/ and the docstrings run as they are. Commands and links are valid."""
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -88,7 +89,30 @@ def test_docstring(name, code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = code.splitlines()
     indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
-    exec(compile("\n".join(line[indent:] for line in lines), name, "exec"), namespace(code))
+    run_example("\n".join(line[indent:] for line in lines), name, namespace(code))
+
+
+def run_example(code, name, variables):
+    """Run an example, and compare the value of each expression with the Python literal in its comment."""
+    lines = [*code.splitlines(), ""]
+    for node in ast.parse(code).body:
+        if not isinstance(node, ast.Expr):
+            exec(compile(ast.Module([node], []), name, "exec"), variables)
+            continue
+        value = eval(compile(ast.Expression(node.value), name, "eval"), variables)
+        comment = lines[node.end_lineno - 1][node.end_col_offset :] or lines[node.end_lineno]
+        try:
+            expected = ast.literal_eval(re.match(r"\s*# (.*?)(: .*)?$", comment)[1])
+        except (TypeError, ValueError, SyntaxError):
+            continue  # no comment, or a text
+        assert (tuple(value) if isinstance(expected, tuple) else value) == expected
+
+
+def test_wrong_results_in_comments_are_found():
+    run_example("x = 1\nx + 1  # 2\nx  # the number\nx + 2\n# 3: a sum\nx", "example", {})
+    for code in ("1 + 1  # 3", "1 + 1\n# 3: a sum", "(1, 2)  # (1, 3)"):
+        with pytest.raises(AssertionError):
+            run_example(code, "example", {})
 
 
 @pytest.mark.parametrize("name", modules())

@@ -51,7 +51,7 @@ class Interval(StillEncoder):
     layer = keras_snn.layers.Interval(6, shortest=2, longest=4)
     spikes = layer(np.array([[1.0, 0.5, 0.0]], dtype="float32"))
     np.array(spikes)[0].T.astype(int).tolist()
-    # one row per unit: [[0, 1, 0, 1, 0, 1], [0, 0, 1, 0, 0, 1], [0, 0, 0, 1, 0, 0]]
+    # [[0, 1, 0, 1, 0, 1], [0, 0, 1, 0, 0, 1], [0, 0, 0, 1, 0, 0]]: one row per unit
     np.array(layer.decode(spikes)).tolist()  # [[1.0, 0.5, 0.0]]
     ```
     """

@@ -51,7 +51,7 @@ class Latency(StillEncoder):
     ```python
     spikes = keras_snn.layers.Latency(5)(np.array([[1.0, 0.5, 0.0]], dtype="float32"))
     np.array(spikes)[0].T.astype(int).tolist()
-    # one row per unit: [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 1]]
+    # [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 1]]: one row per unit
     np.array(keras_snn.layers.Latency(5).decode(spikes)).tolist()  # [[1.0, 0.5, 0.0]]
     ```
     """

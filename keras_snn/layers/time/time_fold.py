@@ -66,7 +66,7 @@ class TimeFold(Arguments, keras.layers.Wrapper):
     - ``BatchNormalization`` computes its statistics over batch, time and all other axes except the last. Without this
       wrapper, on ``(batch, time, ...)``, it does the same. Use ``momentum=0.9``: with Keras's default of 0.99 the
       moving averages adapt too slowly.
-    - ``Dropout`` draws an independent mask for each step.
+    - ``Dropout`` draws an independent mask for each step. The same mask for all steps requires another layer.
     - An ``activity_regularizer`` of the inner layer is divided by batch * time. One of this wrapper is divided by the
       batch size.
     - The inner layer must not have a state over time. Wrap the layers before and after such a layer instead.
