@@ -4,9 +4,33 @@ import math
 import numbers
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal, overload
 
 import keras
+
+
+@overload
+def integer(
+    name: str,
+    value: Any,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+    meaning: str = "",
+    optional: Literal[False] = False,
+) -> int: ...
+
+
+@overload
+def integer(
+    name: str,
+    value: Any,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+    meaning: str = "",
+    optional: Literal[True],
+) -> int | None: ...
 
 
 def integer(

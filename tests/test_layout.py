@@ -219,6 +219,7 @@ HINTED = (
     "activations.py",
     "constraints.py",
     "regularizers.py",
+    "data",
 )
 KERAS_HOOKS = {
     *("build", "call", "get_config", "from_config", "compute_output_shape", "compute_output_spec", "compute_mask"),

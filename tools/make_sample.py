@@ -1,13 +1,13 @@
 """Make keras_snn/data/fashion_mnist_sample.npz, the sample of Fashion-MNIST inside the package.
 
-Run it from the root of the repository, with the package installed (pip install -e .) and Fashion-MNIST within reach of
-Keras (over the network, or its files under KERAS_HOME):
+Run it from the root of the repository, with the package installed (pip install -e .). Keras must find Fashion-MNIST:
+over the network, or its files under KERAS_HOME.
 
     python tools/make_sample.py
 
-It draws 780 training and 100 test images of each class with a seed; hardly more fit into 3 MB. Image k has class
-k mod 10, so every slice from the start is balanced. The images are the same on every run; the bytes may differ with
-another release of liblzma, so put the SHA-256 that is printed into keras_snn/data/sample.py.
+It draws 780 training and 100 test images of each class with a fixed seed; few more fit into 3 MB. Image k has class
+k mod 10, so that every slice from the start is balanced. The images are the same in every run. The bytes may differ
+with another release of liblzma: copy the printed SHA-256 into keras_snn/data/sample.py.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ MAX_BYTES = 3_000_000
 
 
 def draw(labels, n, rng):
-    """Return ``n`` row numbers, the classes 0, 1, ..., 9 in turn."""
+    """Return the indices of ``n`` images whose classes repeat 0, 1, ..., 9."""
     return np.stack([rng.permutation(np.flatnonzero(labels == c))[: n // 10] for c in range(10)], axis=1).ravel()
 
 
@@ -36,15 +36,15 @@ def xz(array, **options):
 
 
 def pack(file, images, labels):
-    """Write uint8 images (n, 28, 28) and uint8 labels (n,) so that ``sample.unpack`` gives them back."""
+    """Write uint8 images (n, 28, 28) and uint8 labels (n,) to a file for ``sample.unpack``."""
     padded = np.pad(images.astype(np.int16), ((0, 0), (1, 0), (1, 0)))
     prediction = sample.predict(padded[:, 1:, :-1], padded[:, :-1, 1:], padded[:, :-1, :-1])
     mask = images > 0
     residuals = (images - prediction)[mask].astype(np.uint8)
     np.savez(
         file,
-        mask=xz(np.packbits(mask, axis=-1), lc=0, lp=2, pb=2),  # a row is four bytes
-        residuals=xz(residuals, lc=4, pb=0, dict_size=4096),  # noise: nothing repeats
+        mask=xz(np.packbits(mask, axis=-1), lc=0, lp=2, pb=2),  # a row of the mask is four bytes
+        residuals=xz(residuals, lc=4, pb=0, dict_size=4096),  # small dictionary: residuals rarely repeat
         labels=xz(labels),
     )
 
@@ -52,7 +52,7 @@ def pack(file, images, labels):
 def main():
     """Draw the images and write the file."""
     (x, y), (x_test, y_test) = keras.datasets.fashion_mnist.load_data()
-    rng = np.random.RandomState(SEED)  # the old generator: NumPy has promised never to change its numbers
+    rng = np.random.RandomState(SEED)  # NumPy guarantees that its numbers never change
     train, test = draw(y, N_TRAIN, rng), draw(y_test, sample.N_TEST, rng)
     pack(sample.PATH, np.concatenate([x[train], x_test[test]]), np.concatenate([y[train], y_test[test]]))
     content = sample.PATH.read_bytes()

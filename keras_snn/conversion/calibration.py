@@ -72,7 +72,7 @@ def recorded(model, batch, names, **scope):
 
     x = tree.map_structure(ops.convert_to_tensor, batch.x)
     # With `sample_index`, stateful layers of this package keep no state. Other seeds and states are restored.
-    with probe.left_as_it_was(model), probe.scope(sample_index=batch.index, **scope), graph.calls(model, record):
+    with probe.left_as_it_was(model), probe.scope(sample_index=batch.indices, **scope), graph.calls(model, record):
         model(x, training=False)
     return found
 

@@ -10,15 +10,15 @@ def as_array(leaf: Any) -> np.ndarray:
     """Return an array, a tensor of any backend or a pandas object as a NumPy array.
 
     Raises:
-        TypeError: For a pandas object with other values than numbers, or a sparse or ragged tensor.
+        TypeError: For a pandas object whose values are not numbers, or a sparse or ragged tensor.
     """
-    kind = type(leaf).__name__
+    type_name = type(leaf).__name__
     if hasattr(leaf, "to_numpy"):
         array = leaf.to_numpy()
         if array.dtype.kind not in "biuf":
             raise TypeError(
-                f"A {kind} must hold numbers only; its values have the dtype {array.dtype.name}. Select the columns "
-                "that are numbers, or convert the others."
+                f"A {type_name} must hold numbers only; got values of the dtype {array.dtype.name}. Select the "
+                "columns that are numbers, or convert the others."
             )
         return array
     if hasattr(leaf, "detach"):  # PyTorch
@@ -26,12 +26,12 @@ def as_array(leaf: Any) -> np.ndarray:
         leaf = leaf.float() if str(leaf.dtype) == "torch.bfloat16" else leaf  # NumPy lacks this dtype
     array = np.asarray(leaf)
     if array.dtype == object and not all(isinstance(value, (str, bytes)) for value in array.flat):
-        raise TypeError(f"A {kind} must be a dense array of numbers, without rows of several lengths. Pad it first.")
+        raise TypeError(f"A {type_name} must be a dense array of numbers, with rows of one length. Pad it first.")
     return array
 
 
 def as_arrays(nest: Any) -> Any:
-    """Return ``nest`` with NumPy arrays in place of the pandas objects in it."""
+    """Replace the pandas objects in ``nest`` with NumPy arrays."""
     return tree.map_structure(lambda leaf: as_array(leaf) if hasattr(leaf, "to_numpy") else leaf, nest)
 
 
@@ -42,4 +42,4 @@ def n_samples(x: Any) -> int:
 
 def rows(x: Any, start: int, stop: int) -> Any:
     """Return the samples from ``start`` to ``stop`` of a nest of arrays, tensors or pandas objects."""
-    return tree.map_structure(lambda leaf: getattr(leaf, "iloc", leaf)[start:stop], x)
+    return tree.map_structure(lambda leaf: (leaf.iloc if hasattr(leaf, "iloc") else leaf)[start:stop], x)

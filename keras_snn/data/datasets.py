@@ -1,16 +1,18 @@
-"""Image sets by name: through Keras, through TensorFlow Datasets, from scikit-learn, or from the package itself."""
+"""Load data sets by name: from Keras, TensorFlow Datasets, scikit-learn, this package or a file."""
 
 import hashlib
 import os
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from keras_snn import checks
-from keras_snn.data import sample
+from keras_snn.data import event_files, jpeg, sample
+from keras_snn.hints import Nest
 
 _DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
-_CLOTHES = (
+_FASHION_ITEMS = (
     "T-shirt/top",
     "Trouser",
     "Pullover",
@@ -24,58 +26,76 @@ _CLOTHES = (
 )
 _OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _CLASS_NAMES = {
-    "fashion_mnist": _CLOTHES,
+    "fashion_mnist": _FASHION_ITEMS,
     "mnist": _DIGITS,
     "cifar10": _OBJECTS,
     "digits": _DIGITS,
-    "fashion_mnist_sample": _CLOTHES,
+    "nmnist": _DIGITS,
+    "fashion_mnist_sample": _FASHION_ITEMS,
 }
 
-# Where Keras looks before it downloads, under KERAS_HOME.
+# Paths under KERAS_HOME that Keras reads before it downloads.
 _KERAS_FILES = {
     "fashion_mnist": "datasets/fashion-mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz",
     "mnist": "datasets/mnist.npz",
     "cifar10": "datasets/cifar-10-batches-py-target_archive (cifar-10-python.tar.gz under this name)",
 }
 
-Split = tuple[np.ndarray, np.ndarray]
+# The sets that have a file reader, for ``load(name, path=...)``.
+_FILE_READERS: dict[str, Callable] = {"cifar10": jpeg.read, "nmnist": event_files.read}
+
+Split = tuple[Nest, np.ndarray]
 
 
-def load(name: str, *, source: str = "keras", data_dir: str | os.PathLike | None = None) -> tuple[Split, Split]:
-    """Load an image set, ready to train with.
+def load(
+    name: str,
+    *,
+    source: str = "keras",
+    data_dir: str | os.PathLike | None = None,
+    path: str | os.PathLike | None = None,
+) -> tuple[Split, Split]:
+    """Load a data set, ready for training.
 
-    Images are float32 in [0, 1] for every set, whatever range its files have: four bytes a pixel, so 188 MB for the
-    60,000 training images of Fashion-MNIST. Grey images are (n, height, width), without a channel axis; coloured ones
-    are (n, height, width, 3), or (n, 3, height, width) where ``keras.config.image_data_format()`` is "channels_first".
+    Images of every set are float32 in [0, 1]: four bytes a pixel, 188 MB for the 60,000 training images of
+    Fashion-MNIST. Gray images are (n, height, width), without a channel axis. Color images are (n, height, width, 3),
+    or (n, 3, height, width) where ``keras.config.image_data_format()`` is "channels_first".
 
     | name | images | train, test |
     |---|---|---|
     | "fashion_mnist" | 28 x 28 | 60,000, 10,000 |
     | "mnist" | 28 x 28 | 60,000, 10,000 |
-    | "cifar10" | 32 x 32 x 3 | 50,000, 10,000 |
+    | "cifar10" | 32 x 32 x 3; with ``path``, from a file of JPEG images | 50,000, 10,000 |
     | "digits" | 8 x 8, from scikit-learn | 1,437, 360: a split stratified by class, with seed 0 |
     | "fashion_mnist_sample" | 28 x 28, from this package: no network | 7,800, 1,000: image k has class k mod 10 |
+    | "nmnist" | event recordings of 34 x 34 pixels, from the file ``path`` | 60,000, 10,000 |
 
-    The sample is drawn with a seed from the training and the test images of "fashion_mnist"; their licence is in
-    FASHION_MNIST_LICENSE.txt beside it.
+    The images of the sample are a random draw from "fashion_mnist", with a fixed seed. Their license is in
+    FASHION_MNIST_LICENSE.txt beside the file. The recordings of "nmnist" are a list of dicts for ``event_frames``.
 
     Args:
         name: str, a name of the table.
-        source: str, where the first three sets come from; the other two ignore it. "keras", the default, is
-            ``keras.datasets``, whose files are in the folder that the environment variable KERAS_HOME names. "tfds" is
-            TensorFlow Datasets; where ``data_dir`` holds the prepared set, no network is needed. Both give the same
+        source: str, the source of "fashion_mnist", "mnist" and "cifar10"; the other sets ignore it. "keras", the
+            default, is ``keras.datasets``, with its files in the folder of the environment variable KERAS_HOME. "tfds"
+            is TensorFlow Datasets; it needs no network if ``data_dir`` holds the prepared set. Both give the same
             arrays in the same order.
-        data_dir: str or path, the folder of TensorFlow Datasets. Default None, its own choice: the environment variable
-            TFDS_DATA_DIR, or ~/tensorflow_datasets. Only with ``source="tfds"``.
+        data_dir: str or path, the folder of TensorFlow Datasets. Default None: the environment variable TFDS_DATA_DIR,
+            or ~/tensorflow_datasets. Only with ``source="tfds"``.
+        path: str or path of a file of ``numpy.savez`` with the whole set. For "nmnist", which needs it: the arrays
+            ``x_train``, ``y_train``, ``p_train`` and ``t_train`` of the events of all recordings, one recording after
+            another; ``offset_train``, the index of the first event of each recording, followed by the number of all
+            events; ``label_train``; and the same for "test". For "cifar10": ``jpeg_train``, uint8, the JPEG files one
+            after another; ``offset_train``, as for events; ``y_train``, the labels; and the same for "test". These
+            images are (n, height, width, 3). Default None. Only with ``source="keras"``.
 
     Returns:
         ``(x_train, y_train), (x_test, y_test)``. Labels are int64 (n,).
 
     Raises:
-        ValueError: An unknown name or source; a ``data_dir`` without ``source="tfds"``.
+        ValueError: An unknown name or source; ``data_dir`` without ``source="tfds"``; ``path`` for another set or with
+            ``source="tfds"``, or no ``path`` for "nmnist"; a file at ``path`` that is broken or of another kind.
         ImportError: The set needs an optional package; the message names the extra to install.
-        OSError: The set can be neither read nor downloaded (the message says where to put the files), or the embedded
-            sample is missing or damaged.
+        OSError: The set can be neither read nor downloaded (the message gives the paths of the files), the file
+            ``path`` cannot be read, or the embedded sample is missing or damaged.
 
     Example:
         >>> from keras_snn import data
@@ -90,21 +110,27 @@ def load(name: str, *, source: str = "keras", data_dir: str | os.PathLike | None
             f"data_dir={data_dir!r} needs source='tfds', got source={source!r}; "
             "for source='keras' set the environment variable KERAS_HOME before Keras is imported"
         )
-    white = 255
-    if name == "fashion_mnist_sample":
+    _check_path(name, source, path)
+    max_pixel = 255
+    splits: tuple[Split, Split]
+    if path is not None:
+        splits = _FILE_READERS[name](path)
+    elif name == "fashion_mnist_sample":
         splits = sample.read()
     elif name == "digits":
-        splits, white = _from_sklearn(), 16
+        splits, max_pixel = _from_sklearn(), 16
     elif source == "keras":
         splits = _from_keras(name)
     else:
         splits = _from_tfds(name, data_dir)
-    train, test = ((np.divide(x, white, dtype=np.float32), y.reshape(-1).astype(np.int64)) for x, y in splits)
+    if name == "nmnist":
+        return splits
+    train, test = ((np.divide(x, max_pixel, dtype=np.float32), y.reshape(-1).astype(np.int64)) for x, y in splits)
     return train, test
 
 
 def class_names(name: str) -> tuple[str, ...]:
-    """Return what the labels 0, 1, ... of a set stand for.
+    """Return the names of the classes 0, 1, ... of a set.
 
     Args:
         name: str, as in ``load``.
@@ -121,10 +147,24 @@ def class_names(name: str) -> tuple[str, ...]:
     return _CLASS_NAMES[name]
 
 
+def _check_path(name, source, path):
+    if path is None:
+        if name == "nmnist":
+            raise ValueError("`path` must be a file of events for 'nmnist', which has no other source; got None.")
+        return
+    if name not in _FILE_READERS:
+        raise ValueError(
+            f"`path` must be None for {name!r}; got {os.fspath(path)!r}. Only "
+            f"{' and '.join(map(repr, _FILE_READERS))} are read from a file."
+        )
+    if source != "keras":
+        raise ValueError(f"`path` must be None with source={source!r}; got {os.fspath(path)!r}.")
+
+
 def _from_keras(name):
     try:
         return getattr(keras.datasets, name).load_data()
-    except Exception as error:  # a failed download is a bare Exception, a damaged file whatever its reader raises
+    except Exception as error:  # a failed download raises Exception, a damaged file any error of its reader
         raise _unreachable(name, error) from error
 
 
@@ -154,7 +194,7 @@ def _read_tfds(builder, split):
         examples = builder.as_dataset(split=split, batch_size=-1)
         x, y = examples["image"].numpy(), examples["label"].numpy()
 
-    # TFDS sorts the images by this hash of their number: go back to the order of the original files.
+    # TFDS sorts the images by this hash of their number. Restore the order of the original files.
     stored = sorted(range(len(y)), key=lambda i: hashlib.md5(f"{split}{i}".encode()).digest())
     order = np.argsort(stored)
     x, y = x[order], y[order]
@@ -181,10 +221,10 @@ def _from_sklearn():
 def _unreachable(name, error):
     home = os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras"))
     return OSError(
-        f"{name!r} can be neither read nor downloaded ({error}). Ways out:\n"
-        f"1. put the original files at {os.path.join(home, _KERAS_FILES[name])}, in place of a damaged one. The path "
-        "begins with the environment variable KERAS_HOME, which must be set before Keras is imported, to a writable "
-        "folder. Keras deletes a file that is not the original, byte for byte;\n"
-        f"2. load({name!r}, source='tfds', data_dir=...), with a folder where TensorFlow Datasets prepared the set;\n"
-        "3. load('fashion_mnist_sample'), which comes with this package."
+        f"{name!r} can be neither read nor downloaded ({error}). Do one of these:\n"
+        f"1. Put the original files at {os.path.join(home, _KERAS_FILES[name])}, and replace a damaged one. The path "
+        "begins with the environment variable KERAS_HOME. Set it to a writable folder before Keras is imported. Keras "
+        "deletes a file that differs from the original.\n"
+        f"2. Use load({name!r}, source='tfds', data_dir=...), with a TensorFlow Datasets folder that holds the set.\n"
+        "3. Use load('fashion_mnist_sample'), the sample in this package."
     )

@@ -1,4 +1,4 @@
-"""Colour images that are stored as JPEG."""
+"""Reading of image sets whose images are stored as JPEG."""
 
 import io
 import itertools
@@ -11,37 +11,35 @@ from keras_snn.files import load_arrays
 Split = tuple[np.ndarray, np.ndarray]
 
 
-def load_jpeg(path: str | os.PathLike) -> tuple[Split, Split]:
-    """Load an image set whose images are JPEG files behind each other in a file of ``numpy.savez``.
+def read(path: str | os.PathLike) -> tuple[Split, Split]:
+    """Return the training and the test images, uint8 (n, height, width, 3), with their labels.
 
-    The file has the arrays ``jpeg_train`` (uint8, all files), ``offset_train`` (where each begins and the last one
-    ends) and ``y_train`` (labels), and the same for "test".
+    The file, of ``numpy.savez``, has for each SPLIT "train" and "test" three arrays: ``jpeg_SPLIT``, uint8, the JPEG
+    files one after another; ``offset_SPLIT``, the index of the first byte of each JPEG file, followed by the number of
+    all bytes; and ``y_SPLIT``, the labels.
 
     Args:
-        path: str or path of the file.
-
-    Returns:
-        ``(x_train, y_train), (x_test, y_test)``: float32 images (n, height, width, 3) in [0, 1], and labels int64 (n,).
+        path: Path of the file.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: The file is broken, lacks an array, or holds an image that cannot be decoded.
+        ValueError: The file is broken, an array is missing, or an image cannot be decoded.
         ImportError: Pillow is missing.
     """
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError(f"load_jpeg needs Pillow: pip install 'keras_snn[data]' ({error})") from error
+        raise ImportError(f"JPEG images need Pillow: pip install 'keras_snn[data]' ({error})") from error
 
     names = [f"{name}_{split}" for split in ("train", "test") for name in ("jpeg", "offset", "y")]
     arrays = load_arrays(path, "a file of JPEG images", names)
 
-    def read(split):
-        data, offset = arrays[f"jpeg_{split}"].tobytes(), arrays[f"offset_{split}"]
-        images = [np.asarray(Image.open(io.BytesIO(data[a:b]))) for a, b in itertools.pairwise(offset)]
-        return np.divide(np.stack(images), 255, dtype=np.float32), arrays[f"y_{split}"].astype(np.int64)
+    def decode(split):
+        content, offset = arrays[f"jpeg_{split}"].tobytes(), arrays[f"offset_{split}"]
+        files = (io.BytesIO(content[start:stop]) for start, stop in itertools.pairwise(offset))
+        return np.stack([np.asarray(Image.open(file)) for file in files]), arrays[f"y_{split}"]
 
     try:
-        return read("train"), read("test")
-    except (OSError, ValueError) as error:  # Pillow's error is an OSError, and names no file
+        return decode("train"), decode("test")
+    except (OSError, ValueError) as error:  # Pillow raises OSError without the name of the file
         raise ValueError(f"{os.fspath(path)!r} must be a file of JPEG images, and complete: {error}.") from error

@@ -8,23 +8,26 @@ from keras_snn.data.arrays import as_array
 
 
 def by_output(y: Any) -> dict[str, Any]:
-    """Return labels as a dict from the names of the outputs; the only output has the name "".
+    """Return a dict from the name of each output to its labels; a single output has the name "".
 
-    Outputs without labels are left out. A list of numbers or rows becomes a NumPy array, arrays stay as they are.
+    Outputs without labels are omitted. A list of numbers or rows becomes a NumPy array; arrays stay as they are.
 
     Raises:
-        ValueError: For a list or tuple with the arrays of several outputs.
+        ValueError: For a list or tuple of arrays of different shapes, as for several outputs.
     """
     named = y if isinstance(y, dict) else {"": y}
-    return {name: _one_array(values) for name, values in named.items() if values is not None}
+    return {name: _to_array(values) for name, values in named.items() if values is not None}
 
 
-def _one_array(values):
+def _to_array(values):
     if not isinstance(values, (list, tuple)):
         return values
     values = [as_array(row) for row in values]
     if len({row.shape for row in values}) > 1:
-        raise ValueError("`y` holds arrays of several shapes: give a dict of labels from the names of the outputs.")
+        raise ValueError(
+            "`y` must be one array, got a list of arrays of different shapes. For several outputs, give a dict from "
+            "the name of each output to its labels."
+        )
     return np.asarray(values)
 
 
@@ -33,9 +36,11 @@ def check_number(y: dict[str, Any], n_samples: int) -> None:
     for name, values in y.items():
         shape = tuple(np.shape(values))
         if shape[:1] != (n_samples,):
-            which = f"`y[{name!r}]`" if name else "`y`"
-            several = " Give a dict of labels from the names of the outputs." if shape[1:2] == (n_samples,) else ""
-            raise ValueError(f"{which} needs a label for each of the {n_samples} samples of `x`; got {shape}.{several}")
+            argument = f"`y[{name!r}]`" if name else "`y`"
+            hint = " Give a dict from the name of each output to its labels." if shape[1:2] == (n_samples,) else ""
+            raise ValueError(
+                f"{argument} must have a label for each of the {n_samples} samples of `x`; got the shape {shape}.{hint}"
+            )
 
 
 def classes(y: np.ndarray, n_classes: int) -> np.ndarray:
@@ -61,8 +66,8 @@ def classes(y: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 def are_soft(y: np.ndarray, n_classes: int) -> bool:
-    """Return whether the labels are rows ``(batch, n_classes)`` of which some are not one-hot.
+    """Return whether the labels are rows ``(batch, n_classes)``, some of them not one-hot.
 
-    Of data in batches, one batch with such rows makes the labels soft: others may be one-hot by chance.
+    In data in batches, one such batch makes all labels soft: other batches may be one-hot by chance.
     """
     return y.shape[1:] == (n_classes,) and not (np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())

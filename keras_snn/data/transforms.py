@@ -1,30 +1,32 @@
-"""Variations of image sets: turned images, noisy backgrounds, and the text files of the published ones.
+"""Variations of image sets: rotated images, noisy backgrounds, and readers of the published files.
 
 The variations are those of Larochelle, Erhan, Courville, Bergstra and Bengio, "An empirical evaluation of deep
-architectures on problems with many factors of variation", ICML 2007 (DOI 10.1145/1273496.1273556): "mnist-rot" turns
-each digit, "mnist-back-rand" puts noise behind it. Here they are made from any set, with a seed.
+architectures on problems with many factors of variation", ICML 2007 (DOI 10.1145/1273496.1273556): "mnist-rot" rotates
+each digit, "mnist-back-rand" adds a noisy background. The functions here apply them to any set, with a seed.
 """
 
 import os
 
 import numpy as np
+from keras import ops
 
 from keras_snn import checks
 
-# Turning takes some twenty numbers a pixel at once.
-_BATCH = 256
+# Bounds memory: a rotation holds about twenty numbers a pixel.
+_BATCH_SIZE = 256
 _PIXELS = 28 * 28
 
 
 def turn(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    r"""Turn every image counterclockwise about its centre.
+    r"""Rotate each image counterclockwise about its center.
 
-    With rows :math:`i` and columns :math:`j` counted from the centre, the image turned by :math:`\alpha` has at
-    :math:`(i, j)` the value that the original has at
+    With rows :math:`i` and columns :math:`j` counted from the center, the value of the rotated image at :math:`(i, j)`
+    is that of the original, for the angle :math:`\alpha`, at
 
     .. math:: (i \cos\alpha + j \sin\alpha, \; j \cos\alpha - i \sin\alpha)
 
-    interpolated between the four pixels around (bilinear). Outside of the original everything is 0.
+    interpolated between the four nearest pixels (bilinear). Pixels outside of the original are 0. The values are those
+    of ``keras.ops.image.affine_transform``, computed in float32: backends differ by rounding, up to 1e-5.
 
     Args:
         images: float array (n, height, width).
@@ -35,7 +37,7 @@ def turn(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
     Raises:
         TypeError: ``images`` are not floating-point numbers.
-        ValueError: ``images`` is not (n, height, width), or there is not one angle for each.
+        ValueError: ``images`` is not (n, height, width), or the number of angles differs from that of the images.
 
     Example:
         >>> import numpy as np
@@ -46,20 +48,20 @@ def turn(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
     _check_images(images)
     angles = np.asarray(angles, dtype="float64")
     if angles.shape != images.shape[:1]:
-        raise ValueError(f"`angles` must hold one angle for each of {len(images)} images, got shape {angles.shape}")
-    turned = np.empty_like(images)
-    for start in range(0, len(images), _BATCH):
-        part = slice(start, start + _BATCH)
-        turned[part] = _turn(images[part], angles[part, None, None])
-    return turned
+        raise ValueError(f"`angles` must hold one angle for each of {len(images)} images, got shape {angles.shape}.")
+    rotated = np.empty_like(images)
+    for start in range(0, len(images), _BATCH_SIZE):
+        batch = slice(start, start + _BATCH_SIZE)
+        rotated[batch] = _rotate_batch(images[batch], angles[batch])
+    return rotated
 
 
 def rotate(images: np.ndarray, seed: int) -> np.ndarray:
-    """Turn every image by an angle of its own, drawn uniformly from [0, 2 pi).
+    """Rotate each image by a random angle, drawn uniformly from [0, 2 pi).
 
     Args:
         images: float array (n, height, width).
-        seed: int; the same seed gives the same angles, and the first images those of a longer array.
+        seed: int. The same seed gives the same angles, also for the first images of a longer array.
 
     Returns:
         An array like ``images``.
@@ -79,11 +81,11 @@ def rotate(images: np.ndarray, seed: int) -> np.ndarray:
 
 
 def random_background(images: np.ndarray, seed: int) -> np.ndarray:
-    """Replace what is darker than uniform noise by the noise: pixel = max(pixel, u), u from U[0, 1).
+    """Add a noisy background: pixel = max(pixel, u), with u uniform in [0, 1).
 
     Args:
         images: float array (n, height, width) with values in [0, 1].
-        seed: int; the same seed gives the same noise, and the first images those of a longer array.
+        seed: int. The same seed gives the same noise, also for the first images of a longer array.
 
     Returns:
         An array like ``images``.
@@ -107,7 +109,7 @@ def random_background(images: np.ndarray, seed: int) -> np.ndarray:
 def load_amat(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     """Read an .amat file of the digit sets of Larochelle et al. (2007), such as their mnist-rot.
 
-    It is text: an image a line, 784 pixels in [0, 1] column by column, and the label.
+    Each line of the text file is an image: 784 pixels in [0, 1], column by column, and the label.
 
     Args:
         path: str or path of the file.
@@ -117,61 +119,63 @@ def load_amat(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is empty, cut off, or no such file; the message names the file and the line.
+        ValueError: The file is empty, cut off or of another kind; the message names the file and the line.
     """
-    rows = []
+    parsed = []
     with open(path, encoding="ascii", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                rows.append(_row(line, f"{os.fspath(path)}, line {number}"))
-    if not rows:
-        raise ValueError(f"{os.fspath(path)} holds no images: it is empty")
-    rows = np.stack(rows)
+                parsed.append(_parse_line(line, f"{os.fspath(path)}, line {number}"))
+    if not parsed:
+        raise ValueError(f"{os.fspath(path)} must have an image in each line; the file is empty.")
+    rows = np.stack(parsed)
     images = rows[:, :_PIXELS].reshape(-1, 28, 28).transpose(0, 2, 1)
     return np.ascontiguousarray(images), rows[:, _PIXELS].astype("int64")
 
 
-def _turn(images, angles):
-    n, height, width = images.shape
-    middle = (height - 1) / 2, (width - 1) / 2
-    i, j = np.arange(height)[:, None] - middle[0], np.arange(width) - middle[1]
-    i, j = i * np.cos(angles) + j * np.sin(angles) + middle[0], j * np.cos(angles) - i * np.sin(angles) + middle[1]
-
-    # A frame of zeros stands for all that is outside.
-    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    i, j = np.clip(i + 1, 0, height + 1), np.clip(j + 1, 0, width + 1)
-    top, left = np.minimum(i.astype(int), height), np.minimum(j.astype(int), width)
-    down, right = i - top, j - left
-    image = np.arange(n)[:, None, None]
-    return (
-        framed[image, top, left] * (1 - down) * (1 - right)
-        + framed[image, top, left + 1] * (1 - down) * right
-        + framed[image, top + 1, left] * down * (1 - right)
-        + framed[image, top + 1, left + 1] * down * right
+def _rotate_batch(images, angles):
+    """Return the images, rotated about their centers, as float32."""
+    height, width = images.shape[1:]
+    center_i, center_j = (height - 1) / 2, (width - 1) / 2
+    cosine, sine = np.cos(angles), np.sin(angles)
+    # Keras samples at x = a0 j + a1 i + a2, y = b0 j + b1 i + b2, where x and j count columns, y and i rows.
+    x_offset = center_j - cosine * center_j + sine * center_i
+    y_offset = center_i - sine * center_j - cosine * center_i
+    zero = np.zeros_like(angles)
+    coefficients = np.stack([cosine, -sine, x_offset, sine, cosine, y_offset, zero, zero], axis=1)
+    rotated = ops.image.affine_transform(
+        ops.convert_to_tensor(images[..., None], "float32"),
+        ops.convert_to_tensor(coefficients, "float32"),
+        interpolation="bilinear",
+        fill_mode="constant",
+        fill_value=0.0,
+        data_format="channels_last",
     )
+    return ops.convert_to_numpy(rotated)[..., 0]
 
 
-def _row(line, place):
+def _parse_line(line, position):
     try:
         row = np.array(line.split(), dtype="float32")
     except ValueError as error:
-        raise ValueError(f"{place}: not a line of numbers ({error})") from error
+        raise ValueError(f"{position}: must be a line of numbers ({error}).") from error
     if len(row) != _PIXELS + 1:
         raise ValueError(
-            f"{place}: {len(row)} numbers instead of {_PIXELS} pixels and a label. Is the file cut off, or another one?"
+            f"{position}: must have {_PIXELS} pixels and a label, got {len(row)} numbers. The file is cut off, or of "
+            "another kind."
         )
     pixels, label = row[:_PIXELS], row[_PIXELS]
     if not np.all((pixels >= 0) & (pixels <= 1)):
-        raise ValueError(f"{place}: pixels must be in [0, 1], got {pixels.min():g} to {pixels.max():g}")
+        raise ValueError(f"{position}: pixels must be in [0, 1], got {pixels.min():g} to {pixels.max():g}.")
     if label not in range(10):
-        raise ValueError(f"{place}: the last number must be a label 0, 1, ..., 9, got {label:g}")
+        raise ValueError(f"{position}: the last number must be a label 0, 1, ..., 9, got {label:g}.")
     return row
 
 
 def _check_images(images):
     if images.ndim != 3:
-        raise ValueError(f"`images` must be an array (n, height, width), got shape {images.shape}")
+        raise ValueError(f"`images` must be an array (n, height, width), got shape {images.shape}.")
     if images.dtype.kind != "f":
         raise TypeError(
-            f"`images` must be floating-point numbers in [0, 1], got {images.dtype}; divide by the largest value first"
+            f"`images` must be floating-point numbers in [0, 1], got {images.dtype}. Divide them by the maximum first."
         )

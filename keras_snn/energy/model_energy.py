@@ -356,7 +356,7 @@ def _counts(model, batches, calls):
             arrived[name] = arrived.get(name, 0) + spike_numbers(ops.convert_to_numpy(parts))
 
     for batch in batches:
-        with probe.scope(sample_index=batch.index, record=count_steps), graph.calls(model, record):
+        with probe.scope(sample_index=batch.indices, record=count_steps), graph.calls(model, record):
             model(batch.x, training=False)
     n_samples = batches.n_samples
     return {

@@ -57,14 +57,14 @@ def load_images(dataset, data_name):
 
     Args:
         dataset: "fashion_mnist", "mnist" or "cifar10"; with the suffix "_vgg16" or "_resnet18" for these networks.
-        data_name: As for ``load``; "sample" is of Fashion-MNIST alone. Or a file for ``data.load_jpeg``.
+        data_name: As for ``load``; "sample" is of Fashion-MNIST alone. Or a file for ``data.load(dataset, path=...)``.
 
     Raises:
         ValueError: For another ``data_name``.
     """
     dataset = dataset.removesuffix("_vgg16").removesuffix("_resnet18")
     if os.path.isfile(data_name):
-        pairs = data.load_jpeg(data_name)
+        pairs = data.load(dataset, path=data_name)
     elif data_name == "sample" and dataset != "fashion_mnist":
         raise ValueError(f"`data_name` 'sample' is of Fashion-MNIST; for {dataset!r} give 'full' or a path.")
     else:

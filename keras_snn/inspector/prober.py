@@ -114,7 +114,7 @@ class Prober(keras.Model):
 
     def on(self, batch, dt):
         """Return the results of ``call`` for a ``Batch`` at one dt."""
-        inputs = {"x": batch.x, "index": batch.index}
+        inputs = {"x": batch.x, "index": batch.indices}
         if not self.own_dt:
             inputs["dt"] = np.full(batch.n_samples, dt, "float32")
         strategy = getattr(self, "distribute_strategy", None)  # TensorFlow's

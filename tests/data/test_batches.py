@@ -33,7 +33,7 @@ def check(batches, x=X, y=Y, weight=None):
         tree.map_structure(np.testing.assert_array_equal, tuple(batch[:3]), expected)
         assert all(type(array) is np.ndarray for array in tree.flatten((batch.x, batch.y)))
         assert [array.dtype for array in tree.flatten(batch.x)] == [array.dtype for array in tree.flatten(x[part])]
-        np.testing.assert_array_equal(batch.index, np.arange(N)[part])
+        np.testing.assert_array_equal(batch.indices, np.arange(N)[part])
         starts.append(batch.start)
     assert starts == [0, 4, 8]
     assert batches.n_samples == N
@@ -54,8 +54,8 @@ def test_every_kind_gives_the_batches_of_the_arrays(kind):
         assert batches.n_samples == N
     np.testing.assert_array_equal(batches.first(6).x, X[:6])
     check(batches)
-    assert batches.again == (kind != "generator")
-    if batches.again:
+    assert batches.repeatable == (kind != "generator")
+    if batches.repeatable:
         batches.need_several_passes("find_dt")
         check(batches)
 
@@ -215,19 +215,27 @@ def test_bfloat16_and_ragged_tensors():
         (ValueError, "`x` is empty", lambda: Batches(X[:0])),
         (ValueError, "`batch_size` must be an integer of at least 1.*got 0", lambda: Batches(X, batch_size=0)),
         (ValueError, "`steps` must be an integer of at least 1.*got 0", lambda: Batches(X, steps=0)),
-        (ValueError, r"`y` needs a label for each of the 10 samples of `x`; got \(9,\)", lambda: Batches(X, Y[:9])),
-        (ValueError, r"`y\['a'\]` needs a label.*got \(\)", lambda: Batches(X, {"a": np.int64(3)})),
-        (ValueError, "`y` holds arrays of several shapes: give a dict", lambda: Batches(X, [Y, X])),
-        (ValueError, r"got \(2, 10\). Give a dict of labels", lambda: Batches(X, [Y, Y])),
-        (ValueError, "`y` must be None, since `x` is a list_iterator.*ndarray", lambda: Batches(iter(cut(X)), Y)),
+        (
+            ValueError,
+            r"`y` must have a label for each of the 10 samples of `x`; got the shape \(9,\)",
+            lambda: Batches(X, Y[:9]),
+        ),
+        (ValueError, r"`y\['a'\]` must have a label.*got the shape \(\)", lambda: Batches(X, {"a": np.int64(3)})),
+        (ValueError, "`y` must be one array, .*different shapes.*give a dict", lambda: Batches(X, [Y, X])),
+        (ValueError, r"got the shape \(2, 10\). Give a dict from", lambda: Batches(X, [Y, Y])),
+        (
+            ValueError,
+            "`y` must be None, because .* `x`, a list_iterator.*ndarray",
+            lambda: Batches(iter(cut(X)), Y),
+        ),
         (ValueError, "`batch_size` must be None, .*got 32. Change", lambda: Batches(iter(cut(X)), batch_size=32)),
         (ValueError, "`x` must give at least one batch; this list_iterator.*read before", lambda: Batches(iter([]))),
         (ValueError, "`x` must give at least one batch; this Pieces gave none.$", lambda: Batches(Pieces([]))),
         (ValueError, "`x, batch 1` is empty", lambda: Batches(iter([(X, Y), (X[:0], Y[:0])]))),
         (ValueError, "`x, batch 0` must be x.*got 4 parts.*one part", lambda: Batches(iter([(X, X, X, X)]))),
         (ValueError, "`x, batch 0` must hold several samples.*batch", lambda: Batches(iter([(X[0], Y[0])]))),
-        (ValueError, "`y` needs a label for each of the 10 samples", lambda: Batches(iter([(X, Y[:9])]))),
-        (ValueError, r"`x, batch 0` needs a weight.* 10 .*\(9,\)", lambda: Batches(iter([(X, Y, W[:9])]))),
+        (ValueError, "`y` must have a label for each of the 10 samples", lambda: Batches(iter([(X, Y[:9])]))),
+        (ValueError, r"`x, batch 0` must have a weight.* 10 .*\(9,\)", lambda: Batches(iter([(X, Y, W[:9])]))),
         (ValueError, r"x \(None, 3\).*batch 1 has x \(None, 2\).*Pad", lambda: Batches(iter([(X, Y), (X[:, :2], Y)]))),
         (ValueError, "batch 1 has .* no labels", lambda: Batches(iter([(X, Y), (X,)]))),
         (ValueError, r"batch 1 has .* labels \(None, 3\)", lambda: Batches(iter([(X, Y), (X, X)]))),

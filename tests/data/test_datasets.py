@@ -13,7 +13,7 @@ import pytest
 from keras_snn import data
 from keras_snn.data import sample
 
-NAMES = ("fashion_mnist", "mnist", "cifar10", "digits", "fashion_mnist_sample")
+NAMES = ("fashion_mnist", "mnist", "cifar10", "digits", "nmnist", "fashion_mnist_sample")
 KERAS_HOME = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
 FILES = {
     "fashion_mnist": [
@@ -281,6 +281,12 @@ def test_digits_split_is_the_same_everywhere():
             lambda: data.load("mnist", data_dir="x"),
             "data_dir='x' needs source='tfds', got source='keras'; .* KERAS_HOME",
         ),
+        (lambda: data.load("nmnist"), "`path` must be a file of events for 'nmnist', .*; got None"),
+        (
+            lambda: data.load("mnist", path="x"),
+            "`path` must be None for 'mnist'; got 'x'. Only 'cifar10' and 'nmnist' are read from a file",
+        ),
+        (lambda: data.load("cifar10", source="tfds", path="x"), "`path` must be None with source='tfds'; got 'x'"),
     ],
 )
 def test_wrong_arguments(call, message):
@@ -290,7 +296,11 @@ def test_wrong_arguments(call, message):
 
 @pytest.mark.parametrize(
     ("module", "arguments"),
-    [("sklearn", {"name": "digits"}), ("tensorflow_datasets", {"name": "mnist", "source": "tfds"})],
+    [
+        ("sklearn", {"name": "digits"}),
+        ("tensorflow_datasets", {"name": "mnist", "source": "tfds"}),
+        ("PIL", {"name": "cifar10", "path": "images.npz"}),
+    ],
 )
 def test_missing_package_names_the_extra(module, arguments, monkeypatch):
     for name in [module, *(m for m in sys.modules if m.startswith(module + "."))]:
@@ -303,4 +313,4 @@ def test_missing_package_names_the_extra(module, arguments, monkeypatch):
 def test_class_names(name):
     names = data.class_names(name)
     assert len(set(names)) == 10
-    assert names[9] == {"cifar10": "truck", "mnist": "9", "digits": "9"}.get(name, "Ankle boot")
+    assert names[9] == {"cifar10": "truck", "mnist": "9", "digits": "9", "nmnist": "9"}.get(name, "Ankle boot")

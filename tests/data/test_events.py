@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_snn.data import event_frames, load_events
+from keras_snn import data
+from keras_snn.data import event_frames
 
 pytestmark = pytest.mark.backend_free
 
@@ -49,32 +50,36 @@ def test_small_integers_do_not_overflow():
 
 def test_a_file(tmp_path):
     recordings = [recording(4), recording(6)]
-    joined = {f"{name}_test": np.concatenate([r[name] for r in recordings]) for name in "xypt"}
-    np.savez(tmp_path / "events.npz", **joined, offset_test=[0, 4, 10], label_test=np.uint8([7, 1]))
-    found, labels = load_events(tmp_path / "events.npz", "test")
+    joined = {name: np.concatenate([r[name] for r in recordings]) for name in "xypt"}
+    arrays = {f"{name}_{split}": array for name, array in joined.items() for split in ("train", "test")}
+    arrays |= {"offset_train": [0, 10], "label_train": [3], "offset_test": [0, 4, 10], "label_test": np.uint8([7, 1])}
+    np.savez(tmp_path / "events.npz", **arrays)
+    (first_split, first_labels), (second_split, labels) = data.load("nmnist", path=tmp_path / "events.npz")
+    assert (len(first_split), first_labels.tolist()) == (1, [3])
     assert labels.tolist() == [7, 1]
     assert labels.dtype == np.int64
-    for a, b in zip(found, recordings, strict=True):
+    for loaded, written in zip(second_split, recordings, strict=True):
         for name in "xypt":
-            np.testing.assert_array_equal(a[name], b[name])
-    with pytest.raises(ValueError, match=r"events\.npz' must be a file of events with the split 'train', and complete"):
-        load_events(tmp_path / "events.npz", "train")
+            np.testing.assert_array_equal(loaded[name], written[name])
     with pytest.raises(FileNotFoundError):
-        load_events(tmp_path / "nothing.npz", "train")
-    for name, content in (
-        ("text", b"no archive"),
-        ("empty", b""),
-        ("cut", (tmp_path / "events.npz").read_bytes()[:-40]),
-    ):
+        data.load("nmnist", path=tmp_path / "nothing.npz")
+    content = (tmp_path / "events.npz").read_bytes()
+    for name, content in (("text", b"no archive"), ("empty", b""), ("cut", content[:-40])):
         (tmp_path / f"{name}.npz").write_bytes(content)
         with pytest.raises(ValueError, match=rf"{name}\.npz' must be a file of events"):
-            load_events(tmp_path / f"{name}.npz", "train")
+            data.load("nmnist", path=tmp_path / f"{name}.npz")
+    del arrays["x_test"]
+    np.savez(tmp_path / "part.npz", **arrays)
+    with pytest.raises(ValueError, match=r"part\.npz' must be a file of events with the split 'test', and complete"):
+        data.load("nmnist", path=tmp_path / "part.npz")
 
 
 def test_a_file_of_audio_has_no_y(tmp_path):
-    joined = {"x_train": [0, 1, 1], "p_train": [1, 0, 1], "t_train": [0.1, 0.2, 0.3]}
-    np.savez(tmp_path / "audio.npz", **joined, offset_train=[0, 3], label_train=[2])
-    (events,), _ = load_events(tmp_path / "audio.npz", "train")
+    joined = {"x": [0, 1, 1], "p": [1, 0, 1], "t": [0.1, 0.2, 0.3], "offset": [0, 3], "label": [2]}
+    np.savez(
+        tmp_path / "audio.npz", **{f"{name}_{split}": joined[name] for name in joined for split in ("train", "test")}
+    )
+    ((events,), _), _ = data.load("nmnist", path=tmp_path / "audio.npz")
     assert set(events) == {"x", "p", "t"}
     assert event_frames([events], 3, 2, split_by="time")[0, :, 1].tolist() == [[0, 0], [1, 0], [0, 1]]
 
@@ -97,7 +102,7 @@ def test_a_file_whose_arrays_do_not_fit_is_refused(tmp_path, changed, message):
     arrays = {f"{name}_train": [0, 1, 1] for name in "xypt"} | {"offset_train": [0, 1, 3], "label_train": [4, 5]}
     np.savez(tmp_path / "events.npz", **(arrays | changed))
     with pytest.raises(ValueError, match=message):
-        load_events(tmp_path / "events.npz", "train")
+        data.load("nmnist", path=tmp_path / "events.npz")
 
 
 #: Four events at y = 0, x = 0.
@@ -215,6 +220,6 @@ def test_unsorted_times():
     ],
     ids=str,
 )
-def test_what_is_not_clear_is_refused(options, message):
+def test_invalid_events_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         counts(**options)

@@ -3,13 +3,13 @@ import io
 import numpy as np
 import pytest
 
-from keras_snn.data import load_jpeg
+from keras_snn import data
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is an optional package")
 
 
 def stored(images):
-    """Return the bytes of the images behind each other, where each begins, and what a reader makes of them."""
+    """Return the bytes of the JPEG files of the images, the offsets of the files, and the decoded images."""
     files, decoded = [], []
     for image in images:
         buffer = io.BytesIO()
@@ -27,7 +27,7 @@ def test_images_and_labels(tmp_path):
         jpeg, offset, expected[split] = stored(rng.integers(0, 256, size=(n, 8, 8, 3), dtype="uint8"))
         arrays |= {f"jpeg_{split}": jpeg, f"offset_{split}": offset, f"y_{split}": np.arange(n, dtype="uint8")}
     np.savez(tmp_path / "images.npz", **arrays)
-    for (x, y), split in zip(load_jpeg(tmp_path / "images.npz"), ("train", "test"), strict=True):
+    for (x, y), split in zip(data.load("cifar10", path=tmp_path / "images.npz"), ("train", "test"), strict=True):
         np.testing.assert_array_equal(x, (expected[split] / 255).astype("float32"))
         assert x.dtype == np.float32
         assert y.tolist() == list(range(len(x)))
@@ -35,4 +35,4 @@ def test_images_and_labels(tmp_path):
     del arrays["y_test"]
     np.savez(tmp_path / "part.npz", **arrays)
     with pytest.raises(ValueError, match=r"part\.npz' must be a file of JPEG images, and complete: .*y_test"):
-        load_jpeg(tmp_path / "part.npz")
+        data.load("cifar10", path=tmp_path / "part.npz")

@@ -220,7 +220,7 @@ def test_frames_of_events(asked, tmp_path):
 
 def test_cifar_takes_a_file_of_jpegs(asked, tmp_path, monkeypatch):
     images = np.random.default_rng(0).uniform(size=(8, 32, 32, 3)).astype("float32"), np.arange(8)
-    monkeypatch.setattr(data, "load_jpeg", lambda path: (images, images))
+    monkeypatch.setattr(data, "load", lambda name, path: (images, images))
     (tmp_path / "cifar.npz").write_bytes(b"")
     options = {"epochs": 1, "n_seeds": 1, "only": ["lif"], "verbose": False}
     found = run(dataset="cifar10", data_name=str(tmp_path / "cifar.npz"), out=tmp_path, **options)

@@ -288,7 +288,9 @@ def test_operations_do_not_depend_on_the_batch_size():
 def test_a_batch_is_no_larger_than_the_counts_allow(monkeypatch):
     monkeypatch.setattr(sweep, "MOST_SAMPLES", 10)
     batches, on = [], prober.Prober.on
-    monkeypatch.setattr(prober.Prober, "on", lambda self, batch, dt: batches.append(batch.index) or on(self, batch, dt))
+    monkeypatch.setattr(
+        prober.Prober, "on", lambda self, batch, dt: batches.append(batch.indices) or on(self, batch, dt)
+    )
     inspect(sequential((7, 6), layers.IF()), data(7, 6)[0], batch_size=10**6, examples=0)
     assert [index.tolist() for index in batches] == [list(range(10)), list(range(10, 20)), list(range(20, 24))]
 

@@ -851,9 +851,9 @@ def test_labels_that_do_not_fit_are_errors(small, capsys):
             inspect(model, dt=1.0, **arguments)
         began = "1/2" in capsys.readouterr().out
         assert began == ("y" not in arguments)  # of arrays, before the work
-    with pytest.raises(ValueError, match="`y` must be None, since `x` is a Pieces, whose batches hold the labels"):
+    with pytest.raises(ValueError, match="`y` must be None, because the batches of `x`, a Pieces, hold the labels"):
         inspect(model, in_batches("PyDataset", x), late)
-    with pytest.raises(ValueError, match="`batch_size` must be None, since `x` is a Pieces"):
+    with pytest.raises(ValueError, match="`batch_size` must be None, because `x`, a Pieces, is already in batches"):
         inspect(model, in_batches("PyDataset", x), batch_size=4)
 
 

@@ -77,8 +77,8 @@ def run(
         preset: "quick" or "full".
         dataset: "fashion_mnist", "mnist" or "cifar10".
         data_name: "full" (through ``keras.datasets``), "sample" (embedded; of Fashion-MNIST alone), or a path: a
-            ``tensorflow_datasets`` folder, or a file for ``data.load_jpeg`` (CIFAR-10). Default: the preset's, and
-            "full" for other sets than Fashion-MNIST.
+            ``tensorflow_datasets`` folder, or a file for ``data.load("cifar10", path=...)``. Default: the preset's,
+            and "full" for other sets than Fashion-MNIST.
         seed: Integer, for weights, order of the images and dropout.
         out: Path of the folder for the results.
         epochs: Integer. Default: the preset's.

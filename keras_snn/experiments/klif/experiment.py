@@ -55,7 +55,6 @@ DATASETS = ("fashion_mnist", "mnist", "cifar10", "nmnist", *DEEP)
 _ABLATION = ("lif", "only relu", "only k", "klif")
 _ACTIVATIONS = ("klif, celu", "klif, leaky relu")
 FIGURES = ("accuracy", "train_accuracy", "seconds", "k", "spikes_per_step")
-_SPLITS = ("train", "test")
 
 #: "quick" takes a net of an eighth of the width, few images, and some minutes a neuron on two cores; "full" is the
 #: publication's own setting, for a GPU.
@@ -110,8 +109,8 @@ def run(
         dataset: "fashion_mnist", "mnist", "cifar10", "nmnist", or "cifar10_vgg16" and "cifar10_resnet18" for CIFAR-10
             with the deep networks.
         data_name: "full" (through ``keras.datasets``), "sample" (embedded; of Fashion-MNIST alone), or a path: a
-            ``tensorflow_datasets`` folder, a file for ``data.load_jpeg`` (CIFAR-10) or for ``data.load_events``
-            (N-MNIST, which needs one). Default: the preset's, and "full" for other sets than Fashion-MNIST.
+            ``tensorflow_datasets`` folder, or a file for ``data.load(..., path=...)`` (CIFAR-10, and N-MNIST, which
+            needs one). Default: the preset's, and "full" for other sets than Fashion-MNIST.
         seed: Integer, the first of ``n_seeds`` seeds, for weights, order of the images and dropout.
         out: Path of the folder for the results.
         epochs: Integer. Default: the preset's; "full" takes 200 for CIFAR-10.
@@ -170,18 +169,16 @@ def _default_kinds(dataset, preset):
 def _load(config):
     """Return the pairs (images or frames, labels) for the training and for the test."""
     dataset, data_name = config["dataset"], config["data"]
-    if dataset == "nmnist":
-        pairs = [_frames(data_name, split, config["n_steps"]) for split in _SPLITS]
-    else:
-        pairs = common.load_images(dataset, data_name)
+    frames = dataset == "nmnist"
+    pairs = _frames(data_name, config["n_steps"]) if frames else common.load_images(dataset, data_name)
     return common.first(pairs, config)
 
 
-def _frames(path, split, n_steps):
+def _frames(path, n_steps):
     if not os.path.isfile(path):
         raise ValueError(f"`data_name` must be a file of events for 'nmnist'; got {path!r}.")
-    recordings, labels = data.load_events(path, split)
-    return data.event_frames(recordings, n_steps, NETS["nmnist"].shape[:2]), labels
+    size = NETS["nmnist"].shape[:2]
+    return [(data.event_frames(events, n_steps, size), labels) for events, labels in data.load("nmnist", path=path)]
 
 
 def _run_one(name, sets, config, *, folder, verbose):

@@ -87,8 +87,8 @@ def run(
         preset: "quick", "wide" or "full".
         dataset: "fashion_mnist", "mnist", "cifar10_vgg16" or "cifar10_resnet18".
         data_name: "full" (through ``keras.datasets``), "sample" (embedded; of Fashion-MNIST alone), or a path: a
-            ``tensorflow_datasets`` folder, or a file for ``data.load_jpeg`` (CIFAR-10). Default: the preset's, and
-            "full" for other sets than Fashion-MNIST.
+            ``tensorflow_datasets`` folder, or a file for ``data.load("cifar10", path=...)``. Default: the preset's,
+            and "full" for other sets than Fashion-MNIST.
         seed: Integer, the first of ``n_seeds`` seeds, for weights, order of the images and noise.
         out: Path of the folder for the results.
         epochs: Integer, at most so many for direct training. Default: the preset's; "full" takes the published ones of
