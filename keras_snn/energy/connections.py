@@ -1,9 +1,10 @@
-"""The number of synapses of a layer, and of each of its inputs.
+"""Count the synapses of a layer and of each of its inputs.
 
-A weight that is exactly zero, as after pruning, is no synapse.
+A weight of exactly zero, as after pruning, is not a synapse.
 """
 
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -26,7 +27,7 @@ PADDINGS = (
     *(layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D),
 )
 MERGES = (layers.Add, layers.Subtract, layers.Average, layers.Concatenate)
-#: Layers that do nothing outside of training.
+#: Layers without effect outside of training.
 DROPPED = (
     *(layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D),
     *(layers.AlphaDropout, layers.GaussianDropout, layers.GaussianNoise, layers.ActivityRegularization),
@@ -36,19 +37,21 @@ DROPPED = (
 )
 
 
-def connections(layer, input_shape, output_shape, *, dense=False):
-    """Return the number of synapses of one run of a layer: its multiply-accumulates with analog inputs.
+def connections(
+    layer: keras.layers.Layer, input_shape: tuple[int, ...], output_shape: tuple[int, ...], *, dense: bool = False
+) -> int | None:
+    """Return the number of synapses of one run of a layer, which are its multiply-accumulates with analog inputs.
 
-    The taps of a kernel that lie on the padding count, since they are computed as well.
+    Kernel taps on the padding count too, because they are computed.
 
     Args:
         layer: A built Keras layer.
         input_shape: Tuple ``(batch, ...)``, without unknown sizes after the batch axis.
-        output_shape: The same.
-        dense: Boolean. True: count weights of zero too. Default False.
+        output_shape: As ``input_shape``.
+        dense: Boolean. True: also count weights of zero. Default False.
 
     Returns:
-        Integer; None for a layer that is not known to have synapses.
+        Integer; None for a layer of a class without known synapses.
     """
     if isinstance(layer, _POOLINGS):
         return math.prod(output_shape[1:]) * math.prod(layer.pool_size)
@@ -65,52 +68,53 @@ def _uses_of_a_weight(layer, input_shape, output_shape):
     if isinstance(layer, layers.Dense):
         return math.prod(output_shape[1:-1])
     if isinstance(layer, layers.EinsumDense):
-        _, names, output = _letters(layer)
-        kept = math.prod(size for name, size in zip(names, layer.kernel.shape, strict=True) if name in output)
-        return math.prod(output_shape[1:]) // kept
+        _, kernel_axes, output_axes = _einsum_axes(layer)
+        sizes = zip(kernel_axes, layer.kernel.shape, strict=True)
+        return math.prod(output_shape[1:]) // math.prod(size for name, size in sizes if name in output_axes)
     return math.prod(_spatial(layer, input_shape if isinstance(layer, TRANSPOSED) else output_shape))
 
 
-def fan_out(layer, input_shape):
-    """Return for each input of a layer the number of synapses that it feeds: the synaptic operations of one spike.
+def fan_out(layer: keras.layers.Layer, input_shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return the number of synapses of each input of a layer, which are the synaptic operations of one spike.
 
     Args:
         layer: A built Keras layer.
-        input_shape: Tuple ``(batch, ...)`` with static sizes after the axes that the layer treats as batch.
+        input_shape: Tuple ``(batch, ...)`` with static sizes after the axes that the layer treats as batch axes.
 
     Returns:
-        Integer array of the shape of the inputs on which the layer's kernel acts, such as ``(units,)`` of a Dense or
-        ``(height, width, channels)`` of a Conv2D; None for a layer that is not known to have synapses.
+        Integer array with the shape of the kernel's inputs, such as ``(units,)`` for a Dense or ``(height, width,
+        channels)`` for a Conv2D; None for a layer of a class without known synapses.
     """
     if isinstance(layer, layers.Dense):
         return _nonzero(layer)[0].sum(axis=1)
     if isinstance(layer, layers.EinsumDense):
-        inputs, kernel, _ = _letters(layer)
+        input_axes, kernel_axes, _ = _einsum_axes(layer)
         (mask,) = _nonzero(layer)
-        size_of = dict(zip(kernel, mask.shape, strict=True))
-        fed = mask.sum(axis=tuple(axis for axis, name in enumerate(kernel) if name not in inputs))
-        shared = [name for name in kernel if name in inputs]
-        axes = inputs[min(map(inputs.index, shared)) :]
-        fed = np.transpose(fed, [shared.index(name) for name in axes if name in shared])
-        fed = fed.reshape([size_of[name] if name in shared else 1 for name in axes])
-        return np.broadcast_to(fed, input_shape[-len(axes) :])
+        sizes_by_name = dict(zip(kernel_axes, mask.shape, strict=True))
+        counts = mask.sum(axis=tuple(axis for axis, name in enumerate(kernel_axes) if name not in input_axes))
+        shared = [name for name in kernel_axes if name in input_axes]
+        axes = input_axes[min(map(input_axes.index, shared)) :]
+        counts = np.transpose(counts, [shared.index(name) for name in axes if name in shared])
+        counts = counts.reshape([sizes_by_name[name] if name in shared else 1 for name in axes])
+        return np.broadcast_to(counts, input_shape[-len(axes) :])
     if not isinstance(layer, (*_POOLINGS, *_SYNAPTIC)):
         return None
     sizes, channels = _spatial(layer, input_shape), input_shape[_channel_axis(layer)]
-    per_tap = _fed_by_tap(layer, channels)
-    reach = [_reach(layer, axis, size) for axis, size in enumerate(sizes)]
+    per_tap = _outputs_per_tap(layer, channels)
+    masks = [_tap_mask(layer, axis, size) for axis, size in enumerate(sizes)]
     taps, positions = "abc"[: len(sizes)], "xyz"[: len(sizes)]
     pairs = ",".join(map("".join, zip(taps, positions, strict=True)))
-    last = _channel_axis(layer) == -1
-    return np.einsum(f"{taps}n,{pairs}->{positions}n" if last else f"{taps}n,{pairs}->n{positions}", per_tap, *reach)
+    channels_last = _channel_axis(layer) == -1
+    output_axes = f"{positions}n" if channels_last else f"n{positions}"
+    return np.einsum(f"{taps}n,{pairs}->{output_axes}", per_tap, *masks)
 
 
-def _fed_by_tap(layer, channels):
-    """Return how many outputs each tap of a kernel feeds from each input channel: ``(*kernel, channels)``."""
+def _outputs_per_tap(layer, channels):
+    """Return the number of outputs of each kernel tap and input channel: integers ``(*kernel, channels)``."""
     if isinstance(layer, _POOLINGS):
         return np.ones((*layer.pool_size, channels), "int64")
     if isinstance(layer, SEPARABLE):
-        # What leaves the depthwise half goes through the pointwise half.
+        # The outputs of the depthwise kernel are the inputs of the pointwise kernel.
         depthwise, pointwise = _nonzero(layer)
         return (depthwise * (1 + pointwise.sum(axis=-1).reshape(depthwise.shape[-2:]))).sum(axis=-1)
     (kernel,) = _nonzero(layer)
@@ -118,14 +122,14 @@ def _fed_by_tap(layer, channels):
         return kernel.sum(axis=-1)
     if isinstance(layer, TRANSPOSED):
         return kernel.sum(axis=-2)
-    # A channel feeds the filters of its group.
+    # A channel is connected to the filters of its group.
     *taps, per_group, filters = kernel.shape
-    fed = kernel.reshape(*taps, per_group, channels // per_group, filters * per_group // channels).sum(axis=-1)
-    return np.moveaxis(fed, -1, -2).reshape(*taps, channels)
+    counts = kernel.reshape(*taps, per_group, channels // per_group, filters * per_group // channels).sum(axis=-1)
+    return np.moveaxis(counts, -1, -2).reshape(*taps, channels)
 
 
-def _reach(layer, axis, size):
-    """Return along one axis whether a tap connects a position of the input to an output: ``(taps, positions)``."""
+def _tap_mask(layer, axis, size):
+    """Return for one axis whether a tap connects an input position to an output: 0 or 1, ``(taps, positions)``."""
     kernel, stride, dilation = _kernel(layer, axis)
     span = (kernel - 1) * dilation + 1
     taps = dilation * np.arange(kernel)[:, None]
@@ -134,14 +138,14 @@ def _reach(layer, axis, size):
         outputs = layer.compute_output_shape((1, *sizes, 1) if _channel_axis(layer) == -1 else (1, 1, *sizes))
         length = _spatial(layer, outputs)[axis]
         before = max((size - 1) * stride + span - length, 0) // 2 if layer.padding == "same" else 0
-        reached = stride * np.arange(size) + taps - before
-        return ((reached >= 0) & (reached < length)).astype("int64")
+        output_positions = stride * np.arange(size) + taps - before
+        return ((output_positions >= 0) & (output_positions < length)).astype("int64")
     if layer.padding == "valid":
         n_outputs, before = (size - span) // stride + 1, 0
     else:
         n_outputs = -(-size // stride)
         before = span - 1 if layer.padding == "causal" else max((n_outputs - 1) * stride + span - size, 0) // 2
-    # Position p and tap k belong to output o where p = stride * o + k - before.
+    # Tap k connects position p to output o if p = stride * o + k - before.
     distance = np.arange(size) + before - taps
     return ((distance % stride == 0) & (distance >= 0) & (distance // stride < n_outputs)).astype("int64")
 
@@ -152,12 +156,12 @@ def _kernels(layer):
 
 
 def _nonzero(layer):
-    """Return for each kernel a boolean array, True for weights that are not zero."""
+    """Return a boolean array for each kernel, True for nonzero weights."""
     return [ops.convert_to_numpy(kernel) != _zero(layer) for kernel in _kernels(layer)]
 
 
 def _zero(layer):
-    """Return the value that represents 0 in a kernel: 0, or an array of integers for a quantized one."""
+    """Return the value that represents 0 in a kernel: 0, or an array of integers for a quantized kernel."""
     zeros = getattr(layer, "kernel_zero", None)
     if zeros is None:
         return 0
@@ -182,12 +186,12 @@ def _spatial(layer, shape):
     return tuple(shape[:-1] if _channel_axis(layer) == -1 else shape[1:])
 
 
-def _letters(layer):
-    """Return the axes of input, kernel and output in the equation of an EinsumDense, without an ellipsis."""
+def _einsum_axes(layer):
+    """Return the names of the axes of input, kernel and output of an EinsumDense, without the ellipsis."""
     inputs, output = layer.equation.replace(" ", "").replace("...", "").split("->")
     return (*inputs.split(","), output)
 
 
-def is_linear(activation):
+def is_linear(activation: Callable | None) -> bool:
     """Return whether an activation function is the identity."""
     return activation is None or activation is keras.activations.linear

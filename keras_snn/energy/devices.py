@@ -1,21 +1,25 @@
-"""The energy of an operation on several devices."""
+"""Energy of an operation on several devices."""
 
-#: Energies in joules of a multiply-accumulate (an analog input times a weight), a synaptic operation (a spike adds a
-#: weight) and a neuron update; whether the device computes only where a spike arrives.
+from typing import Any
+
+#: For each device: the energies in J of a multiply-accumulate (an analog input times a weight), of a synaptic operation
+#: (a spike adds a weight) and of a neuron update, and whether the device computes only where a spike arrives.
 #:
 #: Sources: Degnan, Marr and Hasler 2016, IEEE Trans. VLSI Syst. 24 (cpu: Intel i7-4960X; gpu: Nvidia GTX Titan Black;
 #: arm: ARM Cortex-A); Davies et al. 2018, IEEE Micro 38 (loihi); Hoeppner et al. 2019, arXiv:1911.02385 (spinnaker,
-#: spinnaker2); Horowitz 2014, ISSCC, figure 1.1.9 (45nm: a 32-bit floating-point addition in 45 nm, 0.9 pJ, and a
-#: multiplication and an addition, 3.7 + 0.9 pJ; the publications that count in this way count no neuron updates).
-#: Only "45nm" has separate costs of a multiply-accumulate and of a synaptic operation. The sources of the others give
-#: one cost, which is used for both.
+#: spinnaker2); Horowitz 2014, ISSCC, figure 1.1.9 (45nm: a 32-bit floating-point addition, 0.9 pJ, and a multiplication
+#: with an addition, 3.7 + 0.9 pJ). Publications that use "45nm" count no neuron updates. Only "45nm" has separate costs
+#: of a multiply-accumulate and of a synaptic operation. The sources of the other devices give one cost, which is used
+#: for both.
 #:
-#: These are estimates: they leave out memory, transport of spikes and idle power.
-DEVICES = {}
+#: These are estimates: they exclude memory, transport of spikes and idle power.
+DEVICES: dict[str, dict[str, Any]] = {}
 
 
-def add_device(name, energy_per_synop, energy_per_neuron, spiking, energy_per_mac=None):
-    """Add a device, or replace one. Its name is not case-sensitive."""
+def add_device(
+    name: str, energy_per_synop: float, energy_per_neuron: float, spiking: bool, energy_per_mac: float | None = None
+) -> None:
+    """Add or replace a device. Its name is not case-sensitive."""
     DEVICES[name.lower()] = {
         "energy_per_mac": energy_per_synop if energy_per_mac is None else energy_per_mac,
         "energy_per_synop": energy_per_synop,
@@ -33,13 +37,13 @@ add_device("spinnaker2", 450e-12, 2.19e-9, spiking=True)
 add_device("45nm", 0.9e-12, 0.0, spiking=True, energy_per_mac=4.6e-12)
 
 
-def device(name):
+def device_costs(name: str) -> dict[str, Any]:
     """Return the costs of a device as a dict. Its name is not case-sensitive.
 
     Raises:
         ValueError: If there is no such device.
     """
-    costs = next((costs for known, costs in DEVICES.items() if known.lower() == str(name).lower()), None)
+    costs = next((costs for device, costs in DEVICES.items() if device.lower() == str(name).lower()), None)
     if costs is None:
         raise ValueError(
             f"`device` must be one of {sorted(DEVICES)}, or be registered with ModelEnergy.register_device; got "
@@ -47,6 +51,7 @@ def device(name):
         )
     if missing := {"energy_per_synop", "energy_per_neuron", "spiking"} - set(costs):
         raise ValueError(
-            f"The device {name!r} lacks {', '.join(map(repr, sorted(missing)))}. Use ModelEnergy.register_device."
+            f"The device {name!r} lacks {', '.join(map(repr, sorted(missing)))}. Add it with "
+            "ModelEnergy.register_device."
         )
-    return {"energy_per_mac": costs["energy_per_synop"], **costs}  # a user may put in a dict without it
+    return {"energy_per_mac": costs["energy_per_synop"], **costs}  # a user's dict may lack this key

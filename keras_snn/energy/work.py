@@ -1,15 +1,21 @@
-"""The work of a layer in one inference: its operations and their energy."""
+"""The operations of a layer in one inference, and their energy."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from keras import ops, tree
 
-from keras_snn.energy.devices import device
+from keras_snn.energy.devices import device_costs
+from keras_snn.hints import Nest, Tensor
 
-#: Spikes are counted in int32 as a multiple of this, a rest below it, and a fraction in units of its inverse.
-_PART = 2.0**17
-#: Limit of the batch size: sums of fractions over so many samples fit int32.
+if TYPE_CHECKING:
+    from keras_snn.energy.synapses import Synapses
+
+#: Numbers of spikes are split into multiples of this base, a remainder, and a fraction in units of ``1 / base``: each
+#: part fits int32.
+_BASE = 2.0**17
+#: Maximum batch size: int32 holds the sum of the fractions of this number of samples.
 MOST_SAMPLES = 8192
 
 
@@ -18,13 +24,13 @@ class Work:
     """The work of one call of a layer in one inference, on average over the samples.
 
     Attributes:
-        spikes: Number of spikes that arrive over all steps. An average of spikes, which pooling gives, counts as a
+        spikes: Number of spikes that arrive over all steps. An average of spikes, as from pooling, counts as a
             fraction. None for analog inputs.
         operations: Number of synaptic operations: each spike times its fan-out. None for analog inputs.
-        connections: Number of connections whose weight is not zero: multiply-accumulates of one run in an ANN.
+        connections: Number of connections with a nonzero weight: multiply-accumulates of one run in an ANN.
         dense_connections: Number of connections, including those of weight zero.
         neurons: Number of neurons that one run updates.
-        runs: How often the layer runs.
+        runs: Number of runs of the layer.
     """
 
     spikes: float | None
@@ -35,7 +41,9 @@ class Work:
     runs: int = 1
 
 
-def joules(work, name, *, per_step=None, as_ann=False):
+def joules(
+    work: Work, name: str, *, per_step: tuple[int, int | None] | None = None, as_ann: bool = False
+) -> tuple[float, float]:
     """Return the pair (synaptic, neural) energy of one inference in J.
 
     A layer that spikes reach costs its synaptic operations. A layer with analog inputs costs a multiply-accumulate per
@@ -44,41 +52,41 @@ def joules(work, name, *, per_step=None, as_ann=False):
     Args:
         work: ``Work``.
         name: Name of a device.
-        per_step: Pair (steps, n_steps): scale the work, which was counted over ``n_steps`` time steps, to ``steps``
-            steps; a layer with analog inputs then runs at every step. Default: the work as counted.
+        per_step: Pair (steps, n_steps). The work of ``n_steps`` time steps is scaled to ``steps`` steps, and a layer
+            with analog inputs runs at every step. Default: the work as counted.
         as_ann: Boolean. True: each layer runs once, as on a device without spikes. Default False.
     """
-    costs = device(name)
+    costs = device_costs(name)
     if as_ann or not costs["spiking"]:
         return costs["energy_per_mac"] * work.connections, costs["energy_per_neuron"] * work.neurons
     steps, n_steps = per_step or (work.runs, None)
     if work.operations is None:
         synaptic = costs["energy_per_mac"] * work.connections * steps
     else:
-        synaptic = costs["energy_per_synop"] * work.operations * (steps / n_steps if per_step else 1)
+        synaptic = costs["energy_per_synop"] * work.operations * (1 if n_steps is None else steps / n_steps)
     return synaptic, costs["energy_per_neuron"] * work.neurons * steps
 
 
-def arriving(synapses, inputs, unit, n_samples):
+def arriving(synapses: "Synapses", inputs: Nest, unit: float | Tensor, n_samples: int | Tensor) -> Tensor:
     """Return the spikes that arrive at each input of a call, float32 ``(batch, runs, *fan_out.shape)``.
 
     Args:
-        synapses: ``Synapses`` of a call that spikes reach.
+        synapses: ``Synapses`` of a call whose inputs are spikes.
         inputs: The call's inputs.
         unit: Number or scalar tensor: one spike has the height ``1 / unit``.
-        n_samples: Integer or scalar tensor, the size of the batch: at most ``MOST_SAMPLES``.
+        n_samples: Integer or scalar tensor, the batch size: at most ``MOST_SAMPLES``.
     """
     x = ops.abs(ops.cast(tree.flatten(inputs)[0], "float32")) * (unit * synapses.scale)
     return ops.reshape(x, (n_samples, -1, *synapses.fan_out.shape))
 
 
-def spikes_of_samples(synapses, arrived, counted=None):
-    """Return the number of spikes that arrived at each input of a call, added over the samples of a batch exactly.
+def spikes_of_samples(synapses: "Synapses", arrived: Tensor, counted: Tensor = None) -> Tensor:
+    """Return the exact number of spikes that arrived at each input of a call, summed over a batch.
 
     Args:
         synapses: ``Synapses`` of the call.
         arrived: Tensor of ``arriving``.
-        counted: Integer tensor ``(batch,)``, the number of steps of each sample that count. Default: all.
+        counted: Integer tensor ``(batch,)``, the number of unmasked steps of each sample. Default: all steps.
 
     Returns:
         Integer tensor ``(1, 3, *fan_out.shape)`` for ``spike_numbers``.
@@ -91,13 +99,13 @@ def spikes_of_samples(synapses, arrived, counted=None):
             steps = ops.where(steps > 1, counted, 1.0)
         arrived = arrived * steps
     x = ops.sum(arrived, axis=1)
-    high = ops.floor(x / _PART)
-    low = ops.floor(x - high * _PART)
-    fraction = ops.round((x - high * _PART - low) * _PART)
+    high = ops.floor(x / _BASE)
+    low = ops.floor(x - high * _BASE)
+    fraction = ops.round((x - high * _BASE - low) * _BASE)
     return ops.stack([ops.sum(ops.cast(part, "int32"), axis=0) for part in (high, low, fraction)])[None]
 
 
-def spike_numbers(sums):
-    """Return float64 numbers of spikes from the NumPy array of ``spikes_of_samples``, or from several concatenated."""
+def spike_numbers(sums: np.ndarray) -> np.ndarray:
+    """Return float64 numbers of spikes from an array of ``spikes_of_samples``, or several concatenated arrays."""
     high, low, fraction = sums.astype("int64").sum(axis=0)
-    return high * _PART + low + fraction / _PART
+    return high * _BASE + low + fraction / _BASE
