@@ -222,6 +222,8 @@ HINTED = (
     "constraints.py",
     "regularizers.py",
     "data",
+    "inspector",
+    "model_energy.py",
 )
 KERAS_HOOKS = {
     *("build", "call", "get_config", "from_config", "compute_output_shape", "compute_output_spec", "compute_mask"),

@@ -1,4 +1,4 @@
-"""Questions to a spiking model: how accurate, how many spikes, at which dt."""
+"""Measure the accuracy, spikes and energy of spiking models at several dt."""
 
 from keras_snn.inspector.comparison import Comparison
 from keras_snn.inspector.find_dt import DtSearch, find_dt

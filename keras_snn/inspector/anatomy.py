@@ -1,11 +1,14 @@
-"""What the inspector knows of a model before it counts."""
+"""Analyze the layer calls, outputs and synapses of a model for the inspector."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import keras
 from keras import tree
 
-from keras_snn.energy import spike_reach
+from keras_snn.energy import Synapses, spike_reach
 from keras_snn.graph import TimeAxis
+from keras_snn.hints import Nest, Tensor
 
 
 @dataclass(frozen=True)
@@ -13,8 +16,8 @@ class Output:
     """An output of a model.
 
     Attributes:
-        kind: "classes" for (batch, classes), "sequence" for (batch, time, classes), "other" for no classifier.
-        n_classes: Size of the last axis; None for no classifier.
+        kind: "classes" for (batch, classes), "sequence" for (batch, time, classes), "other" for all other shapes.
+        n_classes: Size of the last axis; None for the kind "other".
         ended: Boolean, whether the output has no time axis.
     """
 
@@ -28,39 +31,46 @@ class Anatomy:
     """The parts of a model that the inspector counts.
 
     Attributes:
-        time_axis: ``graph.TimeAxis``: the calls of the model's layers, and how it runs over parts of its time axis.
-        outputs: Dict from the name of each output to its ``Output``; the only output has the name "".
-        synapses: Dict from the name of each call of a layer to its ``energy.Synapses``.
+        time_axis: ``graph.TimeAxis``, with the layer calls of the model. It runs the model over parts of the time axis.
+        outputs: Dict from the name of each output to its ``Output``; a single output has the name "".
+        synapses: Dict from the name of each layer call to its ``energy.Synapses``.
     """
 
     time_axis: TimeAxis
-    outputs: dict
-    synapses: dict
+    outputs: dict[str, Output]
+    synapses: dict[str, Synapses]
 
     @property
-    def layers(self):
+    def layers(self) -> dict[str, keras.layers.Layer]:
         """Dict from the name of each call of a spiking layer to the layer."""
         return {name: layer for name, (layer, *_) in self.time_axis.emitters.items()}
 
     @property
-    def n_steps(self):
+    def n_steps(self) -> int:
         """Number of time steps."""
         return self.time_axis.n_steps
 
     @property
-    def classifiers(self):
-        """Dict from the names of the outputs that are a classifier's to the number of classes."""
-        return {name: of.n_classes for name, of in self.outputs.items() if of.kind != "other"}
+    def classifiers(self) -> dict[str, int]:
+        """Dict from the name of each classifier output to the number of classes."""
+        return {name: output.n_classes for name, output in self.outputs.items() if output.n_classes is not None}
 
 
-def study(model, x, *, n_steps=None, dt=None, causal=False):
+def study(
+    model: keras.Model,
+    x: Nest,
+    *,
+    n_steps: int | None = None,
+    dt: float | None = None,
+    causal: bool = False,
+) -> Anatomy:
     """Return the ``Anatomy`` of a model.
 
-    The result depends on shapes and the graph alone: other samples or weights lead to the same result.
+    The result depends on the graph and on shapes, but not on the values of samples and weights.
 
     Args:
         model: A built Keras model.
-        x: A few samples.
+        x: Some samples.
         n_steps: As in ``TimeAxis``.
         dt: As in ``probe.scope``.
         causal: As in ``TimeAxis``.
@@ -70,10 +80,10 @@ def study(model, x, *, n_steps=None, dt=None, causal=False):
     """
     axis = TimeAxis(model, x, n_steps=n_steps, causal=causal)
     if not axis.emitters:
-        raise ValueError(f"The model {model.name!r} calls no spiking layer of keras_snn: nothing to count.")
+        raise ValueError(f"The model {model.name!r} calls no spiking layer of keras_snn.")
     ended = axis.ended or [True] * len(tree.flatten(axis.outputs))
-    ended = named(model, tree.pack_sequence_as(axis.outputs, ended))
-    outputs = {name: _output(spec, ended[name]) for name, spec in named(model, axis.outputs).items()}
+    ended = outputs_by_name(model, tree.pack_sequence_as(axis.outputs, ended))
+    outputs = {name: _output(spec, ended[name]) for name, spec in outputs_by_name(model, axis.outputs).items()}
     return Anatomy(axis, outputs, spike_reach(axis, dt))
 
 
@@ -82,15 +92,15 @@ def _output(spec, ended):
     return Output(kind, None if kind == "other" else spec.shape[-1], ended)
 
 
-def output_kind(outputs):
-    """Return the kind of an ``Output`` from a tensor of it."""
+def output_kind(outputs: Tensor) -> str:
+    """Return the ``kind`` of an ``Output`` for the tensor of an output."""
     if len(outputs.shape) not in (2, 3) or outputs.shape[-1] < 2:
         return "other"
     return "classes" if len(outputs.shape) == 2 else "sequence"
 
 
-def named(model, outputs):
-    """Return the outputs as a dict; the only output of a model has the name ""."""
+def outputs_by_name(model: keras.Model, outputs: Nest) -> dict[str, Any]:
+    """Return a dict from the name of each output to its value; a single output has the name ""."""
     if not tree.is_nested(outputs):
         return {"": outputs}
     if isinstance(outputs, dict):

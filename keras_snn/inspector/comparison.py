@@ -1,49 +1,54 @@
-"""One report less another."""
+"""The differences of two reports."""
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from keras_snn.energy import DEVICES
 from keras_snn.inspector import tables
-from keras_snn.inspector.findings import Results, only, same_dt
+from keras_snn.inspector.findings import Results, same_dt, single_value
+
+if TYPE_CHECKING:
+    from keras_snn.inspector.report import Report
 
 _COLUMNS = ("dt (s)", "steps", "accuracy (points)", "synaptic operations")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A report's figures less those of another one, at one dt and number of steps.
+    """The values of a report minus those of another, at one dt and number of steps.
 
     Attributes:
-        dt: Time step in seconds; None for every layer's own.
+        dt: Time step in seconds; None if each layer uses its dt.
         n_steps: Number of time steps.
-        accuracies: Dict from the name of each output that has an accuracy in both, "" for an only output, to the
-            difference: 0.01 for a percentage point.
-        rates: Dict from the name of each layer that is in both to the difference of the mean rates, Hz.
-        synaptic_operations: Difference for one inference; None where one report has no layers with synapses.
-        energy: Dict from a device's name to the difference for one inference, J; empty for the same reason.
+        accuracies: Dict from the name of each output with an accuracy in both reports, "" for a single output, to the
+            difference: 0.01 is a percentage point.
+        rates: Dict from the name of each layer of both reports to the difference of the mean rates, Hz.
+        synaptic_operations: Difference for one inference; None if a report has no layers with synapses.
+        energy: Dict from the name of each device to the difference for one inference, J; empty if a report has no
+            layers with synapses.
     """
 
     dt: float | None
     n_steps: int | None
-    accuracies: dict
-    rates: dict
+    accuracies: dict[str, float]
+    rates: dict[str, float]
     synaptic_operations: float | None
-    energy: dict
+    energy: dict[str, float]
 
     @property
-    def accuracy(self):
-        """The difference of the only output; None without one; for a model with several outputs, ``accuracies``."""
-        return only(self.accuracies)
+    def accuracy(self) -> float | dict[str, float] | None:
+        """The difference of a single output; None without one. For several outputs, the dict ``accuracies``."""
+        return single_value(self.accuracies)
 
 
 class Comparison(Results):
-    """What ``report.compare(other)`` finds; ``comparison[dt]`` or ``comparison[dt, n_steps]`` is a ``Difference``.
+    """The result of ``report.compare(other)``. ``comparison[dt]`` or ``comparison[dt, n_steps]`` is a ``Difference``.
 
     Attributes:
-        notes: What only one of the reports has: a list of sentences.
+        notes: List of sentences that name the settings and layers of only one of the reports.
     """
 
-    def __init__(self, report, other):
+    def __init__(self, report: "Report", other: "Report"):
         pairs = [(a, b) for a in report for b in other if a.n_steps == b.n_steps and same_dt(a.dt, b.dt)]
         if not pairs:
             raise ValueError(
@@ -52,15 +57,17 @@ class Comparison(Results):
             )
         super().__init__(_difference(a, b) for a, b in pairs)
         self.notes = []
-        for i, (which, whole) in enumerate((("this", report), ("the other", other))):
-            only = [key for key in whole.settings() if key not in [(pair[i].dt, pair[i].n_steps) for pair in pairs]]
+        for i, (title, whole) in enumerate((("this", report), ("the other", other))):
+            unmatched: list = [
+                key for key in whole.settings() if key not in [(pair[i].dt, pair[i].n_steps) for pair in pairs]
+            ]
             layers = dict.fromkeys(name for pair in pairs for name in pair[i].layers)
-            only += [name for name in layers if not any(name in of.rates for of in self)]
-            if only:
-                self.notes.append(f"Only in {which} report: {', '.join(map(repr, only))}.")
+            unmatched += [name for name in layers if not any(name in difference.rates for difference in self)]
+            if unmatched:
+                self.notes.append(f"Only in {title} report: {', '.join(map(repr, unmatched))}.")
 
-    def table(self):
-        """Return a text table with a line for each dt and layer; differences are this report less the other."""
+    def table(self) -> str:
+        """Return a text table with a row for each dt and layer: this report minus the other."""
         return "\n".join(tables.as_text(self._rows()) + self.notes)
 
     __str__ = table
@@ -68,23 +75,28 @@ class Comparison(Results):
     def _repr_html_(self):
         return tables.as_html(self._rows(), "Differences", self.notes)
 
-    def to_dict(self):
-        """Return the differences as nested dicts of plain numbers."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the differences as nested dicts of Python numbers."""
         results = [asdict(result) for result in self]
-        for result in results:  # the units, as in the file of a report
+        for result in results:  # with units, as in a report file
             result |= {"rates_hz": result.pop("rates"), "energy_j": result.pop("energy")}
         return {"results": results, "notes": self.notes}
 
     def _rows(self):
         devices = (*tables.SPIKING, *tables.ANN)
         rows = [(*_COLUMNS, *tables.DEVICE_COLUMNS, "layer", "mean rate (Hz)")]
-        for of in self:
-            microjoules = [1e6 * of.energy[name] if of.energy else None for name in devices]
-            first = (tables.dt_label(of.dt), tables.or_dash(of.n_steps), tables.by_output(of.accuracies, _points))
-            first += tuple(tables.amount(value, "+") for value in (of.synaptic_operations, *microjoules))
-            for name, rate in of.rates.items() or [("-", None)]:
-                rows.append((*first, name, "-" if rate is None else f"{rate:+.4g}"))
-                first = ("",) * len(first)
+        for difference in self:
+            energy = difference.energy
+            microjoules = [1e6 * energy[name] if energy else None for name in devices]
+            cells = [
+                tables.dt_label(difference.dt),
+                tables.or_dash(difference.n_steps),
+                tables.by_output(difference.accuracies, _points),
+                *(tables.amount(value, "+") for value in (difference.synaptic_operations, *microjoules)),
+            ]
+            for name, rate in difference.rates.items() or [("-", None)]:
+                rows.append((*cells, name, "-" if rate is None else f"{rate:+.4g}"))
+                cells = [""] * len(cells)
         return rows
 
 

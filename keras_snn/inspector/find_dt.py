@@ -2,6 +2,7 @@
 
 import numbers
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -10,7 +11,8 @@ import numpy as np
 from keras_snn import checks, graph
 from keras_snn.data.batches import Batches
 from keras_snn.data.labels import classes
-from keras_snn.inspector.anatomy import named, output_kind
+from keras_snn.hints import Nest
+from keras_snn.inspector.anatomy import output_kind, outputs_by_name
 from keras_snn.inspector.inputs import check_model
 from keras_snn.inspector.sweep import inspect
 from keras_snn.layers.base.time_step import check_dt
@@ -18,7 +20,7 @@ from keras_snn.layers.base.time_step import check_dt
 
 @dataclass(frozen=True)
 class Try:
-    """A dt that was tried, its accuracy, and whether that reaches the target."""
+    """A dt, its accuracy, and whether the accuracy reaches the target."""
 
     dt: float
     accuracy: float
@@ -29,81 +31,81 @@ class DtSearch:
     """The result of ``find_dt``.
 
     Attributes:
-        dt: The smallest dt tried that reached the target, seconds; None if none did.
-        target: The accuracy to reach, the tolerance subtracted.
-        tries: List of ``Try``, in the order in which they were made.
-        model: The model of ``dt``: the one given, or what ``fit`` returned; None if none reached the target.
+        dt: The smallest dt that reached the target, in seconds; None if no dt did.
+        target: The accuracy to reach, minus the tolerance.
+        tries: List of ``Try`` in the order of the runs.
+        model: The model at ``dt``: ``model``, or the result of ``fit``; None if no dt reached the target.
     """
 
-    def __init__(self, target):
+    def __init__(self, target: float):
         self.target = target
-        self.tries = []
-        self.dt = None
-        self.model = None
+        self.tries: list[Try] = []
+        self.dt: float | None = None
+        self.model: keras.Model | None = None
 
-    def table(self):
-        """Return a text table with a line for each try."""
+    def table(self) -> str:
+        """Return a text table with a row for each try."""
         lines = ["   dt (s)  accuracy  reached"]
-        for one in self.tries:
-            chosen = "  <- chosen" if one.dt == self.dt else ""
-            lines.append(f"{one.dt:9.4g}  {100 * one.accuracy:7.2f}%  {'yes' if one.reached else 'no':>7}{chosen}")
+        for run in self.tries:
+            chosen = "  <- chosen" if run.dt == self.dt else ""
+            lines.append(f"{run.dt:9.4g}  {100 * run.accuracy:7.2f}%  {'yes' if run.reached else 'no':>7}{chosen}")
         return "\n".join([*lines, f"target: {100 * self.target:.2f}%"])
 
     __str__ = __repr__ = table
 
 
 def find_dt(
-    model,
-    x,
-    y=None,
+    model: keras.Model | None,
+    x: Nest,
+    y: Nest = None,
     *,
-    target,
-    tolerance=0.0,
-    start=0.001,
-    factor=10,
-    stop=1.0,
-    fit=None,
-    bisect=0,
-    batch_size=None,
-    seed=0,
-    verbose=True,
-):
-    """Raise dt until the accuracy of a spiking model reaches a target, or dt passes ``stop``.
+    target: float | keras.Model,
+    tolerance: float = 0.0,
+    start: float = 0.001,
+    factor: float = 10,
+    stop: float = 1.0,
+    fit: Callable[[float], keras.Model] | None = None,
+    bisect: int = 0,
+    batch_size: int | None = None,
+    seed: int = 0,
+    verbose: bool = True,
+) -> DtSearch:
+    """Raise dt until the accuracy of a spiking model reaches a target, or dt exceeds ``stop``.
 
-    The smaller dt, the fewer the spikes, and the shorter the time that the model stands for. dt is a choice like any
-    other: make it on validation data, never on those of the final test.
+    A smaller dt gives fewer spikes and a shorter duration of the inference. dt is a hyperparameter: choose it on
+    validation data, never on the data of the final test.
 
-    Where training does not depend on dt, as with ``spiking_aware_training=False``, the model stays as it is and only
-    ``inspect`` runs again. Else give ``fit``, which trains anew for every dt. Where no layer depends on dt, as neurons
-    that count steps, only ``start`` is tried, with a warning.
+    If training does not depend on dt, as with ``spiking_aware_training=False``, the same model is inspected at each dt.
+    Otherwise give ``fit``, which trains a model for each dt. If no layer depends on dt, as for neurons that count
+    steps, only ``start`` is tried, with a warning.
 
     Args:
-        model: A built Keras model, as for ``inspect``; not used, and may be None, where ``fit`` is given.
+        model: A built Keras model, as for ``inspect``. Not used, and may be None, with ``fit``.
         x: Validation data as for Keras's ``evaluate``: an array ``(samples, ...)``, tensor or pandas object, or a nest
             of them for several inputs; or data in batches ``(x, y)``: a ``tf.data.Dataset``, ``keras.utils.PyDataset``
-            or PyTorch ``DataLoader``, without shuffling, since initial voltages depend on a sample's place. A generator
-            is refused: the data is read for every dt.
-        y: Labels of arrays, as for ``inspect``; for a model with several outputs, a dict with the labels of one. None
-            for data in batches, which hold them.
-        target: Accuracy to reach, in [0, 1]; or a Keras model whose accuracy on the same data is the target. Of several
-            outputs, the one that ``y`` names is used. An output with a time axis is averaged over time.
-        tolerance: Number >= 0, how far below the target is near enough. Default 0.
+            or PyTorch ``DataLoader``, without shuffling, because initial voltages depend on a sample's position. A
+            generator is refused: the data is read for every dt.
+        y: Labels of arrays, as for ``inspect``; for a model with several outputs, a dict with the labels of one output.
+            None for data in batches, which hold the labels.
+        target: Accuracy to reach, in [0, 1]; or a Keras model whose accuracy on the same data is the target. For
+            several outputs, it is the accuracy of the output in ``y``. Outputs with a time axis are averaged over time.
+        tolerance: Number >= 0, the accepted distance below the target. Default 0.
         start: Number in seconds, the first dt. Default 0.001.
-        factor: Number > 1, from one dt to the next. Default 10.
-        stop: Number in seconds, the largest dt. Default 1.
-        fit: Callable ``(dt) -> model`` that returns a model trained with this dt.
-        bisect: Integer, how often to halve, on a logarithmic scale, the interval between the last dt that failed and
-            the first that did not. Default 0.
+        factor: Number > 1, the ratio of successive dt. Default 10.
+        stop: Number in seconds, the maximum dt. Default 1.
+        fit: Function ``(dt) -> model`` that returns a model trained with this dt.
+        bisect: Integer, the number of bisections, on a logarithmic scale, of the interval between the last dt that
+            failed and the first that reached the target. Default 0.
         batch_size: Integer, for arrays. Default: about 128. Must be None for data in batches.
         seed: As in ``inspect``.
-        verbose: Boolean, print each try as it ends. Default True.
+        verbose: Boolean, whether to print each try when it ends. Default True.
 
     Returns:
-        A ``DtSearch``, with every try.
+        A ``DtSearch`` with all tries.
 
     Raises:
         ValueError: For a target outside [0, 1], a negative ``tolerance`` or ``bisect``, ``factor`` <= 1, ``stop`` <
-            ``start``, no labels or labels of several outputs, a target model that is no classifier or has too few
+            ``start``, no labels or labels of several outputs, a target model without classifier output or with too few
             classes, or arguments that ``inspect`` refuses.
         TypeError: For a target that is neither a number nor a Keras model, a generator, or arguments that ``inspect``
             refuses.
@@ -111,12 +113,12 @@ def find_dt(
     Example:
 
     ```python
-    search = keras_snn.find_dt(spiking, x_val, y_val, target=plain, tolerance=0.005, bisect=2)
+    search = keras_snn.find_dt(spiking, x_val, y_val, target=ann, tolerance=0.005, bisect=2)
     keras_snn.set_dt(spiking, search.dt)
     ```
 
-    References: the loop is that of Chaban's bachelor thesis on clothing recognition (steps 8 to 14), which compared
-    with the plain network's accuracy on the training data.
+    References: steps 8 to 14 of Chaban's bachelor thesis on clothing recognition, which compares with the accuracy of
+    the ANN on the training data.
     """
     start, stop = check_dt(start), check_dt(stop)
     if stop < start:
@@ -131,10 +133,10 @@ def find_dt(
     batches.need_several_passes("find_dt")
     labels = batches.first(1).y
     if len(labels) != 1:
-        got = f"those of {sorted(labels)}" if labels else "none"
+        got = f"the labels of {sorted(labels)}" if labels else "none"
         raise ValueError(
             f"`y` must hold the labels of one output, on which the accuracy is measured; got {got}. For a model with "
-            "several outputs, give a dict with the labels of one."
+            "several outputs, give a dict with the labels of one output."
         )
     (output,) = labels
     if isinstance(target, keras.Model):
@@ -144,40 +146,41 @@ def find_dt(
         raise (ValueError if is_number else TypeError)(
             f"`target` must be an accuracy in [0, 1], or a Keras model to match; got {target!r}."
         )
-    if fit is None and any(getattr(layer, "spiking_aware_training", False) for layer in model._flatten_layers()):
+    inspected = model if fit is None else None
+    if inspected is not None and any(
+        getattr(layer, "spiking_aware_training", False) for layer in inspected._flatten_layers()
+    ):
         warnings.warn(
-            "The model was made with spiking_aware_training=True: its best weights depend on dt. They are tried as "
-            "they are; give fit=... to train anew for every dt.",
+            "The model was made with spiking_aware_training=True: its best weights depend on dt. The same weights are "
+            "tried at every dt; give fit=... to train a model for each dt.",
             stacklevel=2,
         )
-    sample = batches.first(graph.static_batch_size(model) or 1).x if fit is None else None
-    if fit is None and not graph.TimeAxis(model, sample).reads_dt:
+    if inspected is not None and not _reads_dt(inspected, batches):
         warnings.warn(
-            f"No layer of the model {model.name!r} depends on dt: its neurons count steps. Only dt = {start:g} s is "
-            "tried, since all dt have the same accuracy. Change the number of steps instead.",
+            f"No layer of the model {inspected.name!r} depends on dt: its neurons count steps. Only dt = {start:g} s "
+            "is tried, because all dt have the same accuracy. Change the number of steps instead.",
             stacklevel=2,
         )
         stop = start
     search = DtSearch(target - tolerance)
 
     def attempt(dt):
-        tried = model if fit is None else fit(dt)
-        accuracy = inspect(tried, x, y, dt=dt, batch_size=batch_size, examples=0, seed=seed, verbose=0)[dt].accuracies[
-            output
-        ]
+        candidate = model if fit is None else fit(dt)
+        report = inspect(candidate, x, y, dt=dt, batch_size=batch_size, examples=0, seed=seed, verbose=0)
+        accuracy = report[dt].accuracies[output]
         search.tries.append(Try(dt, accuracy, accuracy >= search.target))
         if search.tries[-1].reached:
-            search.dt, search.model = dt, tried
+            search.dt, search.model = dt, candidate
         if verbose:
             print(search.table().splitlines()[len(search.tries)], flush=True)
         return search.tries[-1].reached
 
-    # Powers, not products of products: 0.001 * 10 * 10 * 10 is not 1.
+    # Powers of `factor`: repeated products accumulate rounding, 0.001 * 10 * 10 * 10 is not 1.
     n_tries = int(np.floor(np.log(stop / start) / np.log(factor) + 1e-9)) + 1
     for dt in (start * factor**k for k in range(n_tries)):
         if attempt(dt):
             break
-    failed = [one.dt for one in search.tries if not one.reached]
+    failed = [run.dt for run in search.tries if not run.reached]
     if search.dt is not None and failed:
         low = failed[-1]
         for _ in range(bisect):
@@ -187,23 +190,28 @@ def find_dt(
     return search
 
 
+def _reads_dt(model, batches):
+    sample = batches.first(graph.static_batch_size(model) or 1).x
+    return graph.TimeAxis(model, sample).reads_dt
+
+
 def _accuracy(model, batches, output):
-    """Return the accuracy of a model to match on the labels of the output of that name."""
+    """Return the accuracy of the target model. ``output`` names the output."""
     check_model(model)
-    right = sum(_right_answers(model, batch, output) for batch in batches)
-    return float(right / batches.n_samples)
+    n_correct = sum(_count_correct(model, batch, output) for batch in batches)
+    return float(n_correct / batches.n_samples)
 
 
-def _right_answers(model, batch, output):
-    outputs = named(model, model.predict(batch.x, batch_size=batch.n_samples, verbose=0))
-    found = outputs.get(output) if len(outputs) > 1 else next(iter(outputs.values()))
-    if found is None or output_kind(found) == "other":
+def _count_correct(model, batch, output):
+    outputs = outputs_by_name(model, model.predict(batch.x, batch_size=batch.n_samples, verbose=0))
+    scores = outputs.get(output) if len(outputs) > 1 else next(iter(outputs.values()))
+    if scores is None or output_kind(scores) == "other":
         raise ValueError(
             f"The target model {model.name!r} must have an output (batch, classes) or (batch, time, classes), with at "
-            f"least two classes{f', of the name {output!r}' if output else ''}; its outputs are "
-            f"{', '.join(f'{name or model.name} {of.shape}' for name, of in outputs.items())}. Give another model, or "
-            "its accuracy as a number."
+            f"least two classes{f', named {output!r}' if output else ''}; its outputs are "
+            f"{', '.join(f'{name or model.name} {array.shape}' for name, array in outputs.items())}. Give another "
+            "model, or its accuracy as a number."
         )
-    answers = found.mean(axis=1) if output_kind(found) == "sequence" else found
+    scores = scores.mean(axis=1) if output_kind(scores) == "sequence" else scores
     (y,) = batch.y.values()
-    return np.sum(answers.argmax(axis=-1) == classes(y, answers.shape[-1]))
+    return np.sum(scores.argmax(axis=-1) == classes(y, scores.shape[-1]))

@@ -1,19 +1,27 @@
-"""The inspector's findings at one dt, and their form in a JSON file."""
+"""The inspector's results at one dt, and their form in a JSON file."""
 
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
 from keras_snn.energy import DEVICES, Work, joules
 from keras_snn.files import save_figure
+from keras_snn.hints import Nest
 from keras_snn.inspector import plots
-from keras_snn.inspector.json_arrays import arrays, listed, numbers
+from keras_snn.inspector.json_arrays import from_lists, rounded_lists, to_lists
+from keras_snn.inspector.panels import Figure
+from keras_snn.inspector.samples import ClassNames
 from keras_snn.inspector.traces import Trace
+
+Path = str | os.PathLike
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Firing rates in Hz over all samples and units: a rate is one unit's spikes in one sample over its duration."""
+    """Firing rates in Hz over all samples and units. A rate is the spikes of a unit per second of a sample."""
 
     min: float
     mean: float
@@ -22,24 +30,24 @@ class Rate:
 
 @dataclass(frozen=True, eq=False)
 class LayerReport:
-    """The spikes of one layer (of one call of it, where a layer is called several times) at one dt.
+    """The spikes of a layer at one dt; of one call, if the layer is called several times.
 
     Attributes:
         rate: ``Rate``, Hz.
-        per_unit: Array of the units' mean rates, Hz, in the shape of one step.
+        per_unit: Array of the mean rate of each unit, Hz, in the shape of one step.
         histogram: Dict from a number of spikes, "<0", "0", "1", ... ">=10", to the number of (sample, step, unit)
-            triples with that number.
-        silent: Share of the units without a spike in all the data.
-        saturated: Share of the units with a spike at every step of all the data.
+            triples with this number.
+        silent: Fraction of the units without a spike in all data.
+        saturated: Fraction of the units with a spike at every step of all data.
         n_steps: Number of time steps.
         dt: Time step in seconds: the one given to ``inspect``, else that of the layer.
-        spikes_per_inference: Mean number of spikes of all units in one sample. Negative spikes count as negative, as
-            in the rates.
+        spikes_per_inference: Mean number of spikes of all units in one sample. Negative spikes are subtracted, as in
+            the rates.
     """
 
     rate: Rate
     per_unit: np.ndarray
-    histogram: dict
+    histogram: dict[str, int]
     silent: float
     saturated: float
     n_steps: int
@@ -47,23 +55,24 @@ class LayerReport:
     spikes_per_inference: float | None = None
 
     @property
-    def spikes_per_step(self):
+    def spikes_per_step(self) -> float | None:
         """Mean number of spikes of a unit in a step; None without a dt."""
         return None if self.dt is None else self.rate.mean * self.dt
 
     @property
-    def temporal_sparsity(self):
-        """Share of the (sample, step, unit) triples without a spike."""
+    def temporal_sparsity(self) -> float:
+        """Fraction of the (sample, step, unit) triples without a spike."""
         return self.histogram["0"] / max(1, sum(self.histogram.values()))
 
-    def quantiles(self, q=(0.05, 0.25, 0.5, 0.75, 0.95)):
-        """Return the quantiles ``q`` of the units' mean rates: a dict to Hz."""
+    def quantiles(self, q: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95)) -> dict[float, float]:
+        """Return a dict from each quantile in ``q`` to its value in Hz, over the mean rates of the units."""
         return dict(zip(q, np.quantile(self.per_unit, q).tolist(), strict=True))
 
-    def to_dict(self):
-        """Return what fits a JSON file; ``per_unit`` to six digits."""
-        per_unit = numbers(self.per_unit)
-        quantiles = replace(self, per_unit=np.array(per_unit)).quantiles()  # of what a reader of the file has
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dict for a JSON file; ``per_unit`` has six digits."""
+        per_unit = rounded_lists(self.per_unit)
+        # Quantiles of the rounded values, which a reader of the file has.
+        quantiles = replace(self, per_unit=np.array(per_unit)).quantiles()
         return {
             "dt": self.dt,
             "rate_hz": asdict(self.rate),
@@ -79,8 +88,8 @@ class LayerReport:
         }
 
     @classmethod
-    def from_dict(cls, values):
-        """Return the object of which ``to_dict`` gave ``values``."""
+    def from_dict(cls, values: dict[str, Any]) -> "LayerReport":
+        """Return the object for the result of ``to_dict``."""
         return cls(
             rate=Rate(**values["rate_hz"]),
             per_unit=np.array(values["per_unit_hz"], "float64"),
@@ -95,19 +104,19 @@ class Latency:
 
     Attributes:
         steps: Array of the numbers of steps k.
-        accuracy: Array, the accuracy after each k; None without labels.
-        confidence: Array, the mean of the largest probability after each k.
-        early_exit: Dict from a threshold to the pair (accuracy or None, mean number of steps used) of an inference that
-            stops as soon as the largest probability reaches the threshold.
+        accuracy: Array of the accuracies after k steps; None without labels.
+        confidence: Array of the means of the largest probability after k steps.
+        early_exit: Dict from each threshold to the pair (accuracy or None, mean number of steps) of inferences that
+            stop as soon as the largest probability reaches the threshold.
     """
 
     steps: np.ndarray
     accuracy: np.ndarray | None
     confidence: np.ndarray
-    early_exit: dict
+    early_exit: dict[float, tuple[float | None, float]]
 
-    def to_dict(self):
-        """Return what fits a JSON file."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dict for a JSON file."""
         return {
             "steps": self.steps.tolist(),
             "accuracy": None if self.accuracy is None else self.accuracy.tolist(),
@@ -119,87 +128,88 @@ class Latency:
         }
 
     @classmethod
-    def from_dict(cls, values):
-        """Return the object of which ``to_dict`` gave ``values``."""
+    def from_dict(cls, values: dict[str, Any]) -> "Latency":
+        """Return the object for the result of ``to_dict``."""
         return cls(
             steps=np.array(values["steps"]),
             accuracy=None if values["accuracy"] is None else np.array(values["accuracy"]),
             confidence=np.array(values["confidence"]),
-            early_exit={of["threshold"]: (of["accuracy"], of["mean_steps"]) for of in values["early_exit"]},
+            early_exit={entry["threshold"]: (entry["accuracy"], entry["mean_steps"]) for entry in values["early_exit"]},
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """The first few samples, kept whole for plots.
+    """The first samples of the data, with all their spikes and outputs.
 
     Attributes:
-        x: Their inputs.
-        labels: Dict from an output's name, "" for an only output, to its labels. Empty without labels.
-        counts: Dict from layer name to an array ``(sample, time, units)`` of spikes in each step.
+        x: Inputs.
+        labels: Dict from the name of each output, "" for a single output, to its labels. Empty without labels.
+        counts: Dict from layer name to an array ``(sample, time, units)`` of the number of spikes.
         steps: Array of the numbers of steps k of ``outputs``.
-        outputs: Dict from an output's name, "" for an only output, to an array ``(sample, len(steps), classes)``: the
-            output after the first k steps. Empty for a model that is no classifier, or that runs with one number of
-            steps only.
+        outputs: Dict from the name of each output, "" for a single output, to an array ``(sample, len(steps),
+            classes)``: the output after the first k steps. Empty for a model without classifier output, or if the
+            output is known after all steps only.
     """
 
-    x: np.ndarray
-    labels: dict
-    counts: dict
+    x: Nest
+    labels: dict[str, np.ndarray]
+    counts: dict[str, np.ndarray]
     steps: np.ndarray
-    outputs: dict
+    outputs: dict[str, np.ndarray]
 
     @property
-    def y(self):
-        """The labels of the only output; None without labels; for a model with several outputs, ``labels``."""
-        return only(self.labels)
+    def y(self) -> Nest:
+        """The labels of a single output; None without labels. For several outputs, the dict ``labels``."""
+        return single_value(self.labels)
 
     @property
-    def output(self):
-        """The array of the only output; None without one; for a model with several outputs, ``outputs``."""
-        return only(self.outputs)
+    def output(self) -> Nest:
+        """The array of a single output; None without one. For several outputs, the dict ``outputs``."""
+        return single_value(self.outputs)
 
-    def to_dict(self):
-        """Return what fits a JSON file: lists, and beside them the dtype; numbers to six digits."""
-        return {of.name: listed(getattr(self, of.name)) for of in fields(self)}
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dict for a JSON file: lists with their dtypes; numbers have six digits."""
+        return {attribute.name: to_lists(getattr(self, attribute.name)) for attribute in fields(self)}
 
     @classmethod
-    def from_dict(cls, values):
-        """Return the object of which ``to_dict`` gave ``values``."""
-        return cls(**{of.name: arrays(values[of.name]) for of in fields(cls)})
+    def from_dict(cls, values: dict[str, Any]) -> "Examples":
+        """Return the object for the result of ``to_dict``."""
+        return cls(**{attribute.name: from_lists(values[attribute.name]) for attribute in fields(cls)})
 
 
 @dataclass(frozen=True, eq=False)
 class DtReport:
-    """The findings at one dt and one number of steps.
+    """The results at one dt and one number of steps.
 
     Attributes:
-        dt: Time step in seconds; None for every layer's own.
-        accuracies: Dict from an output's name, "" for an only output, to its accuracy in [0, 1]. Empty without labels.
+        dt: Time step in seconds; None if each layer uses its dt.
+        accuracies: Dict from the name of each output, "" for a single output, to its accuracy in [0, 1]. Empty without
+            labels.
         layers: Dict from layer name to ``LayerReport``.
         examples: ``Examples``, or None.
         n_steps: Number of time steps.
-        latencies: Dict from an output's name, "" for an only output, to its ``Latency``. Empty for a model that is no
-            classifier, or that runs with one number of steps only.
-        metrics: Dict from a metric's name to its value.
-        work: Dict from the name of each layer that computes, by its calls, to its ``keras_snn.energy.Work``.
-        notes: Tuple of sentences: results that are missing, and how others were obtained.
+        latencies: Dict from the name of each output, "" for a single output, to its ``Latency``. Empty for a model
+            without classifier output, or if the output is known after all steps only.
+        metrics: Dict from the name of each metric to its value.
+        work: Dict from the name of each layer call with connections or neurons to its ``keras_snn.energy.Work``.
+        notes: Tuple of sentences on missing results and on the methods of others.
         traces: Dict from the name of each call of a layer with a state to its ``Trace``. Empty without ``states=True``.
     """
 
     dt: float | None
-    accuracies: dict
-    layers: dict
+    accuracies: dict[str, float]
+    layers: dict[str, LayerReport]
     examples: Examples | None = field(default=None, repr=False)
     n_steps: int | None = None
-    latencies: dict = field(default_factory=dict)
-    metrics: dict = field(default_factory=dict)
-    work: dict = field(default_factory=dict)
-    notes: tuple = ()
-    traces: dict = field(default_factory=dict, repr=False)
+    latencies: dict[str, Latency] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    work: dict[str, Work] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    traces: dict[str, Trace] = field(default_factory=dict, repr=False)
 
-    def to_dict(self):
-        """Return what fits a JSON file."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dict for a JSON file."""
         return {
             "dt": self.dt,
             "n_steps": self.n_steps,
@@ -215,8 +225,8 @@ class DtReport:
         }
 
     @classmethod
-    def from_dict(cls, values):
-        """Return the object of which ``to_dict`` gave ``values``."""
+    def from_dict(cls, values: dict[str, Any]) -> "DtReport":
+        """Return the object for the result of ``to_dict``."""
         return cls(
             layers={name: LayerReport.from_dict(layer) for name, layer in values["layers"].items()},
             examples=None if values["examples"] is None else Examples.from_dict(values["examples"]),
@@ -228,132 +238,133 @@ class DtReport:
         )
 
     @property
-    def accuracy(self):
-        """The accuracy of the only output; None without labels; for a model with several outputs, ``accuracies``."""
-        return only(self.accuracies)
+    def accuracy(self) -> Any:
+        """The accuracy of a single output; None without labels. For several outputs, the dict ``accuracies``."""
+        return single_value(self.accuracies)
 
     @property
-    def latency(self):
-        """The ``Latency`` of the only output; None without one; for a model with several outputs, ``latencies``."""
-        return only(self.latencies)
+    def latency(self) -> Any:
+        """The ``Latency`` of a single output; None without one. For several outputs, the dict ``latencies``."""
+        return single_value(self.latencies)
 
     @property
-    def spikes_per_inference(self):
-        """Mean number of spikes of all layers in one sample; None where that of a layer is unknown."""
-        spikes = [layer.spikes_per_inference for layer in self.layers.values()]
-        return None if None in spikes else sum(spikes)
+    def spikes_per_inference(self) -> float | None:
+        """Mean number of spikes of all layers in one sample; None if it is unknown for a layer."""
+        numbers = [layer.spikes_per_inference for layer in self.layers.values()]
+        known = [number for number in numbers if number is not None]
+        return sum(known) if len(known) == len(numbers) else None
 
     @property
-    def synapses(self):
-        """The entries of ``work`` of layers with synapses."""
+    def synapses(self) -> dict[str, Work]:
+        """The entries of ``work`` for layers with synapses."""
         return {name: work for name, work in self.work.items() if work.dense_connections}
 
     @property
-    def synaptic_operations(self):
+    def synaptic_operations(self) -> float:
         """Number of synaptic operations of one inference, in the layers that spikes reach."""
-        return sum(work.operations for work in self._reached())
+        return sum(work.operations or 0 for work in self._with_spikes())
 
     @property
-    def ann_macs(self):
+    def ann_macs(self) -> int:
         """Number of multiply-accumulates of the same layers in an ANN, without connections of weight zero."""
-        return sum(work.connections for work in self._reached())
+        return sum(work.connections for work in self._with_spikes())
 
     @property
-    def ann_dense_macs(self):
+    def ann_dense_macs(self) -> int:
         """Number of multiply-accumulates of the same layers in an ANN, with connections of weight zero."""
-        return sum(work.dense_connections for work in self._reached())
+        return sum(work.dense_connections for work in self._with_spikes())
 
-    def _reached(self):
+    def _with_spikes(self):
         return [work for work in self.work.values() if work.operations is not None]
 
-    def energy(self, name, *, as_ann=False):
+    def energy(self, name: str, *, as_ann: bool = False) -> float:
         """Return the estimated energy of one inference in J on a device of ``keras_snn.energy.DEVICES``.
 
-        A device with spikes pays for synaptic operations, for the multiply-accumulates of a layer with analog inputs
-        each time that it runs, and for neuron updates. A device without spikes runs each layer once; so does every
-        device with ``as_ann=True``. ``ModelEnergy(model, x, inputs="analog")`` gives the same figure.
+        The energy on a device with spikes is that of the synaptic operations, of the multiply-accumulates in each run
+        of a layer with analog inputs, and of neuron updates. A device without spikes runs each layer once; so does
+        every device with ``as_ann=True``. ``ModelEnergy(model, x, inputs="analog")`` gives the same energy.
         """
         return sum(sum(joules(work, name, as_ann=as_ann)) for work in self.work.values())
 
-    def plot(self, path=None, *, class_names=None):
+    def plot(self, path: Path | None = None, *, class_names: ClassNames = None) -> Figure:
         """Draw the examples: input, spikes of each unit at each step, output over time. Return the figure.
 
-        Wrong answers are red and have the word "wrong".
+        Wrong predictions are red and marked "wrong".
 
         Args:
-            path: Path of a picture to write. Default: none.
+            path: Path of the image file. Default: no file.
             class_names: As in ``Report.to_html``.
 
         Raises:
-            ValueError: If the report holds no examples.
+            ValueError: If the report has no examples.
             OSError: If the folder of ``path`` cannot be written.
         """
         return finish(plots.examples(self, class_names=class_names), path)
 
-    def plot_traces(self, path=None, *, layer=None, sample=0):
+    def plot_traces(self, path: Path | None = None, *, layer: str | None = None, sample: int = 0) -> Figure:
         """Draw ``traces`` of one example: inputs, membrane with threshold, and spikes of each layer. Return the figure.
 
         Args:
-            path: File to write the picture to. Default: none.
-            layer: Name of the layer call to draw. Default: all.
-            sample: Integer, the place of the example, from 0.
+            path: Path of the image file. Default: no file.
+            layer: Name of the layer call to draw. Default: all layer calls.
+            sample: Integer, the index of the example, from 0.
 
         Raises:
-            ValueError: Without traces (see ``states`` of ``inspect``), for an unknown layer, or for a sample that is no
+            ValueError: Without traces (see ``states`` of ``inspect``), for an unknown layer, or for an index without an
                 example.
         """
         return finish(plots.traces(self, layer=layer, sample=sample), path)
 
 
-def only(by_output):
-    """Return the value of a model's only output, whose name is ""; None without any; for several outputs, the dict."""
+def single_value(by_output: Mapping[str, Any]) -> Any:
+    """Return the value of a single output, named ""; None for an empty dict. For several outputs, return the dict."""
     return by_output.get("") if by_output.keys() <= {""} else by_output
 
 
 class Results:
-    """A sequence of results that are looked up by dt, or by (dt, number of steps)."""
+    """A sequence of results with access by dt, or by (dt, number of steps)."""
 
-    def __init__(self, results):
+    def __init__(self, results: Iterable):
         self.results = list(results)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator:
         return iter(self.results)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.results)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         dt, n_steps = key if isinstance(key, tuple) else (key, None)
         for result in self.results:
             if n_steps in (None, result.n_steps) and same_dt(result.dt, dt):
                 return result
-        raise KeyError(f"no result for (dt, n_steps) = {dt, n_steps}; there are {self.settings()}")
+        raise KeyError(f"The report has no result for (dt, n_steps) = {dt, n_steps}. It has {self.settings()}.")
 
-    def settings(self):
+    def settings(self) -> list[tuple[float | None, int | None]]:
         """Return the list of the pairs (dt, n_steps)."""
         return [(result.dt, result.n_steps) for result in self.results]
 
 
-def same_dt(a, b):
-    """Return whether two dt are equal up to float32 rounding; None, each layer's own dt, equals None only."""
-    return a == b or (None not in (a, b) and bool(np.isclose(a, b, rtol=1e-6, atol=0)))
+def same_dt(a: float | None, b: float | None) -> bool:
+    """Return whether two dt are equal up to float32 rounding. None equals None only."""
+    return a == b or (a is not None and b is not None and bool(np.isclose(a, b, rtol=1e-6, atol=0)))
 
 
-def at_dt(result, dt):
+def at_dt(result: DtReport, dt: float) -> DtReport:
     """Return ``result`` at another dt, for a model that does not depend on dt: only rates in Hz change."""
 
-    def rescaled(layer):
-        per_second = layer.dt / dt
-        rate = Rate(*(per_second * rate for rate in (layer.rate.min, layer.rate.mean, layer.rate.max)))
-        return replace(layer, rate=rate, per_unit=per_second * layer.per_unit, dt=dt)
+    def rescale(layer):
+        scale = layer.dt / dt
+        rate = Rate(*(scale * rate for rate in (layer.rate.min, layer.rate.mean, layer.rate.max)))
+        return replace(layer, rate=rate, per_unit=scale * layer.per_unit, dt=dt)
 
-    layers = {name: rescaled(layer) for name, layer in result.layers.items()}
+    layers = {name: rescale(layer) for name, layer in result.layers.items()}
     traces = {name: replace(trace, dt=dt) for name, trace in result.traces.items()}
     return replace(result, dt=dt, layers=layers, traces=traces)
 
 
-def finish(figure, path):
-    """Write a figure to ``path`` atomically, unless ``path`` is None; return the figure."""
+def finish(figure: Figure, path: Path | None) -> Figure:
+    """Write a figure to ``path`` atomically, unless ``path`` is None. Return the figure."""
     if path is not None:
         save_figure(figure, path)
     return figure

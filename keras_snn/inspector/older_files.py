@@ -1,4 +1,6 @@
-"""Report files of older versions, converted to the newest one."""
+"""Convert report files of older versions to the newest version."""
+
+from typing import Any
 
 import numpy as np
 
@@ -6,8 +8,8 @@ import numpy as np
 VERSION = 3
 
 
-def upgrade(values):
-    """Return the values of a report file of any version as those of a file of the newest version."""
+def upgrade(values: dict[str, Any]) -> dict[str, Any]:
+    """Convert the values of a report file of any version to the newest version."""
     results = values["results"]
     for version in range(values["version"], VERSION):
         results = [_STEPS[version](result) for result in results]
@@ -17,15 +19,15 @@ def upgrade(values):
 
 def _to_2(result):
     """Version 1 has "synapses" instead of "work": without zero weights, and with the neurons of spiking layers only."""
-    work = {name: {**of, "dense_connections": of["connections"]} for name, of in result["synapses"].items()}
+    work = {name: {**counts, "dense_connections": counts["connections"]} for name, counts in result["synapses"].items()}
     for name, layer in result["layers"].items() if work else ():
-        nothing = {"spikes": None, "operations": None, "connections": 0, "dense_connections": 0}
-        work[name] = {**nothing, "neurons": np.size(layer["rate_per_unit_hz"]), "runs": layer["n_steps"]}
+        no_synapses = {"spikes": None, "operations": None, "connections": 0, "dense_connections": 0}
+        work[name] = {**no_synapses, "neurons": np.size(layer["rate_per_unit_hz"]), "runs": layer["n_steps"]}
     return {**result, "work": work}
 
 
 def _to_3(result):
-    """Version 2 has values in the place of dicts by output, and other names in its layers."""
+    """Version 2 has values instead of dicts from output names to values, and other keys in its layers."""
     examples = result["examples"]
     if examples is not None:
         labels, outputs = (_by_output(examples[name], "dtype", str) for name in ("y", "outputs"))
@@ -51,7 +53,7 @@ def _layer(layer):
 
 
 def _by_output(value, key=None, kind=None):
-    """Return a dict by output. A value that is a dict itself is recognized by the type ``kind`` of its ``key``."""
+    """Return a dict from output names to values. A single value that is a dict has a ``key`` of type ``kind``."""
     if value is None:
         return {}
     return {"": value} if not isinstance(value, dict) or (key and isinstance(value.get(key), kind)) else value

@@ -1,8 +1,10 @@
-"""The report of an inspection: tables, files and pictures."""
+"""The report of an inspection: tables, files and plots."""
 
 import json
 import pathlib
 import textwrap
+from collections.abc import Iterable
+from typing import Any
 
 from keras_snn.energy import DEVICES
 from keras_snn.files import write_text
@@ -13,28 +15,33 @@ from keras_snn.inspector.findings import (
     Examples,
     Latency,
     LayerReport,
+    Path,
     Rate,
     Results,
     finish,
 )
 from keras_snn.inspector.older_files import VERSION, upgrade
+from keras_snn.inspector.panels import Figure
+from keras_snn.inspector.samples import ClassNames
 
 __all__ = ["DtReport", "Examples", "Latency", "LayerReport", "Rate", "Report"]
 
 _FORMAT = "keras_snn report"
-_ABOUT = ("model", "data", "date")
+_ORIGIN = ("model", "data", "date")
 _LAYER_COLUMNS = ("spikes_per_step", "spikes_per_inference", "silent", "saturated", "temporal_sparsity")
 
 
 class Report(Results):
-    """The findings of one ``inspect`` call; ``report[dt]`` or ``report[dt, n_steps]`` is a ``DtReport``.
+    """The results of one ``inspect`` call. ``report[dt]`` or ``report[dt, n_steps]`` is a ``DtReport``.
 
     Attributes:
         results: List of the ``DtReport``.
         n_samples: Number of samples.
         model: Name of the model.
         data: Description of the data, such as "10,000 samples of (28, 28)".
-        date: Date and time of the run in the ISO format. This and the two before are None in files of versions 1 and 2.
+        date: Date and time of the run in the ISO format.
+
+    ``model``, ``data`` and ``date`` are None in files of versions 1 and 2.
 
     Example:
 
@@ -48,23 +55,31 @@ class Report(Results):
     ```
     """
 
-    def __init__(self, results, n_samples, *, model=None, data=None, date=None):
+    def __init__(
+        self,
+        results: Iterable[DtReport],
+        n_samples: int,
+        *,
+        model: str | None = None,
+        data: str | None = None,
+        date: str | None = None,
+    ):
         super().__init__(results)
         self.n_samples = n_samples
         self.model, self.data, self.date = model, data, date
 
-    def table(self):
-        """Return a text table with a line for each dt and layer: accuracy and firing rates.
+    def table(self) -> str:
+        """Return a text table with a row for each dt and layer: accuracy and firing rates.
 
-        The first line names the model, the data and the date, if they are known.
+        The first line gives the model, the data and the date, if they are known.
         """
         return "\n".join(tables.origin(self) + tables.as_text(tables.rates(self)) + tables.notes(self))
 
-    def energy_table(self):
-        """Return a text table with a line for each dt and number of steps: operations and energy of one inference.
+    def energy_table(self) -> str:
+        """Return a text table with a row for each dt and number of steps: operations and energy of one inference.
 
-        Operations and energy of the spiking model (loihi, spinnaker2) stand beside those of the same layers in an ANN
-        (cpu, gpu). ``ratio`` is synaptic operations over multiply-accumulates.
+        The table compares the spiking model (loihi, spinnaker2) with the same layers in an ANN (cpu, gpu). ``ratio`` is
+        the synaptic operations divided by the multiply-accumulates.
         """
         return "\n".join([*tables.as_text(tables.energies(self)), *textwrap.wrap(tables.ENERGY_NOTE, 110)])
 
@@ -78,90 +93,89 @@ class Report(Results):
         energies = tables.as_html(tables.energies(self), "Operations and energy", [tables.ENERGY_NOTE])
         return f"{rates}\n{energies}"
 
-    def to_dict(self):
-        """Return the report as nested dicts and lists of plain numbers, with all that ``from_dict`` needs."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as nested dicts and lists of Python numbers, for ``from_dict``."""
         results = [result.to_dict() for result in self.results]
-        about = {name: getattr(self, name) for name in _ABOUT}
-        return {"format": _FORMAT, "version": VERSION, **about, "n_samples": self.n_samples, "results": results}
+        origin = {name: getattr(self, name) for name in _ORIGIN}
+        return {"format": _FORMAT, "version": VERSION, **origin, "n_samples": self.n_samples, "results": results}
 
     @classmethod
-    def from_dict(cls, values):
-        """Return the report of which ``to_dict`` gave ``values``; arrays of floats come with six digits.
+    def from_dict(cls, values: dict[str, Any]) -> "Report":
+        """Return the report for the result of ``to_dict``. Arrays of floats have six digits.
 
         Raises:
-            ValueError: If ``values`` are those of no report, or of one by a newer version of this package.
+            ValueError: If ``values`` are not those of a report, or of a report by a newer version of this package.
         """
         if not isinstance(values, dict) or values.get("format") != _FORMAT:
-            raise ValueError(f"no report: `values` must be a dict with the format {_FORMAT!r}")
+            raise ValueError(f"`values` must be the dict of a report, with the format {_FORMAT!r}")
         if values.get("version") not in range(1, VERSION + 1):
             raise ValueError(
-                f"a report of version {values.get('version')!r}, while this keras_snn reads versions up to {VERSION}: "
-                "it takes a newer keras_snn"
+                f"this keras_snn reads reports up to version {VERSION}; got version {values.get('version')!r}. Install "
+                "a newer version"
             )
         try:
             values = upgrade(values)
             results = [DtReport.from_dict(result) for result in values["results"]]
-            return cls(results, values["n_samples"], **{name: values[name] for name in _ABOUT})
+            return cls(results, values["n_samples"], **{name: values[name] for name in _ORIGIN})
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"a damaged report ({type(error).__name__}: {error})") from error
+            raise ValueError(f"the report is damaged ({type(error).__name__}: {error})") from error
 
-    def save(self, path, *, class_names=None):
+    def save(self, path: Path, *, class_names: ClassNames = None) -> None:
         """Write the report to ``path`` atomically.
 
-        The ending of ``path`` decides: ``.json`` for the file that ``Report.load`` reads, ``.html`` for the page of
-        ``to_html``, ``.png`` or ``.pdf`` for the picture of ``plot``.
+        The suffix of ``path`` selects the format: ``.json`` for ``Report.load``, ``.html`` for the page of ``to_html``,
+        ``.png`` or ``.pdf`` for the figure of ``plot``.
 
         Args:
             path: Path of the file.
-            class_names: As in ``to_html``; the other files hold no names of classes.
+            class_names: As in ``to_html``. Only the page uses them.
 
         Raises:
-            ValueError: For another ending.
+            ValueError: For another suffix.
             OSError: If the folder cannot be written.
         """
-        ending = pathlib.Path(path).suffix
-        if ending == ".json":
+        suffix = pathlib.Path(path).suffix
+        if suffix == ".json":
             write_text(path, json.dumps(self.to_dict(), separators=(",", ":")) + "\n")
-        elif ending == ".html":
+        elif suffix == ".html":
             write_text(path, self.to_html(class_names=class_names))
-        elif ending in (".png", ".pdf"):
+        elif suffix in (".png", ".pdf"):
             self.plot(path)
         else:
             raise ValueError(f"`path` must end in .json, .html, .png or .pdf; got {str(path)!r}.")
 
     @classmethod
-    def load(cls, path):
-        """Return the report that ``save`` wrote to ``path``, a JSON file; arrays of floats come with six digits.
+    def load(cls, path: Path) -> "Report":
+        """Return the report in the JSON file ``path``, written by ``save``. Arrays of floats have six digits.
 
         Raises:
-            ValueError: If the file holds no report, only a part of one, or one by a newer version of this package.
+            ValueError: If the file is not a report, is incomplete, or was written by a newer version of this package.
             OSError: If it cannot be read.
         """
         try:
             return cls.from_dict(json.loads(pathlib.Path(path).read_text(encoding="utf-8")))
         except ValueError as error:
-            raise ValueError(
-                f"{str(path)!r} cannot be read as a report that `save` wrote as .json: {error}."
-            ) from error
+            raise ValueError(f"{str(path)!r} must be a .json file of `Report.save`: {error}.") from error
 
-    def to_html(self, *, title=None, class_names=None):
+    def to_html(self, *, title: str | None = None, class_names: ClassNames = None) -> str:
         """Return a page with tables, plots, the examples at each dt and a glossary.
 
-        The page needs no other file and no network. A slider chooses the dt whose picture of the examples is shown, the
-        one of ``DtReport.plot``. The page opens at the smallest dt within one percentage point of the best accuracy, or
-        at the smallest dt if there are no labels; without scripts, it shows that dt alone.
+        The page needs no other file and no network. A slider selects the dt of the examples, drawn by
+        ``DtReport.plot``. The page first shows the smallest dt within one percentage point of the best accuracy;
+        without labels, the smallest dt. Without scripts, it shows this dt only.
 
         Args:
             title: String. Default: "Inspection of" and the name of the model.
-            class_names: Sequence of strings, the names of the classes 0, 1, ...; for a model with several outputs,
-                also a dict of them from the outputs' names. Default: "class 0", "class 1", ...
+            class_names: Sequence of the names of the classes 0, 1, ...; for a model with several outputs, also a dict
+                from the name of each output to them. Default: "class 0", "class 1", ...
         """
         return html.page(self, title=title, class_names=class_names)
 
-    def to_dataframe(self):
+    def to_dataframe(self) -> Any:
         """Return a pandas ``DataFrame`` with a row for each dt, number of steps and layer.
 
-        Rates are in Hz, energies of one inference in J. What belongs to all layers stands in each one's row.
+        Rates are in Hz, energies of one inference in J. Values of the whole model are repeated in the row of each
+        layer.
 
         Raises:
             ImportError: If pandas is not installed.
@@ -172,8 +186,10 @@ class Report(Results):
             raise ImportError("`to_dataframe` needs pandas: pip install pandas") from error
         rows = []
         for result in self:
-            of_all = {
-                **{f"accuracy {name}".strip(): share for name, share in (result.accuracies or {"": None}).items()},
+            model_values = {
+                **{
+                    f"accuracy {name}".strip(): accuracy for name, accuracy in (result.accuracies or {"": None}).items()
+                },
                 **result.metrics,
                 "synaptic_operations": result.synaptic_operations if result.synapses else None,
                 "ann_macs": result.ann_macs if result.synapses else None,
@@ -181,31 +197,31 @@ class Report(Results):
                 **{f"energy_{name}": result.energy(name) if result.synapses else None for name in DEVICES},
             }
             for name, layer in result.layers.items():
-                of_layer = {
-                    **{f"rate_{which}": getattr(layer.rate, which) for which in ("min", "mean", "max")},
-                    **{what: getattr(layer, what) for what in _LAYER_COLUMNS},
+                layer_values = {
+                    **{f"rate_{key}": getattr(layer.rate, key) for key in ("min", "mean", "max")},
+                    **{key: getattr(layer, key) for key in _LAYER_COLUMNS},
                     "units": layer.per_unit.size,
                 }
                 dt = layer.dt if result.dt is None else result.dt
-                rows.append({"dt": dt, "n_steps": layer.n_steps, "layer": name, **of_layer, **of_all})
+                rows.append({"dt": dt, "n_steps": layer.n_steps, "layer": name, **layer_values, **model_values})
         return pd.DataFrame(rows)
 
-    def compare(self, other):
-        """Return a ``Comparison``: this report less ``other``, at each (dt, n_steps) that both have.
+    def compare(self, other: "Report") -> Comparison:
+        """Return a ``Comparison``: this report minus ``other``, at each (dt, n_steps) of both.
 
         Layers are matched by their names. ``report - other`` is the same.
 
         Raises:
-            TypeError: If ``other`` is no report.
-            ValueError: If the two have no (dt, n_steps) in common.
+            TypeError: If ``other`` is not a report.
+            ValueError: If the reports have no (dt, n_steps) in common.
         """
         if not isinstance(other, Report):
-            raise TypeError(f"`other` has to be a Report; got {type(other).__name__}.")
+            raise TypeError(f"`other` must be a Report; got {type(other).__name__}.")
         return Comparison(self, other)
 
     def __sub__(self, other):
         return self.compare(other) if isinstance(other, Report) else NotImplemented
 
-    def plot(self, path=None):
-        """Draw accuracy and firing rates against dt, and write the picture to ``path`` if given. Return the figure."""
+    def plot(self, path: Path | None = None) -> Figure:
+        """Draw accuracy and firing rates against dt, and write the figure to ``path`` if given. Return the figure."""
         return finish(plots.sweep(self), path)

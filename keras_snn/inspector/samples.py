@@ -1,21 +1,31 @@
-"""What there is to show of an example: its input as an image, its label and answer in words, its probabilities."""
+"""Prepare an example for figures: input as an image, label and prediction as text, probabilities."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from keras import ops, tree
 
+from keras_snn.hints import Nest
 from keras_snn.inspector import tables
 
+if TYPE_CHECKING:
+    from keras_snn.inspector.findings import Examples
 
-def inputs_of(x, i):
-    """Return a dict from words to sample ``i``'s inputs as arrays; ``x`` is a nest of arrays of samples."""
+#: Names of the classes 0, 1, ..., or a dict from the name of each output to such names.
+ClassNames: TypeAlias = Sequence[str] | Mapping[str, Sequence[str]] | None
+
+
+def inputs_of(x: Nest, i: int) -> dict[str, np.ndarray]:
+    """Return a dict from a title to an input of sample ``i``; ``x`` is a nest of arrays of samples."""
     leaves = tree.flatten_with_path(x)
     return {" ".join(map(str, ("input", *path))): ops.convert_to_numpy(leaf)[i] for path, leaf in leaves}
 
 
-def as_image(x):
-    """Return one sample's input as an image of grays ``(height, width)`` or colors ``(height, width, 3)``, else None.
+def as_image(x: np.ndarray) -> np.ndarray | None:
+    """Return the input of a sample as an image ``(height, width)`` or ``(height, width, 3)``; None for other shapes.
 
-    Values that are not finite become 0. Colors are scaled to [0, 1], from [0, 255] if any is above 1.
+    Values that are not finite become 0. Colors are clipped to [0, 1], and divided by 255 first if any exceeds 1.
     """
     if x.ndim == 3 and x.shape[-1] == 1:
         x = x[..., 0]
@@ -25,15 +35,15 @@ def as_image(x):
     return image if x.ndim == 2 else np.clip(image / (255 if image.max(initial=0) > 1 else 1), 0, 1)
 
 
-def in_words(examples, i, class_names=None):
-    """Return a list of lines on sample ``i``, one for each output: its label and answer; and whether any is wrong.
+def in_words(examples: "Examples", i: int, class_names: ClassNames = None) -> tuple[list[str], bool]:
+    """Return the label and prediction of sample ``i`` as text for each output, and whether a prediction is wrong.
 
-    An answer is the class of the largest output after all steps. A wrong one has "(wrong)" after it.
+    The prediction is the class of the largest output after all steps. A wrong one is marked "(wrong)".
 
     Args:
         examples: ``Examples``.
         i: Integer.
-        class_names: Sequence of strings, the names of the classes 0, 1, ...; or a dict of them by output.
+        class_names: Sequence of the names of the classes 0, 1, ...; or a dict from the name of each output to them.
     """
     lines, any_wrong = [], False
     for output in dict.fromkeys([*examples.labels, *examples.outputs]):
@@ -42,29 +52,29 @@ def in_words(examples, i, class_names=None):
         if label is not None:
             parts.append(label_in_words(label, names))
         if output in examples.outputs:
-            answer = int(np.argmax(examples.outputs[output][i][-1]))
-            wrong = label is not None and label_class(label) not in (None, answer)
+            prediction = int(np.argmax(examples.outputs[output][i][-1]))
+            wrong = label is not None and label_class(label) not in (None, prediction)
             any_wrong |= wrong
-            parts.append(f"answer: {class_name(answer, names)}{' (wrong)' if wrong else ''}")
-        words = ", ".join(filter(None, parts))
-        lines.append(f"{output}: {words}" if output else words)
+            parts.append(f"prediction: {class_name(prediction, names)}{' (wrong)' if wrong else ''}")
+        text = ", ".join(filter(None, parts))
+        lines.append(f"{output}: {text}" if output else text)
     return [line for line in lines if line], any_wrong
 
 
-def names_of_classes(class_names, output):
-    """Return the names of an output's classes, or None: those of its key if ``class_names`` is a dict by output."""
-    return class_names.get(output) if isinstance(class_names, dict) else class_names
+def names_of_classes(class_names: ClassNames, output: str) -> Sequence[str] | None:
+    """Return the class names of an output, or None if they are not given."""
+    return class_names.get(output) if isinstance(class_names, Mapping) else class_names
 
 
-def label_in_words(label, class_names=None):
-    """Return the class of a label, a number or a one-hot row; "" for other rows."""
+def label_in_words(label: Any, class_names: Sequence[str] | None = None) -> str:
+    """Return the class name of a label, a number or a one-hot row; "" for other rows."""
     k = label_class(label)
     if k is not None:
         return class_name(k, class_names)
     return f"{np.asarray(label).item():g}" if np.size(label) == 1 else ""
 
 
-def label_class(label):
+def label_class(label: Any) -> int | None:
     """Return the class number of a label, a whole number or a one-hot row; None for other labels."""
     label = np.asarray(label)
     if label.size > 1:
@@ -73,12 +83,12 @@ def label_class(label):
     return int(k) if k.is_integer() else None
 
 
-def class_name(k, class_names=None):
-    """Return the name of class ``k``; its number where it has none."""
+def class_name(k: int, class_names: Sequence[str] | None = None) -> str:
+    """Return the name of class ``k``; "class k" without a name."""
     return str(class_names[k]) if class_names is not None and 0 <= k < len(class_names) else f"class {k}"
 
 
-def probabilities(outputs):
+def probabilities(outputs: np.ndarray) -> np.ndarray:
     """Return ``outputs`` if they are probabilities, else their softmax."""
     if np.all(outputs >= 0) and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3):
         return outputs
@@ -86,6 +96,6 @@ def probabilities(outputs):
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
-def spikes_in(counts):
-    """Return the number of spikes in an array of counts, negative ones subtracted, in words."""
+def spikes_in(counts: Any) -> str:
+    """Return the sum of an array of spike counts as text; negative spikes are subtracted."""
     return tables.counted(round(float(np.sum(counts))), "spike")

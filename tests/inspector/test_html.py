@@ -141,9 +141,9 @@ def test_one_picture_for_each_dt_of_which_one_is_shown():
     assert Page(page_of_the_report()).texts["output"] == ["dt = 0.01 s, 6 steps"]
     assert images[2]["alt"] == (
         "dt = 1 s, 6 steps, accuracy 75.00%, 2 spikes per inference. "
-        "Example 1: nil, answer: two (wrong); 3 spikes. Example 2: two, answer: nil (wrong); 6 spikes"
+        "Example 1: nil, prediction: two (wrong); 3 spikes. Example 2: two, prediction: nil (wrong); 6 spikes"
     )
-    assert "Example 1: nil, answer: nil; 1 spike." in images[0]["alt"]
+    assert "Example 1: nil, prediction: nil; 1 spike." in images[0]["alt"]
 
 
 def settings(*triples):
@@ -205,7 +205,7 @@ def test_examples_are_optional():
     page = Page(text)
     assert page.texts["h1"] == ["A title"]
     assert page.pictures()[0] == []
-    assert "No examples were kept" in text
+    assert "The report has no examples" in text
     assert "3 samples" in page.texts["dd"]
     assert Page(Report([], 0).to_html()).tags.count("figure") == 0
 
@@ -215,7 +215,7 @@ def test_save_writes_the_page(monkeypatch, tmp_path):
     report().save(tmp_path / "r.html", class_names=["nil"])
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert text == report().to_html(class_names=["nil"])
-    assert "Example 1: nil, answer: class 1 (wrong)" in text
+    assert "Example 1: nil, prediction: class 1 (wrong)" in text
 
 
 def test_the_page_of_a_report_without_labels():

@@ -53,7 +53,7 @@ def test_a_convolution_shows_its_busiest_units():
     axis = Figure().subplots()
     panels.raster(axis, counts)
     np.testing.assert_array_equal(axis.images[0].get_array(), counts[:, np.sort(busy)].T)
-    assert axis.get_ylabel() == f"{panels.MOST_UNITS} busiest of 10,000 units,\nordered by unit number"
+    assert axis.get_ylabel() == f"{panels.MOST_UNITS} most active of 10,000 units,\nin ascending order"
     assert len(axis.get_yticks()) == 0  # they would be no numbers of units
 
 
@@ -161,7 +161,7 @@ def test_histogram_shows_shares_up_to_the_last_that_came():
     assert panels.histogram(axis, counts) is axis
     assert [bar.get_height() for bar in axis.patches] == [90, 8, 0, 2]
     assert [text.get_text() for text in axis.get_xticklabels()] == ["0", "1", "2", "3"]
-    assert (axis.get_xlabel(), axis.get_ylabel()) == ("spikes in a step", "share of steps (%)")
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("spikes in a step", "fraction of steps (%)")
 
 
 def test_histogram_with_negative_spikes():

@@ -94,13 +94,13 @@ def test_examples_show_input_spikes_and_output():
     assert figure.get_suptitle() == "dt = 0.01 s, 6 steps, accuracy 25.00%, 12.5 spikes per inference"
     spikes = [int(of_sample.sum()) for of_sample in two_images.examples.counts["a"]]
     (right, first), (wrong, second) = grid(figure)
-    assert right.get_text() == f"Example 1: nil, answer: nil; {spikes[0]} spikes"
-    assert wrong.get_text() == f"Example 2: two, answer: $one$ (wrong); {spikes[1]} spikes"
+    assert right.get_text() == f"Example 1: nil, prediction: nil; {spikes[0]} spikes"
+    assert wrong.get_text() == f"Example 2: two, prediction: $one$ (wrong); {spikes[1]} spikes"
     assert (right.get_color(), wrong.get_color()) == ("black", "C3")
     figure.canvas.draw()  # a dollar sign begins no formula
     for n, row in zip(spikes, (first, second), strict=True):
         assert [axis.get_title() for axis in row] == [
-            *("input", f"a\n{n} spikes", "b\n0 spikes", "output\ngiven the first k steps")
+            *("input", f"a\n{n} spikes", "b\n0 spikes", "output\nafter the first k steps")
         ]
         image, a, b, output = row
         assert image.images[0].get_array().shape == (4, 3)
@@ -239,9 +239,9 @@ def test_examples_of_several_outputs():
     figure = plots.examples(replace(one, examples=few, accuracies={"a": 0.5}), class_names={"a": "stuv"})
     assert "accuracy of a 50.00%" in figure.get_suptitle()
     (heading, row), _ = grid(figure)
-    assert [axis.get_title() for axis in row][-2:] == ["a\ngiven the first k steps", "b\ngiven the first k steps"]
-    assert heading.get_text().startswith("Example 1: a: t, answer: ")
-    assert "; b: answer: class " in heading.get_text()
+    assert [axis.get_title() for axis in row][-2:] == ["a\nafter the first k steps", "b\nafter the first k steps"]
+    assert heading.get_text().startswith("Example 1: a: t, prediction: ")
+    assert "; b: prediction: class " in heading.get_text()
     legends = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in row[-2:]]
     assert set(legends[0]) < set("stuv")
     assert set(legends[1]) < {f"class {k}" for k in range(4)}

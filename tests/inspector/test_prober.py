@@ -88,7 +88,9 @@ def test_a_model_that_mixes_steps_runs_whole(name):
         assert result.metrics["confidence"] == pytest.approx(
             ops.convert_to_numpy(confidence(y, outputs)).mean(), rel=1e-5
         )
-    notes = [sum(note.startswith("No answers after fewer steps: the ") for note in result.notes) for result in report]
+    notes = [
+        sum(note.startswith("No predictions after fewer steps: the ") for note in result.notes) for result in report
+    ]
     assert notes == [0, 1]
     with pytest.raises(ValueError, match="cannot run over parts of its time axis: the .* pass causal=True"):
         inspect(model, x, y, steps_at_once=7)
@@ -201,7 +203,7 @@ def test_the_answers_after_each_part_are_those_of_the_first_steps():
     x, y = data(7, 6)
     for at_once, steps in ((None, list(range(1, 8))), (3, [1, 4, 7])):
         (result,) = inspect(model, x, y, steps_at_once=at_once, batch_size=12, examples=0)
-        assert not any(note.startswith("No answers") for note in result.notes)
+        assert not any(note.startswith("No predictions") for note in result.notes)
         assert_answers(result.latency, steps, y, lambda k: after(model, x, k))
 
 

@@ -264,7 +264,7 @@ def assert_latency(latency, *results):
 def _keep_compiled_functions():
     """Keep the compiled functions of more than the last model, so that tests in between do not cost another one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prober, "_kept", functools.lru_cache(maxsize=None)(prober._kept.__wrapped__))
+        patch.setattr(prober, "_cached_probers", functools.lru_cache(maxsize=None)(prober._cached_probers.__wrapped__))
         yield
 
 
@@ -431,7 +431,7 @@ def test_a_model_that_takes_one_number_of_steps_has_no_output_over_time():
     assert report[1.0].latency is None
     assert report[1.0].accuracy is not None
     (note,) = report[1.0].notes
-    assert note.startswith("No answers after fewer steps: the model takes 3 steps only (")
+    assert note.startswith("No predictions after fewer steps: the model takes 3 steps only (")
     assert note.isprintable()  # Keras prints parts of its messages in bold
     assert report.table().endswith(note)
     assert [counts.shape for counts in few.counts.values()] == [(1, 3, 4)]
@@ -1221,7 +1221,7 @@ with strategy.scope():
     examples = inspect(model, x, dt=0.25, batch_size=5, examples=7, verbose=0)[0.25].examples
 assert inside == alone, (inside, alone)
 np.testing.assert_allclose(rounded, confidence, rtol=1e-6)  # a softmax in float32, of batches of other sizes
-prober._kept.cache_clear()
+prober._cached_probers.cache_clear()
 expected = inspect(model, x, dt=0.25, examples=7, verbose=0)[0.25].examples
 np.testing.assert_array_equal(examples.counts["s"], expected.counts["s"])
 np.testing.assert_allclose(examples.output, expected.output, rtol=1e-6)
