@@ -118,7 +118,7 @@ def test_tools_take_numpy_integers_and_save(tmp_path):
 def test_an_argument_of_a_model_or_tool_is_named():
     for call, message in (
         (lambda: noise_net(n_classes=2.0), "`n_classes` must be an integer of at least 1; got 2.0"),
-        (lambda: extend_time(keras.Sequential([layers.Repeat(1)]), 0), "`model` has no weights yet"),
+        (lambda: extend_time(keras.Sequential([layers.Repeat(1)]), 0), "`model` must be built"),
         (lambda: probe.scope(n_steps=0).__enter__(), "`n_steps` must be an integer of at least 1 or None; got 0"),
         (lambda: layers.SpikingActivation("relu", seed=1.5), "`seed` must be an integer or None; got 1.5"),
     ):

@@ -1,4 +1,4 @@
-"""From one kind of network to another."""
+"""Convert trained models: from ANNs to spiking networks, and from one time step to many."""
 
 from keras_snn.conversion.convert import convert
 from keras_snn.conversion.extend_time import extend_time

@@ -1,14 +1,18 @@
-"""How well the spike rates of a converted model follow the activations of the plain one, layer by layer."""
+"""Compare the spike rates of a converted model with the activations of the ANN, layer by layer."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
+from typing import Any
 
+import keras
 import numpy as np
 
 from keras_snn import checks, graph, layers, probe
-from keras_snn.conversion.calibration import recorded
+from keras_snn.conversion.calibration import record_outputs
 from keras_snn.data.batches import Batches
 from keras_snn.files import save_figure, write_text
+from keras_snn.hints import Nest
 from keras_snn.inspector.tables import as_html, as_text, percent
 from keras_snn.ops.precision import to_float
 
@@ -17,18 +21,18 @@ _HEADER = ("layer", "scale", "activation", "rate", "correlation", "error", "clip
 
 @dataclass(frozen=True)
 class LayerFit:
-    """One layer of neurons beside the activation that it stands for.
+    """The rates of a neuron layer, and the activations of the ANN that they represent.
 
     Attributes:
-        name: Name of the call of the plain model.
-        scale: What one spike stands for, in units of the activation; a mean where channels differ.
-        activation: Mean of the activation.
-        rate: Mean of what the spikes stand for, over time, units and samples.
-        correlation: Pearson's, of activations and rates, over units and samples; None where one of them never changes.
-        error: Root of the mean squared difference, over the root of the mean squared activation; None if that is 0.
-        clipped: Share of the activations above the limit of the neuron. The limit of "if" is the threshold, chosen by
+        name: Name of the call in the ANN.
+        scale: The activation of one spike; the mean over the channels.
+        activation: Mean activation.
+        rate: Mean rate over time, units and samples, multiplied by ``scale``.
+        correlation: Pearson correlation of activations and rates, over units and samples; None if one is constant.
+        error: Root mean square of the differences, divided by that of the activations; None if all activations are 0.
+        clipped: Fraction of the activations above the limit of the neuron. The limit of "if" is the threshold from the
             calibration. The limit of "lif" is one spike after each refractory period. A spiking activation has no
-            limit, because it can spike several times in a step: its share is 0.
+            limit, because it can spike several times in a step: its fraction is 0.
         spikes_per_step: Mean number of spikes of a unit and step.
     """
 
@@ -44,14 +48,14 @@ class LayerFit:
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What ``report`` finds: ``report.layers[name]`` is a ``LayerFit``."""
+    """The result of ``report``. ``layers[name]`` is a ``LayerFit``."""
 
     n_steps: int
     n_samples: int
-    layers: dict
+    layers: dict[str, LayerFit]
 
-    def table(self):
-        """Return a text table with a line for each layer, in the order of the network."""
+    def table(self) -> str:
+        """Return a text table with a row for each layer, in the order of the calls."""
         return "\n".join([f"{self.n_samples:,} samples, {self.n_steps} steps", *as_text(self._rows())])
 
     __str__ = table
@@ -59,20 +63,20 @@ class ConversionReport:
     def _repr_html_(self):
         return as_html(self._rows(), f"Activations and spike rates: {self.n_samples:,} samples, {self.n_steps} steps")
 
-    def to_dict(self):
-        """Return the report as nested dicts of plain numbers."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as nested dicts of Python numbers."""
         fits = {name: asdict(fit) for name, fit in self.layers.items()}
         return {"n_steps": self.n_steps, "n_samples": self.n_samples, "layers": fits}
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Write the report as JSON."""
         write_text(path, json.dumps(self.to_dict(), indent=1) + "\n")
 
-    def plot(self, path=None):
-        """Draw correlation and error of each layer.
+    def plot(self, path: str | os.PathLike | None = None) -> Any:
+        """Draw the correlation and the error of each layer.
 
         Args:
-            path: Path of a picture to write. Default: none.
+            path: Path of the image file. Default: no file.
 
         Returns:
             Matplotlib figure.
@@ -82,8 +86,8 @@ class ConversionReport:
         figure = Figure(figsize=(7, 1.2 + 0.35 * len(self.layers)), layout="constrained")
         axes = figure.subplots(1, 2, sharey=True)
         names = list(self.layers)
-        for axis, what in zip(axes, ("correlation", "error"), strict=True):
-            values = [getattr(fit, what) for fit in self.layers.values()]
+        for axis, attribute in zip(axes, ("correlation", "error"), strict=True):
+            values = [getattr(fit, attribute) for fit in self.layers.values()]
             axis.barh(names, [np.nan if value is None else value for value in values], color="C0")
             axis.spines[["top", "right"]].set_visible(False)
         axes[0].set(xlabel="correlation of activation and rate", xlim=(0, 1))
@@ -94,73 +98,80 @@ class ConversionReport:
         return figure
 
     def _rows(self):
-        rows = [_HEADER]
+        rows: list[tuple[str, ...]] = [_HEADER]
         for fit in self.layers.values():
             numbers = (fit.scale, fit.activation, fit.rate, fit.correlation, fit.error)
-            shown = ("-" if value is None else f"{value:.4g}" for value in numbers)
-            rows.append((fit.name, *shown, percent(fit.clipped), f"{fit.spikes_per_step:.3f}"))
+            cells = ("-" if value is None else f"{value:.4g}" for value in numbers)
+            rows.append((fit.name, *cells, percent(fit.clipped), f"{fit.spikes_per_step:.3f}"))
         return rows
 
 
-def report(model, converted, x, *, n_steps=None, batch_size=None, steps_at_once=None):
-    """Compare the activations of a plain model with the spike rates of the model that ``convert`` made of it.
+def report(
+    model: keras.Model,
+    converted: keras.Model,
+    x: Nest,
+    *,
+    n_steps: int | None = None,
+    batch_size: int | None = None,
+    steps_at_once: int | None = None,
+) -> ConversionReport:
+    """Compare the activations of an ANN with the spike rates of the model that ``convert`` returned for it.
 
-    The first layer whose correlation falls is where accuracy is lost: a large share of clipped activations asks for a
-    higher percentile, a small rate for a lower one, for ``per="channel"`` or for more steps. More steps give finer
-    rates, but clipped activations stay clipped: if accuracy rises with the steps and then falls, check the clipped
-    share.
+    Accuracy is lost in the first layer with a low correlation. If many of its activations are clipped, use a higher
+    percentile. If its rates are small, use a lower percentile, ``per="channel"`` or more steps. More steps give finer
+    rates, but do not change the clipped fraction: check it if the accuracy rises with the steps and then falls.
 
     Args:
-        model: The plain model.
-        converted: What ``convert`` made of it, or a copy, or that model loaded from a file.
+        model: The ANN.
+        converted: The result of ``convert``, a copy of it, or the model loaded from a file.
         x: Inputs as for Keras's ``evaluate``: an array ``(samples, ...)``, tensor or pandas object, or a nest of them
             for several inputs; or data in batches: a ``tf.data.Dataset``, ``keras.utils.PyDataset``, PyTorch
             ``DataLoader`` or generator, whose labels are ignored. Some hundred samples suffice.
-        n_steps: Integer. Default: what the model was converted with.
+        n_steps: Integer. Default: the number of steps of ``converted``.
         batch_size: Integer, for arrays. Default: about 128. Must be None for data in batches.
-        steps_at_once: Integer, number of time steps that are in memory together. Default: as many as fit in some
-            hundred MB.
+        steps_at_once: Integer, number of time steps in memory. Default: as many as fit in some hundred MB.
 
     Returns:
         ``ConversionReport``, with ``table()``, ``to_dict()``, ``save(path)`` and ``plot(path)``.
 
     Raises:
         TypeError: If ``x`` is neither arrays nor data in batches.
-        ValueError: If ``converted`` was not made of ``model``, or does not say which activations its neurons stand for,
-            as in files of earlier versions; for empty or endless data or batches of different structure.
+        ValueError: If ``converted`` was not converted from ``model``, or its layers have no ``stands_for``, as in files
+            of earlier versions; for empty or endless data, or batches of different structure.
 
     Example:
 
     ```python
-    spiking = keras_snn.convert(plain, n_steps=32, calibration=x[:500])
-    print(keras_snn.conversion.report(plain, spiking, x_test[:500]).table())
+    spiking = keras_snn.convert(ann, n_steps=32, calibration=x[:500])
+    print(keras_snn.conversion.report(ann, spiking, x_test[:500]).table())
     ```
     """
-    found = _neurons(model, converted)
-    names = {name: node.name for name, node in found.items()}
-    units = {name: np.asarray(node.layer.stands_for[1]) for name, node in found.items()}
+    neurons = _neurons(model, converted)
+    names = {name: node.name for name, node in neurons.items()}
+    units = {name: np.asarray(node.layer.stands_for[1]) for name, node in neurons.items()}
     sums = {name: _Sums() for name in names}
     batches = Batches(x, batch_size=batch_size, inputs_only=True)
     axis = graph.TimeAxis(converted, batches.first(1).x, n_steps=n_steps)
     steps_at_once = checks.integer("steps_at_once", steps_at_once, least=1, optional=True)
     for batch in batches:
-        activations = recorded(model, batch, set(names))
+        activations = record_outputs(model, batch, set(names))
         spikes = _sums_over_time(axis, batch, set(names.values()), steps_at_once or axis.steps_at_once(batch.n_samples))
-        for name, neuron in found.items():
+        for name, neuron in neurons.items():
             total, size = spikes[neuron.name]
             rates = total / axis.n_steps * units[name]
             sums[name].add(activations[name], rates, _limit(neuron.layer, units[name]))
             sums[name].spikes += size / axis.n_steps * to_float(neuron.layer.spike_unit)
-    fits = {name: of.fit(name, units[name]) for name, of in sums.items()}
-    return ConversionReport(axis.n_steps, batches.n_samples, fits)
+    fits = {name: layer_sums.fit(name, units[name]) for name, layer_sums in sums.items()}
+    return ConversionReport(axis.n_steps, batches.n_samples or 0, fits)
 
 
 def _sums_over_time(axis, batch, names, steps_at_once):
-    """Return by name the sum over time of the spikes of calls, and the sum of their absolute values."""
-    sums, carry = dict.fromkeys(names, (0, 0)), probe.Carry()
+    """Return a dict from the name of each call to the sum of its spikes over time, and of their absolute values."""
+    sums: dict[str, tuple[Any, float]] = dict.fromkeys(names, (0, 0.0))
+    carry = probe.Carry()
     for n in axis.parts(steps_at_once):
-        found = recorded(axis.model, batch, names, carry=carry, **axis.scope_of(n))
-        for name, spikes in found.items():
+        outputs = record_outputs(axis.model, batch, names, carry=carry, **axis.scope_of(n))
+        for name, spikes in outputs.items():
             total, size = sums[name]
             sums[name] = total + spikes.sum(axis=1, dtype="float64"), size + float(np.abs(spikes).sum())
         carry = probe.Carry(carry.ended)
@@ -168,22 +179,22 @@ def _sums_over_time(axis, batch, names, steps_at_once):
 
 
 def _neurons(model, converted):
-    """Return by the name of each call in the plain model the ``graph.Node`` of the neurons that stand for it."""
-    found = {node.layer.stands_for[0]: node for node in graph.trace(converted).nodes if _stands_for(node.layer)}
-    if not found:
+    """Return a dict from the name of each converted call in the ANN to the ``graph.Node`` of its neurons."""
+    neurons = {node.layer.stands_for[0]: node for node in graph.trace(converted).nodes if _stands_for(node.layer)}
+    if not neurons:
         raise ValueError(
-            f"{converted.name!r} has no neurons that stand for activations of a plain model. `converted` must be made "
-            "by keras_snn.convert. If it comes from a file of an earlier version, convert the plain model again."
+            f"`converted` must be a result of keras_snn.convert; {converted.name!r} has no neurons with `stands_for`. "
+            "If it comes from a file of an earlier version, convert the ANN again."
         )
     shapes = {node.name: node.output_shapes[0] for node in graph.trace(model).nodes}
-    # The neurons have a time axis too.
-    other = [name for name, node in found.items() if shapes.get(name, ())[1:] != node.output_shapes[0][2:]]
-    if other:
+    # The neurons also have a time axis.
+    unmatched = [name for name, node in neurons.items() if shapes.get(name, ())[1:] != node.output_shapes[0][2:]]
+    if unmatched:
         raise ValueError(
-            f"{converted.name!r} was not converted from {model.name!r}: its neurons stand for the calls "
-            f"{', '.join(map(repr, other))}, and {model.name!r} has no such calls of the same shapes."
+            f"`converted` must be converted from {model.name!r}; the neurons of {converted.name!r} represent the calls "
+            f"{', '.join(map(repr, unmatched))}, and {model.name!r} has no such calls with the same shapes."
         )
-    return {name: found[name] for name in shapes if name in found}
+    return {name: neurons[name] for name in shapes if name in neurons}
 
 
 def _stands_for(layer):
@@ -191,24 +202,26 @@ def _stands_for(layer):
 
 
 def _limit(layer, unit):
-    """Return the largest activation that a neuron can represent, its limit."""
+    """Return the maximum activation that a neuron can represent."""
     return np.inf if isinstance(layer, layers.SpikingActivation) else unit / (1 + layer.refractory)
 
 
 class _Sums:
-    """Sums over the units and samples of one layer."""
+    """Sums over the units and samples of a layer."""
 
     def __init__(self):
         self.n, self.clipped, self.spikes = 0, 0, 0.0
         self.moments = np.zeros(5)
 
-    def add(self, a, b, limit):
-        a, b = a.astype("float64"), b.astype("float64")
+    def add(self, activations, rates, limit):
+        """Add the activations and rates of a batch."""
+        a, b = activations.astype("float64"), rates.astype("float64")
         self.n += a.size
         self.moments += [a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum()]
         self.clipped += int((a > limit).sum())
 
     def fit(self, name, unit):
+        """Return the ``LayerFit`` of all batches."""
         a, b, aa, bb, ab = self.moments / self.n
         spread = np.sqrt(max(aa - a * a, 0) * max(bb - b * b, 0))
         difference = np.sqrt(max(aa + bb - 2 * ab, 0))

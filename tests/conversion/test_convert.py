@@ -276,8 +276,8 @@ def test_whatever_does_not_convert_is_listed_before_anything_is_built():
     for name, what in (
         ("memory", "LSTM"),
         ("norm", "LayerNormalization"),
-        ("product", "leave it out or use Add"),
-        ("attention", "'softmax' is of all units together"),
+        ("product", "remove it or use Add"),
+        ("attention", "'softmax' depends on several units"),
         ("signed", "neuron='spiking_activation'"),
     ):
         assert any(f"'{name}'" in line and what in line for line in lines), name
@@ -288,11 +288,11 @@ def test_whatever_does_not_convert_is_listed_before_anything_is_built():
 @pytest.mark.parametrize(
     ("make", "neuron", "message"),
     [
-        (lambda: [Dense(2, activation="relu")], "if", "nothing to spike"),
+        (lambda: [Dense(2, activation="relu")], "if", "that neurons could replace"),
         (lambda: [Dense(2, activation="relu"), Dense(2)], "lif", "soft_lif"),
         (lambda: [Dense(2), LeakyReLU(), Dense(2)], "if", "'LeakyReLU'"),
-        (lambda: [Dense(2), Softmax(), Dense(2)], "spiking_activation", "only be the model's last"),
-        (lambda: [layers.Repeat(2), layers.LIF(), Dense(2)], "if", "layer of keras_snn already"),
+        (lambda: [Dense(2), Softmax(), Dense(2)], "spiking_activation", "only be the last of the model"),
+        (lambda: [layers.Repeat(2), layers.LIF(), Dense(2)], "if", "is a layer of keras_snn"),
     ],
 )
 def test_what_each_kind_of_neuron_refuses(make, neuron, message):
@@ -311,7 +311,7 @@ def test_what_each_kind_of_neuron_refuses(make, neuron, message):
         ({"per": "unit"}, "`per`"),
         ({"initial_potential": 1}, "`initial_potential`"),
         ({"scale_firing_rates": 0}, "`scale_firing_rates` must be a finite number above 0"),
-        ({"synapse": 0, "neuron": "lif"}, "`synapse` has to be a time constant"),
+        ({"synapse": 0, "neuron": "lif"}, "`synapse` must be a time constant"),
         ({"synapse": 0.1}, "would only delay"),
         ({"scale_firing_rates": 2}, "is for neuron='spiking_activation'"),
     ],

@@ -143,9 +143,9 @@ def test_errors():
             extend_time(model, n_steps)
     with pytest.raises(ValueError, match="`alpha` must be a finite number of at least 2"):
         extend_time(model, 10, alpha=1.5)
-    with pytest.raises(TypeError, match="`model` has to be a Keras model; got 3"):
+    with pytest.raises(TypeError, match="`model` must be a Keras model; got 3"):
         extend_time(3, 10)
-    with pytest.raises(ValueError, match="`model` has no weights yet"):
+    with pytest.raises(ValueError, match="`model` must be built"):
         extend_time(keras.Sequential([keras.layers.Dense(3), Repeat(1), NoisyLIF()]), 10)
     with pytest.raises(ValueError, match="`model` has no Repeat layer"):
         extend_time(keras.Sequential([keras.Input((None, 4)), NoisyLIF()]), 10)
@@ -165,7 +165,7 @@ def test_a_model_with_a_call_of_its_own_is_refused():
 
     own = Own()
     own(X)
-    with pytest.raises(ValueError, match="Own is a subclass with a `call` of its own"):
+    with pytest.raises(ValueError, match="Own is a subclassed model"):
         extend_time(own, 10)
     inputs = keras.Input((4,))
     with pytest.raises(ValueError, match="`model` has .*hidden.* inside another layer or a subclassed model"):
@@ -210,7 +210,7 @@ def test_a_functional_model_with_a_call_of_its_own_is_refused():
         def call(self, x):
             return 2 * super().call(x)
 
-    with pytest.raises(ValueError, match="Own is a subclass with a `call` of its own"):
+    with pytest.raises(ValueError, match="Own is a subclassed model"):
         extend_time(Own(), 10)
 
 
