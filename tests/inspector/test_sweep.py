@@ -786,7 +786,7 @@ def test_a_batch_may_hold_more_spikes_than_int32():
     model = keras.Sequential([keras.Input((1,)), layers.Repeat(2000), layers.SpikingActivation("relu", name="s")])
     rate = inspect(model, np.full((128, 1), 10_000, "float32"), dt=1.0, examples=0)[1.0].layers["s"].rate
     assert (rate.min, rate.mean, rate.max) == (10_000, 10_000, 10_000)
-    with pytest.raises(ValueError, match=r"layer 's' has more spikes .* samples 0 to 127: .* 2000 steps"):
+    with pytest.raises(ValueError, match=r"layer 's' has more spikes .* samples 0 to 127. .* 2000 steps"):
         inspect(model, np.full((128, 1), 2_000_000, "float32"), dt=1.0, examples=0)
 
 
@@ -1178,7 +1178,7 @@ def test_n_steps_that_nothing_takes_up_is_an_error_that_says_so():
     tiled = keras.Sequential([keras.Input((4,)), keras.layers.RepeatVector(T), layers.SpikingActivation("relu")])
     with pytest.raises(ValueError, match="`n_steps` is 3.*`x` has no axis of steps"):
         inspect(tiled, integers(N, 4), n_steps=3)
-    with pytest.raises(ValueError, match="`n_steps` is an empty sequence"):
+    with pytest.raises(ValueError, match="`n_steps` must hold at least one number of steps"):
         inspect(model, integers(N, T, 4), n_steps=[])
 
 
