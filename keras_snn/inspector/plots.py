@@ -302,7 +302,7 @@ def accuracy_and_energy(axis: Axes, report: "Report", *, device: str = "loihi", 
 def trade_offs(report: "Report", *, device: str = "loihi", output: str | None = None) -> list["DtReport"]:
     """Return the Pareto-optimal results in accuracy and energy.
 
-    No other result has less energy at the same or a higher accuracy, or a higher accuracy at the same or less energy.
+    No other result has a higher accuracy without more energy, or less energy without a lower accuracy.
 
     Args:
         report: ``Report``.

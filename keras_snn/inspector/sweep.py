@@ -122,9 +122,12 @@ def inspect(
         if states:
             runs[0][0].anatomy.time_axis.check()
     with probe.left_as_it_was(model) as before:
-        metric_sums = Metrics(metrics, runs[0][0].anatomy.outputs)
+        evaluated_metrics = Metrics(metrics, runs[0][0].anatomy.outputs)
         by_n_steps = [
-            [Measurement(run, cut, value, metric_sums, first_batch) for value in (dts if _reads_dt(run) else dts[:1])]
+            [
+                Measurement(run, cut, value, evaluated_metrics, first_batch)
+                for value in (dts if _reads_dt(run) else dts[:1])
+            ]
             for run, cut in runs
         ]
         if not batches.in_batches:  # raise errors before the runs
