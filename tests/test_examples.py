@@ -46,7 +46,7 @@ def namespace(code):
     y = np.arange(10) % 4
     names = {"keras": keras, "keras_snn": keras_snn, "ops": keras.ops, "np": np, "scan": keras_snn.ops.scan}
     names |= {"x": x, "y": y, "x_test": x, "y_test": y, "x_val": x, "y_val": y}
-    makers = {"model": rate_model, "spiking": spiking_model, "plain": plain_model}
+    makers = {"model": rate_model, "spiking": spiking_model, "plain": plain_model, "ann": plain_model}
     return {**names, **{name: make() for name, make in makers.items() if re.search(rf"\b{name}\b", code)}}
 
 
