@@ -148,7 +148,7 @@ def test_summary(capsys):
     assert lines[-4].startswith("Total energy per inference [cpu]: 8.752e-04 J")
     assert lines[-3].startswith("Total energy per inference [loihi]: ")
     assert lines[-2].startswith("Estimates: ")
-    assert lines[-1].startswith("Warning: Energy on the spiking device 'loihi'") and lines[-1].endswith("out.")
+    assert lines[-1].startswith("Warning: the energy on the spiking device 'loihi'") and lines[-1].endswith("out.")
     assert "Warning" not in energy.summary_string(columns, print_warnings=False)
     assert energy.summary_string().splitlines()[0].split() == [
         *("name", "output_shape", "params", "connections", "neurons", "energy", "cpu")
