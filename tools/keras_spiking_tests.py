@@ -28,7 +28,7 @@ _TEXTS = {  # the beginnings of lines of `summary_string`
     "Total energy per inference [spinnaker2]": "Total energy per inference [Joules/inf] (spinnaker2)",
     "Total energy per inference [loihi]": "Total energy per inference [Joules/inf] (loihi)",
     "Estimates: ": "* These are estimates only",
-    "Warning: Energy on the spiking device 'spinnaker2'": "* This model contains non-spiking activations",
+    "Warning: the energy on the spiking device 'spinnaker2'": "* This model contains non-spiking activations",
 }
 
 
