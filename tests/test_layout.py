@@ -212,19 +212,18 @@ def test_the_rule_of_the_marks_catches():
 
 # Public functions and constructors here have type hints for each argument and result.
 HINTED = (
+    "activations.py",
     "config.py",
+    "constraints.py",
     "conversion",
     "data",
     "energy",
     "hints.py",
-    "layers",
-    "surrogates.py",
-    "activations.py",
-    "constraints.py",
-    "regularizers.py",
-    "data",
     "inspector",
+    "layers",
     "model_energy.py",
+    "regularizers.py",
+    "surrogates.py",
 )
 KERAS_HOOKS = {
     *("build", "call", "get_config", "from_config", "compute_output_shape", "compute_output_spec", "compute_mask"),
