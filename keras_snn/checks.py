@@ -70,9 +70,11 @@ def seed(value: Any) -> int | None:
 
 def axes(name: str, value: Any) -> int | tuple[int, ...]:
     """Return an axis as an integer, or a tuple or list of axes as a tuple. Raise ValueError for anything else."""
-    several = isinstance(value, (tuple, list)) and len(value) > 0
-    found = tuple(integer(name, axis, meaning="or a tuple of integers") for axis in (value if several else [value]))
-    return found if several else found[0]
+    is_sequence = isinstance(value, (tuple, list)) and len(value) > 0
+    checked: Any = [
+        integer(name, axis, meaning="or a tuple of integers") for axis in (value if is_sequence else [value])
+    ]
+    return tuple(checked) if is_sequence else checked[0]
 
 
 def number(
@@ -117,7 +119,7 @@ def arrays(name: str, x: Any) -> int:
     """Return the number of samples of ``x``, an array ``(samples, ...)`` or a nest of such arrays.
 
     Raises:
-        TypeError: For something else than arrays.
+        TypeError: For anything but arrays.
         ValueError: If the numbers of samples differ, or if there are no samples.
     """
     leaves = keras.tree.flatten(x)
@@ -135,12 +137,12 @@ def arrays(name: str, x: Any) -> int:
     return sizes.pop()
 
 
-def plain_text(error: Exception) -> str:
-    """Return the message of an error without the escape codes with which Keras prints in bold."""
+def plain_text(error: BaseException) -> str:
+    """Return the message of an error without the escape codes of Keras's bold text."""
     return re.sub(r"\x1b\[[0-9;]*m", "", str(error))
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first informative line of an error's message, cut after 160 characters."""
     lines = [line.strip() for line in plain_text(error).splitlines() if line.strip()]
     text = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)

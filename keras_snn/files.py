@@ -5,16 +5,21 @@ import os
 import pathlib
 import tempfile
 import zipfile
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
+
+#: A path of a file or folder.
+Path = str | os.PathLike
 
 #: Part of the name of each temporary file. ``remove_leftovers`` looks for it.
 _PART = ".part"
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: Path) -> Iterator[pathlib.Path]:
     """Yield the path of a temporary file beside ``path``, renamed to ``path`` when the block ends without an error.
 
     A process that is killed leaves the temporary file. Its name begins with a dot; ``remove_leftovers`` deletes it.
@@ -22,82 +27,84 @@ def replacing(path):
     Raises:
         OSError: If the folder cannot be made or written.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    target = pathlib.Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
     # The suffixes stay at the end: writers choose the format by them.
-    stem, dot, suffixes = path.name.partition(".")
-    handle, temporary = tempfile.mkstemp(prefix=f".{stem}-", suffix=_PART + dot + suffixes, dir=path.parent)
+    stem, dot, suffixes = target.name.partition(".")
+    handle, temporary = tempfile.mkstemp(prefix=f".{stem}-", suffix=_PART + dot + suffixes, dir=target.parent)
     os.close(handle)
     try:
         yield pathlib.Path(temporary)
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
         raise
 
 
-def remove_leftovers(folder):
-    """Delete temporary files that killed processes left in ``folder``. No other process may write there meanwhile."""
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files that killed processes left in ``folder``. No other process may write to it meanwhile."""
     for path in pathlib.Path(folder).glob(f".*-????????{_PART}.*"):
         path.unlink()
 
 
-def check_writable(path):
-    """Make the folder of the file ``path``, and raise an error now if the file could not be written later.
+def check_writable(path: Path) -> None:
+    """Make the folder of the file ``path``, and raise an error if the file cannot be written there.
 
     Raises:
         OSError: If the folder cannot be made or written, or ``path`` is a folder itself.
     """
-    path = pathlib.Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder; a file of that name is to be written.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=path.parent).close()
+    target = pathlib.Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{str(target)!r} must be the path of a file; got a folder.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=target.parent).close()
 
 
-def save_figure(figure, path):
+def save_figure(figure: Any, path: Path) -> None:
     """Write a Matplotlib figure to ``path`` atomically."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
 
-def write_text(path, text):
+def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def save_model(model, path):
+def save_model(model: keras.Model, path: Path) -> None:
     """Save a Keras model to ``path``, a ``.keras`` file, atomically."""
     with replacing(path) as temporary:
         model.save(temporary)
 
 
-def load_model(path):
+def load_model(path: Path) -> keras.Model:
     """Return the Keras model in the file ``path``, not compiled.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is broken, or holds no Keras model.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    with path.open("rb") as file:
+    source = pathlib.Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"There is no file {str(source)!r}.")
+    with source.open("rb") as file:
         is_archive = zipfile.is_zipfile(file)
-    if path.suffix == ".keras" and not is_archive:  # Keras reports such a file as not found
+    if source.suffix == ".keras" and not is_archive:  # Keras reports such a file as not found
         raise ValueError(
-            f"{str(path)!r} must be a complete file of `model.save`, got {path.stat().st_size:,} bytes that are no zip "
-            "archive. The file is cut off, empty or of another kind: save the model again."
+            f"{str(source)!r} must be a complete file of `model.save`, got {source.stat().st_size:,} bytes that are no "
+            "zip archive. The file is cut off, empty or of another kind: save the model again."
         )
     try:
-        return keras.models.load_model(path, compile=False)
+        return keras.models.load_model(source, compile=False)
     except Exception as error:  # Keras raises many types of errors, most without the name of the file
-        raise ValueError(f"{str(path)!r} cannot be loaded as a Keras model: {error}") from error
+        raise ValueError(f"{str(source)!r} cannot be loaded as a Keras model: {error}") from error
 
 
-def load_arrays(path, description, names, *, optional=()):
+def load_arrays(
+    path: Path, description: str, names: Sequence[str], *, optional: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """Return a dict of the arrays ``names`` in ``path``, a file of ``numpy.savez``.
 
     Args:

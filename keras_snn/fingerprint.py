@@ -4,6 +4,8 @@ import functools
 import sys
 import types
 import weakref
+from collections.abc import Hashable
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,11 +40,11 @@ _TRAINING_ATTRIBUTES = {
 
 
 class Identity:
-    """A token that equals those of the same object only. It keeps the object alive, so that its ``id`` stays unique."""
+    """A token that equals only tokens of the same object. Keeps the object alive, so that its ``id`` stays unique."""
 
     __slots__ = ("target",)
 
-    def __init__(self, target):
+    def __init__(self, target: Any) -> None:
         self.target = target
 
     def __eq__(self, other):
@@ -52,24 +54,25 @@ class Identity:
         return id(self.target)
 
 
-def fingerprint(state, leave_out=None):
+def fingerprint(state: Any, leave_out: str | None = None) -> Hashable:
     """Return a hashable value that stays equal as long as no part of ``state`` changes.
 
     - Numbers, strings and NumPy arrays are compared by value.
     - Containers, objects and classes are compared by their parts, at any depth.
     - Functions are compared by identity, and by the parts of their closures, their defaults and the values that they
-      use from their module or from another module of the user. Functions, classes and modules of installed packages
-      are compared by identity alone.
+      use from modules of the user. Functions, classes and modules of installed packages are compared by identity only.
     - Variables and tensors are compared by identity: a compiled function reads a variable's value in each call.
-    - The fingerprint of any other object equals no other.
+    - Any other object makes the fingerprint differ from all others.
 
-    Attributes that Keras sets in a call of a layer, and those that it needs for training a model, are left out.
+    Attributes that Keras sets in a call of a layer, and those for the training of a model, are left out.
 
     Args:
         state: A model, or any other object.
-        leave_out: Name of an attribute that is left out where its value is a float.
+        leave_out: Name of an attribute that is left out if its value is a float.
     """
-    tokens, known, stack = [], {}, [state]
+    tokens: list[tuple] = []
+    known: dict[int, tuple] = {}
+    stack = [state]
     while stack:
         part = stack.pop()
         if isinstance(part, _PLAIN) and type(part) in _PLAIN:
@@ -78,7 +81,7 @@ def fingerprint(state, leave_out=None):
         elif id(part) in known:
             tokens.append((Identity, known[id(part)][0]))
         else:
-            known[id(part)] = len(known), part  # keeps a temporary part, so that no other gets its id
+            known[id(part)] = len(known), part  # keeps temporary parts alive, so that no other part gets their id
             token, parts = _open(part, leave_out)
             tokens.append((*token, len(parts)))
             stack.extend(reversed(parts))
@@ -87,7 +90,7 @@ def fingerprint(state, leave_out=None):
 
 def _open(part, leave_out):
     """Return a hashable token of an object, and the list of the parts to compare."""
-    cls = type(part)
+    cls: Any = type(part)
     if isinstance(part, np.ndarray) and cls is np.ndarray and part.dtype != object:
         return (cls, part.dtype.str, part.shape, part.tobytes()), []
     if isinstance(part, _BY_IDENTITY) or ops.is_tensor(part):
@@ -97,15 +100,15 @@ def _open(part, leave_out):
     if isinstance(part, weakref.ref):
         return (cls, Identity(part())), []
     if isinstance(part, type):
-        return (Identity(part),), _of_class(part)
+        return (Identity(part),), _parts_of_class(part)
     if isinstance(part, types.FunctionType):
-        return (Identity(part),), _of_function(part)
+        return (Identity(part),), _parts_of_function(part)
     if hasattr(cls, "__func__"):  # a method, staticmethod or classmethod
         return (cls,), [part.__func__, part.__self__ if cls is types.MethodType else None]
     if isinstance(part, property):
         return (cls,), [part.fget, part.fset, part.fdel]
     if isinstance(part, types.CellType):
-        return (cls,), _of_cell(part)
+        return (cls,), _parts_of_cell(part)
     parts = [cls, *_contents(part)]
     if _is_python(cls) or isinstance(part, (dict, types.MappingProxyType, list, tuple, set, frozenset)):
         return (cls,), parts + _attributes(part, leave_out)
@@ -133,31 +136,32 @@ def _attributes(part, leave_out):
     """Return the names and values of an object's attributes in its ``__dict__`` and in its slots."""
     left_out = _CALL_ATTRIBUTES if isinstance(part, keras.layers.Layer) else set()
     left_out = left_out | _training_attributes() if isinstance(part, keras.Model) else left_out
-    slots = {name: getattr(part, name) for name in _slots(type(part)) if hasattr(part, name)}
-    found = {**getattr(part, "__dict__", {}), **slots}.items()
+    cls: Any = type(part)
+    slots = {name: getattr(part, name) for name in _slots(cls) if hasattr(part, name)}
+    attributes = {**getattr(part, "__dict__", {}), **slots}.items()
     return _flat(
         (name, value)
-        for name, value in found
+        for name, value in attributes
         if not (name in left_out or (name == leave_out and isinstance(value, float)))
     )
 
 
-def _of_class(cls):
+def _parts_of_class(cls):
     if cls.__flags__ & _IMMUTABLE_TYPE:
         return []
     # `_abc_impl` is a cache of the module abc. Of the names with underscores, only functions and properties matter:
     # they have the method __get__, unlike __doc__ and __annotations__.
-    found = (
+    compared = (
         (name, value)
         for name, value in vars(cls).items()
         if name != "_abc_impl" and (not name.startswith("__") or hasattr(type(value), "__get__"))
     )
-    return [*cls.__bases__, *_flat(found)]
+    return [*cls.__bases__, *_flat(compared)]
 
 
-def _of_function(function):
+def _parts_of_function(function):
     values, names = function.__globals__, _names(function.__code__)
-    used = ((name, _of_module(values[name], names)) for name in names if name in values)
+    used = ((name, _module_value(values[name], names)) for name in names if name in values)
     return [
         function.__code__,
         function.__defaults__,
@@ -167,11 +171,11 @@ def _of_function(function):
     ]
 
 
-def _of_module(value, names):
-    """Return the parts to compare of a value in a module, for code that looks up these names."""
+def _module_value(value, names):
+    """Return the part to compare for a value in a module, for code that looks up these names."""
     if not isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType, types.FunctionType)):
         return value
-    if _is_of_library(value):  # its parts would lead through all modules
+    if _is_of_library(value):  # comparing its parts would visit all modules
         return Identity(value)
     if isinstance(value, types.ModuleType):
         return [Identity(value), *_flat((name, vars(value)[name]) for name in names if name in vars(value))]
@@ -186,7 +190,7 @@ def _is_of_library(value):
     return root in _LIBRARIES or "site-packages" in file or "dist-packages" in file
 
 
-def _of_cell(cell):
+def _parts_of_cell(cell):
     try:
         return [cell.cell_contents]
     except ValueError:  # the variable has no value yet
@@ -208,13 +212,13 @@ def _training_attributes():
 @functools.cache
 def _slots(cls):
     """Return the names of the attributes in the slots of a class and its bases."""
-    found = []
+    attributes = []
     for base in cls.__mro__:
         names = vars(base).get("__slots__", ())
         for name in [names] if isinstance(names, str) else names:
             private = name.startswith("__") and not name.endswith("__")
-            found.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
-    return tuple(name for name in found if name not in ("__dict__", "__weakref__"))
+            attributes.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
+    return tuple(name for name in attributes if name not in ("__dict__", "__weakref__"))
 
 
 @functools.cache

@@ -211,7 +211,6 @@ def test_the_rule_of_the_marks_catches():
 
 
 # Public functions and constructors here have type hints for each argument and result.
-HINTED = (
     "activations.py",
     "config.py",
     "constraints.py",
@@ -224,7 +223,12 @@ HINTED = (
     "model_energy.py",
     "regularizers.py",
     "surrogates.py",
-)
+    "callbacks",
+    "checks.py",
+    "files.py",
+    "fingerprint.py",
+    "models",
+    "ops",
 KERAS_HOOKS = {
     *("build", "call", "get_config", "from_config", "compute_output_shape", "compute_output_spec", "compute_mask"),
     *("get_build_config", "get_initial_state"),

@@ -1,6 +1,7 @@
-"""The networks in which KLIF was published."""
+"""The networks of the KLIF publication."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -12,11 +13,11 @@ POOL = "pool"
 
 @dataclass(frozen=True)
 class Net:
-    """One network: what it is shown, and what it is made of."""
+    """Shape of the inputs, and sizes of the layers of a network."""
 
-    shape: tuple  # of an image, or of the events of one step
+    shape: tuple  # of an image, or of the event frame of one step
     n_steps: int
-    blocks: tuple  # channels of a convolution, or POOL; the first one encodes
+    blocks: tuple  # channels of a convolution, or POOL; the first convolution is the encoder
     hidden: int
     events: bool = False
     n_classes: int = 10
@@ -36,22 +37,30 @@ NETS = {
 N_VOTES = 10
 
 
-def klif_net(dataset, neuron="klif", *, width=1.0, n_steps=None, dropout_rate=0.5, branches=None):
+def klif_net(
+    dataset: str,
+    neuron: Any = "klif",
+    *,
+    width: float = 1.0,
+    n_steps: int | None = None,
+    dropout_rate: float = 0.5,
+    branches: int | None = None,
+) -> keras.Model:
     """Build the network for a data set: an encoding layer, convolutions, two dense layers, and a vote.
 
-    Still images go in as they are: the sum of the encoder's branches is computed once, and is the constant current of
-    every step. The last layer has ten neurons a class, and the score of a class is the rate at which they fire, in
-    [0, 1]; it is trained with the mean squared error against one-hot labels.
+    The encoder runs once for a still image. The sum of its branches is the constant input current of every step. The
+    last layer has ten neurons per class. The score of a class is their mean firing rate per step, in [0, 1]. Train the
+    model with the mean squared error against one-hot labels.
 
     Args:
         dataset: "mnist", "fashion_mnist", "cifar10" (images), "nmnist", "cifar10_dvs" or "dvs_gesture" (events, counted
             in ``n_steps`` frames).
         neuron: "klif", "klif*", "klif, celu", "klif, leaky relu" (with the slope 0.01), "only k", "only relu", "lif",
-            "plif", or a function that makes a layer, such as ``lambda: keras_snn.layers.LIF(tau=4.0)``.
-        width: Number > 0, which all numbers of channels and of hidden units are multiplied with. Default 1.
-        n_steps: Integer. Default: the publication's, 8 to 15.
-        dropout_rate: Number in [0, 1), before both dense layers: one mask for all steps of a sample. Default 0.5.
-        branches: Integer, of the encoding layer. Default: the publication's, 3 (1 for "cifar10_dvs").
+            "plif", or a function that returns a new layer, such as ``lambda: keras_snn.layers.LIF(tau=4.0)``.
+        width: Number > 0, a factor for the numbers of channels and hidden units. Default 1.
+        n_steps: Integer. Default: that of the publication, 8 to 15.
+        dropout_rate: Number in [0, 1), the rate before both dense layers. Steps share a mask. Default 0.5.
+        branches: Integer, branches of the encoding layer. Default: that of the publication, 3 (1 for "cifar10_dvs").
 
     Returns:
         ``keras.Model`` from images ``(batch, height, width, channels)``, or event frames ``(batch, n_steps, height,
@@ -67,9 +76,9 @@ def klif_net(dataset, neuron="klif", *, width=1.0, n_steps=None, dropout_rate=0.
     model.compile("adam", "mse", metrics=["categorical_accuracy"])
     ```
 
-    References: Jiang 2022, PhD thesis, University of Canterbury, chapter 2 and appendix A (of which the code, where
-    table 2.1 says otherwise); Fang et al. 2021, ICCV, arXiv:2007.05785, for the architecture. In the appendix the batch
-    normalization takes its statistics step by step, here over all steps together.
+    References: Jiang 2022, PhD thesis, University of Canterbury, chapter 2 and appendix A (its code, if table 2.1
+    differs); Fang et al. 2021, ICCV, arXiv:2007.05785, for the architecture. Batch normalization computes its
+    statistics over all steps together; in appendix A, separately for each step.
     """
     net = NETS[checks.choice("dataset", dataset, NETS)]
     checks.number("width", width, above=0)

@@ -1,4 +1,4 @@
-"""Tensors in, tensors out: the arithmetic of the package, without weights or state."""
+"""The arithmetic of the package: functions of tensors, without weights or state."""
 
 from keras_snn.ops import decoding, encoding, neurons
 from keras_snn.ops.filters import alpha, lowpass

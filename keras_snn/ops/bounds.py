@@ -2,20 +2,21 @@
 
 from keras import ops
 
+from keras_snn.hints import Tensor
 from keras_snn.ops.backend import with_pullback
 
 
-def clip(x, low, high):
-    """Return ``x`` clipped to [``low``, ``high``]; None is no bound."""
+def clip(x: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Return ``x`` clipped to [``low``, ``high``]; a bound of None is ignored."""
     x = ops.convert_to_tensor(x)
-    # Not by ops.maximum and ops.minimum, which make float32 of float64 on PyTorch.
+    # Not ops.maximum and ops.minimum: they convert float64 to float32 on PyTorch.
     if low is not None:
         x = ops.where(x < ops.cast(low, x.dtype), ops.cast(low, x.dtype), x)
     return x if high is None else ops.where(x > ops.cast(high, x.dtype), ops.cast(high, x.dtype), x)
 
 
-def bounded(x, low, high):
-    """Return ``x`` clipped to [``low``, ``high``], with a gradient that leads back into the range.
+def bounded(x: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Return ``x`` clipped to [``low``, ``high``], with a gradient that can move it back into the range.
 
     Inside the range the gradient passes. At or beyond a bound it passes only if descent moves x back into the range
     (negative at ``low``, positive at ``high``); otherwise it is zero. A constant at its bound can therefore leave it

@@ -1,9 +1,10 @@
-"""Linear synaptic filters, discretised by a zero-order hold."""
+"""Linear synaptic filters, discretized by a zero-order hold."""
 
 import keras
 from keras import ops, tree
 
 from keras_snn import checks
+from keras_snn.hints import Tensor
 from keras_snn.ops.backend import straight_through
 from keras_snn.ops.bounds import bounded, clip
 from keras_snn.ops.scan import check_length, scan
@@ -11,28 +12,36 @@ from keras_snn.ops.scan import check_length, scan
 METHODS = ("sequential", "parallel")
 
 
-def lowpass(x, level, tau, dt, *, method="sequential", mask=None):
-    """First-order low-pass filter ``1 / (tau s + 1)``.
+def lowpass(
+    x: Tensor,
+    level: Tensor,
+    tau: Tensor,
+    dt: float | Tensor,
+    *,
+    method: str = "sequential",
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Apply the first-order low-pass filter ``1 / (tau s + 1)``.
 
     ``y_t = a y_{t-1} + (1 - a) x_t`` with ``a = exp(-dt / tau)``.
 
-    A tau below 1e-8 counts as 1e-8. Below dt / 16 (dt / 36 in float64) the gradient with respect to tau is the one at
-    this bound: the exact one underflows, and descent could not raise tau again.
+    A tau below 1e-8 counts as 1e-8. Below dt / 16 (dt / 36 in float64), the gradient with respect to tau is that at
+    dt / 16: the exact gradient underflows, and training could not increase tau again.
 
     Args:
         x: Tensor ``(batch, time, ...)``.
         level: Tensor ``(batch, ...)``, the output before the first step.
         tau: Tensor that broadcasts against ``(batch, ...)``, time constant in seconds.
         dt: Number or scalar tensor, seconds.
-        method: "sequential" walks time with ``scan``; "parallel" makes log2(T) passes over the whole sequence: the
-            same values to rounding, fewer dependent steps, more work and memory. On a CPU the sequential one wins at
-            every size, and it is the default everywhere; no GPU or TPU was at hand to measure.
+        method: "sequential" runs ``scan`` over time. "parallel" makes log2(T) passes over the whole sequence: the same
+            values up to rounding, fewer dependent steps, more computation and memory. On a CPU "sequential" is faster
+            at every size measured (below). GPUs and TPUs were not measured.
         mask: As in ``scan``. With a mask, the method is always "sequential".
 
     Returns:
         Pair of the outputs ``(batch, time, ...)`` and the last level ``(batch, ...)``.
 
-    References: the two methods' milliseconds, forward and backward under XLA on two x86 cores, from `benchmarks/`:
+    Time of both methods in milliseconds, forward and backward, with XLA on two x86 cores, from `benchmarks/`:
 
     ==================  =====================  ==========  ========
     filter              batch x time x units   sequential  parallel
@@ -47,7 +56,7 @@ def lowpass(x, level, tau, dt, *, method="sequential", mask=None):
     if _is_parallel(method) and mask is None:
         outputs, (level,) = _linear_parallel(((decay,),), (gain,), x, (level,))
         return outputs, level
-    return scan(_lowpass_step, level, x, _like(level, gain), mask=mask)
+    return scan(_lowpass_step, level, x, _broadcast_to_state(gain, level), mask=mask)
 
 
 def _lowpass_step(b, level, x):
@@ -55,15 +64,23 @@ def _lowpass_step(b, level, x):
     return level, level
 
 
-def alpha(x, state, tau, dt, *, method="sequential", mask=None):
-    """Second-order low-pass filter ``1 / (tau s + 1)^2``, whose impulse response is the alpha function.
+def alpha(
+    x: Tensor,
+    state: tuple[Tensor, Tensor],
+    tau: Tensor,
+    dt: float | Tensor,
+    *,
+    method: str = "sequential",
+    mask: Tensor | None = None,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Apply the second-order low-pass filter ``1 / (tau s + 1)^2``, whose impulse response is the alpha function.
 
     With ``r = dt / tau`` and ``e = exp(-r)``, tau bounded as in ``lowpass``::
 
         p_t = e (1 - r) p_{t-1} - e r / tau q_{t-1} + e r / tau x_t
         q_t = e dt p_{t-1}      + e (1 + r) q_{t-1} + (1 - e (1 + r)) x_t
 
-    and the output is q, whose derivative is p.
+    The output is q. Its derivative is p.
 
     Args:
         x: Tensor ``(batch, time, ...)``.
@@ -79,11 +96,11 @@ def alpha(x, state, tau, dt, *, method="sequential", mask=None):
     b, c, d, steps = _coefficients(tau, dt, _alpha_coefficients)
     rate = steps / ops.convert_to_tensor(dt, steps.dtype)  # 1 / tau
     slope, level = (ops.convert_to_tensor(s) for s in state)
-    slope = slope / rate  # tau p has the unit of q, and the matrix then only three coefficients
+    slope = slope / rate  # tau p has the unit of q: the matrix then has only three coefficients
     if _is_parallel(method) and mask is None:
         outputs, (slope, level) = _linear_parallel(((1 - d, -b), (b, 1 - c)), (b, c), x, (slope, level))
     else:
-        params = tuple(_like(level, p) for p in (b, c, d))
+        params = tuple(_broadcast_to_state(p, level) for p in (b, c, d))
         outputs, (slope, level) = scan(_alpha_step, (slope, level), x, params, mask=mask)
     return outputs, (slope * rate, level)
 
@@ -105,9 +122,9 @@ def _coefficients(tau, dt, function):
     """Return ``function(dt / tau)`` with a gradient that does not underflow."""
     tau = ops.convert_to_tensor(tau)
     dt = ops.convert_to_tensor(dt, tau.dtype)
-    # Above this number of steps expm1(-r) is -1, and some backends give no gradient.
-    most = 36 if keras.backend.standardize_dtype(tau.dtype) == "float64" else 16
-    values, with_gradient = function(dt / clip(tau, 1e-8, None)), function(1 / bounded(tau / dt, 1 / most, None))
+    # For r = dt / tau above this bound, expm1(-r) is -1, and some backends give no gradient.
+    max_ratio = 36 if keras.backend.standardize_dtype(tau.dtype) == "float64" else 16
+    values, with_gradient = function(dt / clip(tau, 1e-8, None)), function(1 / bounded(tau / dt, 1 / max_ratio, None))
     return tree.map_structure(straight_through, values, with_gradient)
 
 
@@ -115,23 +132,23 @@ def _is_parallel(method):
     return checks.choice("method", method, METHODS) == "parallel"
 
 
-def _like(state, p):
-    """Give a parameter the shape of a batch, so that its gradient is summed over it once and not in every step."""
+def _broadcast_to_state(p, state):
+    """Broadcast a parameter to the shape of the state. Its gradient is then summed over the batch only once."""
     return ops.broadcast_to(p, ops.shape(state))
 
 
 def _linear_parallel(matrix, vector, x, state):
     """Run ``s_t = matrix s_{t-1} + vector x_t``; return the last component of s over time, and the last s.
 
-    The span of the sums doubles until they reach over all steps: log2(T) passes over the whole sequence.
+    The span of the sums doubles until it covers all steps: log2(T) passes over the whole sequence.
 
-    ``keras.ops.associative_scan`` would not use that the matrix is the same in every step, and XLA does not compile it
-    on TensorFlow.
+    ``keras.ops.associative_scan`` is not used: it does not exploit that the matrix is constant over time, and XLA does
+    not compile it on TensorFlow.
     """
     x = ops.convert_to_tensor(x)
     n_steps = check_length([x], None)
     if n_steps is None:
-        raise ValueError("method='parallel' needs a static number of time steps; use method='sequential'.")
+        raise ValueError("`method` must be 'sequential' if the number of time steps is unknown; got 'parallel'.")
     power = [[_along(m, x) for m in row] for row in matrix]
     sums = [
         ops.concatenate([ops.expand_dims(s, 1), _along(b, x) * x], axis=1) for s, b in zip(state, vector, strict=True)
@@ -146,7 +163,7 @@ def _linear_parallel(matrix, vector, x, state):
 
 
 def _along(p, x):
-    """Give a parameter of one step the rank of ``x``, to which it is the same at all times."""
+    """Add axes to a parameter of one step so that it broadcasts to ``x (batch, time, ...)``."""
     p = ops.reshape(p, (1,) * (len(x.shape) - 1 - len(p.shape)) + tuple(p.shape))
     return ops.expand_dims(p, 1)
 

@@ -1,40 +1,42 @@
 """Masks of time steps: which steps of a padded sequence count.
 
-A mask is a bool tensor ``(batch, time)``, True at the steps that count. Padding may be before, after and between them.
+A mask is a bool tensor ``(batch, time)``, True at the steps that count. Padding may be before, between and after them.
 """
 
 from keras import ops
 
+from keras_snn.hints import Tensor
 
-def along(mask, x):
+
+def along(mask: Tensor, x: Tensor) -> Tensor:
     """Return ``mask`` with further axes of length one, so that it broadcasts to ``x (batch, ...)``."""
     return ops.reshape(mask, (*ops.shape(mask), *[1] * (len(x.shape) - len(mask.shape))))
 
 
-def only_counted(x, mask):
-    """Return ``x (batch, time, ...)`` with zeros at the steps that do not count, even where they hold NaN."""
+def only_counted(x: Tensor, mask: Tensor) -> Tensor:
+    """Return ``x (batch, time, ...)`` with zeros at the steps that do not count, even in place of NaN."""
     return ops.where(along(mask, x), x, ops.zeros((), x.dtype))
 
 
-def n_so_far(mask):
-    """Return, for each step, how many steps up to and including it count: int32 ``(batch, time)``."""
+def n_so_far(mask: Tensor) -> Tensor:
+    """Return the number of steps that count up to and including each step: int32 ``(batch, time)``."""
     return ops.cumsum(ops.cast(mask, "int32"), axis=1)
 
 
-def n_steps(x, mask=None):
-    """Return how many steps of each sample of ``x (batch, time, ...)`` count: int32 ``(batch,)``."""
+def n_steps(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the number of steps that count in each sample of ``x (batch, time, ...)``: int32 ``(batch,)``."""
     return ops.full(ops.shape(x)[:1], ops.shape(x)[1], "int32") if mask is None else n_counted(mask)
 
 
-def n_counted(mask):
-    """Return how many steps of each sample count: int32 ``(batch,)``."""
+def n_counted(mask: Tensor) -> Tensor:
+    """Return the number of steps that count in each sample: int32 ``(batch,)``."""
     return ops.sum(ops.cast(mask, "int32"), axis=1)
 
 
-def hold_last(x, mask, before):
-    """Return ``x (batch, time, ...)`` in which steps that do not count repeat the value of the last one that does.
+def hold_last(x: Tensor, mask: Tensor, before: Tensor) -> Tensor:
+    """Return ``x (batch, time, ...)`` with the value of the last step that counts at steps that do not count.
 
-    Steps before the first one that counts have the value ``before (batch, ...)``.
+    Steps before the first step that counts have the value ``before (batch, ...)``.
     """
     n, length = n_so_far(mask), ops.shape(mask)[1]
     steps = ops.arange(length, dtype="int32")
@@ -43,17 +45,17 @@ def hold_last(x, mask, before):
     return ops.where(along(n > 0, x), ops.take_along_axis(x, along(last, x), axis=1), ops.expand_dims(before, 1))
 
 
-def first_counted(x, mask):
-    """Return ``x (batch, time, ...)`` at the first step that counts, ``(batch, 1, ...)``; at step 0 if none does."""
+def first_counted(x: Tensor, mask: Tensor) -> Tensor:
+    """Return ``x (batch, time, ...)`` at the first step that counts, ``(batch, 1, ...)``; at step 0 if none counts."""
     first = ops.argmax(ops.cast(mask, "int32"), axis=1, keepdims=True)
     return ops.take_along_axis(x, along(first, x), axis=1)
 
 
-def spread_over_counted(x, mask):
-    """Return ``x (batch, time, ...)`` shifted such that the k-th step that counts has the k-th value."""
+def spread_over_counted(x: Tensor, mask: Tensor) -> Tensor:
+    """Return ``x (batch, time, ...)`` reordered so that the k-th step that counts has the k-th value."""
     return ops.take_along_axis(x, along(ops.maximum(n_so_far(mask) - 1, 0), x), axis=1)
 
 
-def quotient(total, count):
-    """Return ``total (batch, ...)`` divided by the number of steps ``count (batch,)``; 0 where that is 0."""
+def quotient(total: Tensor, count: Tensor) -> Tensor:
+    """Return ``total (batch, ...)`` divided by the number of steps ``count (batch,)``; 0 for a count of 0."""
     return total / along(ops.maximum(ops.cast(count, total.dtype), 1), total)

@@ -1,20 +1,22 @@
-"""The equations of spiking neurons: each a pure step from the state before to the state after, and the spikes.
+"""The equations of spiking neurons, each a pure step function.
 
-A step has the form ``step(p, state, x) -> (state, spikes)``. ``p`` holds the parameters by their names in the
-equations, and fires: ``p.fire(h)`` gives what is left of the membrane h after the spikes, and the spikes. ``Neuron``
-makes of it what ``scan`` runs over time.
+A step has the form ``step(p, state, x) -> (state, spikes)``. The attributes of ``p`` are the parameters of the
+equations. ``p.fire(h)`` returns the membrane h after reset, and the spikes. ``Neuron`` turns a step into a function for
+``scan``.
 
-Time is counted in steps, apart from Izhikevich's model. ``leak`` is 1 / tau.
+Time constants count time steps, except in Izhikevich's model. ``leak`` is 1 / tau.
 """
 
 import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
 
+from keras_snn.hints import Tensor
 from keras_snn.ops.backend import compiled, straight_through
 from keras_snn.ops.precision import mean
 from keras_snn.ops.random import uniform_at_steps
@@ -25,10 +27,10 @@ RESETS = ("zero", "subtract", None)
 
 @dataclass(frozen=True)
 class Neuron:
-    """A step with its constants, as a value: two equal ones are one function to ``scan``, which compiles it once.
+    """A step and its constants. Instances with equal constants compare equal, so ``scan`` compiles them once.
 
     Attributes:
-        step: Function ``(p, state, x) -> (state, spikes)``, closed over nothing.
+        step: Function ``(p, state, x) -> (state, spikes)`` that captures no variables.
         constants: Tuple of pairs (name, hashable value).
         spike: Function from the membrane above the threshold to spikes, with a surrogate gradient.
         reset: "zero" (to ``v_reset``), "subtract" (the threshold), or None.
@@ -43,7 +45,7 @@ class Neuron:
 
     @property
     def __wrapped__(self):
-        """The step, for the engine's check of what it closes over."""
+        """The step, so that the engine checks what it captures."""
         return self.step
 
     def __call__(self, params, state, x):
@@ -51,20 +53,24 @@ class Neuron:
 
 
 class Parameters:
-    """What a step knows beside its state: every parameter as an attribute, and how to fire.
+    """The parameters of a step as attributes, and its firing and reset.
 
     Args:
         neuron: ``Neuron``.
         params: Dict of tensors, the parameters that are not constants.
     """
 
-    def __init__(self, neuron, params):
+    if TYPE_CHECKING:  # the parameters differ between neurons
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __init__(self, neuron: Neuron, params: dict[str, Tensor]) -> None:
         vars(self).update(neuron.constants)
         vars(self).update(params)
-        self._neuron = neuron
+        self._neuron: Any = neuron
 
-    def fire(self, h, threshold=None):
-        """Return what is carried on of the membrane ``h``, and the spikes: 1 where h > threshold, else 0.
+    def fire(self, h: Tensor, threshold: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the membrane ``h`` after reset, and the spikes: 1 where h > threshold, else 0.
 
         Args:
             h: Tensor ``(batch, ...)``.
@@ -74,12 +80,12 @@ class Parameters:
         spikes = self.spike(h - threshold)
         return self.after_spike(h, spikes, threshold), spikes
 
-    def spike(self, x):
+    def spike(self, x: Tensor) -> Tensor:
         """Return 1 where ``x > 0``, else 0, with the surrogate gradient."""
         return self._neuron.spike(x)
 
-    def after_spike(self, h, spikes, threshold):
-        """Return ``h (1 - s) + v_reset s``, ``h - threshold s``, or ``h``, as ``reset`` says."""
+    def after_spike(self, h: Tensor, spikes: Tensor, threshold: float | Tensor) -> Tensor:
+        """Return ``h (1 - s) + v_reset s``, ``h - threshold s``, or ``h``, for ``reset`` "zero", "subtract" or None."""
         if self._neuron.reset is None:
             return h
         if self._neuron.detach_reset:
@@ -90,22 +96,25 @@ class Parameters:
         return kept if _is_zero(self.v_reset) else kept + self.v_reset * spikes
 
 
-def integrate(p, state, x):
+def integrate(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     """``h = v + x``."""
     (v,) = state
     v, spikes = p.fire(v + x)
     return (v,), spikes
 
 
-def leaky(p, state, x):
-    """``h = v + leak (x - (v - v_reset))``, or ``h = v - leak (v - v_reset) + x`` where the input does not decay."""
+def leaky(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """``h = v + leak (x - (v - v_reset))``, or without decay of the input ``h = v - leak (v - v_reset) + x``."""
     (v,) = state
     v, spikes = p.fire(charge(p, v, x))
     return (v,), spikes
 
 
-def scaled_leaky(p, state, x):
-    """As ``leaky``, and ``f = activation(k h)`` fires and is carried on, or ``f per_k`` where that is not None."""
+def scaled_leaky(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Compute ``h`` as ``leaky`` does; ``f = activation(k h)`` fires.
+
+    The next membrane is ``f`` after reset, or ``f per_k`` after reset if ``per_k`` is not None.
+    """
     (v,) = state
     f = p.activation(rounded(p.k * charge(p, v, x)))
     spikes = p.spike(f - p.threshold)
@@ -114,33 +123,33 @@ def scaled_leaky(p, state, x):
     return (p.after_spike(rounded(f * p.per_k), spikes, p.threshold * p.per_k),), spikes
 
 
-def adaptive_leaky(p, state, x):
-    """As ``leaky``, with the threshold ``threshold + beta a``; ``a <- a - adaptation_leak a + s``."""
+def adaptive_leaky(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Compute ``leaky`` with the threshold ``threshold + beta a``; ``a <- a - adaptation_leak a + s``."""
     v, a = state
     v, spikes = p.fire(charge(p, v, x), p.threshold + rounded(p.beta * a))
     return (v, decayed(a, p.adaptation_leak) + spikes), spikes
 
 
-def synaptic(p, state, x):
-    """``i <- i - synapse_leak i + x``, and then as ``leaky`` with the input i, which does not decay by the membrane."""
+def synaptic(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """``i <- i - synapse_leak i + x``, then ``leaky`` with the input i, without decay of the input."""
     i, v = state
     i = decayed(i, p.synapse_leak) + x
     v, spikes = p.fire(decayed(v, p.leak, p.v_reset) + i)
     return (i, v), spikes
 
 
-def leaky_integrator(p, state, x):
-    """As ``leaky``, without spikes: the membrane is what comes out."""
+def leaky_integrator(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Compute ``leaky`` without spikes: the membrane is the output."""
     (v,) = state
     v = charge(p, v, x)
     return (v,), v
 
 
-def izhikevich(p, state, x):
+def izhikevich(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     """``v' = 0.04 v^2 + 5 v + 140 - u + x``, ``u' = a (b v - u)``; a spike sets v to c and adds d to u.
 
-    Euler's method, the membrane in two halves of a step as in the publication. ``dt`` is in seconds, v in mV, and both
-    derivatives are by the millisecond.
+    Euler's method, with two half steps for the membrane as in the publication. ``dt`` is in seconds, v in mV, and both
+    derivatives are per millisecond.
     """
     v, u = state
     half = 500 * p.dt
@@ -151,15 +160,15 @@ def izhikevich(p, state, x):
     return (v, u + p.d * spikes), spikes
 
 
-def recurrent_leaky(p, state, x):
-    """As ``leaky``, with the spikes of the step before times ``recurrent_kernel`` added to the input."""
+def recurrent_leaky(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Compute ``leaky`` with the input ``x + s recurrent_kernel``, where s are the spikes of the previous step."""
     v, before = state
     v, spikes = p.fire(charge(p, v, x + before @ p.recurrent_kernel))
     return (v, spikes), spikes
 
 
-def noisy_leaky(p, state, x):
-    """``h = N(v - leak (v - v_reset)) + x``, with the noise as a part of x; ``h = x + 0 v`` where ``alpha`` is None.
+def noisy_leaky(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """``h = N(v - leak (v - v_reset)) + x``, where x includes the noise; ``h = x + 0 v`` if ``alpha`` is None.
 
     ``N(a) = (a - mean(a)) / (alpha max|a - mean(a)|) + beta`` over the units of a sample, or of the batch.
     """
@@ -173,15 +182,15 @@ def noisy_leaky(p, state, x):
     return (v,), spikes
 
 
-@functools.cache  # one object for one step: the engine tells them apart by it
-def refractory(step):
-    """Return ``step`` with one more state, last: the number of steps for which nothing moves after a spike."""
+@functools.cache  # one function per step: it is a key of the engine's cache
+def refractory(step: Callable) -> Callable:
+    """Return ``step`` with a refractory period. The additional last state counts its remaining steps."""
 
     @functools.wraps(step)
     def held(p, state, x):
         *before, wait = state
         after, spikes = step(p, tuple(before), x)
-        free = ops.logical_or(wait == 0, ops.isnan(x))  # NaN is never held back: it ends the neuron's spikes for good
+        free = ops.logical_or(wait == 0, ops.isnan(x))  # NaN is not held back: it ends the spikes of the neuron
         spikes = ops.where(free, spikes, ops.zeros_like(spikes))
         after = tuple(ops.where(free, new, old) for new, old in zip(after, before, strict=True))
         wait = ops.where(spikes > 0, p.refractory, ops.maximum(wait - 1, 0))
@@ -190,54 +199,54 @@ def refractory(step):
     return held
 
 
-def charge(p, v, x):
-    """Return the membrane before firing: the leak and the input."""
+def charge(p: Parameters, v: Tensor, x: Tensor) -> Tensor:
+    """Return the membrane before firing, after leak and input."""
     if p.decay_input:
         return v + rounded(p.leak * (x - _above(v, p.v_reset)))
     return decayed(v, p.leak, p.v_reset) + x
 
 
-def decayed(v, leak, rest=0.0):
-    """Return what a step leaves of ``v`` on its way to ``rest``."""
+def decayed(v: Tensor, leak: float | Tensor, rest: float | Tensor = 0.0) -> Tensor:
+    """Return ``v`` after one step of decay toward ``rest``: ``v - leak (v - rest)``."""
     return v - rounded(leak * _above(v, rest))
 
 
-def standardised(a, axes):
-    """Return ``(a - mean(a)) / max|a - mean(a)|`` over ``axes``, which is in [-1, 1]: 0 where all are alike."""
-    # Rounded, or XLA fuses the product in the mean here and not there, and finds no largest one in the backward pass.
-    # A neuron that is NaN, after an input that was not finite, counts as 0: the others must go on.
+def standardised(a: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return ``(a - mean(a)) / max|a - mean(a)|`` over ``axes``, in [-1, 1]; 0 if all values are equal."""
+    # Rounded: XLA may fuse the product in the mean in one pass only, and no value equals the maximum in the backward
+    # pass. A NaN, after an input that was not finite, counts as 0, so that it does not reach other neurons.
     finite = ops.where(ops.isnan(a), ops.zeros((), a.dtype), a)
     average = rounded(mean(finite, axes, keepdims=True))
-    centred = a - average
+    centered = a - average
     largest = largest_over(ops.abs(finite - average), axis=axes, keepdims=True)
-    # What rounding leaves of equal values must not be blown up.
-    return centred / ops.where(largest < 1e-6, math.inf, largest)
+    # Rounding errors of equal values must not be amplified.
+    return centered / ops.where(largest < 1e-6, math.inf, largest)
 
 
-def noise(index, steps, like, word, kind, axes):
-    """Return noise in [-1, 1], drawn for each sample and step by its index and the seed alone.
+def noise(index: Tensor, steps: Tensor, like: Tensor, word: Tensor, kind: str, axes: tuple[int, ...]) -> Tensor:
+    """Return noise in [-1, 1], drawn for each sample and step by the sample's index and the seed.
 
     Args:
         index: As in ``uniform_at_steps``.
         steps: As in ``uniform_at_steps``.
-        like: Tensor ``(batch, time, ...)``, of whose shape and dtype the noise is.
+        like: Tensor ``(batch, time, ...)``, which has the shape and dtype of the noise.
         word: As in ``uniform_at_steps``.
-        kind: "uniform", or "gaussian": normal numbers, divided by the largest absolute one.
-        axes: Tuple, over which that is the largest.
+        kind: "uniform", or "gaussian": normal numbers divided by their maximum absolute value.
+        axes: Tuple of the axes of this maximum.
     """
     return _noise(kind, axes)(index, steps, like, word)
 
 
 @functools.lru_cache(maxsize=256)
 def _noise(kind, axes):
-    @compiled  # some twenty operations of a number each, which otherwise take as long as the network
+    @compiled  # some twenty elementwise operations: not compiled, they take as long as the network
     def draw(index, steps, like, word):
         uniform = 2 * uniform_at_steps(index, steps, tuple(ops.shape(like))[2:], word) - 1
         if kind == "uniform":
             return ops.cast(uniform, like.dtype)
-        # The middle of the step of 2^-24 that a number stands for: never -1 or 1, and exact in float32. The normal
-        # number is sqrt(2) erfinv of it, which rises: the largest one is that of the largest. TensorFlow's erfinv has
-        # no values near 1; those near -1 are right.
+        # The middle of a uniform number's interval of 2^-24: never -1 or 1, and exact in float32. The normal number is
+        # sqrt(2) erfinv(middle). erfinv is monotonic, so the maximum is erfinv of the largest middle. TensorFlow's
+        # erfinv is not finite near 1, but correct near -1: hence the signs.
         middle = uniform + 2.0**-24
         largest = largest_over(ops.abs(middle), axis=axes, keepdims=True)
         return ops.cast(ops.sign(middle) * ops.erfinv(-ops.abs(middle)) / ops.erfinv(-largest), like.dtype)
@@ -245,27 +254,27 @@ def _noise(kind, axes):
     return draw
 
 
-def statistics_axes(statistics, x, *, first):
-    """Return the axes of ``x`` from ``first`` on, and axis 0 too where ``statistics`` is "batch"."""
+def statistics_axes(statistics: str, x: Tensor, *, first: int) -> tuple[int, ...]:
+    """Return the axes of ``x`` from ``first`` on, and also axis 0 if ``statistics`` is "batch"."""
     return (*((0,) if statistics == "batch" else ()), *range(first, len(x.shape)))
 
 
-def nan_if_infinite(x):
+def nan_if_infinite(x: Tensor) -> Tensor:
     """Return ``x`` with NaN in place of infinite values.
 
-    NaN is above no threshold and stays NaN in every equation, so the neuron is silent from then on. An infinite value
-    would fire, or be reset, or be clipped by ``rounded``, and the neuron would go on.
+    NaN is above no threshold and stays NaN in every equation, so the neuron is silent from then on. After an infinite
+    value, which may be reset or clipped by ``rounded``, the neuron would continue to spike.
     """
     if keras.config.backend() == "torch":
         return x + 0 * ops.stop_gradient(x)  # without an operation in the backward pass
     return ops.where(ops.abs(x) < math.inf, x, math.nan)
 
 
-def rounded(product):
-    """Return ``product``, which is then added to something as it is in float32.
+def rounded(product: Tensor) -> Tensor:
+    """Return ``product`` rounded to its dtype, before it is added to another value.
 
-    XLA fuses a multiplication and an addition into one operation that rounds once, which makes or spares a spike now
-    and then that other backends do not. The maximum, of which no number falls short, stands between the two.
+    Keeps XLA from fusing the product into a multiply-add, which rounds only once: some spikes would differ from those
+    of other backends. The operation between product and sum is a maximum with the lowest number.
     """
     if keras.config.backend() == "torch":
         return product

@@ -1,23 +1,24 @@
-"""Random numbers that depend on what they are for, not on when they are drawn."""
+"""Random numbers by a hash of seed, sample, step and unit, independent of the order of the draws."""
 
 import math
 
 import keras
 from keras import ops
 
+from keras_snn.hints import Tensor
 from keras_snn.ops.backend import replica
 
 
-def uniform_by_index(index, shape, seed):
-    """Draw from U[0, 1), for each sample by its index and the seed alone.
+def uniform_by_index(index: Tensor, shape: tuple[int, ...], seed: int | Tensor) -> Tensor:
+    """Draw from U[0, 1) for each sample, by its index and the seed.
 
-    Each value is a hash of (seed, index, unit), by the finaliser of MurmurHash3 (Appleby 2011, public domain): the same
-    on every backend, and whatever samples share the batch.
+    Each value is a hash of (seed, index, unit), by the finalizer of MurmurHash3 (Appleby 2011, public domain). It is
+    the same on every backend, and does not depend on the other samples of the batch.
 
     Args:
         index: Integer tensor ``(batch,)``, below 2^31.
         shape: Tuple of integers, the units of a sample.
-        seed: Integer; or the integer tensor ``(2,)`` that ``keras.random.SeedGenerator.next`` gives.
+        seed: Integer; or the integer tensor ``(2,)`` that ``keras.random.SeedGenerator.next`` returns.
 
     Returns:
         float32 tensor ``(batch, *shape)``.
@@ -25,14 +26,14 @@ def uniform_by_index(index, shape, seed):
     return uniform_at_steps(index, ops.zeros((1, 1), "int32"), shape, seed_word(seed))[:, 0]
 
 
-def uniform_at_steps(index, steps, shape, word):
-    """Draw from U[0, 1) for time steps, as ``uniform_by_index`` does for the shape ``(n_steps, *shape)``.
+def uniform_at_steps(index: Tensor, steps: Tensor, shape: tuple[int, ...], word: Tensor) -> Tensor:
+    """Draw from U[0, 1) for time steps. Equals ``uniform_by_index`` for the shape ``(n_steps, *shape)``.
 
     Args:
         index: Integer tensor ``(batch,)``, below 2^31.
         steps: Integer tensor ``(batch, time)`` or ``(1, time)``, the numbers of the steps.
         shape: Tuple of integers, the units of a step.
-        word: Tensor ``()`` or ``(batch,)``, the ``seed_word`` of all samples or of each.
+        word: Tensor ``()`` or ``(batch,)``, the ``seed_word`` of all samples, or one for each sample.
 
     Returns:
         float32 tensor ``(batch, time, *shape)``.
@@ -42,24 +43,24 @@ def uniform_at_steps(index, steps, shape, word):
     units = _add(numbers, _words(ops.arange(n_units, dtype="int32")))
     units = _hash(_add(units, ops.reshape(word, (-1, 1, 1))))
     hashed = _hash(_add(ops.reshape(_hash(_words(index)), (-1, 1, 1)), units))
-    # 24 bits are all that float32 holds of a number below 1.
+    # 24 bits: the precision of float32.
     values = ops.cast(ops.right_shift(hashed, _word(8)), "float32") * 2.0**-24
     return ops.reshape(values, (ops.shape(index)[0], ops.shape(steps)[1], *shape))
 
 
-def seed_word(seed):
-    """Return what a seed, as in ``uniform_by_index``, adds to the numbers that are hashed: a scalar tensor."""
+def seed_word(seed: int | Tensor) -> Tensor:
+    """Return the scalar tensor that is added to the hashed numbers for a seed; see ``uniform_by_index``."""
     if isinstance(seed, int):
         return _word(0x9E3779B9 * (seed + 1))
     first, second = _words(seed[0]), _words(seed[1])
-    return _hash(_add(_hash(first), second))  # hashed again: the second counts calls, and must not shift the units
+    return _hash(_add(_hash(first), second))  # hashed again: the second word counts calls, and must not shift the units
 
 
-def sample_index(batch_size):
-    """Return the place of each sample in the global batch: int32 tensor ``(batch_size,)``.
+def sample_index(batch_size: int | Tensor) -> Tensor:
+    """Return the index of each sample in the global batch: int32 tensor ``(batch_size,)``.
 
-    Each replica (TensorFlow) or rank (PyTorch) continues the count of those before it, whose batches must have the same
-    size: in a smaller last batch, two samples may have the same place. On JAX the batch is already the global one.
+    Each replica (TensorFlow) or rank (PyTorch) continues the count of the replicas before it. All batches must have the
+    same size: in a smaller last batch, two samples may have the same index. On JAX the batch is already global.
 
     Args:
         batch_size: Integer or scalar tensor, the number of samples of this replica.
@@ -74,7 +75,7 @@ def _hash(h):
 
 
 def _add(a, b):
-    # Not ops.add: on TensorFlow, Keras adds a vector along axis 1 if that has the vector's length and the last has not.
+    # Not ops.add: on TensorFlow, Keras adds a vector along axis 1 if only axis 1, not the last axis, has its length.
     return _low(a + b)
 
 
@@ -83,7 +84,7 @@ def _multiply(a, b):
 
 
 def _dtype():
-    # PyTorch does no arithmetic on uint32; the low half of an int64 is the same number.
+    # PyTorch has no arithmetic on uint32. The low half of an int64 holds the same number.
     return "int64" if keras.config.backend() == "torch" else "uint32"
 
 

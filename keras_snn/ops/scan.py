@@ -1,74 +1,73 @@
-"""The engine: one pure step, run over time, with the gradient of the whole sequence."""
+"""The engine: run a pure step function over time, with the gradient of the whole sequence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
 from keras import ops, tree
 
+from keras_snn.hints import Nest, Tensor
 from keras_snn.ops import backend, masks
 from keras_snn.ops.backend.purity import is_float, none_if_empty, pure_call
 
 
 def scan(
-    step,
-    init,
-    xs,
-    params=(),
+    step: Callable,
+    init: Nest,
+    xs: Nest,
+    params: Nest = (),
     *,
-    length=None,
-    reverse=False,
-    unroll=False,
-    gradient=True,
-    pointwise=False,
-    inference=False,
-    mask=None,
-):
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: bool = False,
+    gradient: bool = True,
+    pointwise: bool = False,
+    inference: bool = False,
+    mask: Tensor | None = None,
+) -> tuple[Nest, Nest]:
     """Run ``step`` over axis 1 of ``xs``.
 
-    The equations are those of a loop::
+    Equivalent to the loop::
 
         state = init
         for t in range(T):
             state, outputs[:, t] = step(params, state, xs[:, t])
 
-    The forward pass keeps the T states and nothing else; the backward pass walks time in reverse, computes one step at
-    a time again and takes that step's vector-Jacobian product. Memory is that of inputs, states, outputs and their
-    gradients, not that of a tape.
+    The forward pass keeps only the T states. The backward pass runs over time in reverse: it computes each step again
+    and takes the vector-Jacobian product of this step. Memory holds the inputs, states, outputs and their gradients,
+    but no tape.
 
-    ``step`` has to be pure, since it is traced once, run T times, and run again for the gradient: it closes over no
-    tensor and no variable, and draws no random numbers. What it needs comes as ``params``, as state or in ``xs``.
-    Compiled loops are kept by ``step`` (its hash and equality), so use the same object in every call, not a closure
-    made anew.
+    ``step`` must be pure, because it is traced once, run T times, and run again for the gradient. It must not close
+    over tensors or variables, and must not draw random numbers: pass them as ``params``, state or ``xs``. Compiled
+    loops are cached by ``step`` (its hash and equality). Use the same object in every call, not a new closure.
 
     Args:
         step: Callable ``(params, state, x) -> (new_state, outputs)``. ``new_state`` has the structure, shapes and
-            dtypes of ``state``; every output has shape ``(batch, ...)``.
-        init: Nest of tensors or numbers, the state before the first step. Leaves of any shape and dtype.
-        xs: Nest of tensors ``(batch, time, ...)``, or None (then ``x`` is None and ``length`` is needed).
-        params: Nest of tensors that every step uses; their gradients are summed over time.
-        length: Integer, number of steps T. Default: the length of axis 1 of ``xs``, which may be unknown until run
-            time.
-        reverse: Boolean, walk from the last step to the first. Outputs stay at the positions of their inputs.
-        unroll: Boolean, write every step into the graph and leave the gradient to the backend. Needs a static T;
-            memory and compile time grow with it. The way to second derivatives, which the loop has not on TensorFlow
-            and PyTorch, and to forward-mode ones, which it has nowhere.
+            dtypes of ``state``. Every output has the shape ``(batch, ...)``.
+        init: Nest of tensors or numbers of any shape and dtype, the state before the first step.
+        xs: Nest of tensors ``(batch, time, ...)``, or None: then ``x`` is None, and ``length`` is required.
+        params: Nest of tensors that every step uses. Their gradients are summed over time.
+        length: Integer, number of steps T. Default: the length of axis 1 of ``xs``, which need not be static.
+        reverse: Boolean. True: run from the last step to the first. Outputs stay at the positions of their inputs.
+        unroll: Boolean. True: add every step to the graph, and use the backend's automatic differentiation. Requires a
+            static T. Memory and compile time grow with T. Required for second derivatives on TensorFlow and PyTorch,
+            and for forward-mode derivatives.
         gradient: Boolean. False stops the gradient at the inputs and keeps no states.
-        pointwise: Boolean, the promise that every number of state and outputs depends on those at its own place alone,
-            that ``params`` broadcast to the state, and ``step`` to one more axis. A loop then walks over the state
-            alone; outputs and the gradients of ``xs`` and ``params`` are computed at once, all in about half of the
-            time. This is so for one state of the shape of ``x``, all floats, walked forward; elsewhere the promise
-            changes nothing.
-        inference: Boolean. True: the forward pass keeps no states. A gradient, if one is taken, computes them first.
+        pointwise: Boolean. True asserts that ``step`` is elementwise over the state, that ``params`` broadcast to the
+            state, and that ``step`` accepts inputs with one more axis. The loop then computes only the state. Outputs
+            and the gradients of ``xs`` and ``params`` are computed for all steps at once, in total about twice as
+            fast. No effect unless there is a single state, of the shape of ``x``, all tensors are floats, and
+            ``reverse`` is False.
+        inference: Boolean. True: the forward pass keeps no states. If a gradient is taken, they are computed first.
         mask: Bool tensor ``(batch, time)``, or None. Where it is False, the state is held and the output is undefined.
             With a mask, the first axis of every leaf of ``state`` must be the batch.
 
     Returns:
-        The pair ``(outputs, final_state)``; outputs have shape ``(batch, time, ...)``.
+        The pair ``(outputs, final_state)``. Outputs have the shape ``(batch, time, ...)``.
 
     Raises:
-        ValueError: If there is neither ``xs`` nor ``length``, if lengths disagree or are zero, or if ``step`` is not
-            pure or changes the shape or dtype of its state.
+        ValueError: If ``xs`` and ``length`` are both None, if lengths differ or are zero, or if ``step`` is not pure or
+            changes the shape or dtype of its state.
 
     Example:
 
@@ -85,13 +84,13 @@ def scan(
     xs = () if xs is None else _tensors(xs)
     if mask is not None:
         step, xs, pointwise = _Held(step), (xs, ops.convert_to_tensor(mask, "bool")), False
-    known = check_length(tree.flatten(xs), length)
+    n_steps = check_length(tree.flatten(xs), length)
     if unroll:
-        if known is None:
-            raise ValueError("`unroll=True` needs a static number of time steps: give `xs` a known time axis.")
-        return _unrolled(step, init, xs, params, known, reverse, gradient)
-    hash(step)  # TypeError for a step that cannot be remembered
-    if pointwise := pointwise and not reverse and _is_one_number_for_each_input(init, xs, params):
+        if n_steps is None:
+            raise ValueError("`unroll` must be False if `xs` has no static number of time steps; got True.")
+        return _unrolled(step, init, xs, params, n_steps, reverse, gradient)
+    hash(step)  # TypeError for a step that cannot be a key of the cache
+    if pointwise := pointwise and not reverse and _has_single_float_state(init, xs, params):
         (state,) = tree.flatten(init)
         params = tree.map_structure(lambda p: keras.ops.broadcast_to(p, keras.ops.shape(state)), params)
     length = None if tree.flatten(xs) else length
@@ -100,7 +99,7 @@ def scan(
 
 @dataclass(frozen=True)
 class _Held:
-    """A step that keeps the old state of the samples for which it does not count."""
+    """A step that holds the state of samples at masked steps."""
 
     step: Callable
 
@@ -114,38 +113,39 @@ class _Held:
         return held(counts, new_state, state), outputs
 
 
-def held(counts, new_state, state):
-    """Return the new state of the samples for which ``counts (batch,)`` is True, and the old one of the others."""
+def held(counts: Tensor, new_state: Nest, state: Nest) -> Nest:
+    """Return the new state of the samples for which ``counts (batch,)`` is True, and the old state of the others."""
     return tree.map_structure(lambda new, old: ops.where(masks.along(counts, new), new, old), new_state, state)
 
 
 def _tensors(nest):
-    # Keras leaves a variable a variable on TensorFlow, and a step must not read one.
+    # `convert_to_tensor` keeps variables on TensorFlow, and a step must not read a variable.
     values = tree.map_structure(lambda x: x.value if isinstance(x, keras.Variable) else x, nest)
     return tree.map_structure(keras.ops.convert_to_tensor, values)
 
 
-def _is_one_number_for_each_input(init, xs, params):
+def _has_single_float_state(init, xs, params):
+    """Return whether there is one state, of the rank of a step's inputs, and all tensors are floats."""
     states, inputs, params = map(tree.flatten, (init, xs, params))
     same_rank = len(states) == 1 and inputs and all(len(x.shape) == len(states[0].shape) + 1 for x in inputs)
     return same_rank and all(map(is_float, (*states, *inputs, *params)))
 
 
-def check_length(xs, length):
-    """Return the static number of steps of the flat ``xs``, or None where only the run knows it."""
+def check_length(xs: Sequence[Tensor], length: int | None) -> int | None:
+    """Return the static number of steps of the flat ``xs``, or None if it is not static."""
     if not xs and length is None:
-        raise ValueError("`scan` needs `xs` or `length` to know the number of time steps; it got neither.")
+        raise ValueError("`xs` or `length` must be given, for the number of time steps; got None for both.")
     for x in xs:
         if len(x.shape) < 2:
-            raise ValueError(f"`xs` needs shapes (batch, time, ...); got {tuple(x.shape)}, which has no time axis.")
-    # PyTorch's tracer gives a tensor for each size.
+            raise ValueError(f"`xs` must have shapes (batch, time, ...); got {tuple(x.shape)}, which has no time axis.")
+    # While PyTorch traces, sizes are tensors.
     lengths = {int(n) for n in (*(x.shape[1] for x in xs), length) if n is not None}
     if len(lengths) > 1:
-        raise ValueError(f"`xs` and `length` have to agree on the number of time steps; got {sorted(lengths)}.")
-    known = lengths.pop() if lengths else None
-    if known is not None and known < 1:
-        raise ValueError(f"`scan` needs at least one time step; got {known}.")
-    return known
+        raise ValueError(f"`xs` and `length` must have the same number of time steps; got {sorted(lengths)}.")
+    n_steps = lengths.pop() if lengths else None
+    if n_steps is not None and n_steps < 1:
+        raise ValueError(f"The number of time steps must be at least 1; got {n_steps}.")
+    return n_steps
 
 
 def _unrolled(step, state, xs, params, length, reverse, gradient):

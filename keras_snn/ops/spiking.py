@@ -1,13 +1,16 @@
-"""Spikes from rates: the integrate-and-fire rule of ``SpikingActivation``."""
+"""The integrate-and-fire rule of ``SpikingActivation``: spikes from firing rates."""
 
 from keras import ops
 
+from keras_snn.hints import Tensor
 from keras_snn.ops.backend import floor, straight_through
 from keras_snn.ops.scan import scan
 
 
-def integrate_and_fire(rates, voltage, dt, *, mask=None):
-    """Turn firing rates into spikes, several a step or negative ones where the rates ask for them.
+def integrate_and_fire(
+    rates: Tensor, voltage: Tensor, dt: float | Tensor, *, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Convert firing rates to spikes. High rates give several spikes per step, negative rates negative spikes.
 
     With the increment ``i_t = rates_t dt``::
 
@@ -16,11 +19,11 @@ def integrate_and_fire(rates, voltage, dt, *, mask=None):
         spikes_t = n_t / dt
         v_t <- v_t - n_t
 
-    The whole part of each increment is split off before its fraction is added to the voltage, which then stays in
-    [0, 1): the number of spikes differs by at most one from ``floor(v_0 + sum(i))``, over a million steps too.
+    Only the fractional part of each increment is added to the voltage, which therefore stays in [0, 1). The number of
+    spikes differs by at most one from ``floor(v_0 + sum(i))``, even after a million steps.
 
-    The gradient of the spikes is that of the rates at the same step; none flows through the voltage or through time.
-    A rate that is not finite makes the voltage of its own neuron NaN from that step on; no other neuron sees it.
+    The gradient of the spikes is that of the rates at the same step. No gradient flows through the voltage or time. A
+    rate that is not finite makes the voltage of this neuron NaN from that step on. It affects no other neuron.
 
     Args:
         rates: Tensor ``(batch, time, ...)``, Hz.
@@ -34,9 +37,9 @@ def integrate_and_fire(rates, voltage, dt, *, mask=None):
     """
     rates, voltage = ops.convert_to_tensor(rates), ops.convert_to_tensor(voltage)
     dt = ops.convert_to_tensor(dt, voltage.dtype)
-    # Multiplied before the loop: a fused multiply-add inside it would round otherwise than the other backends do.
+    # Multiplied before the loop: a fused multiply-add in the loop would round differently from the other backends.
     increments = ops.cast(rates, voltage.dtype) * dt
-    # So is the reciprocal: XLA makes one of a division where it can, which rounds otherwise.
+    # The reciprocal, too: XLA may replace a division by a product with it, which rounds differently.
     height = 1 / dt
     example = ops.zeros((), rates.dtype)
     spikes, voltage = scan(_fire, voltage, increments, (height, example), gradient=False, mask=mask)

@@ -1,22 +1,25 @@
-"""A spike, and the gradient that stands in for its own."""
+"""The spike function and its surrogate gradient."""
+
+from collections.abc import Callable
 
 from keras import ops
 
+from keras_snn.hints import Tensor
 from keras_snn.ops.backend import with_derivative
 
 
-def heaviside(x):
+def heaviside(x: Tensor) -> Tensor:
     """Return 1 where ``x > 0``, else 0, of the dtype of ``x``."""
     return ops.cast(x > 0, x.dtype)
 
 
-def spike(x, derivative):
+def spike(x: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
     """Return 1 where ``x > 0``, else 0, of the dtype of ``x``; its gradient is ``derivative(x)``.
 
-    The function whose derivative that is, is never computed.
+    The primitive of ``derivative`` is never computed.
 
     Args:
         x: Tensor, the membrane above the threshold.
-        derivative: Function of a tensor, elementwise.
+        derivative: Elementwise function of a tensor.
     """
     return with_derivative(heaviside(x), x, derivative)

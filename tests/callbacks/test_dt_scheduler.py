@@ -244,7 +244,7 @@ def test_batches_of_unknown_number_are_counted():
     assert fit(1, 2, callback) == [8]
     assert fit(2, 1, callback) == [3, 4]  # the second epoch again
     assert fit(1, 2, callback) == [5]
-    with pytest.raises(ValueError, match=r"step at which epoch 1 begins.*Give `steps_per_epoch` to fit"):
+    with pytest.raises(ValueError, match=r"known to resume at epoch 1; got None\. Pass `steps_per_epoch` to fit"):
         fit(1, 1, DtScheduler(dt, schedule))
 
 
@@ -321,7 +321,7 @@ def test_a_loop_of_ones_own():
 
 def test_dt_has_to_be_a_variable():
     for dt in (0.001, None, np.array(0.1), ops.convert_to_tensor(0.1)):
-        with pytest.raises(TypeError, match=r"`dt` has to be a variable.*Make one with `dt = keras\.Variable"):
+        with pytest.raises(TypeError, match=r"`dt` must be a variable.*Make one with `dt = keras\.Variable"):
             DtScheduler(dt, cycle)
     with pytest.raises(ValueError, match="float scalar"):
         DtScheduler(keras.Variable([0.1, 0.2]), cycle)
@@ -337,7 +337,7 @@ def test_dt_becomes_non_trainable():
 
 
 def test_the_scheduler_has_to_be_callable():
-    with pytest.raises(TypeError, match="`scheduler` has to be a learning-rate schedule or a callable"):
+    with pytest.raises(TypeError, match="`scheduler` must be a learning-rate schedule or a callable"):
         DtScheduler(variable(), 0.1)
 
 
@@ -367,7 +367,7 @@ def test_a_dt_that_the_model_does_not_hold_is_refused(tmp_path):
     dt = variable()
     clone = keras.models.clone_model(network(dt))
     clone.compile(keras.optimizers.SGD(0.0), "mse")
-    with pytest.raises(ValueError, match=r"No layer of .* holds the variable `dt`.*`model.get_layer\(name\).dt`"):
+    with pytest.raises(ValueError, match=r"variable that a layer of .* holds.*`model.get_layer\(name\).dt`"):
         clone.fit(X, Y, verbose=0, callbacks=[DtScheduler(dt, cycle)])
     own = clone.get_layer("spikes").dt
     clone.fit(X, Y, verbose=0, callbacks=[DtScheduler(own, lambda step: 0.5)])

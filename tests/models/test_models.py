@@ -161,9 +161,9 @@ def test_the_deep_ones_train_and_come_back_from_a_file(build, tmp_path):
 def test_errors():
     with pytest.raises(ValueError, match="`dataset` must be one of 'mnist'.*got 'svhn'"):
         klif_net("svhn")
-    with pytest.raises(ValueError, match="`neuron` has to be one of 'lif'.*got 'lief'"):
+    with pytest.raises(ValueError, match="`neuron` must be one of 'lif'.*got 'lief'"):
         klif_net("mnist", "lief")
-    with pytest.raises(TypeError, match="every place in the network needs one of its own"):
+    with pytest.raises(TypeError, match="the network needs several layers; got"):
         klif_net("mnist", layers.LIF())
     for width in (0, -1):
         with pytest.raises(ValueError, match="`width` must be a finite number above 0"):

@@ -241,5 +241,5 @@ def test_parallel_needs_a_static_length():
     x, level = normal(2, 5), normal(2)
     sequential = tf.function(lambda x, s: lowpass(x, s, 0.05, DT), signature)
     np.testing.assert_allclose(sequential(x, level)[0], loops.lowpass(x, level, 0.05, DT)[0], **CLOSE)
-    with pytest.raises(ValueError, match=r"'parallel' needs a static number of time steps.*'sequential'"):
+    with pytest.raises(ValueError, match=r"`method` must be 'sequential' if .*got 'parallel'"):
         tf.function(lambda x, s: lowpass(x, s, 0.05, DT, method="parallel"), signature)(x, level)

@@ -234,8 +234,8 @@ def test_pieces_of_any_length_give_one_gradient(at_once, monkeypatch):
     from keras_snn.ops.backend import torch as engine
 
     inputs = _gated_inputs(7)
-    monkeypatch.setattr(engine, "_WORTHWHILE", 1)
-    monkeypatch.setattr(engine, "_AT_ONCE", at_once)
+    monkeypatch.setattr(engine, "_MIN_BLOCK_STEPS", 1)
+    monkeypatch.setattr(engine, "_BLOCK_SIZE", at_once)
 
     def ours(params, init, xs, **options):
         return scan(_gated, init, xs, params, **options)
@@ -567,19 +567,19 @@ def closes_over(value):
 X = np.ones((2, 3), "float32")
 
 BAD_STEPS = {
-    "other dtype": (lambda p, s, x: (ops.cast(s, "float16"), x), "Given: float32.*Returned: float16"),
+    "other dtype": (lambda p, s, x: (ops.cast(s, "float16"), x), "receives, float32.*got float16"),
     "other shape": (lambda p, s, x: (ops.stack([s, s]), x), "structure, shapes and dtypes"),
-    "broadcast": (lambda p, s, x: (s + x, x), r"Given: float32\(\)\. Returned: float32\(2,\)"),
+    "broadcast": (lambda p, s, x: (s + x, x), r"receives, float32\(\); got float32\(2,\)"),
     "other structure": (lambda p, s, x: ((s, s), x), "structure, shapes and dtypes"),
-    "a Python number": (lambda p, s, x: (0.0, x), "Returned: 0.0"),
+    "a Python number": (lambda p, s, x: (0.0, x), "got 0.0"),
     "None as state": (lambda p, s, x: (None, x), "structure, shapes and dtypes"),
     "rank-0 output": (lambda p, s, x: (s, ops.sum(x)), r"\(batch, \.\.\.\).*float32\(\)"),
     "None as output": (lambda p, s, x: (s, None), r"tensors \(batch, \.\.\.\).*None"),
     "a number as output": (lambda p, s, x: (s, 1.0), r"tensors \(batch, \.\.\.\).*1\.0"),
-    "not a pair": (lambda p, s, x: x, "has to return the pair"),
-    "a triple": (lambda p, s, x: (s, x, x), "has to return the pair"),
-    "reads a variable": (Holds(keras.Variable(1.0, name="hidden")), "`step` reads the variable 'hidden'"),
-    "changes a variable": (assigns(keras.Variable(1.0, name="hidden")), "`step` changes the variable 'hidden'"),
+    "not a pair": (lambda p, s, x: x, "must return the pair"),
+    "a triple": (lambda p, s, x: (s, x, x), "must return the pair"),
+    "reads a variable": (Holds(keras.Variable(1.0, name="hidden")), "it reads the variable 'hidden'"),
+    "changes a variable": (assigns(keras.Variable(1.0, name="hidden")), "it changes the variable 'hidden'"),
     "closes over a variable": (closes_over(keras.Variable(1.0)), r"closes over .*\(value\).*`params`"),
     "closes over a tensor": (closes_over(ops.convert_to_tensor(np.float32(2))), r"closes over .*\(value\)"),
     "global variable": (lambda p, s, x: (s, x * GLOBAL_VARIABLE), r"closes over .*\(GLOBAL_VARIABLE\)"),
@@ -626,12 +626,12 @@ def test_attributes_are_not_taken_for_globals():
     [
         (lambda: scan(leaky, zeros(2), None), "`xs` or `length`"),
         (lambda: scan(leaky, zeros(2), {}), "`xs` or `length`"),
-        (lambda: scan(leaky, zeros(2), zeros(2, 0), 1.0), "at least one time step; got 0"),
-        (lambda: scan(leaky, zeros(2), zeros(2, 0), 1.0, unroll=True), "at least one time step; got 0"),
-        (lambda: scan(half_life, zeros(2), None, 1.0, length=0), "at least one time step; got 0"),
-        (lambda: scan(half_life, zeros(2), None, 1.0, length=-1), "at least one time step; got -1"),
-        (lambda: scan(leaky, zeros(2), (zeros(2, 3), zeros(2, 4)), 1.0), r"agree .* got \[3, 4\]"),
-        (lambda: scan(leaky, zeros(2), zeros(2, 3), 1.0, length=4), r"agree .* got \[3, 4\]"),
+        (lambda: scan(leaky, zeros(2), zeros(2, 0), 1.0), "time steps must be at least 1; got 0"),
+        (lambda: scan(leaky, zeros(2), zeros(2, 0), 1.0, unroll=True), "time steps must be at least 1; got 0"),
+        (lambda: scan(half_life, zeros(2), None, 1.0, length=0), "time steps must be at least 1; got 0"),
+        (lambda: scan(half_life, zeros(2), None, 1.0, length=-1), "time steps must be at least 1; got -1"),
+        (lambda: scan(leaky, zeros(2), (zeros(2, 3), zeros(2, 4)), 1.0), r"same number .* got \[3, 4\]"),
+        (lambda: scan(leaky, zeros(2), zeros(2, 3), 1.0, length=4), r"same number .* got \[3, 4\]"),
         (lambda: scan(leaky, zeros(2), zeros(2), 1.0), r"\(batch, time, \.\.\.\); got \(2,\)"),
         (lambda: scan(leaky, 0.0, 1.0, 1.0), r"got \(\), which has no time axis"),
     ],

@@ -144,8 +144,8 @@ _made = set()
 
 @pytest.mark.usefixtures("_record_loops")
 def test_sequences_of_many_lengths_stop_compiling(monkeypatch):
-    monkeypatch.setattr(engine, "_PATIENCE", 4)
-    monkeypatch.setattr(engine, "_MOST_SHAPES", 3)
+    monkeypatch.setattr(engine, "_CALLS_TO_COMPILE", 4)
+    monkeypatch.setattr(engine, "_MAX_SHAPES", 3)
     step = Counting()
 
     def check(batch, time):
@@ -163,10 +163,10 @@ def test_sequences_of_many_lengths_stop_compiling(monkeypatch):
     # Forward and backward: the first shape for XLA; then one shape of the graph's, and one that fits all others.
     assert compilations(step) == (2, 4)
 
-    for _ in range(engine._PATIENCE - 1):  # these come often enough, and are more than fit
+    for _ in range(engine._CALLS_TO_COMPILE - 1):  # these come often enough, and are more than fit
         for time in range(10, 3, -1):
             check(2 + time % 2, time)
-    assert compilations(step) == (2 * engine._MOST_SHAPES, 4)
+    assert compilations(step) == (2 * engine._MAX_SHAPES, 4)
 
 
 def leaky(decay, voltage, x):
@@ -185,7 +185,7 @@ def test_many_lengths_without_inputs_stop_tracing():
 
 def test_a_rare_shape_that_comes_back_is_compiled():
     step = Counting()
-    for _ in range(engine._PATIENCE):
+    for _ in range(engine._CALLS_TO_COMPILE):
         for time in (4, 5):
             scan(step, tf.zeros(2), normal(2, time), 0.5)
     made = engine._Loops(step, False, False, ((), (), ()))

@@ -1,4 +1,4 @@
-"""The few functions that each backend writes in its own way; no other folder imports TensorFlow, JAX or PyTorch."""
+"""Functions with one implementation per backend. No other folder imports TensorFlow, JAX or PyTorch."""
 
 import importlib
 
@@ -7,7 +7,7 @@ import keras
 _EXTRAS = ("tensorflow", "jax", "torch")
 if keras.config.backend() not in _EXTRAS:
     raise ImportError(
-        f"keras_snn runs on the Keras backends {', '.join(_EXTRAS)}; the one in use is {keras.config.backend()!r}. "
+        f"The Keras backend must be one of {', '.join(_EXTRAS)}; got {keras.config.backend()!r}. "
         "Set the environment variable KERAS_BACKEND before Keras is imported."
     )
 

@@ -1,18 +1,31 @@
 """The engine on JAX: ``lax.fori_loop`` with a custom VJP."""
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import keras
 from jax import lax
 
+from keras_snn.hints import Nest, Tensor
 from keras_snn.ops.backend.purity import is_float, outputs_that_are_states, pure_call
 
 
-def scan(step, init, xs, params, length, reverse, gradient, pointwise, inference):
+def scan(
+    step: Callable,
+    init: Nest,
+    xs: Nest,
+    params: Nest,
+    length: int | None,
+    reverse: bool,
+    gradient: bool,
+    pointwise: bool,
+    inference: bool,
+) -> tuple[Nest, Nest]:
     """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
-    del inference  # states are kept only if a gradient is taken
+    del inference  # states are kept only if a gradient is computed
     if length is None:
         length = jax.tree.leaves(xs)[0].shape[1]
     if gradient and pointwise:
@@ -22,8 +35,8 @@ def scan(step, init, xs, params, length, reverse, gradient, pointwise, inference
 
 
 @jax.custom_jvp
-def straight_through(value, like):
-    """Return ``value``; its gradient goes to ``like`` unchanged."""
+def straight_through(value: Tensor, like: Tensor) -> Tensor:
+    """Return ``value``. Its gradient is passed to ``like`` unchanged."""
     del like
     return value
 
@@ -35,8 +48,8 @@ def _straight_through_jvp(primals, tangents):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def with_derivative(value, x, derivative):
-    """Return ``value``; its gradient goes to ``x``, times ``derivative(x)``."""
+def with_derivative(value: Tensor, x: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return ``value``. Its gradient is multiplied by ``derivative(x)`` and passed to ``x``."""
     del x, derivative
     return value
 
@@ -47,41 +60,41 @@ def _with_derivative_jvp(derivative, primals, tangents):
     return value, tangents[1] * derivative(x)
 
 
-def has_float64():
-    """Return whether float64 exists: JAX replaces it by float32 unless ``jax_enable_x64`` is set."""
+def has_float64() -> bool:
+    """Return whether float64 is available: JAX replaces it by float32 unless ``jax_enable_x64`` is set."""
     return jax.config.jax_enable_x64
 
 
-def floor(x):
-    """Return the floor of ``x`` in its dtype; ``keras.ops.floor`` gives float32 for float64 on JAX and PyTorch."""
+def floor(x: Tensor) -> Tensor:
+    """Return the floor of ``x`` in its dtype. ``keras.ops.floor`` returns float32 for float64 on JAX and PyTorch."""
     return jnp.floor(x)
 
 
-def cumsum(x):
-    """Return the cumulative sum over axis 1 in the dtype of ``x``; Keras's gives float32 for float64 on PyTorch."""
+def cumsum(x: Tensor) -> Tensor:
+    """Return the cumulative sum over axis 1 in the dtype of ``x``. On PyTorch, Keras's is float32 for float64."""
     return jnp.cumsum(x, axis=1)
 
 
-def is_known(x):
-    """Tell whether the value of the tensor ``x`` can be read now."""
+def is_known(x: Tensor) -> bool:
+    """Return whether the value of the tensor ``x`` can be read now."""
     return not isinstance(x, jax.core.Tracer)
 
 
-def start_from(states, x, message):
-    """Return ``x`` and copies of ``states``. The caller has compared their batch sizes, which are static."""
+def start_from(states: Sequence[Tensor], x: Tensor, message: str) -> tuple[Tensor, list[Tensor]]:
+    """Return ``x`` and copies of ``states``. Their batch sizes are static, and the caller has compared them."""
     del message
     return x, [jnp.asarray(state) for state in states]
 
 
-def compiled(function):
-    """Return ``function`` of tensors, compiled: many small operations become one."""
+def compiled(function: Callable) -> Callable:
+    """Return a function of tensors, compiled: many small operations become one."""
     return jax.jit(function)
 
 
-def inference(function, model):
+def inference(function: Callable, model: keras.Model) -> Callable:
     """Return ``function(n_steps, *nests)``, which calls ``model``, compiled for inference.
 
-    ``n_steps`` is an integer; None stands in a nest for nothing. The states of random generators are kept.
+    ``n_steps`` is an integer; a nest may contain None. The states of seed generators are updated.
     """
 
     @functools.partial(jax.jit, static_argnums=1)
@@ -90,7 +103,7 @@ def inference(function, model):
         with scope:
             results = function(n_steps, *nests)
         after = [scope.get_current_value(variable) for variable in model.variables]
-        # Those that the call has not changed would be copied.
+        # Unchanged values are left out: returning them would copy them.
         return results, {i: value for i, value in enumerate(after) if value is not values[i]}
 
     def run(n_steps, *nests):
@@ -102,14 +115,14 @@ def inference(function, model):
     return run
 
 
-def loop(body, carry, n, like, variables):
-    """Run ``body(carry, i) -> (carry, outputs)`` for i = 0, ..., n - 1. It has no gradient.
+def loop(body: Callable, carry: Nest, n: int, like: Nest, variables: list) -> tuple[Nest, Nest]:
+    """Run ``body(carry, i) -> (carry, outputs)`` for i = 0, ..., n - 1, without a gradient.
 
-    ``body`` may use variables, and change those of the list ``variables``. ``like`` is a nest of tensors with the
-    structure and dtypes of the outputs.
+    ``body`` may read all variables, and assign to those in the list ``variables``. ``like`` is a nest of tensors with
+    the structure and dtypes of the outputs.
 
     Returns:
-        The last carry, and the nest of the outputs, each with a leading axis of length ``n``.
+        The last carry, and the nest of all outputs, with a leading axis of length ``n``.
     """
     del like
     changed = set()
@@ -123,7 +136,7 @@ def loop(body, carry, n, like, variables):
             carry, outputs = body(carry, i)
             after = _values(variables)
         finally:
-            _assign(variables, outside)  # no value of the trace may stay in a variable
+            _assign(variables, outside)  # no traced value may stay in a variable
         changed.update(k for k, value in enumerate(after) if value is not before[k])
         return (carry, after), outputs
 
@@ -142,14 +155,14 @@ def _assign(variables, values):
         variable.assign(value)
 
 
-def replica():
-    """Return 0: JAX traces a function with the whole batch, on any number of devices."""
+def replica() -> int | Tensor:
+    """Return 0: JAX traces a function with the global batch, on any number of devices."""
     return 0
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def with_pullback(value, x, pullback):
-    """Return ``value``; its gradient goes to ``x``, as ``pullback(upstream, x)``, a function closed over no tensor."""
+def with_pullback(value: Tensor, x: Tensor, pullback: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Return ``value``. Its gradient is passed to ``x`` as ``pullback(upstream, x)``, which must capture no tensor."""
     del x, pullback
     return value
 
@@ -178,11 +191,11 @@ def _scan_backward(step, length, reverse, residuals, upstream):
     inputs, structure = jax.tree.flatten((params, init, xs))
     d_outputs, d_final = (_real(nest) for nest in upstream)
     n_params, n_state = len(_floats(params)), len(d_final)
-    outputs, same = jax.tree.leaves(outputs), None
+    outputs = jax.tree.leaves(outputs)
+    same: list[int | None] = []
 
     def find_same(*inputs):
-        nonlocal same
-        same = outputs_that_are_states(*pure_call(step, *inputs))
+        same.extend(outputs_that_are_states(*pure_call(step, *inputs)))
 
     jax.eval_shape(find_same, params, init, _at(xs, 0))
 
@@ -262,9 +275,9 @@ def _over_time(params):
 
 
 def _rows(advance, start, length, *, reverse=False):
-    """Return ``start`` and what ``advance(t, row)`` makes of row after row, all along axis 1.
+    """Return the rows ``start``, ``advance(t, start)`` and so on, joined along axis 1.
 
-    The rows are the loop's whole state: XLA writes no two results in one pass, and copies what is carried beside them.
+    The rows are the only state of the loop. XLA on a CPU would copy any further state in every step.
     """
     first, ahead = (length - 1, -1) if reverse else (0, 1)
     rows = jax.tree.map(lambda s: lax.empty((s.shape[0], length, *s.shape[1:]), s.dtype).at[:, first].set(s), start)
@@ -278,14 +291,14 @@ def _rows(advance, start, length, *, reverse=False):
 
 
 def _forward(step, length, reverse, params, init, xs, *, keep_states):
-    structure = None
+    structure: Any = None
 
     def body(t, state):
         nonlocal structure
         new_state, outputs = pure_call(step, params, state, _at(xs, t))
         leaves, structure = jax.tree.flatten(outputs)
-        kept = zip(jax.tree.leaves(state), outputs_that_are_states(new_state, outputs), strict=True)
-        kept = [(s, 0) for s, same in kept if same is None] if keep_states else []
+        pairs = zip(jax.tree.leaves(state), outputs_that_are_states(new_state, outputs), strict=True)
+        kept = [(leaf, 0) for leaf, same in pairs if same is None] if keep_states else []
         return new_state, [*((y, 1) for y in leaves), *kept]
 
     final, rows = _walk(body, init, length, reverse)
@@ -294,23 +307,22 @@ def _forward(step, length, reverse, params, init, xs, *, keep_states):
 
 
 def _walk(body, carry, length, reverse):
-    """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time; join each row along its axis."""
-    axes = None
+    """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time, and join the rows along their axes."""
+    axes: list[int] = []
 
-    def rows_of(carry):
-        nonlocal axes
+    def first_rows(carry):
         rows = body(0, carry)[1]
-        axes = [axis for _, axis in rows]
+        axes.extend(axis for _, axis in rows)
         return [row for row, _ in rows]
 
-    examples = jax.eval_shape(rows_of, carry)
+    examples = jax.eval_shape(first_rows, carry)
     rows = [jnp.zeros((*e.shape[:a], length, *e.shape[a:]), e.dtype) for e, a in zip(examples, axes, strict=True)]
 
     def iterate(i, loop):
         carry, rows = loop
         t = length - 1 - i if reverse else i
         carry, new_rows = body(t, carry)
-        # Writing along axis 1 in place beats transposing to time-major and back at every size.
+        # Writing along axis 1 in place is faster than transposing to time-major and back, at every size measured.
         update = lax.dynamic_update_index_in_dim
         return carry, [update(r, row, t, axis) for r, (row, axis) in zip(rows, new_rows, strict=True)]
 

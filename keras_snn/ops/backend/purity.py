@@ -1,69 +1,72 @@
-"""The checks that every backend makes of a step function while it traces it."""
+"""Checks of a step function, common to all backends."""
 
 import dis
 import inspect
+from collections.abc import Callable, Iterable
 
 import keras
 from keras import ops, tree
 
-_HINT = "pass what it needs as `params`, as state or as `xs`"
+from keras_snn.hints import Nest, Tensor
+
+_HINT = "pass its inputs as `params`, state or `xs`"
 
 
 class _PureScope(keras.StatelessScope):
-    """A scope in which touching a Keras variable is an error."""
+    """A scope in which reading or changing a Keras variable raises an error."""
 
     def get_current_value(self, variable):
         raise ValueError(
-            f"`step` reads the variable {variable.path!r}. A step has to be pure, as it is traced once, run many "
-            f"times and run again for the gradient: {_HINT}."
+            f"`step` must be pure, because it is traced once and run again for the gradient; it reads the variable "
+            f"{variable.path!r}: {_HINT}."
         )
 
     def add_update(self, update):
         raise ValueError(
-            f"`step` changes the variable {update[0].path!r} (a random number without a fixed seed does that too). "
-            f"A step has to be pure, as it is run again for the gradient: {_HINT}; draw random numbers before the "
-            "scan and pass them in `xs`."
+            f"`step` must be pure, because it is run again for the gradient; it changes the variable "
+            f"{update[0].path!r} (as does a random number without a fixed seed): {_HINT}. Draw random numbers before "
+            "the scan and pass them in `xs`."
         )
 
 
-def pure_call(step, params, state, x):
-    """Call ``step`` where it can touch no variable, and check that it returns a state like the one it was given."""
+def pure_call(step: Callable, params: Nest, state: Nest, x: Nest) -> tuple[Nest, Nest]:
+    """Call ``step`` without access to variables, and check the structure, shapes and dtypes of its results."""
     _check_closure(step)
     with _PureScope():
         result = step(params, state, none_if_empty(x))
     if not isinstance(result, tuple) or len(result) != 2:
-        raise ValueError(f"`step` has to return the pair (state, outputs); it returned {_describe(result)}.")
+        raise ValueError(f"`step` must return the pair (state, outputs); got {_describe(result)}.")
     new_state, outputs = result
     try:
         tree.assert_same_structure(state, new_state)
     except (ValueError, TypeError):
         same = False
     else:
-        same = all(map(_alike, tree.flatten(state), tree.flatten(new_state)))
+        same = all(map(_same_shape_and_dtype, tree.flatten(state), tree.flatten(new_state)))
     if not same:
         raise ValueError(
-            "`step` has to return a state of the structure, shapes and dtypes that it was given. "
-            f"Given: {_describe(state)}. Returned: {_describe(new_state)}. Cast or broadcast `init` to match."
+            "`step` must return a state of the structure, shapes and dtypes of the state that it receives, "
+            f"{_describe(state)}; got {_describe(new_state)}. Cast or broadcast `init` to match."
         )
     if not all(ops.is_tensor(leaf) and len(leaf.shape) > 0 for leaf in tree.flatten(outputs)):
         raise ValueError(
-            "`step` has to return outputs that are tensors (batch, ...), to be joined along axis 1, or () for none; it "
-            f"returned {_describe(outputs)}."
+            "The outputs of `step` must be tensors (batch, ...), to be joined along axis 1, or () for none; got "
+            f"{_describe(outputs)}."
         )
     return new_state, outputs
 
 
-def outputs_that_are_states(state, outputs):
+def outputs_that_are_states(state: Nest, outputs: Nest) -> list[int | None]:
     """Return for each leaf of ``state`` the index of the output that is the same tensor, or None.
 
-    Such a state needs no copy for the backward pass: the outputs of the steps before have it.
+    Such a state needs no copy for the backward pass: it is read from the outputs of earlier steps.
     """
-    outputs = {id(leaf): k for k, leaf in enumerate(tree.flatten(outputs))}
-    return [outputs.get(id(leaf)) for leaf in tree.flatten(state)]
+    places = {id(leaf): k for k, leaf in enumerate(tree.flatten(outputs))}
+    return [places.get(id(leaf)) for leaf in tree.flatten(state)]
 
 
-def none_if_empty(x):
-    """Return what a step sees of ``x``: None in a scan without inputs."""
+def none_if_empty(x: Nest) -> Nest:
+    """Return the input that a step receives: None in a scan without inputs, else ``x``."""
     return None if isinstance(x, tuple) and not x else x
 
 
@@ -72,36 +75,36 @@ def _check_closure(step):
         _check_closure(step.__wrapped__)
     if not inspect.isfunction(step):
         return
-    around = inspect.getclosurevars(step)
+    closure = inspect.getclosurevars(step)
     loaded = {i.argval for i in dis.get_instructions(step) if i.opname == "LOAD_GLOBAL"}
-    values = {name: around.globals[name] for name in loaded & around.globals.keys()} | around.nonlocals
+    values = {**{name: closure.globals[name] for name in loaded & closure.globals.keys()}, **closure.nonlocals}
     captured = [name for name, v in values.items() if ops.is_tensor(v) or isinstance(v, keras.Variable)]
     if captured:
         raise_captured(captured)
 
 
-def raise_captured(names):
-    """Refuse a step that closes over tensors or variables."""
+def raise_captured(names: Iterable[str]) -> None:
+    """Raise ValueError for a step that captures tensors or variables."""
     raise ValueError(
         f"`step` closes over tensors or variables ({', '.join(sorted(names))}). No gradient would reach them: {_HINT}."
     )
 
 
-def is_float(leaf):
-    """Tell whether a gradient can flow through ``leaf``."""
+def is_float(leaf: Tensor) -> bool:
+    """Return whether ``leaf`` has a float dtype, and so may have a gradient."""
     return "float" in keras.backend.standardize_dtype(leaf.dtype)
 
 
-def _alike(a, b):
+def _same_shape_and_dtype(a, b):
     if not ops.is_tensor(b) or keras.backend.standardize_dtype(a.dtype) != keras.backend.standardize_dtype(b.dtype):
         return False
     return len(a.shape) == len(b.shape) and all(m == n or None in (m, n) for m, n in zip(a.shape, b.shape, strict=True))
 
 
 def _describe(nest):
-    def one(leaf):
+    def describe_leaf(leaf):
         if not ops.is_tensor(leaf):
             return repr(leaf)
         return f"{keras.backend.standardize_dtype(leaf.dtype)}{tuple(leaf.shape)}"
 
-    return tree.map_structure(one, nest)
+    return tree.map_structure(describe_leaf, nest)

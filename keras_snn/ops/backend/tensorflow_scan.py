@@ -1,38 +1,50 @@
 """The engine on TensorFlow: ``tf.while_loop`` inside ``tf.custom_gradient``.
 
-Each of the two loops is a ``tf.function`` of its own, compiled by XLA where the number of steps is static. XLA needs
-not own the model around it: the loop alone is what it makes fast.
+Both loops are separate ``tf.function`` objects. XLA compiles them if the number of steps is static. It need not compile
+the rest of the model.
 """
 
 import functools
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
+from keras import ops
 
-# The public API has no dynamic_update_slice, which alone writes axis 1 in place: TensorArray and two transposes take
-# twice the time. The module has been part of every TensorFlow wheel since 2018.
-from tensorflow.compiler.tf2xla.python import xla
-
+from keras_snn.hints import Nest
 from keras_snn.ops.backend.purity import is_float, outputs_that_are_states, pure_call, raise_captured
 
-#: In eager mode every new (batch, time) shape costs a compilation. The first one is compiled at once, a later one when
-#: it has come `_PATIENCE` times, and no more than `_MOST_SHAPES` a step: others run in the graph's own loop.
-_PATIENCE = 20
-_MOST_SHAPES = 8
+#: In eager mode, every new (batch, time) shape needs a compilation. The first shape of a step is compiled at once, a
+#: further one in its call number `_CALLS_TO_COMPILE`, up to `_MAX_SHAPES` shapes per step. Other calls run in
+#: TensorFlow's loop.
+_CALLS_TO_COMPILE = 20
+_MAX_SHAPES = 8
 
 
-def scan(step, init, xs, params, length, reverse, gradient, pointwise, inference):
+def scan(
+    step: Callable,
+    init: Nest,
+    xs: Nest,
+    params: Nest,
+    length: int | None,
+    reverse: bool,
+    gradient: bool,
+    pointwise: bool,
+    inference: bool,
+) -> tuple[Nest, Nest]:
     """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
-    params, init, xs = tf.nest.map_structure(tf.convert_to_tensor, (params, init, xs))  # some may be tf.Variable
+    # Some may be tf.Variable.
+    params, init, xs = (tf.nest.map_structure(tf.convert_to_tensor, nest) for nest in (params, init, xs))
     loops = _Loops(step, reverse, pointwise, _static_shapes(params, init, xs))
     compiled = loops.choose(init, xs, length)
     if not compiled and length is not None:
-        length = tf.constant(length)  # an integer would be traced anew for each value
+        length = tf.constant(length)  # a Python integer would be traced again for each value
     if not gradient:
         outputs, final, _ = loops.forward(compiled, False)(*_detached((params, init, xs)), length)
         return _with_shapes(outputs, final, init, xs)
 
-    structure = None
+    structure: Any = None
 
     @tf.custom_gradient
     def run(*flat):
@@ -42,25 +54,27 @@ def scan(step, init, xs, params, length, reverse, gradient, pointwise, inference
         structure = (outputs, final)
 
         def grad(*upstream):
-            upstream = [u for u, result in zip(upstream, tf.nest.flatten(structure), strict=True) if is_float(result)]
+            results = tf.nest.flatten(structure)
+            d_results = [d for d, result in zip(upstream, results, strict=True) if is_float(result)]
 
             def backward():
                 states_before = loops.forward(compiled, True)(*inputs, length)[2] if inference else states
-                return loops.backward(compiled)(*inputs, *_detached((states_before, outputs, upstream)), length)
+                return loops.backward(compiled)(*inputs, *_detached((states_before, outputs, d_results)), length)
 
-            grads = iter(_once_differentiable(backward, [*flat, *upstream]))
+            grads = iter(_once_differentiable(backward, [*flat, *d_results]))
             return [next(grads) if is_float(x) else None for x in flat]
 
         return tf.nest.flatten(structure), grad
 
     results = run(*tf.nest.flatten((params, init, xs)))
-    return _with_shapes(*tf.nest.pack_sequence_as(structure, tf.nest.flatten(results)), init, xs)
+    outputs, final = tf.nest.pack_sequence_as(structure, tf.nest.flatten(results))
+    return _with_shapes(outputs, final, init, xs)
 
 
 def _with_shapes(outputs, final, init, xs):
-    """Return outputs and last states with the batch size and length that are known.
+    """Set the known batch size and length of the outputs and last states, and return them.
 
-    A graph may contain the function of an earlier call, in which they were unknown.
+    The graph may contain a function traced for an earlier call, in which they were unknown.
     """
     sizes = [x.shape[:2] for x in tf.nest.flatten(xs)]
     batch, length = sizes[0] if sizes else (None, None)
@@ -74,20 +88,20 @@ def _with_shapes(outputs, final, init, xs):
 
 @functools.lru_cache(maxsize=256)
 class _Loops:
-    """The compiled loops of one step, in one direction, for one kind of inputs; equal steps share them."""
+    """The loops of one step, for one direction and one set of static shapes. Equal steps share them."""
 
     def __init__(self, step, reverse, pointwise, static_shapes):
-        del static_shapes  # it only tells the loops of one step apart
+        del static_shapes  # only a key of the cache
         self.step = step
         self.reverse = reverse
         self.pointwise = pointwise
-        self.seen = {}
+        self.n_calls = {}
         self.compiled = set()
         self.functions = {}
-        self.lock = threading.Lock()  # MirroredStrategy calls from one thread a replica
+        self.lock = threading.Lock()  # MirroredStrategy calls from one thread per replica
 
     def choose(self, init, xs, length):
-        """Tell whether XLA is worth its compilation for inputs of these shapes."""
+        """Return whether to compile with XLA for inputs of these shapes."""
         xs, init = tf.nest.flatten(xs), tf.nest.flatten(init)
         if any(x.shape[1] is None for x in xs):
             return False  # sequences of many lengths
@@ -95,9 +109,9 @@ class _Loops:
             return True
         shapes = (length, *(tuple(leaf.shape) for leaf in init + xs))
         with self.lock:
-            if len(self.compiled) < _MOST_SHAPES:
-                self.seen[shapes] = self.seen.get(shapes, 0) + (1 if self.seen else _PATIENCE)
-                if self.seen[shapes] >= _PATIENCE:
+            if len(self.compiled) < _MAX_SHAPES:
+                self.n_calls[shapes] = self.n_calls.get(shapes, 0) + (1 if self.n_calls else _CALLS_TO_COMPILE)
+                if self.n_calls[shapes] >= _CALLS_TO_COMPILE:
                     self.compiled.add(shapes)
             return shapes in self.compiled
 
@@ -108,11 +122,11 @@ class _Loops:
         return self._function(_forward, compiled, keep_states=keep_states)
 
     def backward(self, compiled):
-        """Return the function from all that ``_backward`` takes to the gradients of the float inputs."""
+        """Return the function from the arguments of ``_backward`` to the gradients of the float inputs."""
         return self._function(_pointwise_backward if compiled and self.pointwise else _backward, compiled)
 
     def _function(self, loop, compiled, **kwargs):
-        # Only eagerly: a relaxed trace would hide the static shapes from the graph around it.
+        # Only in eager mode: a relaxed trace would hide static shapes from the surrounding graph.
         relaxed = tf.executing_eagerly() and not compiled
         key = (loop, compiled, relaxed, *kwargs.values())
         with self.lock:
@@ -122,38 +136,41 @@ class _Loops:
                     try:
                         result = loop(self.step, self.reverse, compiled, *args, **kwargs)
                     except Exception:
-                        self.functions.pop(key, None)  # TensorFlow would return None from it the next time
+                        self.functions.pop(key, None)  # otherwise TensorFlow returns None in the next call
                         raise
                     captured = tf.compat.v1.get_default_graph().external_captures
                     if captured:
                         raise_captured(f"{tensor.dtype.name} {tensor.shape}" for tensor in captured)
                     return result
 
-                # A partial, as TensorFlow warns of many traces by the code of a function, which all of these share.
-                own = functools.partial(run)
-                self.functions[key] = tf.function(own, jit_compile=compiled, autograph=False, reduce_retracing=relaxed)
+                # A partial: TensorFlow counts traces by the code of a function, which these share, and would warn.
+                unshared = functools.partial(run)
+                self.functions[key] = tf.function(
+                    unshared, jit_compile=compiled, autograph=False, reduce_retracing=relaxed
+                )
             return self.functions[key]
 
 
 def _pull_back(step, inputs, sources, d_results):
-    """Return the gradients by ``sources``, given those of the float outputs and new states."""
+    """Return the gradients with respect to ``sources``, given those of the float outputs and new states."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
         new_state, outputs = pure_call(step, *inputs)
         results = _floats((outputs, new_state))
     grads = tape.gradient(results, sources, d_results, tf.UnconnectedGradients.ZERO)
-    return [tf.convert_to_tensor(g) for g in grads]  # that of a table lookup comes as IndexedSlices
+    return [tf.convert_to_tensor(g) for g in grads]  # the gradient of a table lookup is an IndexedSlices
 
 
 def _pointwise_forward(step, reverse, compiled, params, init, xs, length):
     def advance(t, state):
-        return tf.nest.flatten(pure_call(step, params, _like(init, state), _at(xs, t))[0])[0]
+        return tf.nest.flatten(pure_call(step, params, _pack(init, state), _at(xs, t))[0])[0]
 
     length = _length(xs, length)
-    states = _rows(advance, *tf.nest.flatten(init), length)
+    (start,) = tf.nest.flatten(init)
+    states = _rows(advance, start, length)
     final = advance(length - 1, states[:, length - 1])
-    _, outputs = pure_call(step, _over_time(params), _like(init, states), xs)
-    return outputs, _like(init, final), [states]
+    _, outputs = pure_call(step, _over_time(params), _pack(init, states), xs)
+    return outputs, _pack(init, final), [states]
 
 
 def _pointwise_backward(step, reverse, compiled, params, init, xs, states, outputs, upstream, length):
@@ -161,14 +178,14 @@ def _pointwise_backward(step, reverse, compiled, params, init, xs, states, outpu
     length, (states,) = _length(xs, length), states
 
     def retreat(t, d_state):
-        inputs = (params, _like(init, states[:, t]), _at(xs, t))
+        inputs = (params, _pack(init, states[:, t]), _at(xs, t))
         return _pull_back(step, inputs, tf.nest.flatten(inputs[1]), [*_at(d_outputs, t), d_state])[0]
 
     d_states = _rows(retreat, d_final, length, reverse=True)
     d_init = retreat(0, d_states[:, 0])
-    wide = tf.nest.map_structure(lambda p: tf.broadcast_to(p, tf.shape(states)), _over_time(params))
-    inputs = (wide, _like(init, states), xs)
-    grads = _pull_back(step, inputs, tf.nest.flatten((wide, xs)), [*d_outputs, d_states])
+    params_over_time = tf.nest.map_structure(lambda p: tf.broadcast_to(p, tf.shape(states)), _over_time(params))
+    inputs = (params_over_time, _pack(init, states), xs)
+    grads = _pull_back(step, inputs, tf.nest.flatten((params_over_time, xs)), [*d_outputs, d_states])
     n_params = len(tf.nest.flatten(params))
     return [*map(_sum_over_time, grads[:n_params]), d_init, *grads[n_params:]]
 
@@ -178,7 +195,7 @@ def _over_time(params):
 
 
 def _sum_over_time(rows):
-    # XLA on a CPU adds up an axis number by number; to add slices first, which it does in vectors, is faster.
+    # Adding slices first is faster: XLA on a CPU adds slices as vectors, but reduces an axis number by number.
     length = rows.shape[1]
     n = max(1, length // 8)
     rest = length % n
@@ -186,17 +203,17 @@ def _sum_over_time(rows):
     return tf.reduce_sum(tf.add_n(slices), 1) + tf.reduce_sum(rows[:, length - rest :], 1)
 
 
-def _like(init, leaf):
+def _pack(init, leaf):
     return tf.nest.pack_sequence_as(init, [leaf])
 
 
 def _rows(advance, start, length, *, reverse=False):
-    """Return ``start`` and what ``advance(t, row)`` makes of row after row, all along axis 1.
+    """Return the rows ``start``, ``advance(t, start)`` and so on, joined along axis 1.
 
-    The rows are the loop's whole state: XLA writes no two results in one pass, and copies what is carried beside them.
+    The rows are the only state of the loop. XLA on a CPU would copy any further state in every step.
     """
     first, ahead = (length - 1, -1) if reverse else (0, 1)
-    rows = _room(start, 1, length, start)
+    rows = _rows_to_fill(start, 1, length, start)
 
     def iterate(i, rows):
         t = first + ahead * i
@@ -206,29 +223,30 @@ def _rows(advance, start, length, *, reverse=False):
     return tf.while_loop(lambda i, _: i < length - 1, iterate, (tf.constant(0), rows))[1]
 
 
-def _room(row, axis, length, source):
-    """Return a tensor for ``length`` rows like ``row`` along ``axis``, full of the first number of ``source``."""
-    # Not zeros: TensorFlow would fold them to constants, six tensors of this size that it never gives back. Not Empty,
-    # which LiteRT does not have. A number read at run time is not folded. Every place is overwritten later.
+def _rows_to_fill(row, axis, length, source):
+    """Return a tensor for ``length`` rows like ``row`` along ``axis``, filled with the first number of ``source``."""
+    # Not zeros: TensorFlow folds them into constants, six tensors of this size that it never frees. Not Empty: LiteRT
+    # lacks it. A number read at run time is not folded. All values are overwritten later.
     number = tf.reduce_sum(tf.cast(tf.reshape(source, [-1])[:1], tf.int32))
     return tf.fill(_insert(tf.shape(row), axis, length), tf.cast(number, row.dtype))
 
 
 def _write(rows, t, row, axis):
     start = tf.one_hot(axis, len(rows.shape), t, 0, dtype=tf.int32)
-    return xla.dynamic_update_slice(rows, tf.expand_dims(row, axis), start)
+    return ops.slice_update(rows, start, tf.expand_dims(row, axis))
 
 
 def _forward(step, reverse, compiled, params, init, xs, length, *, keep_states):
+    structure: Any = None
+
     def body(t, state):
         new_state, outputs = pure_call(step, params, state, _at(xs, t))
-        kept = zip(tf.nest.flatten(state), outputs_that_are_states(new_state, outputs), strict=True)
-        kept = [(s, 0) for s, same in kept if same is None] if keep_states else []
         nonlocal structure
         structure = outputs
+        pairs = zip(tf.nest.flatten(state), outputs_that_are_states(new_state, outputs), strict=True)
+        kept = [(leaf, 0) for leaf, same in pairs if same is None] if keep_states else []
         return new_state, [*((y, 1) for y in tf.nest.flatten(outputs)), *kept]
 
-    structure = None
     final, rows = _walk(body, init, _length(xs, length), reverse, compiled)
     n_outputs = len(tf.nest.flatten(structure))
     return tf.nest.pack_sequence_as(structure, rows[:n_outputs]), final, rows[n_outputs:]
@@ -262,10 +280,10 @@ def _backward(step, reverse, compiled, params, init, xs, states, outputs, upstre
 
 
 def _walk(body, carry, length, reverse, compiled):
-    """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time; join each row along its axis."""
-    _, examples = body(0, carry)  # for shapes and dtypes only: nothing of it is computed
+    """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time, and join the rows along their axes."""
+    _, examples = body(0, carry)  # for shapes and dtypes only: no value is computed
     if compiled:
-        rows = [_room(row, axis, length, (*tf.nest.flatten(carry), row)[0]) for row, axis in examples]
+        rows = [_rows_to_fill(row, axis, length, (*tf.nest.flatten(carry), row)[0]) for row, axis in examples]
     else:
         rows = [tf.TensorArray(row.dtype, length, element_shape=row.shape) for row, _ in examples]
 
@@ -298,7 +316,7 @@ def _insert(shape, axis, length):
 
 
 def _static_shapes(params, init, xs):
-    """Return the shapes without batch and time, which alone change from call to call."""
+    """Return the shapes without batch and time, which may change between calls."""
     skips = ((params, 0), (init, 1), (xs, 2))
     return tuple(tuple(leaf.shape[skip:]) for nest, skip in skips for leaf in tf.nest.flatten(nest))
 
@@ -316,12 +334,12 @@ def _floats(nest):
 
 
 def _detached(nest):
-    # The tape must not record the inner function: its own gradient would carry TensorLists out of XLA.
+    # The tape must not record the inner function: its gradient would return TensorLists from XLA.
     return tf.nest.map_structure(lambda x: tf.stop_gradient(tf.convert_to_tensor(x)), nest)
 
 
 def _once_differentiable(function, sources):
-    """Return ``function()``; a gradient of it by ``sources``, which it does not show to the tape, is an error."""
+    """Return ``function()``. Its gradient with respect to ``sources`` raises NotImplementedError."""
 
     @tf.custom_gradient
     def run(*_):

@@ -1,25 +1,40 @@
 """The engine on PyTorch: a loop inside a ``torch.autograd.Function``."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
 import torch
 from keras import tree
 
+from keras_snn.hints import Nest, Tensor
 from keras_snn.ops.backend.purity import is_float, none_if_empty, pure_call, raise_captured
 
-#: How many numbers of a state PyTorch takes at once going back in time, which is what a processor's cache holds, and
-#: from how many steps on that is worthwhile.
-_AT_ONCE = 2**18
-_WORTHWHILE = 4
+#: Number of state values that one block of the elementwise backward pass holds: the size of a processor's cache.
+_BLOCK_SIZE = 2**18
+#: Smallest number of steps in a block. For fewer, the backward pass runs step by step.
+_MIN_BLOCK_STEPS = 4
 
 
-def scan(step, init, xs, params, length, reverse, gradient, pointwise, inference):
+def scan(
+    step: Callable,
+    init: Nest,
+    xs: Nest,
+    params: Nest,
+    length: int | None,
+    reverse: bool,
+    gradient: bool,
+    pointwise: bool,
+    inference: bool,
+) -> tuple[Nest, Nest]:
     """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
-    del inference  # states are kept only if a gradient is taken
+    del inference  # states are kept only if a gradient is computed
     if length is None:
         length = tree.flatten(xs)[0].shape[1]
     inputs = (params, init, xs)
     walk = (_PointwiseWalk if pointwise else _Walk)(step, inputs, range(length)[:: -1 if reverse else 1])
     flat = tree.flatten(inputs)
-    # Not while tracing: the trace of an autograd.Function records the results of the example as constants.
+    # Not while tracing: a trace of an autograd.Function records the results of the example as constants.
     gradient = gradient and torch.is_grad_enabled() and not torch.jit.is_tracing()
     if gradient and any(leaf.requires_grad for leaf in flat):
         results = _Scan.apply(walk, *flat)
@@ -29,64 +44,64 @@ def scan(step, init, xs, params, length, reverse, gradient, pointwise, inference
     return tree.pack_sequence_as(walk.results, list(results))
 
 
-def straight_through(value, like):
-    """Return ``value``; its gradient goes to ``like`` unchanged."""
+def straight_through(value: Tensor, like: Tensor) -> Tensor:
+    """Return ``value``. Its gradient is passed to ``like`` unchanged."""
     return _StraightThrough.apply(value, like)
 
 
-def with_derivative(value, x, derivative):
-    """Return ``value``; its gradient goes to ``x``, times ``derivative(x)``."""
+def with_derivative(value: Tensor, x: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return ``value``. Its gradient is multiplied by ``derivative(x)`` and passed to ``x``."""
     return _WithDerivative.apply(value, x, derivative)
 
 
-def has_float64():
-    """Return whether float64 exists."""
+def has_float64() -> bool:
+    """Return True: float64 is available."""
     return True
 
 
-def floor(x):
-    """Return the floor of ``x`` in its dtype; ``keras.ops.floor`` gives float32 for float64 on JAX and PyTorch."""
+def floor(x: Tensor) -> Tensor:
+    """Return the floor of ``x`` in its dtype. ``keras.ops.floor`` returns float32 for float64 on JAX and PyTorch."""
     return torch.floor(x)
 
 
-def cumsum(x):
-    """Return the cumulative sum over axis 1 in the dtype of ``x``; Keras's gives float32 for float64 on PyTorch."""
+def cumsum(x: Tensor) -> Tensor:
+    """Return the cumulative sum over axis 1 in the dtype of ``x``. On PyTorch, Keras's is float32 for float64."""
     return torch.cumsum(x, dim=1)
 
 
-def is_known(x):
-    """Tell whether the value of the tensor ``x`` can be read now."""
+def is_known(x: Tensor) -> bool:
+    """Return whether the value of the tensor ``x`` can be read now."""
     return not (x.is_meta or torch.compiler.is_compiling())
 
 
-def start_from(states, x, message):
-    """Return ``x`` and copies of ``states``. The caller has compared their batch sizes, which are static."""
+def start_from(states: Sequence[Tensor], x: Tensor, message: str) -> tuple[Tensor, list[Tensor]]:
+    """Return ``x`` and copies of ``states``. Their batch sizes are static, and the caller has compared them."""
     del message
     return x, [state.detach().clone() for state in states]
 
 
-def compiled(function):
-    """Return ``function``: PyTorch's compiler needs more than a Python interpreter, which is all that we ask for."""
+def compiled(function: Callable) -> Callable:
+    """Return ``function`` unchanged: PyTorch's compiler needs a C++ compiler, which may not be installed."""
     return function
 
 
-def inference(function, model):
+def inference(function: Callable, model: keras.Model) -> Callable:
     """Return ``function(n_steps, *nests)``, which calls ``model``, compiled for inference.
 
-    ``n_steps`` is an integer; None stands in a nest for nothing. The states of random generators are kept.
+    ``n_steps`` is an integer; a nest may contain None. The states of seed generators are updated.
     """
     del model
     return torch.no_grad()(function)
 
 
-def loop(body, carry, n, like, variables):
-    """Run ``body(carry, i) -> (carry, outputs)`` for i = 0, ..., n - 1. It has no gradient.
+def loop(body: Callable, carry: Nest, n: int, like: Nest, variables: list) -> tuple[Nest, Nest]:
+    """Run ``body(carry, i) -> (carry, outputs)`` for i = 0, ..., n - 1, without a gradient.
 
-    ``body`` may use variables, and change those of the list ``variables``. ``like`` is a nest of tensors with the
-    structure and dtypes of the outputs.
+    ``body`` may read all variables, and assign to those in the list ``variables``. ``like`` is a nest of tensors with
+    the structure and dtypes of the outputs.
 
     Returns:
-        The last carry, and the nest of the outputs, each with a leading axis of length ``n``.
+        The last carry, and the nest of all outputs, with a leading axis of length ``n``.
     """
     del like, variables
     rows = []
@@ -96,15 +111,15 @@ def loop(body, carry, n, like, variables):
     return carry, tree.map_structure(lambda *row: torch.stack(row), *rows)
 
 
-def replica():
+def replica() -> int | Tensor:
     """Return the rank of this process in the default process group; 0 without one."""
     distributed = torch.distributed
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
 
 
-def with_pullback(value, x, pullback):
-    """Return ``value``; its gradient goes to ``x``, as ``pullback(upstream, x)``, a function closed over no tensor."""
-    # The ONNX exporter, which traces, fails on the function where x is a weight. A trace has no gradients.
+def with_pullback(value: Tensor, x: Tensor, pullback: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Return ``value``. Its gradient is passed to ``x`` as ``pullback(upstream, x)``, which must capture no tensor."""
+    # Not while tracing: the ONNX exporter fails on the function if x is a weight, and a trace has no gradients.
     return value if torch.jit.is_tracing() else _WithPullback.apply(value, x, pullback)
 
 
@@ -128,7 +143,7 @@ class _WithDerivative(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, upstream):
-        if ctx.slope is None:  # kept, as the engine asks several times
+        if ctx.slope is None:  # cached: the engine calls this several times
             ctx.slope = ctx.derivative(*ctx.saved_tensors)
         return None, upstream * ctx.slope, None
 
@@ -152,7 +167,7 @@ class _Scan(torch.autograd.Function):
         results = walk.forward(flat, states)
         ctx.walk = walk
         ctx.n_inputs = len(flat)
-        # Saved by PyTorch, not kept on ctx: it then frees the states after the backward pass, not with the loss.
+        # Saved by PyTorch, not as attributes: it then frees the states after the backward pass, not with the loss.
         ctx.save_for_backward(*flat, *tree.flatten(states))
         ctx.mark_non_differentiable(*(r for r in results if not is_float(r)))
         return tuple(results)
@@ -168,7 +183,7 @@ class _Scan(torch.autograd.Function):
 
 
 class _OnceDifferentiable(torch.autograd.Function):
-    """The result of a function, whose gradient by the tensors beside it is an error and not silently zero."""
+    """The result of a function. Its gradient with respect to the other tensors raises an error: it is not zero."""
 
     @staticmethod
     def forward(ctx, function, *_):
@@ -180,7 +195,7 @@ class _OnceDifferentiable(torch.autograd.Function):
 
 
 class _Walk:
-    """One step, the structures of its inputs and results, and the order in which time is walked."""
+    """The engine for one step: the structures of its inputs and results, and the order of the time steps."""
 
     def __init__(self, step, inputs, times):
         self.step = step
@@ -190,10 +205,11 @@ class _Walk:
         self.rewinds = None
 
     def forward(self, flat, states):
-        """Return the flat (outputs, final state); append to ``states`` the state before each step."""
+        """Return the flat (outputs, final state); append the state before each step to ``states``."""
         params, state, xs = tree.pack_sequence_as(self.inputs, list(flat))
-        joined, self.rewinds = None, None
-        before = None if states is None else _generators(flat)  # for the backward pass alone
+        joined: Any = None
+        self.rewinds = None
+        before = None if states is None else _generators(flat)  # only for the backward pass
         without_values = states is None and any(leaf.is_meta for leaf in flat)
         for t in self.times[:1] if without_values else self.times:  # one step shows all shapes
             if states is not None:
@@ -204,16 +220,18 @@ class _Walk:
             if joined is None:
                 state, outputs = self._first_step(params, state, x)
                 if before is not None and not all(map(torch.equal, before.values(), _generators(flat).values())):
-                    self.rewinds = [before]  # a step that draws, as a cell with Dropout: it has to draw the same again
+                    self.rewinds = [
+                        before
+                    ]  # the step draws, as a cell with Dropout: the backward pass must draw the same
                 n = len(self.times)
                 joined = [y.new_empty((y.shape[0], n, *y.shape[1:])) for y in tree.flatten(outputs)]
             else:
                 state, outputs = self.step(params, state, none_if_empty(x))
-            # Written at once: a list of rows to stack would hold every output twice.
+            # Written at once: stacking a list of rows would hold every output twice.
             for rows, y in zip(joined, tree.flatten(outputs), strict=True):
                 rows[:, t] = y
         self.results = _structure((outputs, state))
-        # A final state that is also an input or an output would confuse autograd: it must be a tensor of its own.
+        # Copies: autograd does not support a final state that is the same tensor as an input or an output.
         return joined + [leaf.clone() for leaf in tree.flatten(state)]
 
     def _first_step(self, *inputs):
@@ -224,7 +242,7 @@ class _Walk:
         return state, outputs
 
     def backward(self, flat, states, upstream, needed):
-        """Return the gradients of the flat (params, init, xs), None where none is needed."""
+        """Return the gradients of the flat (params, init, xs); None for those that are not needed."""
         n_params, n_state = (len(tree.flatten(part)) for part in self.inputs[:2])
         params, xs = flat[:n_params], flat[n_params + n_state :]
         d_outputs, d_state = upstream[: len(upstream) - n_state], list(upstream[len(upstream) - n_state :])
@@ -261,16 +279,16 @@ class _Walk:
 
 
 class _PointwiseWalk(_Walk):
-    """A walk in which every number of the one state depends on nothing of the state before but that number."""
+    """The engine for steps that are elementwise over a single state."""
 
     def backward(self, flat, states, upstream, needed):
-        """As ``_Walk.backward``, many steps at once.
+        """Compute ``_Walk.backward`` for many steps at once.
 
-        With the slope ``dv'/dv`` of each step, which is one number for each of the state, going back in time takes no
-        more than a multiplication and an addition a step.
+        The slope ``dv'/dv`` of an elementwise step has one value for each value of the state. With all slopes known,
+        each step back in time takes one multiplication and one addition.
         """
-        steps = _AT_ONCE // states[0].numel()
-        if steps < _WORTHWHILE:
+        steps = _BLOCK_SIZE // states[0].numel()
+        if steps < _MIN_BLOCK_STEPS:
             return super().backward(flat, states, upstream, needed)
         *d_outputs, d_state = upstream
         v = len(tree.flatten(self.inputs[0]))
@@ -284,7 +302,7 @@ class _PointwiseWalk(_Walk):
                 inputs[k].requires_grad_()
             with torch.enable_grad():
                 new_state, outputs = self.step(*tree.pack_sequence_as(self.inputs, inputs))
-            new_state, outputs = *tree.flatten(new_state), tree.flatten(outputs)
+            (new_state,), outputs = tree.flatten(new_state), tree.flatten(outputs)
             d_now = [d[:, now] for d in d_outputs]
             slope = _gradients([new_state], [inputs[v]], [torch.ones_like(new_state)])[0]
             direct = _gradients(outputs, [inputs[v]], d_now)[0]
@@ -303,13 +321,13 @@ class _PointwiseWalk(_Walk):
 
 
 def _to_fill(flat, n_params, needed):
-    """Return zeros for the gradients of the parameters, and room for those of states and inputs."""
-    made = [torch.zeros_like if i < n_params else torch.empty_like for i in range(len(flat))]
-    return [make(leaf) if need else None for make, leaf, need in zip(made, flat, needed, strict=True)]
+    """Return zeros for the gradients of the parameters, and empty tensors for those of states and inputs."""
+    makers = [torch.zeros_like if i < n_params else torch.empty_like for i in range(len(flat))]
+    return [make(leaf) if need else None for make, leaf, need in zip(makers, flat, needed, strict=True)]
 
 
 def _gradients(targets, sources, d_targets):
-    """Return the gradients by ``sources``, zeros for one that no target depends on; the graph is kept."""
+    """Return the gradients with respect to ``sources``; zeros if no target depends on a source. Keeps the graph."""
     targets = [(target, d) for target, d in zip(targets, d_targets, strict=True) if target.requires_grad]
     if not targets or not sources:
         return [torch.zeros_like(source) for source in sources]
@@ -319,7 +337,7 @@ def _gradients(targets, sources, d_targets):
 
 
 def _generators(flat):
-    """Return the states of the generators that PyTorch draws from where no other is given, by device."""
+    """Return a dict from each device to the state of its default random generator."""
     cuda = {leaf.device: torch.cuda.get_rng_state(leaf.device) for leaf in flat if leaf.is_cuda}
     return {None: torch.get_rng_state(), **cuda}
 
@@ -333,5 +351,5 @@ def _rewind(states):
 
 
 def _structure(nest):
-    """Return ``nest`` without its tensors, which need not be kept alive."""
+    """Return ``nest`` with zeros in place of tensors, so that it keeps no tensor alive."""
     return tree.map_structure(lambda _: 0, nest)

@@ -321,12 +321,12 @@ def test_mistakes_in_a_users_cell():
         def call_inference(self, inputs, states):
             return inputs, [ops.concatenate([states[0], inputs], axis=1)]
 
-    with pytest.raises(ValueError, match="has to return a state of the structure, shapes and dtypes that it was given"):
+    with pytest.raises(ValueError, match="must return a state of the structure, shapes and dtypes of the state"):
         RNN(Grows(3))(x)
 
     class Loses(SpikingCell):
         def call_inference(self, inputs, states):
             return inputs, []
 
-    with pytest.raises(ValueError, match="has to return a state of the structure"):
+    with pytest.raises(ValueError, match="must return a state of the structure"):
         RNN(Loses(3))(x)

@@ -117,7 +117,7 @@ def test_the_parallel_method_needs_the_number_of_steps_alone(Filter):
     assert tuple(function.get_concrete_function().output_shapes) == (None, 5, 4)
     np.testing.assert_allclose(function(x), layer(x), rtol=1e-5, atol=1e-6)
     unknown = tf.function(layer, input_signature=[tf.TensorSpec((None, None, 4))])
-    with pytest.raises(ValueError, match="method='parallel' needs a static number of time steps"):
+    with pytest.raises(ValueError, match="`method` must be 'sequential' if the number of time steps is unknown"):
         unknown.get_concrete_function()
 
 
