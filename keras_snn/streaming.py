@@ -1,10 +1,12 @@
 """Models over parts of the time axis: streams, and predictions whose memory does not grow with the number of steps.
 
-Each layer of this package hands its state from one part to the next through the carry of ``probe.scope``.
+The carry of ``probe.scope`` passes the state of each layer of this package from one part to the next.
 """
 
 import functools
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,45 +15,10 @@ from keras import ops, tree
 from keras_snn import checks, graph, probe
 from keras_snn.data.arrays import as_arrays
 from keras_snn.fingerprint import fingerprint
+from keras_snn.graph.parts import over_parts
+from keras_snn.hints import Nest, Tensor
 from keras_snn.ops.backend import inference, loop
 from keras_snn.ops.scan import held
-
-
-def over_parts(axis, part, steps_at_once):
-    """Run a model over its time axis, part by part, inside a compiled function. The first part may be shorter.
-
-    Args:
-        axis: ``graph.TimeAxis`` of the model.
-        part: Function ``(start, n_steps, carry) -> (sums, last, each)`` that runs a part. ``sums`` is a nest of tensors
-            to add up over the parts, ``last`` a nest of which the last part's values are returned, ``each`` a nest of
-            tensors ``(batch, ...)`` to join along axis 1.
-        steps_at_once: Integer, number of steps of a part.
-
-    Returns:
-        ``sums``, ``last`` and ``each`` of all steps.
-    """
-    first, *others = axis.parts(steps_at_once)
-    carry = probe.Carry()
-    sums, last, each = part(0, first, carry)
-    if not others:
-        return sums, last, each
-
-    def body(before, i):
-        states, sums, _ = before
-        carry = probe.Carry(states)
-        more, last, each = part(first + i * steps_at_once, steps_at_once, carry)
-        return (carry.ended, tree.map_structure(ops.add, sums, more), last), each
-
-    start, changing = (carry.ended, sums, last), axis.model.non_trainable_variables
-    (_, sums, last), rest = loop(body, start, len(others), each, changing)
-    return sums, last, tree.map_structure(_joined, each, rest)
-
-
-def _joined(first, rest):
-    """Join ``first (batch, a, ...)`` and ``rest (parts, batch, b, ...)`` along axis 1."""
-    parts, batch, length, *units = ops.shape(rest)
-    rest = ops.reshape(ops.moveaxis(rest, 0, 1), (batch, parts * length, *units))
-    return ops.concatenate([first, rest], axis=1)
 
 
 class _InParts(keras.Model):
@@ -65,48 +32,57 @@ class _InParts(keras.Model):
         self.steps_at_once = steps_at_once
 
     def call(self, x):
-        axis, found = self._axis, {}
+        axis = self._axis
+        structure: Any = None
 
         def part(start, n_steps, carry):
-            outputs = axis.run(axis.part(x, start, n_steps), n_steps, carry)
-            found["structure"], flat = outputs, tree.flatten(outputs)
-            pairs = list(zip(axis.ended, flat, strict=True))
+            nonlocal structure
+            structure = axis.run(axis.part(x, start, n_steps), n_steps, carry)
+            pairs = list(zip(axis.ended, tree.flatten(structure), strict=True))
             return [], [y for ended, y in pairs if ended], [y for ended, y in pairs if not ended]
 
         _, last, each = over_parts(axis, part, self.steps_at_once)
         last, each = iter(last), iter(each)
         outputs = [next(last) if ended else next(each) for ended in axis.ended]
-        return tree.pack_sequence_as(found["structure"], outputs)
+        return tree.pack_sequence_as(structure, outputs)
 
     def eval(self):
-        """Return itself. Keras puts what it predicts with into evaluation mode on PyTorch, the caller's model too."""
+        """Return self. Otherwise Keras would set evaluation mode on PyTorch, in the caller's model too."""
         return self
 
     def _get_jax_state(self, **kinds):
         """Return copies of the values of variables.
 
-        JAX's ``predict`` gives up the values that it runs with, and sets the variables when it ends. They are those of
-        the caller's model: an error would lose them, and another thread could not read them.
+        JAX's ``predict`` deletes the values that it runs with, and sets the variables at its end. The variables belong
+        to the caller's model: after an error they would be lost, and other threads could not read them meanwhile.
         """
         return tree.map_structure(ops.copy, super()._get_jax_state(**{**kinds, "purge_model_variables": False}))
 
 
-def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbose="auto"):
-    """Return ``model.predict(x)``, with a memory that does not grow with the number of time steps.
+def predict(
+    model: keras.Model,
+    x: Nest,
+    *,
+    steps_at_once: int | None = None,
+    batch_size: int = 32,
+    causal: bool = False,
+    verbose: str | int = "auto",
+) -> Nest:
+    """Return ``model.predict(x)``, with memory that does not grow with the number of time steps.
 
     The model runs over parts of its time axis, one after the other; each layer of this package continues from its state
-    at the end of the part before. The results are those of the whole run, except for the rounding of averages over
+    at the end of the part before. The results equal those of the whole run, up to rounding of averages over
     time. Masks that layers of the model make are taken into account. A layer with ``stateful=True`` starts each batch
-    from its initial state; where the model cannot run in parts, it continues as in ``model.predict``.
+    from its initial state. If the model cannot run in parts, it continues as in ``model.predict``.
 
     Args:
         model: A built Keras model.
         x: Array ``(samples, ...)`` or pandas object, or a nest of them for a model with several inputs.
         steps_at_once: Integer, number of time steps of a part. Default: as many as fit in some hundred MB.
         batch_size: Integer. Default 32.
-        causal: Boolean. True promises that each output depends on no later time step, and that only layers of keras_snn
-            keep a state over time. It is needed if the graph of the model cannot be read: with a subclassed model,
-            a ``Lambda`` layer, or ``keras.ops`` over time.
+        causal: Boolean. True asserts that each output depends on no later time step, and that only layers of keras_snn
+            keep a state over time. Required if the graph of the model cannot be read: for a subclassed model, a
+            ``Lambda`` layer, or ``keras.ops`` over time.
         verbose: As in ``keras.Model.predict``.
 
     Returns:
@@ -126,43 +102,43 @@ def predict(model, x, *, steps_at_once=None, batch_size=32, causal=False, verbos
     steps_at_once = checks.integer("steps_at_once", steps_at_once, least=1, optional=True)
     n_samples, x = checks.arrays("x", x), as_arrays(x)
     probe.sync(model)
-    kept, shapes = _kept(model, fingerprint(model)), tuple(tuple(a.shape[1:]) for a in tree.flatten(x))
-    if (shapes, causal) not in kept:
-        kept[shapes, causal] = graph.TimeAxis(model, x, causal=causal)
-    axis = kept[shapes, causal]
+    cached, shapes = _cache(model, fingerprint(model)), tuple(tuple(a.shape[1:]) for a in tree.flatten(x))
+    if (shapes, causal) not in cached:
+        cached[shapes, causal] = graph.TimeAxis(model, x, causal=causal)
+    axis = cached[shapes, causal]
     if steps_at_once is not None:
         axis.check()
     elif axis.why_not is not None:
         return model.predict(x, batch_size=batch_size, verbose=verbose)
     steps_at_once = min(axis.n_steps, steps_at_once or axis.steps_at_once(min(batch_size, n_samples)))
     key = axis, steps_at_once, threading.get_ident()  # Keras keeps values of variables in a model that JAX runs
-    if key not in kept:
-        kept[key] = _InParts(axis, steps_at_once)
-        kept[key].compile(jit_compile="auto")
-    return kept[key].predict(x, batch_size=batch_size, verbose=verbose)
+    if key not in cached:
+        cached[key] = _InParts(axis, steps_at_once)
+        cached[key].compile(jit_compile="auto")
+    return cached[key].predict(x, batch_size=batch_size, verbose=verbose)
 
 
 # Cached for the next call with the same model: compilation takes seconds.
 @functools.lru_cache(maxsize=1)
-def _kept(model, settings):
+def _cache(model, settings):
     del model, settings
     return {}
 
 
-def stream(model, batch_size=1, *, causal=False):
-    """Return a ``Stream``: the model on live data, step by step.
+def stream(model: keras.Model, batch_size: int = 1, *, causal: bool = False) -> "Stream":
+    """Return a ``Stream``, which runs a model on live data, step by step.
 
-    ``step`` takes the next step, or the next block of steps, of each stream of a batch and returns the model's output.
-    If layers end the time axis, this is the output after all steps so far. Memory does not grow with the number of
-    steps.
+    ``step`` receives the next time step, or a block of steps, of each stream in a batch, and returns the model's
+    output. If layers end the time axis, this is the output after all steps so far. Memory does not grow with the number
+    of steps.
 
     Args:
         model: A built Keras model.
-        batch_size: Integer, the number of streams that run side by side. Default 1.
+        batch_size: Integer, the number of parallel streams. Default 1.
         causal: As in ``keras_snn.predict``.
 
     Raises:
-        ValueError: If the model cannot run over parts of its time axis; the layer is named.
+        ValueError: If the model cannot run over parts of its time axis. The message names the layer.
 
     Example:
 
@@ -178,24 +154,27 @@ def stream(model, batch_size=1, *, causal=False):
 
 
 class Stream:
-    """A model on live data; ``stream`` makes it. Each layer of this package continues from its state.
+    """A model on live data, made by ``stream``. Each layer of this package continues from its state.
 
-    Weights are read in each step, so a stream follows a training. Only weights before the layer that creates the time
-    axis take effect at the next ``start`` or ``reset``: this layer keeps its input. Other attributes of layers are
-    constants of the compiled function: make a new stream after a change, such as ``set_dt`` with a number.
+    Weights are read in each step, so updates of a training take effect. Updates of weights before the layer that
+    creates the time axis take effect at the next ``start`` or ``reset``, because this layer keeps its input. Other
+    attributes of layers are constants of the compiled function: make a new stream after a change, such as ``set_dt``
+    with a number.
 
     Attributes:
         model: The model.
-        batch_size: Number of streams that run side by side.
+        batch_size: Number of parallel streams.
     """
 
-    def __init__(self, model, batch_size, causal):
+    def __init__(self, model: keras.Model, batch_size: int, causal: bool) -> None:
         if not isinstance(model, keras.Model):
             raise TypeError(f"`model` must be a Keras model; got {type(model).__name__}.")
         self.model = model
         self.batch_size = checks.integer("batch_size", batch_size, least=1)
-        self._axis, self._states, self._x = None, None, None
-        self._fresh = np.ones(self.batch_size, bool)
+        self._axis: Any = None  # a graph.TimeAxis, once the inputs are known
+        self._x: Any = None
+        self._states: Any = None
+        self._fresh: np.ndarray = np.ones(self.batch_size, bool)
         self._causal = causal
         self._last = None
         self._run = inference(self._part, model)
@@ -210,8 +189,9 @@ class Stream:
     def _study(self, x):
         self._axis = graph.TimeAxis(self.model, x, causal=self._causal)
         self._axis.check()
+        return self._axis
 
-    def start(self, x, which=None):
+    def start(self, x: Nest, which: int | Sequence | np.ndarray | None = None) -> None:
         """Set the still inputs ``x (batch, ...)`` of a model that creates its time axis, and reset the streams.
 
         Args:
@@ -223,7 +203,7 @@ class Stream:
             self._study(x)
         if not self._axis.is_made:
             raise ValueError(
-                f"The time axis of {self.model.name!r} comes with its inputs: there is nothing to start. Give each "
+                f"The model {self.model.name!r} must create its time axis for `start`; its inputs have one. Pass each "
                 "time step to `step(frame)`."
             )
         chosen = self._chosen(which)
@@ -238,14 +218,14 @@ class Stream:
         self._x = x
         self.reset(which)
 
-    def step(self, frame=None, mask=None, *, n_steps=1):
+    def step(self, frame: Nest = None, mask: Tensor | None = None, *, n_steps: int = 1) -> Nest:
         """Run the next time step, or a block of them; return the output of the model as NumPy arrays.
 
         Args:
             frame: Array ``(batch, ...)``, one step of each stream, or ``(batch, steps, ...)``, a block; a nest of them
                 for several inputs. None for a model that creates its time axis: see ``start``.
-            mask: Bool array ``(batch,)``, or ``(batch, steps)`` for a block: False for the streams that have no input
-                at a step. Their states are held, and their last output is returned again (zeros before the first).
+            mask: Bool array ``(batch,)``, or ``(batch, steps)`` for a block: False for streams without input at a
+                step. Their states are held, and their last output is returned again (zeros before the first output).
             n_steps: Integer, the number of steps to run, for a model that creates its time axis. Default 1.
 
         Returns:
@@ -258,7 +238,7 @@ class Stream:
         if self._axis.is_made:
             is_block = n_steps > 1
         elif n_steps > 1:
-            raise ValueError("`n_steps` is for a model that creates its time axis. Give a block of frames instead.")
+            raise ValueError("`n_steps` is for a model that creates its time axis. Pass a block of frames instead.")
         else:
             n_steps = tree.flatten(x)[0].shape[1]
         fresh = None if self._states is None or not self._fresh.any() else ops.convert_to_tensor(self._fresh)
@@ -273,8 +253,8 @@ class Stream:
         outputs = tree.map_structure(ops.convert_to_numpy, outputs)
         return outputs if is_block else tree.pack_sequence_as(outputs, self._without_time(outputs))
 
-    def reset(self, which=None):
-        """Let streams begin anew at the next step.
+    def reset(self, which: int | Sequence | np.ndarray | None = None) -> None:
+        """Restart streams at the next step.
 
         Args:
             which: Integer, sequence of integers, or Bool array ``(batch,)``: the streams. Default: all.
@@ -291,9 +271,10 @@ class Stream:
     def _masked(self, n_steps, x, states, fresh, mask, last):
         """Return the outputs as ``_part`` does, the states, and the list of the outputs after the last step.
 
-        Steps that do not count are run, and then what has changed is put back.
+        Masked steps are run too, and then the states of their streams are restored.
         """
-        axis, structure = self._axis, None
+        axis = self._axis
+        structure: Any = None
 
         def step(t, states, fresh, last):
             nonlocal structure
@@ -329,20 +310,19 @@ class Stream:
         if self._axis is not None and self._axis.is_made:
             return self._still_inputs(frame, mask)
         if frame is None:
-            raise ValueError("`step` needs a frame, unless the model creates its time axis.")
+            raise ValueError("`frame` must be given unless the model creates its time axis; got None.")
         x = self._arrays("frame", frame)
-        if self._axis is None:
-            self._study(x)
-            if self._axis.is_made:
-                return self._still_inputs(frame, mask)
-        inputs = getattr(self.model, "inputs", None) or []  # a subclassed model has none: it takes blocks
+        if self._axis is None and self._study(x).is_made:
+            return self._still_inputs(frame, mask)
+        inputs = getattr(self.model, "inputs", None) or []  # none in a subclassed model, which receives blocks
         ranks = {len(s.shape) - a.ndim for s, a in zip(inputs, tree.flatten(x), strict=False)}
         is_block = ranks != {1}
         with_time = x if is_block else tree.map_structure(lambda a: a[:, None], x)
-        of_one = [(None, None, *s.shape[2:]) for s in inputs if len(inputs) == 1]  # of several, the order may differ
+        # Not compared for several inputs: their order may differ.
+        expected = [(None, None, *s.shape[2:]) for s in inputs if len(inputs) == 1]
         arrays = tree.flatten(with_time)
-        alike = len({a.shape[1] for a in arrays}) == 1 and len(arrays) == len(inputs or arrays)
-        if ranks not in (set(), {0}, {1}) or not alike or not _fit(with_time, of_one):
+        is_consistent = len({a.shape[1] for a in arrays}) == 1 and len(arrays) == len(inputs or arrays)
+        if ranks not in (set(), {0}, {1}) or not is_consistent or not _fit(with_time, expected):
             shapes = [tuple(s.shape) for s in inputs]
             raise ValueError(
                 f"`frame` must be one time step, or a block of steps, of inputs of the shapes {shapes}; got "
@@ -391,7 +371,7 @@ class Stream:
 
 
 def _fit(x, shapes):
-    """Return whether the arrays of a nest have these shapes, in which None stands for any size."""
+    """Return whether the arrays of a nest have these shapes, where None is any size."""
     pairs = zip(tree.flatten(x), shapes, strict=False)
     return all(a.ndim == len(s) and all(n in (None, m) for m, n in zip(a.shape, s, strict=True)) for a, s in pairs)
 

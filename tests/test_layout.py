@@ -229,6 +229,9 @@ def test_the_rule_of_the_marks_catches():
     "fingerprint.py",
     "models",
     "ops",
+    "graph",
+    "probe.py",
+    "streaming.py",
 KERAS_HOOKS = {
     *("build", "call", "get_config", "from_config", "compute_output_shape", "compute_output_spec", "compute_mask"),
     *("get_build_config", "get_initial_state"),

@@ -395,9 +395,9 @@ def test_errors_name_the_argument():
         with pytest.raises(ValueError, match="`which` must be an integer below 2, a sequence of them, or a Bool array"):
             live.reset(which)
     live.reset([])
-    with pytest.raises(ValueError, match="needs a frame"):
+    with pytest.raises(ValueError, match="`frame` must be given"):
         live.step()
-    with pytest.raises(ValueError, match="comes with its inputs: there is nothing to start"):
+    with pytest.raises(ValueError, match="must create its time axis for `start`; its inputs have one"):
         live.start(X[:2, 0])
     made = keras_snn.stream(sequential(layers.Repeat(3), layers.LIF(), shape=(UNITS,)), 2)
     with pytest.raises(ValueError, match=r"no input yet: call `start\(x\)` first"):

@@ -1,4 +1,4 @@
-"""Knowledge of a model's graph, for energy, inspector, conversion and export."""
+"""Analysis of a model's graph: layer calls, connections and time axis."""
 
 from keras_snn.graph.calls import Call, calls, is_graph, study, window_rank
 from keras_snn.graph.samples import static_batch_size, zero_sample

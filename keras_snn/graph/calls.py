@@ -1,8 +1,10 @@
 """The layer calls inside a model, and the time axis of their inputs."""
 
 import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import keras
 from keras import tree
@@ -15,22 +17,24 @@ from keras_snn.layers.time.end_of_time import EndOfTime
 
 
 @contextlib.contextmanager
-def calls(model, record):
+def calls(model: keras.Model, record: Callable | None) -> Iterator[list[tuple]]:
     """Report every call of a layer inside ``model``, at any depth, while the block runs.
 
-    Models, wrappers such as ``TimeFold`` and a user's layers that hold others are not reported: the layers inside them
-    are. While the block runs, ``TimeDistributed`` folds its steps into the batch as ``TimeFold`` does: its layer is
-    called once. Calls in other threads are neither reported nor changed.
+    Models, wrappers such as ``TimeFold`` and a user's layers that hold others are not reported. The layers inside them
+    are reported. While the block runs, ``TimeDistributed`` folds its steps into the batch as ``TimeFold`` does: its
+    layer is called once. Calls in other threads are not affected.
 
     Args:
         model: A built Keras model.
         record: Callable ``(name, layer, inputs, outputs)``; repeated calls of one layer are numbered. A return value
-            other than None replaces the outputs.
+            other than None replaces the outputs. None: report nothing.
 
     Yields:
         List that grows by the pair of layer and number of time steps in each call of a layer with a time axis.
     """
-    names, seen, watched, wrappers = set(), [], {}, {}
+    names: set[str] = set()
+    sizes: list[tuple] = []
+    watched, wrappers = {}, {}
     _find(model, watched, wrappers)
 
     def watch(layer, call, record=record):
@@ -39,7 +43,7 @@ def calls(model, record):
             inputs = args[0] if args else next(iter(kwargs.values()))
             size = _time_steps(layer, inputs, outputs)
             if size is not None:
-                seen.append((layer, size))
+                sizes.append((layer, size))
             if record is None:
                 return outputs
             name = probe.unique(layer.name, names)
@@ -49,7 +53,7 @@ def calls(model, record):
 
         return watched_call
 
-    replacements = {
+    replacements: dict[tuple, Callable] = {
         # Keras calls the second method in a quantized layer.
         **{(x, name): partial(watch, x) for x in watched for name in ("call", "quantized_call") if hasattr(x, name)},
         **without_rematerialization(model),
@@ -60,14 +64,14 @@ def calls(model, record):
             folded = watch(layer, layers.TimeFold(layer.layer).call, record=None)
             replacements[layer, "call"] = lambda _, folded=folded: folded
     with replaced(replacements):
-        yield seen
+        yield sizes
 
 
 def _find(layer, watched, wrappers):
     """Collect the layers to report, and the wrappers whose inputs have a time axis."""
     parts = list(layer._flatten_layers(include_self=False, recursive=False))
     parts = [] if isinstance(layer, SequenceLayer) else parts  # the cell is run by the layer
-    wraps = isinstance(layer, _LOOKED_INTO) or getattr(layer, "is_composite", False)
+    wraps = isinstance(layer, _CONTAINERS) or getattr(layer, "is_composite", False)
     if parts and (wraps or not is_of_keras_or_ours(layer)):
         if isinstance(layer, WRAPPERS):
             wrappers[layer] = None
@@ -77,7 +81,7 @@ def _find(layer, watched, wrappers):
         watched[layer] = None
 
 
-def is_of_keras_or_ours(thing):
+def is_of_keras_or_ours(thing: Any) -> bool:
     """Return whether the class of a layer or function is one of Keras or of this package."""
     return type(thing).__module__.partition(".")[0] in ("keras", "keras_snn")
 
@@ -93,10 +97,11 @@ def _time_steps(layer, inputs, outputs):
 
 #: Layers that create a time axis.
 MAKERS = (layers.Repeat, StillEncoder)
+#: Layers that receive a time axis.
 WITH_TIME = (SequenceLayer, EndOfTime, layers.Delta)
-#: Layers that fold the time axis into the batch, and run another layer.
+#: Wrappers that fold the time axis into the batch.
 WRAPPERS = (layers.TimeFold, keras.layers.TimeDistributed)
-_LOOKED_INTO = (keras.Model, keras.layers.Wrapper, keras.layers.Bidirectional)
+_CONTAINERS = (keras.Model, keras.layers.Wrapper, keras.layers.Bidirectional)
 
 
 @dataclass(eq=False)
@@ -108,11 +113,11 @@ class Call:
         layer: The layer.
         input_shapes: List of the shapes of its inputs, with all axes.
         output_shapes: List of the shapes of its outputs.
-        time: Where the first input has its time axis: "axis" for axis 1, "batch" if the steps are folded into the batch
-            axis, None for an input without time.
-        runs: How often the layer runs per inference: once per time step. 1 without time, and for a convolution or
-            pooling over time.
-        uses: How often the layer is applied in one run: more than once inside a wrapper that folds another axis.
+        time: Place of the time axis in the first input: "axis" for axis 1, "batch" if the steps are folded into the
+            batch axis, None for an input without time.
+        runs: Number of runs of the layer per inference: the number of time steps. 1 without time, and for a convolution
+            or pooling over time.
+        uses: Number of applications in one run: above 1 inside a wrapper that folds another axis.
     """
 
     name: str
@@ -124,41 +129,43 @@ class Call:
     uses: int = 1
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> tuple:
         """Shape ``(batch, ...)`` of the first input in one run of the layer."""
-        return self._of_run(self.input_shapes[0])
+        return self._shape_of_run(self.input_shapes[0])
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> tuple:
         """Shape ``(batch, ...)`` of the first output in one run of the layer."""
-        return self._of_run(self.output_shapes[0])
+        return self._shape_of_run(self.output_shapes[0])
 
     @property
-    def is_over_time(self):
+    def is_over_time(self) -> bool:
         """Whether the time axis is one of the axes of a convolution or of a pooling window."""
         rank = window_rank(self.layer)
         return self.time == "axis" and rank > 0 and len(self.input_shapes[0]) <= rank + 2
 
-    def _of_run(self, shape):
+    def _shape_of_run(self, shape):
         has_time = self.time == "axis" and not self.is_over_time and len(shape) > 2 and shape[1] == self.runs
         return (shape[0], *shape[2 if has_time else 1 :])
 
-    def set_time(self, time, n_steps, uses=1):
-        """Set where the time axis is, and its length."""
+    def set_time(self, time: str | None, n_steps: int, uses: int = 1) -> None:
+        """Set the place of the time axis, its length, and the number of applications in one run."""
         self.time, self.uses = time, uses
         self.runs = n_steps if time is not None and not self.is_over_time else 1
 
 
-def window_rank(layer):
+def window_rank(layer: Any) -> int:
     """Return the number of axes of a convolution's kernel or of a pooling window; 0 for other layers."""
     return getattr(layer, "rank", None) or len(getattr(layer, "pool_size", ()))
 
 
-def study(model, run, n_samples, length=None):
+def study(
+    model: keras.Model, run: Callable[[], Any], n_samples: int, length: int | None = None
+) -> tuple[dict[str, Call], int]:
     """Return the calls of a model's layers and its number of time steps, derived from the shapes of one run.
 
-    Layers with a time axis, such as neurons, show its length. In any other call, axis 1 is the time axis if it has this
-    length. Calls before the first layer that creates a time axis, or after the last layer that ends it, have none.
+    Layers with a time axis, such as neurons, determine its length. In any other call, axis 1 is the time axis if it has
+    this length. Calls before the first layer that creates a time axis, or after the last layer that ends it, have none.
 
     Args:
         model: A built Keras model.
@@ -169,17 +176,19 @@ def study(model, run, n_samples, length=None):
     Returns:
         Pair of a dict from each call's name to its ``Call``, and the number of time steps.
     """
-    found = {}
+    found: dict[str, Call] = {}
+
+    def shapes(tensors):
+        return [tuple(t.shape) for t in tree.flatten(tensors) if hasattr(t, "shape")] or [(n_samples,)]
 
     def record(name, layer, inputs, outputs):
-        shapes = ([tuple(t.shape) for t in tree.flatten(end) if hasattr(t, "shape")] for end in (inputs, outputs))
-        found[name] = Call(name, layer, *(list(shape) or [(n_samples,)] for shape in shapes))
+        found[name] = Call(name, layer, shapes(inputs), shapes(outputs))
 
-    with calls(model, record) as seen:
+    with calls(model, record) as sizes:
         run()
-    # A wrapper may fold another axis than time. Its length counts only if no other layer shows one.
-    shown = {n for layer, n in seen if not isinstance(layer, WRAPPERS)} or {n for _, n in seen}
-    lengths = sorted(shown | {length or 1}, reverse=True)
+    # A wrapper may fold an axis other than time. Its length counts only if no other layer has one.
+    known = {n for layer, n in sizes if not isinstance(layer, WRAPPERS)} or {n for _, n in sizes}
+    lengths = sorted(known | {length or 1}, reverse=True)
     markers = [name for name, call in found.items() if isinstance(call.layer, (*MAKERS, *WITH_TIME))]
     has_time = length is not None or not any(isinstance(found[name].layer, MAKERS) for name in markers)
     for name, call in found.items():
@@ -195,7 +204,7 @@ def study(model, run, n_samples, length=None):
 
 
 def _time_of(call, n_samples, lengths):
-    """Return where the first input of a call has its time axis, the length of that axis, and the uses in one run."""
+    """Return the place of the time axis in the first input of a call, its length, and the uses in one run."""
     rows, *axes = call.input_shapes[0]
     if isinstance(call.layer, SequenceLayer):
         return "axis", rows if call.layer.time_major else axes[0]
@@ -208,23 +217,23 @@ def _time_of(call, n_samples, lengths):
     return None, 1, uses
 
 
-def keeps_time(layer):
-    """Return whether the output of a layer with a time axis has a time axis too."""
+def keeps_time(layer: Any) -> bool:
+    """Return whether the output of a layer with a time axis also has a time axis."""
     return not isinstance(layer, EndOfTime) and getattr(layer, "return_sequences", True)
 
 
-def ends_time(found):
-    """Return whether the last layer with a time axis, among calls in their order, ends it."""
-    markers = [call.layer for call in found if isinstance(call.layer, (*MAKERS, *WITH_TIME))]
+def ends_time(ordered_calls: Iterable[Call]) -> bool:
+    """Return whether the last layer with a time axis ends it."""
+    markers = [call.layer for call in ordered_calls if isinstance(call.layer, (*MAKERS, *WITH_TIME))]
     return bool(markers) and not keeps_time(markers[-1])
 
 
-def is_graph(model):
-    """Return whether this is a Sequential or functional model, and no subclass that overrides ``call``."""
+def is_graph(model: Any) -> bool:
+    """Return whether this is a Sequential or functional model, not a subclass that overrides ``call``."""
     return isinstance(model, keras.Model) and is_run_by(model, "keras")
 
 
-def is_run_by(layer, package):
-    """Return whether the methods that run a layer are those of a package, and no overrides of a user."""
+def is_run_by(layer: Any, package: str) -> bool:
+    """Return whether a package defines the methods that run a layer: no user's class overrides them."""
     definers = [next((cls for cls in type(layer).__mro__ if name in vars(cls)), None) for name in ("call", "run")]
     return {cls.__module__.partition(".")[0] for cls in definers if cls is not None} == {package}

@@ -2,6 +2,9 @@
 
 import contextlib
 import threading
+from collections.abc import Callable, Iterator
+
+import keras
 
 _lock = threading.Lock()
 #: For each replaced method, by layer and name: the number of open blocks, and the layer's attribute before the first.
@@ -11,8 +14,8 @@ _local = threading.local()
 
 
 @contextlib.contextmanager
-def replaced(replacements):
-    """Replace methods of layers while the block runs. Calls from other threads run the layer's own methods.
+def replaced(replacements: dict[tuple[keras.layers.Layer, str], Callable]) -> Iterator[None]:
+    """Replace methods of layers while the block runs. Calls from other threads run the original methods.
 
     Several threads may open blocks for one layer, and close them in any order. In one thread, the replacements of an
     inner block receive the methods of the outer one.
@@ -36,8 +39,8 @@ def replaced(replacements):
                 _close(*key)
 
 
-def without_rematerialization(model):
-    """Return the replacements that turn rematerialization off: values of JAX's inner trace must not leave it."""
+def without_rematerialization(model: keras.Model) -> dict[tuple[keras.layers.Layer, str], Callable]:
+    """Return the replacements that disable rematerialization: values of JAX's inner trace must not leave it."""
     parts = (part for part in model._flatten_layers() if getattr(part, "_remat_mode", None))
     return {(part, "rematerialized_call"): _plain_call for part in parts}
 
@@ -58,7 +61,7 @@ def _open(layer, name):
                     function = block[layer, name](function)
             return function(*args, **kwargs)
 
-        vars(layer)[name] = run  # on the instance, in front of the method of its class
+        vars(layer)[name] = run  # on the instance: it hides the method of the class
     _replaced[layer, name] = n_blocks + 1, own
 
 

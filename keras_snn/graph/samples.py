@@ -1,19 +1,22 @@
 """Samples in the shapes of a model's inputs."""
 
+import keras
 import numpy as np
 from keras import tree
+
+from keras_snn.hints import Nest
 
 #: Number of steps of a sample for an input whose time axis has no known length.
 _STEPS = 8
 
 
-def static_batch_size(model):
+def static_batch_size(model: keras.Model) -> int | None:
     """Return the batch size that a model was built for, or None."""
     inputs = tree.flatten(getattr(model, "inputs", None) or [])
     return next((leaf.shape[0] for leaf in inputs if leaf.shape[0] is not None), None)
 
 
-def zero_sample(model):
+def zero_sample(model: keras.Model) -> tuple[Nest, int | None]:
     """Return one sample of zeros in the shapes of a model's inputs, and the length of a leading unknown axis.
 
     An unknown axis after the batch axis is time, as in KerasSpiking; the length is None if no input has one.

@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ from keras_snn.graph.calls import (
     MAKERS,
     WITH_TIME,
     WRAPPERS,
+    Call,
     ends_time,
     is_graph,
     is_of_keras_or_ours,
@@ -22,33 +25,42 @@ from keras_snn.graph.calls import (
 from keras_snn.graph.methods import replaced, without_rematerialization
 from keras_snn.graph.samples import static_batch_size
 from keras_snn.graph.trace import trace
+from keras_snn.hints import Nest, Tensor
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 
-#: Bytes of the largest layer's inputs and outputs in a part of the time axis, where the number of steps is not given.
+#: Bytes of the largest layer's inputs and outputs in a part of the time axis, if the number of steps is not given.
 _MEMORY = 2**26
 
 
 class TimeAxis:
-    """Where the time axis of a model comes from, and whether the model can run over parts of it.
+    """The time axis of a model: its origin and length, and whether the model can run over parts of it.
 
-    All is found from the shapes of a run that computes no values.
+    All of this is derived from the shapes of a run that computes no values.
 
     Attributes:
         model: The model.
         x: One of the samples.
         n_steps: Number of time steps.
-        is_made: Boolean, whether a layer of the model creates the time axis; else it comes with the inputs.
+        is_made: Boolean. True: a layer of the model creates the time axis. False: the inputs have it.
         why_not: The reason why the model cannot run over parts of its time axis, or None.
-        calls: Dict from the names of its layer calls to ``Call``.
-        emitters: Dict from the names of the calls of layers that emit spikes to the triple of the layer, the shape of a
-            step's spikes without the batch axis, and whether the layer has a mask.
+        calls: Dict from the names of the layer calls to ``Call``.
+        emitters: Dict from the names of calls of spiking layers to the triple of the layer, the shape of the spikes of
+            one step without the batch axis, and whether the layer has a mask.
         outputs: The model's outputs, a ``KerasTensor`` or a nest of them.
         ended: List with a Boolean for each output: False if it has a time axis. Empty if the model cannot run over
             parts.
         reads_dt: Boolean, whether a layer reads its dt.
     """
 
-    def __init__(self, model, x, *, n_steps=None, length=None, causal=False):
+    def __init__(
+        self,
+        model: keras.Model,
+        x: Nest,
+        *,
+        n_steps: int | None = None,
+        length: int | None = None,
+        causal: bool = False,
+    ) -> None:
         """Study a model.
 
         Args:
@@ -56,23 +68,24 @@ class TimeAxis:
             x: Samples, an array or a nest of them. Only shapes and dtypes matter.
             n_steps: Integer, number of steps of layers that create a time axis; None for that of each layer.
             length: As in ``study``.
-            causal: Boolean, the promise that no output depends on later inputs, where the graph does not show it.
+            causal: Boolean. True asserts that no output depends on later inputs, if the graph cannot be read.
         """
-        self.model, self.emitters = model, {}
+        self.model = model
+        self.emitters: dict[str, tuple] = {}
         self.x = tree.map_structure(lambda array: array[:1], x)
         n = static_batch_size(model) or 1
         specs = tree.map_structure(lambda a: keras.KerasTensor((n, *a.shape[1:]), _dtype(a)), x)
 
-        def look(x):  # PyTorch runs it again if a layer cannot do without values
+        def run_model(x):  # PyTorch runs it again if a layer needs values
             self.emitters = {}
-            with probe.scope(carry=probe.Carry(), n_steps=n_steps, record=self._record) as scope:
+            with probe.scope(carry=probe.Carry(), n_steps=n_steps, record=self._record) as opened:
                 outputs = []
                 self.calls, self.n_steps = study(model, lambda: outputs.append(model(x, training=False)), n, length)
-            self.is_made, self.reads_dt = scope.makes_time, scope.reads_dt
+            self.is_made, self.reads_dt = opened.makes_time, opened.reads_dt
             return outputs[0]
 
         try:
-            self.outputs = _shapes(look, specs)
+            self.outputs = _shapes(run_model, specs)
         except Exception as error:  # any backend's, or one of a user's layer
             cause = checks.plain_text(error.__context__ or error)  # without Keras's text about the layer of `_shapes`
             shapes = [tuple(a.shape) for a in tree.flatten(x)]
@@ -101,14 +114,15 @@ class TimeAxis:
     def _why_not(self, x, causal):
         calls, shapes = self.calls.values(), [a.shape for a in tree.flatten(x)]
         if not self.is_made and any(shape[1:2] != (self.n_steps,) for shape in shapes):
-            alike = len({shape[1:2] for shape in shapes}) == 1 and len(shapes[0]) > 2  # a layer may change the length
-            reason = why_not_in_parts(self.model, calls, causal=causal) if alike else None
+            # Inputs of another length may have a time axis too: a layer may change the length.
+            may_have_time = len({shape[1:2] for shape in shapes}) == 1 and len(shapes[0]) > 2
+            reason = why_not_in_parts(self.model, calls, causal=causal) if may_have_time else None
             return reason or "not all inputs have a time axis, and no layer of keras_snn creates one"
         if has_two_time_axes(calls):
             return "the model has two time axes, one of its input and one that a layer creates"
-        made = {call.output_shapes[0][1] for call in calls if isinstance(call.layer, MAKERS)}
-        if len(made) > 1:
-            return f"its layers create time axes of different lengths, {' and '.join(map(str, sorted(made)))} steps"
+        lengths = {call.output_shapes[0][1] for call in calls if isinstance(call.layer, MAKERS)}
+        if len(lengths) > 1:
+            return f"its layers create time axes of different lengths, {' and '.join(map(str, sorted(lengths)))} steps"
         return why_not_in_parts(self.model, calls, causal=causal)
 
     def _outputs_of_steps(self, specs, n_steps):
@@ -120,42 +134,42 @@ class TimeAxis:
             specs = tree.map_structure(longer, specs)
         return _shapes(lambda x: self.run(x, n_steps, probe.Carry()), specs)
 
-    def parts(self, steps_at_once):
+    def parts(self, steps_at_once: int) -> list[int]:
         """Return the list of the numbers of steps of all parts; the first may be smaller."""
         n_parts = -(-self.n_steps // steps_at_once)
         return [self.n_steps - (n_parts - 1) * steps_at_once, *[steps_at_once] * (n_parts - 1)]
 
-    def scope_of(self, n_steps):
+    def scope_of(self, n_steps: int) -> dict[str, Any]:
         """Return the arguments of ``probe.scope`` for a part of ``n_steps`` steps."""
         return {"n_steps": n_steps, "code_steps": self.n_steps} if self.is_made else {}
 
-    def check(self):
+    def check(self) -> None:
         """Raise ValueError if the model cannot run over parts of its time axis."""
         if self.why_not is not None:
             raise ValueError(
                 f"The model {self.model.name!r} cannot run over parts of its time axis: {self.why_not}. If the graph "
-                "does not show it (a subclassed model, a Lambda layer, operations), but you know that outputs depend "
-                "on no later time step and that only layers of keras_snn keep a state, pass causal=True."
+                "cannot be read (a subclassed model, a Lambda layer, operations), but outputs depend on no later time "
+                "step and only layers of keras_snn keep a state, pass causal=True."
             )
 
-    def steps_at_once(self, batch_size):
-        """Return the number of steps of a part: all, or fewer if that takes too much memory."""
+    def steps_at_once(self, batch_size: int) -> int:
+        """Return the number of steps of a part: all steps, or fewer if they take too much memory."""
         sizes = [sum(map(math.prod, (*call.input_shapes, *call.output_shapes))) for call in self.calls.values()]
-        of_step = 4 * batch_size * max(sizes) / self.n_steps
-        return int(min(self.n_steps, max(1, _MEMORY // of_step)))
+        bytes_per_step = 4 * batch_size * max(sizes) / self.n_steps
+        return int(min(self.n_steps, max(1, _MEMORY // bytes_per_step)))
 
     @contextlib.contextmanager
-    def scope(self, n_steps, carry, **scope):
+    def scope(self, n_steps: int, carry: probe.Carry, **settings: Any) -> Iterator[None]:
         """Open a scope for a part of ``n_steps`` steps; other arguments are those of ``probe.scope``."""
-        with any_length(self.model), probe.scope(carry=carry, **self.scope_of(n_steps), **scope):
+        with any_length(self.model), probe.scope(carry=carry, **self.scope_of(n_steps), **settings):
             yield
 
-    def run(self, x, n_steps, carry, **scope):
+    def run(self, x: Nest, n_steps: int, carry: probe.Carry, **settings: Any) -> Nest:
         """Call the model on a part of ``n_steps`` steps; ``x`` is the part, or the still input."""
-        with self.scope(n_steps, carry, **scope):
+        with self.scope(n_steps, carry, **settings):
             return self.model(x, training=False)
 
-    def part(self, x, start, n_steps):
+    def part(self, x: Nest, start: int | Tensor, n_steps: int) -> Nest:
         """Return the inputs of a part; ``start`` may be a tensor."""
         if self.is_made or tree.flatten(x)[0].shape[1:2] == (n_steps,):
             return x
@@ -163,13 +177,13 @@ class TimeAxis:
 
 
 def _shapes(function, specs):
-    """Return the nest of ``KerasTensor`` that a function of tensors returns, which computes no values."""
+    """Return the outputs of a function of tensors as a nest of ``KerasTensor``, without computing values."""
     layer = keras.layers.Layer()
     layer.call = function
     return layer.compute_output_spec(specs)
 
 
-def why_not_in_parts(model, calls, *, causal=False):
+def why_not_in_parts(model: keras.Model, calls: Collection[Call], *, causal: bool = False) -> str | None:
     """Return the reason why a model cannot run over parts of its time axis; None if it can.
 
     In a part of the time axis, outputs must not depend on later parts, and nothing but layers of this package may keep
@@ -178,8 +192,8 @@ def why_not_in_parts(model, calls, *, causal=False):
     Args:
         model: A built Keras model.
         calls: Its ``Call`` objects, from ``study``.
-        causal: Boolean, the caller's promise for parts that cannot be read: subclassed models, a user's layers and
-            functions, ``keras.layers.Lambda`` and operations of ``keras.ops``.
+        causal: Boolean. True asserts that parts of the model that cannot be read do not mix time steps: subclassed
+            models, a user's layers and functions, ``keras.layers.Lambda`` and operations of ``keras.ops``.
     """
     reason = None if causal else _why_unknown(model)
     if reason is not None:
@@ -197,14 +211,14 @@ def why_not_in_parts(model, calls, *, causal=False):
 
 
 def _why_not_by_graph(model):
-    """Return which layer of a graph mixes time steps, or takes values of the end of the time axis into them; or None.
+    """Return which layer of a graph mixes time steps, or adds values after the time axis to them; or None.
 
     A call after the last layer that ends the time axis may still have a time axis: that of another branch.
     """
-    found = trace(model)
-    is_made = any(isinstance(node.layer, MAKERS) for node in found.nodes)
-    in_time, after_time = set() if is_made else set(found.inputs), set()
-    for node in found.nodes:
+    model_graph = trace(model)
+    is_made = any(isinstance(node.layer, MAKERS) for node in model_graph.nodes)
+    in_time, after_time = set() if is_made else set(model_graph.inputs), set()
+    for node in model_graph.nodes:
         layer = node.layer
         has_time = isinstance(layer, MAKERS) or not in_time.isdisjoint(node.inputs)
         comes_after = not after_time.isdisjoint(node.inputs)
@@ -230,7 +244,7 @@ def _why_not_step_by_step(layer, shape, causal):
     described = _described(layer)
     if isinstance(layer, keras.layers.RNN):
         return (
-            f"{described} keeps a state that only keras_snn.layers.RNN hands on: use "
+            f"{described} keeps a state that only keras_snn.layers.RNN carries between parts: use "
             "keras_snn.layers.RNN(keras.layers.LSTMCell(...)), for example"
         )
     is_known = is_of_keras_or_ours(layer) and not isinstance(layer, keras.layers.Lambda)
@@ -269,19 +283,19 @@ def _why_unknown(model):
     return None
 
 
-def has_two_time_axes(calls):
+def has_two_time_axes(calls: Collection[Call]) -> bool:
     """Return whether layers with a time axis run before the first layer that creates one."""
     markers = [call.layer for call in calls if isinstance(call.layer, (*MAKERS, *WITH_TIME))]
     return any(isinstance(layer, MAKERS) for layer in markers) and not isinstance(markers[0], MAKERS)
 
 
 def _is_step_by_step(layer, shape, trusts):
-    """Return whether a layer hands on each time step of ``(batch, time, ...)`` without knowing later ones.
+    """Return whether each time step of a layer's output ``(batch, time, ...)`` depends on no later step of its input.
 
     Args:
         layer: The layer, or an operation.
         shape: Shape of its first input.
-        trusts: Boolean, whether a user's functions count as such.
+        trusts: Boolean, whether to assume this of a user's functions.
     """
     rank = len(shape)
     activation = getattr(layer, "activation", None)
@@ -291,13 +305,13 @@ def _is_step_by_step(layer, shape, trusts):
     if is_ours and not (trusts or is_run_by(layer, "keras_snn")):
         return False
     if isinstance(layer, SequenceLayer):
-        # What takes the last states comes after the last step. With time_major, axis 1 is the batch.
+        # Consumers of the last states run after the last step. With time_major, axis 1 is the batch.
         return not (layer.go_backwards or layer.return_state or (layer.time_major and not trusts))
     if is_ours or isinstance(layer, WRAPPERS):
         return True
     if not isinstance(layer, keras.layers.Layer):
         return _is_of_masks(layer, rank)
-    if type(layer) is keras.layers.Reshape:  # of the units of a step
+    if type(layer) is keras.layers.Reshape:  # allowed if it reshapes the units of a step
         length, *units = layer.target_shape
         return length == -1 and None not in shape[2:] and math.prod(units) == math.prod(shape[2:])
     if rank == 2:  # the last axis is the time axis
@@ -328,17 +342,17 @@ def _is_known_activation(activation, shape):
         return inner is None or _is_known_activation(inner, shape)
     name = getattr(activation, "__name__", "")
     known = [getattr(keras.activations, name, None)]
-    if known[0] is not None or name in _ELEMENTWISE:  # others, such as flip, mix time steps
+    if known[0] is not None or name in _ELEMENTWISE:  # others, such as flip, may mix time steps
         known.append(getattr(keras.ops, name, None))
     return activation in known
 
 
-#: Functions of ``keras.ops`` beside those of ``keras.activations`` that compute each value separately.
+#: Elementwise functions of ``keras.ops`` in addition to those of ``keras.activations``.
 _ELEMENTWISE = {
     *("abs", "absolute", "ceil", "cos", "exp", "expm1", "floor", "log", "log1p", "negative", "reciprocal", "round"),
     *("rsqrt", "sign", "sin", "sqrt", "square"),
 }
-#: Operations by which layers of Keras make and merge masks.
+#: Operations with which layers of Keras create and merge masks.
 _OF_MASKS = {
     *("NotEqual", "Any", "Cast", "LogicalOr", "LogicalAnd"),
     *("ExpandDims", "ZerosLike", "OnesLike", "Concatenate"),  # of `Concatenate`
@@ -357,8 +371,8 @@ _STEP_BY_STEP = {
 }
 
 
-def any_length(model):
-    """Return a context in which a model takes inputs whose time axis is not as long as that of its ``keras.Input``."""
+def any_length(model: keras.Model) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which a model accepts inputs with a time axis of any length."""
     graphs = [part for part in model._flatten_layers() if isinstance(part, keras.Model)]
     unchecked = {(part, "_assert_input_compatibility"): lambda _: lambda *_: None for part in graphs}
     return replaced({**unchecked, **without_rematerialization(model)})

@@ -15,9 +15,9 @@ class Node:
 
     Attributes:
         name: Name of the layer, with a number from its second call on.
-        layer: The layer; for an operation that is written without one, the ``keras.Operation``.
-        inputs: Tuple of the numbers of the values that go in.
-        outputs: Tuple of the numbers of the values that come out.
+        layer: The layer; for a call of ``keras.ops``, the ``keras.Operation``.
+        inputs: Tuple of the numbers of the input values.
+        outputs: Tuple of the numbers of the output values.
         input_shapes: Tuple of the shapes of the inputs, with the batch axis. Unknown sizes are None.
         output_shapes: Tuple of the shapes of the outputs.
     """
@@ -32,7 +32,7 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """The graph of a model. Two nodes are connected if a value comes out of one and goes into the other.
+    """The graph of a model. Two nodes are connected if an output value of one is an input value of the other.
 
     Attributes:
         nodes: Tuple of the ``Node`` objects, in the order in which Keras runs them.
@@ -47,12 +47,12 @@ class Graph:
     output_names: tuple
 
 
-def trace(model):
-    """Return the ``Graph`` of a model. No layer is called, and the model is only read.
+def trace(model: keras.Model) -> Graph:
+    """Return the ``Graph`` of a model. No layer is called, and the model is not changed.
 
     A model inside the model is replaced by its nodes, for each call of it. A wrapper such as ``TimeFold`` is one node.
-    The shapes inside an inner model are those that it was built with. ``calls`` gives the nodes of layers the same
-    names when the model runs, but reports the layer inside a wrapper in place of the wrapper.
+    The shapes inside an inner model are those that it was built with. ``calls`` uses the same names for the layers when
+    the model runs, but reports the layer inside a wrapper instead of the wrapper.
 
     Args:
         model: A built Sequential or functional model.
@@ -65,14 +65,14 @@ def trace(model):
     ```python
     inputs = keras.Input((4,))
     shared = keras.layers.Dense(4, name="shared")
-    found = keras_snn.graph.trace(keras.Model(inputs, shared(shared(inputs))))
-    [(node.name, node.inputs, node.outputs) for node in found.nodes]
+    graph = keras_snn.graph.trace(keras.Model(inputs, shared(shared(inputs))))
+    [(node.name, node.inputs, node.outputs) for node in graph.nodes]
     # [("shared", (0,), (1,)), ("shared (call 2)", (1,), (2,))]
     ```
     """
     if not is_graph(model) or not getattr(model, "inputs", None):
         raise TypeError(
-            f"`model` has to be a Sequential or functional Keras model that is built; got {type(model).__name__}. "
+            f"`model` must be a Sequential or functional Keras model that is built; got {type(model).__name__}. "
             "Rewrite a subclassed model as a functional one, and call a Sequential model, or give it an Input, first."
         )
     nodes, names, numbers = [], set(), itertools.count()
@@ -81,15 +81,15 @@ def trace(model):
         """Add the nodes of a model; return the numbers of its outputs, given those of its inputs."""
         values = dict(zip(map(id, part.inputs), inputs, strict=True))
         for call in _calls(part):
-            layer, arrived = call.operation, tuple(values[id(x)] for x in call.input_tensors)
-            if is_graph(layer):  # its mask, if Keras passes one, is behind the inputs
-                left = walk(layer, arrived[: len(layer.inputs)])
+            layer, entering = call.operation, tuple(values[id(x)] for x in call.input_tensors)
+            if is_graph(layer):  # a mask, if Keras passes one, follows the inputs
+                leaving = walk(layer, entering[: len(layer.inputs)])
             else:
-                left = tuple(itertools.islice(numbers, len(call.outputs)))
+                leaving = tuple(itertools.islice(numbers, len(call.outputs)))
                 name = probe.unique(layer.name, names)
                 names.add(name)
-                nodes.append(Node(name, layer, arrived, left, _shapes(call.input_tensors), _shapes(call.outputs)))
-            values.update(zip(map(id, call.outputs), left, strict=True))
+                nodes.append(Node(name, layer, entering, leaving, _shapes(call.input_tensors), _shapes(call.outputs)))
+            values.update(zip(map(id, call.outputs), leaving, strict=True))
         return tuple(values[id(x)] for x in part.outputs)
 
     inputs = tuple(itertools.islice(numbers, len(model.inputs)))

@@ -111,7 +111,7 @@ def test_a_functional_model_with_a_call_of_its_own_is_refused():
             return 2 * super().call(x)
 
     with pytest.raises(
-        TypeError, match="`model` has to be a Sequential or functional Keras model that is built; got Own"
+        TypeError, match="`model` must be a Sequential or functional Keras model that is built; got Own"
     ):
         convert(Own(), n_steps=2, calibration=X)
     inputs = keras.Input((8,))

@@ -124,5 +124,5 @@ class Own(keras.Model):
 
 @pytest.mark.parametrize("make", [Own, keras.Sequential, lambda: Dense(3)])
 def test_what_has_no_graph_is_refused(make):
-    with pytest.raises(TypeError, match="`model` has to be a Sequential or functional Keras model that is built; got"):
+    with pytest.raises(TypeError, match="`model` must be a Sequential or functional Keras model that is built; got"):
         graph.trace(make())
