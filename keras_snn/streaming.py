@@ -321,7 +321,7 @@ class Stream:
         # Not compared for several inputs: their order may differ.
         expected = [(None, None, *s.shape[2:]) for s in inputs if len(inputs) == 1]
         arrays = tree.flatten(with_time)
-        is_consistent = len({a.shape[1] for a in arrays}) == 1 and len(arrays) == len(inputs or arrays)
+        is_consistent = len({a.shape[1:2] for a in arrays}) == 1 and len(arrays) == len(inputs or arrays)
         if ranks not in (set(), {0}, {1}) or not is_consistent or not _fit(with_time, expected):
             shapes = [tuple(s.shape) for s in inputs]
             raise ValueError(
