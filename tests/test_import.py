@@ -126,8 +126,8 @@ def test_without_optional_packages_network_and_files(tmp_path):
     ):
         message, printed = result[name]
         assert message.startswith(f"'{name}' can be neither read nor downloaded (URL fetch failure")
-        assert f"1. put the original files at {tmp_path / path}" in message
-        assert f"2. load('{name}', source='tfds', data_dir=...)" in message
-        assert "3. load('fashion_mnist_sample')" in message
+        assert f"1. Put the original files at {tmp_path / path}" in message
+        assert f"load('{name}', source='tfds', data_dir=...)" in message
+        assert "load('fashion_mnist_sample')" in message
         if name != "fashion_mnist":  # the only one whose files Keras does not check
             assert "A local file was found" in printed

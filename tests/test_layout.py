@@ -211,27 +211,29 @@ def test_the_rule_of_the_marks_catches():
 
 
 # Public functions and constructors here have type hints for each argument and result.
+HINTED = (
     "activations.py",
+    "callbacks",
+    "checks.py",
     "config.py",
     "constraints.py",
     "conversion",
     "data",
     "energy",
+    "files.py",
+    "fingerprint.py",
+    "graph",
     "hints.py",
     "inspector",
     "layers",
     "model_energy.py",
-    "regularizers.py",
-    "surrogates.py",
-    "callbacks",
-    "checks.py",
-    "files.py",
-    "fingerprint.py",
     "models",
     "ops",
-    "graph",
     "probe.py",
+    "regularizers.py",
     "streaming.py",
+    "surrogates.py",
+)
 KERAS_HOOKS = {
     *("build", "call", "get_config", "from_config", "compute_output_shape", "compute_output_spec", "compute_mask"),
     *("get_build_config", "get_initial_state"),

@@ -93,7 +93,8 @@ class ModelEnergy:
         sample, length = sample_and_length(model, batches)
         with probe.left_as_it_was(model):
             axis = graph.TimeAxis(model, sample, length=length)
-            self._calls, self.n_steps = spike_reach(axis), axis.n_steps
+            self._calls: dict[str, Synapses] = spike_reach(axis)
+            self.n_steps: int | None = axis.n_steps
             counts = {} if batches is None else measure(model, batches, self._calls)
         if length is not None and not self.has_rates:
             self.n_steps = None

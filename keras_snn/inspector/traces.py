@@ -147,7 +147,7 @@ def _step(prober, layers, n_steps, x, index, dt, units, states):
         slot = max(i for i, owner in enumerate(carry.layers) if owner is layer)  # the latest is that of this call
         started, ended = carry.started[slot], carry.ended[slot]
         x = ops.cast(ops.swapaxes(x, 0, 1) if layer.time_major else x, voltage_dtype(layer.compute_dtype))
-        size = tuple(layer.step_shapes(tuple(x.shape))[0])
+        size = tuple(n or 0 for n in layer.step_shapes(tuple(x.shape))[0])
         states = dict(zip(_state_names(layer, ended), ended, strict=True))
         states = {name: state for name, state in states.items() if tuple(state.shape[1:]) == size}
         if not states:

@@ -89,7 +89,7 @@ class FilterCell(FilterOptions, SpikingCell):
         self.always_use_inference = self.apply_during_training
 
     def build(self, input_shape=None):
-        options = {
+        options: dict[str, Any] = {
             "shape": self.weight_shape,
             "dtype": voltage_dtype(self.variable_dtype),
             "trainable": self.apply_during_training,
