@@ -1,99 +1,22 @@
 """Spiking neural networks as ordinary Keras 3 layers."""
 
-try:
-    import keras  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        "keras_snn needs Keras and one of its backends. Install one of them with the package: "
-        "pip install keras_snn[tensorflow], keras_snn[jax] or keras_snn[torch], and name it in KERAS_BACKEND."
-    ) from error
+import itertools
+import os
+import sys
 
-from keras_snn import (
-    activations,
-    callbacks,
-    constraints,
-    conversion,
-    data,
-    energy,
-    layers,
-    model_energy,
-    models,
-    ops,
-    probe,
-    regularizers,
-    streaming,
-    surrogates,
-)
-from keras_snn._version import __version__
-from keras_snn.config import default
-from keras_snn.conversion import convert
-from keras_snn.energy import ModelEnergy
-from keras_snn.inspector import find_dt, inspect
-from keras_snn.layers import (
-    ALIF,
-    IF,
-    KLIF,
-    LIF,
-    PLIF,
-    Alpha,
-    AlphaCell,
-    Izhikevich,
-    LeakyIntegrator,
-    Lowpass,
-    LowpassCell,
-    NoisyLIF,
-    RecurrentLIF,
-    Repeat,
-    SpikingActivation,
-    SpikingActivationCell,
-    Synaptic,
-    TimeFold,
-    reset_states,
-    set_dt,
-)
-from keras_snn.streaming import predict, stream
+from keras_snn._version import __version__ as __version__
 
-__all__ = [
-    "ALIF",
-    "IF",
-    "KLIF",
-    "LIF",
-    "PLIF",
-    "Alpha",
-    "AlphaCell",
-    "Izhikevich",
-    "LeakyIntegrator",
-    "Lowpass",
-    "LowpassCell",
-    "ModelEnergy",
-    "NoisyLIF",
-    "RecurrentLIF",
-    "Repeat",
-    "SpikingActivation",
-    "SpikingActivationCell",
-    "Synaptic",
-    "TimeFold",
-    "__version__",
-    "activations",
-    "callbacks",
-    "constraints",
-    "conversion",
-    "convert",
-    "data",
-    "default",
-    "energy",
-    "find_dt",
-    "inspect",
-    "layers",
-    "model_energy",
-    "models",
-    "ops",
-    "predict",
-    "probe",
-    "regularizers",
-    "reset_states",
-    "set_dt",
-    "stream",
-    "streaming",
-    "surrogates",
-]
+
+def _is_command():
+    """Return whether this process is ``keras-snn`` or ``python -m keras_snn``.
+
+    The command imports Keras later and only if needed, so that ``--help`` and ``list`` are fast.
+    """
+    arguments = sys.orig_argv
+    as_module = sys.argv[:1] == ["-m"] and ("-m", "keras_snn") in itertools.pairwise(arguments)
+    return as_module or os.path.basename(sys.argv[0] if sys.argv else "").split(".")[0] == "keras-snn"
+
+
+if not _is_command():
+    from keras_snn.public import *  # noqa: F403
+    from keras_snn.public import __all__ as __all__

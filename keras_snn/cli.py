@@ -1,30 +1,48 @@
-"""The command ``keras-snn``."""
+"""The command ``keras-snn``. Keras is imported only by commands that need it."""
 
 import argparse
+import contextlib
 import math
 import os
 import pathlib
+import re
 import sys
+import tempfile
+from collections.abc import Sequence
+
+from keras_snn._version import __version__
+from keras_snn.experiments.registry import ENTRIES, Entry, entry, get
 
 _IMAGE_SETS = ("fashion_mnist", "mnist", "cifar10", "digits", "sample")
 
 
-def main(arguments=None):
+#: Lines that TensorFlow writes to the standard error of the process, beside Python's ``sys.stderr``.
+_START_UP_LINE = re.compile(rb"^(WARNING: All log messages before absl|[IWE]\d{4} )")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
+    if options.command == "list":
+        width = max(map(len, ENTRIES))
+        for name, line in ENTRIES.items():
+            print(f"{name:{width}} {line.summary}")
+        return 0
+    if options.command == "run":
+        try:
+            entry(options.name)
+        except ValueError as error:
+            print(f"keras-snn: {error}", file=sys.stderr)
+            return 1
+    _start_keras()
 
-    from keras_snn import experiments
     from keras_snn.checks import plain_text
 
-    if options.command == "list":
-        for name, text in experiments.EXPERIMENTS.items():
-            print(f"{name:16} {text}")
-        return 0
     try:
         if options.command == "inspect":
             _inspect(options)
         else:
-            _run(experiments, options)
+            _run(options)
     except KeyboardInterrupt as interrupt:
         print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
         return 130
@@ -36,26 +54,32 @@ def main(arguments=None):
 
 def _parser():
     parser = argparse.ArgumentParser(prog="keras-snn", description="Spiking neural networks as Keras 3 layers.")
+    parser.add_argument("--version", action="version", version=f"keras-snn {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="reproduce a published result")
-    run.add_argument("name", help="see `keras-snn list`")
+    run = commands.add_parser(
+        "run",
+        help="reproduce a published result",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(["experiments:", *map(_entry_help, ENTRIES.values())]),
+    )
+    run.add_argument("name", metavar="NAME", help="an experiment of the list below")
     run.add_argument(
-        "--preset", default="quick", metavar="quick|full", help="minutes, or as published; noise-training has wide too"
+        "--preset", default="quick", metavar="PRESET", help="quick: minutes; full: as published (default: quick)"
     )
     run.add_argument(
         "--data",
         metavar="sample|full|PATH",
-        help="the embedded sample, the whole set (from KERAS_HOME, or downloaded), or the whole set from a folder of "
+        help="part of the images, all images (from KERAS_HOME, or downloaded), or all images from a folder of "
         "tensorflow_datasets (default: the preset's)",
     )
-    run.add_argument("--dataset", metavar="NAME", help="of an experiment with several sets, such as klif")
-    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--dataset", metavar="NAME", help="for experiments with several data sets")
+    run.add_argument("--seed", type=int, default=0, help="default: 0")
     run.add_argument("--epochs", type=int, help="default: the preset's")
     run.add_argument("--out", metavar="DIR", help="folder for the results (default: runs/NAME-PRESET)")
 
     inspect = commands.add_parser(
         "inspect",
-        help="ask a model in a .keras file how accurate it is and how much it spikes",
+        help="report accuracy, spikes and energy of a model in a .keras file",
         description="Print accuracy, firing rates, operations and energy of a model at each dt, and write report.json, "
         "report.html (tables, plots, examples; open it in a browser) and sweep.png.",
     )
@@ -83,19 +107,60 @@ def _parser():
     return parser
 
 
-def _run(experiments, options):
-    name = "-".join(filter(None, (options.name, options.dataset, options.preset)))
-    out = options.out or os.path.join("runs", name)
-    experiment = experiments.get(options.name)
-    if options.dataset is not None and not hasattr(experiment, "DATASETS"):
-        raise ValueError(f"`--dataset` is not for {options.name!r}, which has one data set.")
-    chosen = {} if options.dataset is None else {"dataset": options.dataset}
+def _entry_help(line: Entry):
+    """Return the lines of the help for one experiment."""
+    lines = [f"  {line.name}: {line.summary}", f"    presets: {', '.join(line.presets)}"]
+    return "\n".join(lines + ([f"    data sets: {', '.join(line.datasets)}"] if line.datasets else []))
+
+
+def _start_keras():
+    """Import Keras and start its backend, without the start-up lines of TensorFlow.
+
+    TensorFlow 2.21 writes some of them at any TF_CPP_MIN_LOG_LEVEL. If the user has set this variable, all are printed.
+    """
+    is_quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ and "keras" not in sys.modules
+    if is_quiet:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    with _without_start_up_lines() if is_quiet else contextlib.nullcontext():
+        import keras
+
+        import keras_snn.public  # noqa: F401  registers the layers of saved models
+
+        keras.ops.convert_to_numpy(keras.ops.zeros(1))  # looks for devices
+
+
+@contextlib.contextmanager
+def _without_start_up_lines():
+    """Hold back the standard error of the process, and write it at the end without TensorFlow's lines."""
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            file.seek(0)
+            for line in file:
+                if not _START_UP_LINE.match(line):
+                    os.write(2, line)
+
+
+def _run(options):
+    out = options.out or entry(options.name).folder(options.preset, options.dataset)
     try:
-        experiment.run(
-            preset=options.preset, data_name=options.data, seed=options.seed, epochs=options.epochs, out=out, **chosen
+        get(options.name).run(
+            preset=options.preset,
+            data_name=options.data,
+            dataset=options.dataset,
+            seed=options.seed,
+            epochs=options.epochs,
+            out=out,
         )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"What was finished is in {out}; the same command goes on from there.") from None
+        raise KeyboardInterrupt(f"Finished parts are in {out}. The same command continues the run.") from None
 
 
 def _inspect(options):
@@ -125,12 +190,10 @@ def _data(options):
     """Return the inputs, the labels or None, and the names of the classes or None."""
     import numpy as np
 
-    from keras_snn import data
+    from keras_snn import checks, data
     from keras_snn.files import load_arrays
 
-    scale, n = not options.no_scale, options.samples
-    if n is not None and n < 1:
-        raise ValueError(f"--samples has to be at least 1; got {n}.")
+    scale, n = not options.no_scale, checks.integer("--samples", options.samples, least=1, optional=True)
     if options.data in _IMAGE_SETS:
         name = _data_name(options)
         _, (x, y) = data.load(name)
@@ -140,8 +203,8 @@ def _data(options):
     path = pathlib.Path(options.data)
     if not path.is_file():
         raise FileNotFoundError(f"--data must be one of {', '.join(_IMAGE_SETS)}, or a file; got {options.data!r}.")
-    what = "a file of numpy.savez(path, x=..., y=...) with arrays of numbers"
-    arrays = load_arrays(path, what, ["x"], optional=["y"])
+    description = "a file of numpy.savez(path, x=..., y=...) with arrays of numbers"
+    arrays = load_arrays(path, description, ["x"], optional=["y"])
     x, y = arrays["x"], arrays.get("y")
     if scale and x.dtype == np.uint8:
         x = np.divide(x, 255, dtype=np.float32)
@@ -154,14 +217,14 @@ def _data_name(options):
 
 
 def _check_shape(model, x, name):
-    shapes = [tuple(of.shape[1:]) for of in model.inputs or []]
+    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs or []]
     # Keras itself adds or drops an axis of size 1.
     if len(shapes) == 1 and None not in shapes[0] and math.prod(shapes[0]) != math.prod(x.shape[1:]):
         raise ValueError(f"The model takes inputs of the shape {shapes[0]}; those of --data {name} are {x.shape[1:]}.")
 
 
 def _with_progress(model, x, y, options):
-    """Return the report, of which the settings are inspected one after the other; tell of each."""
+    """Inspect each setting and print it before; return one report."""
     from keras_snn.graph import TimeAxis
     from keras_snn.inspector import Report, inspect
 
@@ -169,14 +232,14 @@ def _with_progress(model, x, y, options):
     if len(groups) > 1 and not TimeAxis(model, x).reads_dt:
         groups = [options.dt]  # one run for all dt
     settings = [(dts, n_steps) for n_steps in options.n_steps or [None] for dts in groups]
-    found = {}
+    results_by_setting = {}
     for i, (dts, n_steps) in enumerate(settings, start=1):
-        what = "each layer's own dt" if dts is None else f"dt = {', '.join(f'{dt:g}' for dt in dts)} s"
-        what += "" if n_steps is None else f", {n_steps} steps"
-        print(f"[{i}/{len(settings)}] {len(x):,} samples, {what} ...", file=sys.stderr)
+        setting = "each layer's own dt" if dts is None else f"dt = {', '.join(f'{dt:g}' for dt in dts)} s"
+        setting += "" if n_steps is None else f", {n_steps} steps"
+        print(f"[{i}/{len(settings)}] {len(x):,} samples, {setting} ...", file=sys.stderr)
         arguments = {"n_steps": n_steps, "batch_size": options.batch_size, "seed": options.seed}
         report = inspect(model, x, y, dt=dts, verbose=0, **arguments)
-        found |= {(result.dt, n_steps): result for result in report}
+        results_by_setting |= {(result.dt, n_steps): result for result in report}
     in_order = [(dt, n_steps) for n_steps in options.n_steps or [None] for dt in options.dt or [None]]
-    results = [found[setting] for setting in in_order]
+    results = [results_by_setting[setting] for setting in in_order]
     return Report(results, len(x), model=model.name, data=f"{_data_name(options)}, {report.data}", date=report.date)

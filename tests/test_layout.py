@@ -33,12 +33,13 @@ LINES = (
     ("inspector", "model_energy"),
     ("conversion", "robustness", "export"),
     ("experiments",),
+    ("public",),
     ("cli",),
     ("__init__", "__main__"),
 )
 PLACE = {unit: place for place, line in enumerate(LINES) for unit in line}
 BACKENDS = {"tensorflow", "jax", "torch"}
-EVERYWHERE = {"keras", "numpy", "keras_snn", *sys.stdlib_module_names}
+EVERYWHERE = {"keras", "numpy", "tabulate", "keras_snn", *sys.stdlib_module_names}
 
 
 def module_name(path):
@@ -215,11 +216,13 @@ HINTED = (
     "activations.py",
     "callbacks",
     "checks.py",
+    "cli.py",
     "config.py",
     "constraints.py",
     "conversion",
     "data",
     "energy",
+    "experiments",
     "files.py",
     "fingerprint.py",
     "graph",

@@ -1,9 +1,11 @@
 """The JSON file of an experiment: configuration, versions and figures, saved after every part."""
 
 import json
-import pathlib
 import platform
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +15,7 @@ from keras_snn.files import check_writable, remove_leftovers, write_text
 
 
 class Record:
-    """The results of a run in the folder ``out``; a run that was interrupted goes on where it stopped.
+    """The results of a run in the folder ``out``; an interrupted run is continued.
 
     Args:
         out: Path of the folder; made if it is not there.
@@ -29,8 +31,8 @@ class Record:
         OSError: If the folder cannot be written, before anything is computed.
     """
 
-    def __init__(self, out, config, figures=()):
-        self.folder = pathlib.Path(out)
+    def __init__(self, out: str | Path, config: Mapping[str, Any], figures: Sequence[str] = ()):
+        self.folder = Path(out)
         self.figures = figures
         self.path = self.folder / "results.json"
         self.data = {"config": config, "versions": versions(), "parts": {}, "finished": False}
@@ -46,16 +48,16 @@ class Record:
             self.left_out = [name for name, part in parts.items() if self._missing(part)]
             whole = {name: part for name, part in parts.items() if name not in self.left_out}
             self.data = {**before, "parts": whole}
-        # What another run left stays until this one has something to put in its place.
+        # The results of another run stay until the first part of this run is finished.
         check_writable(self.path)  # an error now, not after the first part
         remove_leftovers(self.folder)
 
     @property
-    def parts(self):
+    def parts(self) -> dict[str, dict]:
         """Dict of the finished parts."""
         return self.data["parts"]
 
-    def add(self, name, part):
+    def add(self, name: str, part: dict) -> None:
         """Keep the figures ``part`` under ``name``, and save.
 
         Raises:
@@ -66,12 +68,12 @@ class Record:
         self.parts[name] = part
         self.save()
 
-    def finish(self):
+    def finish(self) -> None:
         """Note that all parts are there, and save."""
         self.data["finished"] = True
         self.save()
 
-    def save(self):
+    def save(self) -> None:
         """Write the file, whole or not at all."""
         write_text(self.path, json.dumps(self.data, indent=1) + "\n")
 
@@ -90,7 +92,7 @@ class Record:
         return before if whole else None
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Return the versions that can change a figure."""
     backend = keras.config.backend()
     return {

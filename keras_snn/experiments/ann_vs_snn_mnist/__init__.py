@@ -1,10 +1,10 @@
-"""A plain network and its spiking twin on clean, turned and noisy digits, and what dt does.
+"""An ANN and its spiking version on clean, rotated and noisy digits, at several dt.
 
 The published figures are those of I. Kravchenko's course work (National University of Kyiv-Mohyla Academy, 2021), made
 with KerasSpiking. Two of its mistakes are not repeated here:
 
-- On the turned digits it printed the plain network's score under the spiking network's name, so its statement that the
-  two do not differ there was not measured. Here every score is that of the network in its row.
+- On the rotated digits it printed the ANN's accuracy for the spiking network too, so its statement that the two do not
+  differ there was not measured. Here each row has the accuracy of its network.
 - On the rotated and the noisy set, the spiking network received images without the time axis (Keras warned about the
   shape): a single step of 1 ms. Of the printed figures, this concerns only the 0.0996 on noisy digits. The 0.0987 was
   measured on sequences of ten steps; whether with the network "snn" or "aware" is not stated. Here ``Repeat`` makes the
@@ -13,8 +13,8 @@ with KerasSpiking. Two of its mistakes are not repeated here:
 The source also says that on rotated digits accuracy hardly changes with dt. Here it does change: see ``full.json``.
 """
 
-from keras_snn.experiments.ann_vs_snn_mnist.experiment import PRESETS, build, run
+from keras_snn.experiments.ann_vs_snn_mnist.experiment import EXPERIMENT, PRESETS, build
 from keras_snn.experiments.ann_vs_snn_mnist.published import PUBLISHED
 from keras_snn.experiments.ann_vs_snn_mnist.results import table
 
-__all__ = ["PRESETS", "PUBLISHED", "build", "run", "table"]
+__all__ = ["EXPERIMENT", "PRESETS", "PUBLISHED", "build", "table"]

@@ -1,31 +1,34 @@
 """The results beside the published ones, as a table and as pictures."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from keras_snn.experiments.ann_vs_snn_mnist.published import PUBLISHED
-from keras_snn.experiments.common import hertz, percent, text_table
-from keras_snn.files import save_figure
+from keras_snn.experiments.figures import finish, hertz, percent, text_table
 
 TITLES = {"clean": "clean", "rotated": "rotated", "background-random": "random background"}
-COLOURS = {"ann": "0.3", "snn": "C0", "aware": "C1"}
+COLORS = {"ann": "0.3", "snn": "C0", "aware": "C1"}
 CROSS = {"markersize": 9, "markeredgewidth": 2, "zorder": 3}
 
 
-def table(results):
-    """Return the text table of ``results``, the dict that ``run`` returns."""
+def table(results: Mapping[str, Any]) -> str:
+    """Return the text table of ``results``, the dict that ``execute`` returns."""
     header = ["network", "dt (s)", "train acc.", "published"]
     for title in TITLES.values():
         header += [title, "published"]
     rows = []
     for name, part in results["parts"].items():
         theirs = PUBLISHED[name]
-        first = [name, percent(part["train_accuracy"]), percent(theirs["train_accuracy"])]
+        labels = [name, percent(part["train_accuracy"]), percent(theirs["train_accuracy"])]
         for dt in part["test"]["clean"]:
-            row = [first[0], dt, *first[1:]]
+            row = [labels[0], dt, *labels[1:]]
             for test in TITLES:
                 published = theirs["test"][test].get(dt, {"accuracy": None})
-                row += [percent(of["accuracy"]) for of in (part["test"][test][dt], published)]
+                row += [percent(figures["accuracy"]) for figures in (part["test"][test][dt], published)]
             rates = [part["test"][test][dt]["rate_hz"] for test in TITLES]
             rows.append([*row, "-" if name == "ann" else hertz([mean for _, mean, _ in rates])])
-            first = ["", "", ""]
+            labels = ["", "", ""]
         if name != "ann":
             plain = [percent(part["plain_with_these_weights"][test]) for test in TITLES]
             rows.append(["", "plain*", "", "", *(cell for accuracy in plain for cell in (accuracy, "-")), "-"])
@@ -44,8 +47,13 @@ def table(results):
     )
 
 
-def draw(results, folder):
-    """Write ``accuracy.png``: test accuracy against dt on every set, beside the published figures."""
+def draw(results: Mapping[str, Any], folder: Path) -> None:
+    """Write ``accuracy.png``, test accuracy against dt beside the published figures, and ``confusion.png``."""
+    _draw_accuracy(results, folder)
+    _draw_confusion(results, folder)
+
+
+def _draw_accuracy(results, folder):
     from matplotlib.figure import Figure
 
     parts = results["parts"]
@@ -54,29 +62,28 @@ def draw(results, folder):
     axes = figure.subplots(1, 3, sharey=True)
     for axis, (test, title) in zip(axes, TITLES.items(), strict=True):
         for name, part in parts.items():
-            colour = COLOURS[name]
+            color = COLORS[name]
             accuracy = {dt: 100 * ours["accuracy"] for dt, ours in part["test"][test].items()}
             if name == "ann":
-                axis.axhline(accuracy["-"], color=colour, linestyle="--", label=name)
+                axis.axhline(accuracy["-"], color=color, linestyle="--", label=name)
             else:
-                axis.plot(range(len(dts)), list(accuracy.values()), "o-", color=colour, label=name)
+                axis.plot(range(len(dts)), list(accuracy.values()), "o-", color=color, label=name)
             for dt, theirs in PUBLISHED[name]["test"][test].items():
                 if dt == "-":
-                    axis.axhline(100 * theirs["accuracy"], color=colour, linestyle=":", label=f"{name}, published")
+                    axis.axhline(100 * theirs["accuracy"], color=color, linestyle=":", label=f"{name}, published")
                 else:
-                    axis.plot(dts.index(dt), 100 * theirs["accuracy"], "x", color=colour, **CROSS)
+                    axis.plot(dts.index(dt), 100 * theirs["accuracy"], "x", color=color, **CROSS)
         axis.set_xticks(range(len(dts)), dts)
         axis.set(title=title, xlabel="dt (s)", ylim=(0, 102))
-        axis.spines[["top", "right"]].set_visible(False)
     if "snn" in parts:
-        axes[0].plot([], [], "x", color=COLOURS["snn"], label="snn, published", **CROSS)
+        axes[0].plot([], [], "x", color=COLORS["snn"], label="snn, published", **CROSS)
     axes[0].set_ylabel("test accuracy (%)")
     axes[0].legend(frameon=False, fontsize=8, loc="lower right")
-    save_figure(figure, folder / "accuracy.png")
+    finish(figure, folder / "accuracy.png")
 
 
-def draw_confusion(results, folder):
-    """Write ``confusion.png``: on every set the confusion of the plain and the spiking network, at two dt."""
+def _draw_confusion(results, folder):
+    """Write ``confusion.png``: confusion matrices of the ANN, and of the spiking network at two dt, on every set."""
     from matplotlib.figure import Figure
 
     wanted = (("ann", "-"), ("snn", "0.01"), ("snn", "1"))
@@ -87,11 +94,11 @@ def draw_confusion(results, folder):
     axes = figure.subplots(len(chosen), len(TITLES), squeeze=False)
     for row, (name, dt) in zip(axes, chosen, strict=True):
         for axis, (test, title) in zip(row, TITLES.items(), strict=True):
-            of_test = results["parts"][name]["test"][test][dt]
-            shares = [[100 * n / max(1, sum(counts)) for n in counts] for counts in of_test["confusion"]]
+            figures = results["parts"][name]["test"][test][dt]
+            shares = [[100 * n / max(1, sum(counts)) for n in counts] for counts in figures["confusion"]]
             image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
             at_dt = "" if dt == "-" else f", dt {dt} s"
-            axis.set_title(f"{name}{at_dt}, {title}: {100 * of_test['accuracy']:.1f} %", fontsize=8)
+            axis.set_title(f"{name}{at_dt}, {title}: {100 * figures['accuracy']:.1f} %", fontsize=8)
             axis.set_xticks(range(10))
             axis.set_yticks(range(10))
             axis.tick_params(length=0, labelsize=8)
@@ -99,4 +106,4 @@ def draw_confusion(results, folder):
     for axis in axes[-1]:
         axis.set_xlabel("answer")
     figure.colorbar(image, ax=axes, label="share of the digit's images (%)", shrink=0.6, pad=0.02)
-    save_figure(figure, folder / "confusion.png")
+    finish(figure, folder / "confusion.png")

@@ -1,22 +1,25 @@
 """The results beside the published ones, as a table and as a picture."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from keras_snn.experiments.clothing.published import PUBLISHED
-from keras_snn.experiments.common import hertz, percent, text_table
-from keras_snn.files import save_figure
+from keras_snn.experiments.figures import finish, hertz, percent, text_table
 
 SETS = ("train", "validation", "test")
 
 
-def table(results):
-    """Return the text table of ``results``, the dict that ``run`` returns."""
+def table(results: Mapping[str, Any]) -> str:
+    """Return the text table of ``results``, the dict that ``execute`` returns."""
     rows = []
     for name, part in results["parts"].items():
         shown = [name, percent(part["train_accuracy"]), percent(PUBLISHED[name]["train_accuracy"])]
         for dt, ours in part["dt"].items():
             theirs = PUBLISHED[name]["dt"][dt]
             chosen = part.get("chosen_dt") is not None and f"{part['chosen_dt']:g}" == dt
-            accuracies = [percent(ours["accuracy"][of]) for of in SETS]
-            rates = [hertz(of["rate_hz"]) for of in (ours, theirs)]
+            accuracies = [percent(ours["accuracy"][split]) for split in SETS]
+            rates = [hertz(figures["rate_hz"]) for figures in (ours, theirs)]
             published = percent(theirs["accuracy"])
             if "loop_accuracy" in theirs:
                 published += f" (loop: {percent(theirs['loop_accuracy'])})"
@@ -43,7 +46,7 @@ def _choice(dt):
     return "*: the first dt at which the spiking network is as good as the plain one on the validation images."
 
 
-def draw(results, folder):
+def draw(results: Mapping[str, Any], folder: Path) -> None:
     """Write ``accuracy.png``: accuracy against dt on training, validation and test images, and the published one."""
     from matplotlib.figure import Figure
 
@@ -51,14 +54,13 @@ def draw(results, folder):
     dts = list(parts["spiking"]["dt"])
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
-    for colour, of in zip(("C0", "C1", "C2"), SETS, strict=True):
-        spiking = [100 * ours["accuracy"][of] for ours in parts["spiking"]["dt"].values()]
-        axis.plot(range(len(dts)), spiking, "o-", color=colour, label=f"spiking, {of}")
-        axis.axhline(100 * parts["plain"]["dt"]["-"]["accuracy"][of], color=colour, ls="--", label=f"plain, {of}")
+    for color, split in zip(("C0", "C1", "C2"), SETS, strict=True):
+        spiking = [100 * ours["accuracy"][split] for ours in parts["spiking"]["dt"].values()]
+        axis.plot(range(len(dts)), spiking, "o-", color=color, label=f"spiking, {split}")
+        axis.axhline(100 * parts["plain"]["dt"]["-"]["accuracy"][split], color=color, ls="--", label=f"ANN, {split}")
     theirs = [100 * PUBLISHED["spiking"]["dt"][dt]["accuracy"] for dt in dts]
     axis.plot(range(len(dts)), theirs, "x", color="0.3", markersize=9, markeredgewidth=2, label="spiking, published")
     axis.set_xticks(range(len(dts)), dts)
     axis.set(xlabel="dt (s)", ylabel="accuracy (%)", ylim=(0, 102))
     axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right")
-    axis.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, folder / "accuracy.png")
+    finish(figure, folder / "accuracy.png")

@@ -1,9 +1,9 @@
-"""Plain networks converted to spiking ones: how accurate after how many steps, with how many spikes.
+"""ANNs converted to spiking networks: accuracy and spikes by the number of steps.
 
-There is no publication behind these figures: they are the library's own, of networks that two cores can train.
+These figures are not from a publication. The networks are small enough to train on two cores.
 """
 
-from keras_snn.experiments.conversion.experiment import DATASETS, KINDS, PRESETS, run
+from keras_snn.experiments.conversion.experiment import DATASETS, EXPERIMENT, KINDS, PRESETS
 from keras_snn.experiments.conversion.results import table
 
-__all__ = ["DATASETS", "KINDS", "PRESETS", "run", "table"]
+__all__ = ["DATASETS", "EXPERIMENT", "KINDS", "PRESETS", "table"]

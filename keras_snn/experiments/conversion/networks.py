@@ -1,11 +1,13 @@
-"""The plain networks that are converted."""
+"""The ANNs that are converted."""
 
 import keras
 from keras import layers
 
+from keras_snn.hints import Shape
 
-def mlp(shape, width):
-    """Two hidden layers of 256 units times ``width``."""
+
+def mlp(shape: Shape, width: float) -> keras.Model:
+    """Return an ANN with two hidden layers of 256 units times ``width``."""
     x = inputs = keras.Input(shape)
     x = layers.Flatten()(x)
     for _ in range(2):
@@ -13,8 +15,8 @@ def mlp(shape, width):
     return keras.Model(inputs, layers.Dense(10, activation="softmax")(x), name="mlp")
 
 
-def cnn(shape, width):
-    """Three convolutions of 16, 32 and 32 channels times ``width`` with batch normalization, and 128 units."""
+def cnn(shape: Shape, width: float) -> keras.Model:
+    """Return an ANN with batch normalization, three convolutions (16, 32, 32 times ``width``), and 128 units."""
     x = inputs = keras.Input(shape)
     for filters in (16, 32, 32):
         x = layers.AveragePooling2D(2)(_conv(x, round(filters * width)))
@@ -23,8 +25,8 @@ def cnn(shape, width):
     return keras.Model(inputs, layers.Dense(10, activation="softmax")(x), name="cnn")
 
 
-def resnet(shape, width):
-    """A convolution and three residual blocks of 16, 32 and 64 channels times ``width``."""
+def resnet(shape: Shape, width: float) -> keras.Model:
+    """Return an ANN with a convolution and three residual blocks of 16, 32 and 64 channels times ``width``."""
     inputs = keras.Input(shape)
     x = _conv(inputs, round(16 * width))
     for filters, strides in ((16, 1), (32, 2), (64, 2)):

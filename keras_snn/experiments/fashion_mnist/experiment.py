@@ -1,107 +1,85 @@
-"""The five networks, and what is done with each."""
+"""Train five networks and evaluate each at the published dt."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
-from keras_snn import checks, data, layers, regularizers
-from keras_snn.experiments import common
+from keras_snn import data, layers, regularizers
+from keras_snn.experiments import images, training
 from keras_snn.experiments.fashion_mnist.published import PUBLISHED
 from keras_snn.experiments.fashion_mnist.results import draw, table
+from keras_snn.experiments.registry import ENTRIES
+from keras_snn.experiments.spec import Experiment, Part
 from keras_snn.files import save_model
 from keras_snn.inspector import inspect
 
 N_STEPS = 10
-FIGURES = (*common.FIGURES, "test")
+FIGURES = (*training.FIGURES, "test")
 
-#: "quick" takes the embedded sample and a few minutes on two cores; "full" is the publication's own setting.
+#: "quick" takes the embedded sample and a few minutes on two cores; "full" has the published settings.
 PRESETS = {
     "quick": {"data": "sample", "epochs": 10, "batch_size": 32},
     "full": {"data": "full", "epochs": 10, "batch_size": 32},
 }
 
 
-def build(name):
+def build(name: str) -> keras.Model:
     """Return the network ``name`` of the publication, compiled.
 
-    The publication shows the image at each of 10 time steps, to a `Dense` that multiplies it ten times by the same
-    matrix. Here the product is repeated instead of the image: the same network, in a tenth of the work.
+    The publication repeats the image over 10 time steps before the first ``Dense``. Here the output of ``Dense`` is
+    repeated: the same network with a tenth of the multiplications.
     """
     towards_target = regularizers.L2(l2=1e-4, target=(10, 20))
-    filtered = common.spiking(N_STEPS, dt=0.01)
+    filtered = training.spiking(N_STEPS, dt=0.01)
     filtered[-1] = layers.Lowpass(0.1, dt=0.01, return_sequences=False)
     hidden = {
         "ann": [keras.layers.Activation("relu")],
-        "spiking": common.spiking(N_STEPS, dt=0.001, spiking_aware_training=False),
-        "aware": common.spiking(N_STEPS, dt=0.01),
-        "regularized": common.spiking(N_STEPS, dt=0.01, activity_regularizer=towards_target),
+        "spiking": training.spiking(N_STEPS, dt=0.001, spiking_aware_training=False),
+        "aware": training.spiking(N_STEPS, dt=0.01),
+        "regularized": training.spiking(N_STEPS, dt=0.01, activity_regularizer=towards_target),
         "filtered": filtered,
     }
-    return common.network(name, hidden[name])
+    return training.network(name, hidden[name])
 
 
-def run(*, preset="quick", data_name=None, seed=0, out="runs/fashion-mnist", epochs=None, only=None, verbose=True):
-    """Train and test the networks, write ``results.json`` and pictures to ``out``, and print the table.
-
-    Every network is saved as soon as it is done: a run that was interrupted goes on with the next one.
-
-    Args:
-        preset: "quick" or "full".
-        data_name: "sample" (embedded, no network needed), "full" (60,000 images, through ``keras.datasets``) or the
-            path of a ``tensorflow_datasets`` folder that holds the full set. Default: the preset's.
-        seed: Integer, for weights, order of the images and initial voltages.
-        out: Path of the folder for the results.
-        epochs: Integer. Default: the preset's.
-        only: Sequence of names out of ``PUBLISHED``. Default: all.
-        verbose: Boolean, show progress.
-
-    Returns:
-        The dict that was written to ``results.json``.
-
-    Raises:
-        ValueError: For an unknown preset, data set or network.
-        OSError: If ``out`` cannot be written; raised before the training.
-    """
-    config = common.configuration(
-        "fashion-mnist", PRESETS, preset=preset, data_name=data_name, seed=seed, epochs=epochs
-    )
-    config["n_steps"] = N_STEPS
-    names = list(PUBLISHED if only is None else only)
-    for name in names:
-        checks.choice("only", name, PUBLISHED)
-    say = print if verbose else (lambda *_: None)
-
-    train, test = common.load(
-        "fashion_mnist", config["data"], _sample
-    )  # first: where it fails, results from before stay
-
-    def run_one(name, record):
-        return _run_one(name, train, test, config, folder=record.folder, verbose=verbose)
-
-    record = common.run_parts(out, config, names, len(train[0]), run_one, say, figures=FIGURES)
-    draw(record.data, record.folder)
-    say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, one picture a network and dt.")
-    return record.data
+def load(config: Mapping[str, Any]) -> tuple:
+    """Return the pairs (images, labels) for training and test."""
+    return images.load("fashion_mnist", config["data"])
 
 
-def _sample():
-    return data.load("fashion_mnist_sample")
-
-
-def _run_one(name, train, test, config, *, folder, verbose):
-    keras.utils.set_random_seed(config["seed"])
-    model = build(name)
-    part = {**common.train(model, *train, config, verbose=verbose), "test": {}}
-    if name == "ann":
+def train_part(part: Part) -> dict[str, Any]:
+    """Train a network, evaluate it at each published dt, and save it."""
+    keras.utils.set_random_seed(part.seed)
+    train, test = part.data
+    model = build(part.name)
+    result = {**training.train(model, *train, part.config, verbose=part.verbose), "test": {}}
+    if part.name == "ann":
         _, accuracy = model.evaluate(*test, batch_size=256, verbose=0)
-        part["test"]["-"] = {"accuracy": accuracy, "rate_hz": None}
+        result["test"]["-"] = {"accuracy": accuracy, "rate_hz": None}
     else:
-        report = inspect(model, *test, dt=[float(dt) for dt in PUBLISHED[name]["test"]], seed=config["seed"])
-        for result in report:
-            (layer,) = result.layers.values()
-            part["test"][f"{result.dt:g}"] = {
-                "accuracy": result.accuracy,
+        dts = [float(dt) for dt in PUBLISHED[part.name]["test"]]
+        for dt_report in inspect(model, *test, dt=dts, seed=part.seed, verbose=int(part.verbose)):
+            (layer,) = dt_report.layers.values()
+            result["test"][f"{dt_report.dt:g}"] = {
+                "accuracy": dt_report.accuracy,
                 "rate_hz": (layer.rate.min, layer.rate.mean, layer.rate.max),
                 "silent": layer.silent,
             }
-            result.plot(folder / f"{name}_dt{result.dt:g}.png", class_names=data.class_names("fashion_mnist"))
-    save_model(model, folder / f"{name}.keras")
-    return part
+            picture = part.folder / f"{part.name}_dt{dt_report.dt:g}.png"
+            dt_report.plot(picture, class_names=data.class_names("fashion_mnist"))
+    save_model(model, part.folder / f"{part.name}.keras")
+    return result
+
+
+EXPERIMENT = Experiment(
+    entry=ENTRIES["fashion-mnist"],
+    presets=PRESETS,
+    parts=lambda config: tuple(PUBLISHED),
+    configure=lambda config: {"n_steps": N_STEPS},
+    load=load,
+    train_part=train_part,
+    figures=FIGURES,
+    table=table,
+    draw=draw,
+)

@@ -1,12 +1,15 @@
 """The results beside the published ones, as a table and as a picture."""
 
-from keras_snn.experiments.common import hertz, percent, text_table
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from keras_snn.experiments.fashion_mnist.published import PUBLISHED
-from keras_snn.files import save_figure
+from keras_snn.experiments.figures import finish, hertz, percent, text_table
 
 
-def table(results):
-    """Return the text table of ``results``, the dict that ``run`` returns."""
+def table(results: Mapping[str, Any]) -> str:
+    """Return the text table of ``results``, the dict that ``execute`` returns."""
     header = (
         "network",
         "dt (s)",
@@ -38,7 +41,7 @@ def table(results):
     )
 
 
-def draw(results, folder):
+def draw(results: Mapping[str, Any], folder: Path) -> None:
     """Write ``accuracy.png``: test accuracy and firing rate of every network, beside the published ones."""
     from matplotlib.figure import Figure
 
@@ -50,13 +53,13 @@ def draw(results, folder):
     labels = [name if dt == "-" else f"{name}\ndt {dt}" for name, dt, _, _ in rows]
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
-    for offset, which, label, colour in ((-0.2, 2, "keras_snn", "C0"), (0.2, 3, "published", "0.7")):
+    for offset, which, label, color in ((-0.2, 2, "keras_snn", "C0"), (0.2, 3, "published", "0.7")):
         for axis, values in (
             (top, [100 * row[which]["accuracy"] for row in rows]),
             (bottom, [row[which]["rate_hz"][1] if row[which]["rate_hz"] else 0 for row in rows]),
         ):
             places = [i + offset for i in range(len(rows))]
-            bars = axis.bar(places, values, 0.38, label=label, color=colour)
+            bars = axis.bar(places, values, 0.38, label=label, color=color)
             texts = [f"{value:.3g}" if value else "" for value in values]
             axis.bar_label(bars, texts, fontsize=8, padding=1)
     top.set(ylabel="test accuracy (%)", ylim=(0, 112))
@@ -64,6 +67,4 @@ def draw(results, folder):
     bottom.set(ylabel="mean firing rate (Hz)")
     bottom.margins(y=0.15)
     bottom.set_xticks(range(len(rows)), labels, fontsize=8)
-    for axis in (top, bottom):
-        axis.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, folder / "accuracy.png")
+    finish(figure, folder / "accuracy.png")

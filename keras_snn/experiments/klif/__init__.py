@@ -6,8 +6,8 @@ another seed makes: the quick preset can tell whether KLIF is clearly worse, how
 fire, and where k goes, and no more.
 """
 
-from keras_snn.experiments.klif.experiment import DATASETS, PRESETS, run
+from keras_snn.experiments.klif.experiment import EXPERIMENT, PRESETS
 from keras_snn.experiments.klif.published import PUBLISHED
 from keras_snn.experiments.klif.results import table
 
-__all__ = ["DATASETS", "PRESETS", "PUBLISHED", "run", "table"]
+__all__ = ["EXPERIMENT", "PRESETS", "PUBLISHED", "table"]

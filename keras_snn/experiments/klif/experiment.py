@@ -1,14 +1,18 @@
-"""The same network with each kind of neuron, over several seeds."""
+"""Train the same network with each kind of neuron, over several seeds."""
 
 import functools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
-from keras_snn import checks, data, layers
-from keras_snn.experiments import common
+from keras_snn import data, layers
+from keras_snn.experiments import images, training
 from keras_snn.experiments.klif.results import draw, table
+from keras_snn.experiments.registry import ENTRIES
+from keras_snn.experiments.spec import Experiment, Part
 from keras_snn.inspector import inspect
 from keras_snn.models import klif_net, resnet18, vgg16
 from keras_snn.models.klif_net import N_VOTES, NETS
@@ -50,14 +54,13 @@ KINDS = {
 #: Networks of tables 2.3 and 2.5, with a single branch, and their number of steps in chapters 2 and 3.
 DEEP = {"cifar10_vgg16": vgg16, "cifar10_resnet18": resnet18}
 _DEEP_STEPS = {2: 6, 3: 8}
-DATASETS = ("fashion_mnist", "mnist", "cifar10", "nmnist", *DEEP)
 
 _ABLATION = ("lif", "only relu", "only k", "klif")
 _ACTIVATIONS = ("klif, celu", "klif, leaky relu")
 FIGURES = ("accuracy", "train_accuracy", "seconds", "k", "spikes_per_step")
 
-#: "quick" takes a net of an eighth of the width, few images, and some minutes a neuron on two cores; "full" is the
-#: publication's own setting, for a GPU.
+#: "quick" takes a network of an eighth of the width, few images, and some minutes for each neuron on two cores; "full"
+#: has the published settings, for a GPU.
 PRESETS = {
     "quick": {
         "data": "sample",
@@ -83,95 +86,44 @@ PRESETS = {
     },
 }
 
-#: What the quick preset takes less of, where the network is larger.
-_QUICK = {dataset: {"width": 0.0625, "n_train": 2000} for dataset in ("cifar10", *DEEP)}
+#: The quick preset of the larger networks, and the published epochs.
+ADJUSTMENTS = {
+    **{("quick", dataset): {"width": 0.0625, "n_train": 2000} for dataset in ("cifar10", *DEEP)},
+    ("full", "cifar10"): {"epochs": 200},
+}
 
 
-def run(
-    *,
-    preset="quick",
-    dataset="fashion_mnist",
-    data_name=None,
-    seed=0,
-    out="runs/klif",
-    epochs=None,
-    only=None,
-    n_seeds=None,
-    verbose=True,
-):
-    """Train the network with each neuron and seed, write ``results.json`` and pictures to ``out``, print the table.
+def configure(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of steps, which depend on the network."""
+    dataset, n_steps = config["dataset"], config["n_steps"]
+    if dataset in DEEP and n_steps is None:
+        return {"n_steps": _DEEP_STEPS[2], "n_steps_chapter_3": _DEEP_STEPS[3]}
+    return {"n_steps": n_steps or NETS[dataset].n_steps}
 
-    Every training is saved when it is done, and begun ones go on from their last epoch: a run that was interrupted goes
-    on where it stopped.
 
-    Args:
-        preset: "quick" or "full".
-        dataset: "fashion_mnist", "mnist", "cifar10", "nmnist", or "cifar10_vgg16" and "cifar10_resnet18" for CIFAR-10
-            with the deep networks.
-        data_name: "full" (through ``keras.datasets``), "sample" (embedded; of Fashion-MNIST alone), or a path: a
-            ``tensorflow_datasets`` folder, or a file for ``data.load(..., path=...)`` (CIFAR-10, and N-MNIST, which
-            needs one). Default: the preset's, and "full" for other sets than Fashion-MNIST.
-        seed: Integer, the first of ``n_seeds`` seeds, for weights, order of the images and dropout.
-        out: Path of the folder for the results.
-        epochs: Integer. Default: the preset's; "full" takes 200 for CIFAR-10.
-        only: Sequence of names out of ``KINDS``. Default with "full": all that are published for the network, and an
-            encoder with another number of branches. Default with "quick": the same without CELU and leaky ReLU; for the
-            deep networks LIF, KLIF and the two halves of KLIF.
-        n_seeds: Integer. Default: the preset's.
-        verbose: Boolean, show progress.
+def known_parts(config: Mapping[str, Any]) -> list[str]:
+    """Return the kinds of training that the data set allows. Chapter 3 trains the deep networks only."""
+    return [name for name, kind in KINDS.items() if kind.chapter == 2 or config["dataset"] in DEEP]
 
-    Returns:
-        The dict that was written to ``results.json``.
 
-    Raises:
-        ValueError: For an unknown preset, data set or neuron, or a kind of chapter 3 without a deep network.
-        OSError: If ``out`` cannot be written; raised before the training.
+def default_parts(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the kinds of training.
+
+    With "full": all that are published for the network, and an encoder with another number of branches. With "quick":
+    the same without CELU and leaky ReLU; for the deep networks LIF, KLIF and the two halves of KLIF.
     """
-    checks.choice("preset", preset, PRESETS)
-    checks.choice("dataset", dataset, DATASETS)
-    if epochs is None and preset == "full" and dataset == "cifar10":
-        epochs = 200
-    if data_name is None and dataset != "fashion_mnist":
-        data_name = "full"
-    config = common.configuration("klif", PRESETS, preset=preset, data_name=data_name, seed=seed, epochs=epochs)
-    config["dataset"] = dataset
-    if preset == "quick":
-        config |= _QUICK.get(dataset, {})
-    if dataset in DEEP and config["n_steps"] is None:
-        config |= {"n_steps": _DEEP_STEPS[2], "n_steps_chapter_3": _DEEP_STEPS[3]}
-    config["n_steps"] = config["n_steps"] or NETS[dataset].n_steps
-    config["n_seeds"] = checks.integer("n_seeds", n_seeds, least=1, optional=True) or config["n_seeds"]
-    known = [name for name, kind in KINDS.items() if kind.chapter == 2 or dataset in DEEP]
-    kinds = list(_default_kinds(dataset, preset) if only is None else only)
-    for name in kinds:
-        checks.choice("only", name, known)
-    say = print if verbose else (lambda *_: None)
-    sets = _load(config)
-    names = [f"{name}, seed {seed + i}" for i in range(config["n_seeds"]) for name in kinds]
-
-    def run_one(name, record):
-        return _run_one(name, sets, config, folder=record.folder, verbose=verbose)
-
-    record = common.run_parts(out, config, names, len(sets[0][0]), run_one, say, figures=FIGURES)
-    draw(record.data, record.folder)
-    say(f"\n{table(record.data)}\n\nWritten to {record.folder}: results.json, accuracy.png, k.png and spikes.png.")
-    return record.data
-
-
-def _default_kinds(dataset, preset):
-    full = preset == "full"
-    if dataset not in DEEP:
-        return (*_ABLATION, "klif*", *(_ACTIVATIONS if full else ()), "klif, one branch")
+    is_full = config["preset"] == "full"
+    if config["dataset"] not in DEEP:
+        return (*_ABLATION, "klif*", *(_ACTIVATIONS if is_full else ()), "klif, one branch")
     others = (*_ACTIVATIONS, "klif, three branches", "lif, chapter 3", "klif, chapter 3")
-    return (*_ABLATION, *(others if full else ()))
+    return (*_ABLATION, *(others if is_full else ()))
 
 
-def _load(config):
-    """Return the pairs (images or frames, labels) for the training and for the test."""
-    dataset, data_name = config["dataset"], config["data"]
-    frames = dataset == "nmnist"
-    pairs = _frames(data_name, config["n_steps"]) if frames else common.load_images(dataset, data_name)
-    return common.first(pairs, config)
+def load(config: Mapping[str, Any]) -> list:
+    """Return the pairs (images or frames, labels) for training and test."""
+    if config["dataset"] != "nmnist":
+        return images.load_limited(config)
+    return images.limit(_frames(config["data"], config["n_steps"]), config)
 
 
 def _frames(path, n_steps):
@@ -181,23 +133,23 @@ def _frames(path, n_steps):
     return [(data.event_frames(events, n_steps, size), labels) for events, labels in data.load("nmnist", path=path)]
 
 
-def _run_one(name, sets, config, *, folder, verbose):
-    kind, _, seed = name.rpartition(", seed ")
-    kind = KINDS[kind]
-    keras.utils.set_random_seed(int(seed))
+def train_part(part: Part) -> dict[str, Any]:
+    """Train the network with a kind of neuron, and count the spikes of its layers."""
+    kind, config = KINDS[part.kind], part.config
+    keras.utils.set_random_seed(part.seed)
     model = _network(kind, config)
-    (x, y), (x_test, y_test) = sets
+    (x, y), (x_test, y_test) = part.data
     # The rates are the logits: the publication does not scale them.
     loss = "mse" if kind.chapter == 2 else keras.losses.CategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(common.cosine(config, len(x))), loss, metrics=["categorical_accuracy"])
-    watch = _Watch(folder, name)
+    model.compile(keras.optimizers.Adam(training.cosine(config, len(x))), loss, metrics=["categorical_accuracy"])
+    epoch_log = _EpochLog(part.folder, part.name)
     validation = (x_test, keras.utils.to_categorical(y_test, 10))
-    watch.fit(model, x, y, config, verbose=verbose, validation_data=validation)
-    report = inspect(model, x_test, y_test, examples=0)
-    (result,) = report
-    rates = [layer.rate.mean * layer.dt for layer in result.layers.values()]
-    watch.remove()
-    return {**watch.columns(), "spikes_per_step": rates}
+    epoch_log.fit(model, x, y, config, verbose=part.verbose, validation_data=validation)
+    (dt_report,) = inspect(model, x_test, y_test, examples=0, verbose=int(part.verbose))
+    rates = [layer.rate.mean * layer.dt for layer in dt_report.layers.values()]
+    columns = epoch_log.columns()
+    epoch_log.remove()
+    return {**columns, "spikes_per_step": rates}
 
 
 def _network(kind, config):
@@ -212,20 +164,27 @@ def _network(kind, config):
     return DEEP[dataset](neuron=neuron, width=width, n_steps=n_steps, encoder_branches=branches, n_votes=n_votes)
 
 
-class _Watch(common.Diary):
-    """The diary of a training, with the test's accuracy, and with k, also before the training."""
+class _EpochLog(training.EpochLog):
+    """Log the test accuracy, and k before the training and after each epoch."""
 
-    def figures(self, logs):
-        return {"accuracy": logs["val_categorical_accuracy"], "k": self._k()}
+    def figures(self, logs: Mapping[str, float]) -> dict[str, Any]:
+        return {"accuracy": logs["val_categorical_accuracy"], **self.initial_figures()}
 
-    def columns(self):
-        columns = super().columns()
-        return {**columns, "k": [self.epochs["begin"]["k"], *columns["k"]]}
-
-    def on_train_begin(self, logs=None):
-        if not self.epochs:
-            self.epochs = {"begin": {"k": self._k()}}
-
-    def _k(self):
+    def initial_figures(self) -> dict[str, Any]:
         learned = [layer for layer in self.model.layers if isinstance(layer, layers.KLIF) and "k" in layer.learn]
-        return [float(keras.ops.convert_to_numpy(layer.parameter_values()["k"])) for layer in learned]
+        return {"k": [float(keras.ops.convert_to_numpy(layer.parameter_values()["k"])) for layer in learned]}
+
+
+EXPERIMENT = Experiment(
+    entry=ENTRIES["klif"],
+    presets=PRESETS,
+    parts=default_parts,
+    known_parts=known_parts,
+    adjustments=ADJUSTMENTS,
+    configure=configure,
+    load=load,
+    train_part=train_part,
+    figures=FIGURES,
+    table=table,
+    draw=draw,
+)

@@ -1,13 +1,25 @@
 """The results beside the published ones, as a table and as pictures."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
-from keras_snn.experiments.common import by_kind, finish, percent, spread, text_table, told_images
+from keras_snn.experiments.figures import (
+    finish,
+    finish_with_legends,
+    number_of_images,
+    parts_by_kind,
+    percent,
+    spread,
+    text_table,
+)
 from keras_snn.experiments.klif.published import PUBLISHED
 
 
-def table(results):
-    """Return the text table of ``results``, the dict that ``run`` returns."""
+def table(results: Mapping[str, Any]) -> str:
+    """Return the text table of ``results``, the dict that ``execute`` returns."""
     config = results["config"]
     published = PUBLISHED[config["dataset"]]
     header = ("neuron", "seeds", "after epoch 1", "at the end", "published", "spikes a step", "k at the end")
@@ -21,13 +33,13 @@ def table(results):
             " / ".join(f"{rate:.3f}" for rate in _mean(parts, "spikes_per_step")),
             " / ".join(f"{k:.2f}" for k in np.mean([part["k"][-1] for part in parts], axis=0)) or "-",
         )
-        for neuron, parts in by_kind(results).items()
+        for neuron, parts in parts_by_kind(results).items()
     ]
     vgg16 = "; ".join(f"{name} {percent(share)}" for name, share in PUBLISHED["cifar10_vgg16"].items())
     here = "" if config["dataset"] == "cifar10_vgg16" else ", not run here"
     return "\n".join(
         [
-            f"{config['dataset']} ({told_images(config)}), width {config['width']:g}, T = {config['n_steps']}, "
+            f"{config['dataset']} ({number_of_images(config)}), width {config['width']:g}, T = {config['n_steps']}, "
             f"{config['epochs']} epochs, seeds from {config['seed']}; test accuracy in %, mean ± standard deviation "
             "over the seeds",
             "published: width 1, all images, 100 epochs (cifar10: 200); best or last epoch: not stated",
@@ -40,12 +52,12 @@ def table(results):
     )
 
 
-def draw(results, folder):
+def draw(results: Mapping[str, Any], folder: Path) -> None:
     """Write ``accuracy.png``, ``k.png`` and ``spikes.png``."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    parts = by_kind(results)
+    parts = parts_by_kind(results)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     for neuron, runs in parts.items():
@@ -55,7 +67,7 @@ def draw(results, folder):
         axis.errorbar(epochs, mean, deviation, marker="o", capsize=3, label=neuron)
     axis.set(xlabel="epoch", ylabel="test accuracy (%)")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    _finish(axis, figure, folder / "accuracy.png")
+    finish_with_legends(figure, folder / "accuracy.png")
 
     learned = {neuron: runs for neuron, runs in parts.items() if runs[0]["k"][0]}
     if learned:
@@ -66,8 +78,8 @@ def draw(results, folder):
         for axis, (neuron, runs) in zip(axes, learned.items(), strict=True):
             k = np.mean([part["k"] for part in runs], axis=0)
             for number, values in enumerate(k.T, start=1):
-                colour = colormaps["viridis"]((number - 1) / max(1, len(k.T) - 1) * 0.9)
-                axis.plot(values, marker="o", color=colour, label=f"layer {number}")
+                color = colormaps["viridis"]((number - 1) / max(1, len(k.T) - 1) * 0.9)
+                axis.plot(values, marker="o", color=color, label=f"layer {number}")
             axis.axhline(1, color="0.8", zorder=0)
             axis.set_title(neuron, fontsize=10)
             axis.set(xlabel="epoch")
@@ -85,12 +97,7 @@ def draw(results, folder):
         axis.bar(np.arange(1, len(rates) + 1) + shift, rates, 0.9 * width, label=neuron)
     axis.set(xlabel="layer, from the encoder to the votes", ylabel="spikes a neuron and step")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    _finish(axis, figure, folder / "spikes.png")
-
-
-def _finish(axis, figure, path):
-    axis.legend(frameon=False, fontsize=8)
-    finish(figure, path)
+    finish_with_legends(figure, folder / "spikes.png")
 
 
 def _mean(parts, name):

@@ -5,8 +5,8 @@ Jiang and Zhang 2022, arXiv:2211.05453). Two controls are not in it: the same tr
 neurons with the weights of the noisy ones.
 """
 
-from keras_snn.experiments.noise_training.experiment import DATASETS, PRESETS, run
+from keras_snn.experiments.noise_training.experiment import DATASETS, EXPERIMENT, PRESETS
 from keras_snn.experiments.noise_training.published import PUBLISHED
 from keras_snn.experiments.noise_training.results import table
 
-__all__ = ["DATASETS", "PRESETS", "PUBLISHED", "run", "table"]
+__all__ = ["DATASETS", "EXPERIMENT", "PRESETS", "PUBLISHED", "table"]

@@ -1,17 +1,19 @@
 """Figure 4.7 of the thesis: the membrane of one neuron over time, without input and with it."""
 
+from pathlib import Path
+
 import numpy as np
 from keras import ops
 
 from keras_snn import layers
-from keras_snn.experiments.common import finish
+from keras_snn.experiments.figures import finish
 
 #: Constant input of the two panels.
 INPUTS = (0.0, 0.3)
 _ALPHA, _N_UNITS, _N_STEPS = 4.0, 100, 60
 
 
-def trace(current, *, n_units=_N_UNITS, n_steps=_N_STEPS, seed=0):
+def trace(current: float, *, n_units: int = _N_UNITS, n_steps: int = _N_STEPS, seed: int = 0) -> tuple[np.ndarray, ...]:
     """Run a layer of ``NoisyLIF`` neurons with a constant input, and record its membrane.
 
     Args:
@@ -35,7 +37,7 @@ def trace(current, *, n_units=_N_UNITS, n_steps=_N_STEPS, seed=0):
     return tuple(map(np.array, zip(*steps, strict=True)))
 
 
-def draw(path, *, seed=0):
+def draw(path: Path, *, seed: int = 0) -> None:
     """Write the figure to ``path``. It needs no training, and the thesis prints no numbers to compare."""
     from matplotlib.figure import Figure
 

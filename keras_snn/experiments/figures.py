@@ -1,0 +1,66 @@
+"""Text and pictures of results, shared by all experiments."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tabulate
+
+from keras_snn.files import save_figure
+
+#: The simple tables of reStructuredText. tabulate's own format "rst" writes ".." into empty cells of the first column.
+_RULE = tabulate.Line("", "=", "  ", "")
+_ROW = tabulate.DataRow("", "  ", "")
+_FORMAT = tabulate.TableFormat(_RULE, _RULE, None, _RULE, _ROW, _ROW, 0, None)
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a simple reStructuredText table."""
+    table = tabulate.tabulate(rows, header, tablefmt=_FORMAT, disable_numparse=True, stralign="left")
+    return [line.rstrip() for line in table.splitlines()]
+
+
+def percent(share: float | None) -> str:
+    """Return ``share`` in %, "-" for None."""
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def spread(shares: Sequence[float]) -> str:
+    """Return mean ± standard deviation of shares in %. A single share has no deviation."""
+    if len(shares) == 1:
+        return percent(shares[0])
+    return f"{percent(np.mean(shares))} ± {100 * np.std(shares, ddof=1):.2f}"
+
+
+def hertz(rates: Sequence[float] | None) -> str:
+    """Return rates in Hz, separated by slashes, "-" for None."""
+    return "-" if rates is None else " / ".join(f"{rate:.3g}" for rate in rates)
+
+
+def number_of_images(config: Mapping[str, Any]) -> str:
+    """Return how many training images the configuration takes, in words."""
+    return f"{config['n_train']:,} images at most" if config["n_train"] else "all images"
+
+
+def parts_by_kind(results: Mapping[str, Any]) -> dict[str, list[dict]]:
+    """Return the list of parts, one for each seed, by kind. The parts are named "kind, seed n"."""
+    parts: dict[str, list[dict]] = {}
+    for name, part in results["parts"].items():
+        parts.setdefault(name.rpartition(", seed ")[0], []).append(part)
+    return parts
+
+
+def finish(figure: Any, path: Path) -> None:
+    """Remove the top and right frame of a figure's axes, and save the figure."""
+    for axis in figure.axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
+def finish_with_legends(figure: Any, path: Path) -> None:
+    """Add a legend to each axis with labels, and save the figure."""
+    for axis in figure.axes:
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(frameon=False, fontsize=8)
+    finish(figure, path)

@@ -1,0 +1,75 @@
+"""The names of the experiments, for the command line. Importing this file does not import Keras."""
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of ``keras-snn list``.
+
+    Attributes:
+        name: Name on the command line. The folder of the experiment has underscores instead of hyphens.
+        summary: One line.
+        presets: Names of the presets.
+        datasets: Names of the data sets, the default first. Empty for an experiment with one data set.
+    """
+
+    name: str
+    summary: str
+    presets: tuple[str, ...] = ("quick", "full")
+    datasets: tuple[str, ...] = ()
+
+    def folder(self, preset: str, dataset: str | None = None) -> str:
+        """Return the default folder of the results."""
+        return os.path.join("runs", "-".join(filter(None, (self.name, dataset, preset))))
+
+
+_CIFAR10 = ("cifar10_vgg16", "cifar10_resnet18")
+_ENTRIES = (
+    Entry("fashion-mnist", "ANN and spiking networks on Fashion-MNIST at several dt"),
+    Entry("ann-vs-snn-mnist", "ANN and spiking network on clean, rotated and noisy digits"),
+    Entry("clothing", "Raise dt until a spiking network on Fashion-MNIST is as accurate as the ANN"),
+    Entry(
+        "klif",
+        "KLIF neurons, which learn the scale of their membrane, and LIF neurons, over several seeds",
+        datasets=("fashion_mnist", "mnist", "cifar10", "nmnist", *_CIFAR10),
+    ),
+    Entry(
+        "conversion",
+        "ANNs converted to spiking networks, after 4 to 256 steps",
+        datasets=("fashion_mnist", "mnist", "cifar10"),
+    ),
+    Entry(
+        "noise-training",
+        "Train at one step with noise and run at ten steps, or train at ten steps",
+        presets=("quick", "wide", "full"),
+        datasets=("fashion_mnist", "mnist", *_CIFAR10),
+    ),
+)
+
+#: The experiments by name.
+ENTRIES = {entry.name: entry for entry in _ENTRIES}
+
+
+def entry(name: str) -> Entry:
+    """Return the entry of the experiment ``name``.
+
+    Raises:
+        ValueError: For an unknown name.
+    """
+    if name not in ENTRIES:
+        raise ValueError(f"`name` must be one of {', '.join(map(repr, ENTRIES))}; got {name!r}.")
+    return ENTRIES[name]
+
+
+def get(name: str) -> Any:
+    """Return the ``Experiment`` called ``name``. Imports Keras.
+
+    Raises:
+        ValueError: For an unknown name.
+    """
+    folder = entry(name).name.replace("-", "_")
+    return importlib.import_module(f"keras_snn.experiments.{folder}.experiment").EXPERIMENT
