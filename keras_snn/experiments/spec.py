@@ -143,11 +143,16 @@ def execute(
         ValueError: For an invalid argument.
         OSError: If ``out`` cannot be written. Raised before the training.
     """
-    if unknown := sorted(options.keys() - set(experiment.options)):
-        raise TypeError(f"{experiment.name!r} has no argument {', '.join(map(repr, unknown))}.")
-    config = _configuration(experiment, preset, data_name, dataset, seed, epochs, n_seeds)
-    if experiment.configure is not None:
-        config |= experiment.configure(config, **options)
+    config = configuration(
+        experiment,
+        preset=preset,
+        data_name=data_name,
+        dataset=dataset,
+        seed=seed,
+        epochs=epochs,
+        n_seeds=n_seeds,
+        **options,
+    )
     kinds = list(experiment.parts(config) if only is None else only)
     for kind in kinds:
         checks.choice("only", kind, (experiment.known_parts or experiment.parts)(config))
@@ -173,8 +178,20 @@ def execute(
     return record.data
 
 
-def _configuration(experiment, preset, data_name, dataset, seed, epochs, n_seeds):
-    """Return the dict that decides the results, after checks of the arguments."""
+def configuration(
+    experiment: Experiment,
+    *,
+    preset: str = "quick",
+    data_name: str | None = None,
+    dataset: str | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+    n_seeds: int | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Return the dict that decides the results. Arguments and errors are those of ``execute``."""
+    if unknown := sorted(options.keys() - set(experiment.options)):
+        raise TypeError(f"{experiment.name!r} has no argument {', '.join(map(repr, unknown))}.")
     checks.choice("preset", preset, experiment.presets)
     seed = checks.integer("seed", seed, least=0)
     config = {"experiment": experiment.name, "preset": preset, "seed": seed, **experiment.presets[preset]}
@@ -194,7 +211,7 @@ def _configuration(experiment, preset, data_name, dataset, seed, epochs, n_seeds
         if "n_seeds" not in config:
             raise ValueError(f"`n_seeds` must be None for {experiment.name!r}, which has one seed; got {n_seeds!r}.")
         config["n_seeds"] = checks.integer("n_seeds", n_seeds, least=1)
-    return config
+    return config | experiment.configure(config, **options) if experiment.configure is not None else config
 
 
 def _named_parts(kinds, config):

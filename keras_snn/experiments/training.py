@@ -132,16 +132,20 @@ class EpochLog(keras.callbacks.CSVLogger):
         else:
             self.path.unlink(missing_ok=True)  # first: rows never stand beside the header of another training
             write_text(self.header_path, json.dumps({**header, "initial": self.initial_figures()}))
-        model.fit(
-            x,
-            keras.utils.to_categorical(y, 10),
-            batch_size=config["batch_size"],
-            initial_epoch=self.n_epochs,
-            epochs=config["epochs"],
-            callbacks=[self],
-            verbose=2 if verbose else 0,
-            **options,
-        )
+        try:
+            model.fit(
+                x,
+                keras.utils.to_categorical(y, 10),
+                batch_size=config["batch_size"],
+                initial_epoch=self.n_epochs,
+                epochs=config["epochs"],
+                callbacks=[self],
+                verbose=2 if verbose else 0,
+                **options,
+            )
+        finally:
+            if self.csv_file is not None:
+                self.csv_file.close()
 
     def remove(self) -> None:
         """Delete the files of a finished training."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from reference.images import bars
 
-from keras_snn.experiments import ann_vs_snn_mnist, get
-from keras_snn.experiments.ann_vs_snn_mnist import PUBLISHED, experiment, run, table
+from keras_snn import data
+from keras_snn.experiments.ann_vs_snn_mnist import EXPERIMENT, experiment, table
 
 SETS = ("clean", "rotated", "background-random")
 
@@ -24,8 +24,8 @@ def results(tmp_path_factory):
     """Train and test all networks, for one epoch."""
     out = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment.data, "load", lambda name: tiny())
-        return run(epochs=1, out=out, verbose=False), out
+        patch.setattr(data, "load", lambda name: tiny())
+        return EXPERIMENT.run(epochs=1, out=out, verbose=False), out
 
 
 def test_every_network_is_asked_on_every_set(results):
@@ -86,51 +86,13 @@ def test_the_table_has_ours_beside_the_published(results):
     assert "34.28" not in " ".join(map(str, rows[1:]))  # which was the plain network's
 
 
-def test_an_interrupted_run_goes_on(results, tmp_path, monkeypatch, capsys):
-    ann = results[0]["parts"]["ann"]
-    stopped = {**results[0], "finished": False, "parts": {"ann": ann}}
-    (tmp_path / "results.json").write_text(json.dumps(stopped))
-    monkeypatch.setattr(experiment.data, "load", lambda name: tiny())
-    monkeypatch.setattr(experiment, "_run_one", lambda name, *_, **__: {**ann, "made": name})
-    monkeypatch.setattr(experiment, "draw", lambda *_: None)
-    monkeypatch.setattr(experiment, "draw_confusion", lambda *_: None)
-    monkeypatch.setattr(experiment, "table", lambda _: "")
-    found = run(epochs=1, out=tmp_path)
-    assert {name: part.get("made") for name, part in found["parts"].items()} == {
-        "ann": None,
-        "snn": "snn",
-        "aware": "aware",
-    }
-    assert "ann are done" in capsys.readouterr().out
-
-
 def test_files_of_the_published_sets(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment.data, "load", lambda name: tiny())
+    monkeypatch.setattr(data, "load", lambda name: tiny())
     x, y = tiny()[1]
     lines = [" ".join(f"{v:g}" for v in (*image.T.ravel(), label)) for image, label in zip(x[:4], y[:4], strict=True)]
     (tmp_path / "rot.amat").write_text("\n".join(lines) + "\n")
-    found = run(epochs=1, out=tmp_path / "out", only=["ann"], amat={"rotated": tmp_path / "rot.amat"}, verbose=False)
+    found = EXPERIMENT.run(
+        epochs=1, out=tmp_path / "out", only=["ann"], amat={"rotated": tmp_path / "rot.amat"}, verbose=False
+    )
     assert np.sum(found["parts"]["ann"]["test"]["rotated"]["-"]["confusion"]) == 4
     assert found["config"]["amat"] == {"rotated": str(tmp_path / "rot.amat")}
-
-
-@pytest.mark.parametrize(
-    ("message", "arguments"),
-    [
-        ("`preset`", {"preset": "slow"}),
-        ("`epochs`", {"epochs": 0}),
-        ("`only`", {"only": ["cnn"]}),
-        ("`amat`", {"amat": {"turned": "a"}}),
-        ("`data_name`", {"data_name": "nowhere"}),
-    ],
-)
-def test_bad_input_is_an_error_before_the_training(tmp_path, message, arguments):
-    with pytest.raises(ValueError, match=message):
-        run(out=tmp_path / "out", **arguments)
-    assert not (tmp_path / "out").exists()
-
-
-def test_the_command_finds_it():
-    assert get("ann-vs-snn-mnist") is ann_vs_snn_mnist
-    assert {"run", "table", "PRESETS"} <= set(ann_vs_snn_mnist.__all__)
-    assert set(PUBLISHED) == set(experiment.NETWORKS)

@@ -9,8 +9,7 @@ from keras import ops
 from reference.images import bars
 
 from keras_snn import data, inspect, layers
-from keras_snn.experiments import clothing, get
-from keras_snn.experiments.clothing import experiment, run, table
+from keras_snn.experiments.clothing import EXPERIMENT, table
 
 backend_free = pytest.mark.backend_free
 
@@ -24,8 +23,8 @@ def results(tmp_path_factory):
     """Train both networks for a few epochs, and search."""
     out = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment.data, "load", lambda name: tiny())
-        return run(epochs=3, out=out, verbose=False), out
+        patch.setattr(data, "load", lambda name: tiny())
+        return EXPERIMENT.run(epochs=3, out=out, verbose=False), out
 
 
 def test_train_validation_and_test_stand_side_by_side(results):
@@ -75,41 +74,6 @@ def test_the_table_has_ours_beside_the_published(results):
     for row, network, published in ((rows[0], "plain", "91.19"), (rows[1], "spiking", "91.07")):
         assert row[row.index(published) - 1] == f"{100 * parts[network]['train_accuracy']:.2f}"
     assert "17.85 (loop: 17.54)" in " ".join(rows[1])
-
-
-@backend_free
-def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, results):
-    found, _ = results
-    (tmp_path / "results.json").write_text(
-        json.dumps({**found, "finished": False, "parts": {"plain": found["parts"]["plain"]}})
-    )
-    made = []
-
-    def run_one(name, *_, **__):
-        made.append(name)
-        return found["parts"][name]
-
-    monkeypatch.setattr(experiment.data, "load", lambda name: tiny())
-    monkeypatch.setattr(experiment, "_run_one", run_one)
-    again = run(epochs=3, out=tmp_path, verbose=False)
-    assert made == ["spiking"]
-    assert again["parts"] == found["parts"]
-
-
-@backend_free
-@pytest.mark.parametrize(
-    ("message", "arguments"),
-    [("`preset`", {"preset": "slow"}), ("`epochs`", {"epochs": 0}), ("`data_name`", {"data_name": "nowhere"})],
-)
-def test_bad_input_is_an_error_before_the_training(tmp_path, message, arguments):
-    with pytest.raises(ValueError, match=message):
-        run(out=tmp_path / "out", **arguments)
-    assert not (tmp_path / "out").exists()
-
-
-@backend_free
-def test_the_command_finds_it():
-    assert get("clothing") is clothing
 
 
 # As PyTorch modules

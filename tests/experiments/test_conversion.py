@@ -26,7 +26,7 @@ pytestmark = pytest.mark.backend_free
 @pytest.fixture(scope="module")
 def tiny():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(conversion.PRESETS, "quick", {**conversion.PRESETS["quick"], **TINY})
+        patch.setitem(experiment.PRESETS, "quick", {**experiment.PRESETS["quick"], **TINY})
         kinds = {name: experiment.KINDS[name] for name in ("spiking activation", "if, by channel")}  # each is compiled
         patch.setattr(experiment, "KINDS", kinds)
         yield
@@ -34,7 +34,7 @@ def tiny():
 
 def test_run_and_the_same_seed_gives_the_same(tiny, tmp_path, capsys, monkeypatch):
     """A finished run is made anew."""
-    results = conversion.run(out=tmp_path, only=["mlp"], seed=3)
+    results = conversion.EXPERIMENT.run(out=tmp_path, only=["mlp"], seed=3)
     assert json.loads((tmp_path / "results.json").read_text()) == results
     part = results["parts"]["mlp"]
     assert list(part["kinds"]) == list(experiment.KINDS)
@@ -51,7 +51,7 @@ def test_run_and_the_same_seed_gives_the_same(tiny, tmp_path, capsys, monkeypatc
 
     random = "spiking activation"  # the first, so that its draws are those of before
     monkeypatch.setattr(experiment, "KINDS", {random: experiment.KINDS[random]})
-    again = conversion.run(out=tmp_path, only=["mlp"], seed=3, verbose=False)["parts"]["mlp"]
+    again = conversion.EXPERIMENT.run(out=tmp_path, only=["mlp"], seed=3, verbose=False)["parts"]["mlp"]
     assert again["seconds_per_epoch"] != part["seconds_per_epoch"]  # it is measured, twice
     part["kinds"] = {random: part["kinds"][random]}
     for each in (part, again):
@@ -91,17 +91,3 @@ def test_one_long_run_says_what_shorter_ones_say():
         outputs = keras.ops.convert_to_numpy(convert(model, n_steps=n_steps, calibration=x)(x))
         assert accuracy == np.mean(outputs.argmax(axis=1) == y)
     assert found[0] < found[2]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"dataset": "imagenet"}, "`dataset`"),
-        ({"only": ["resnet"]}, "`only`"),
-        ({"preset": "slow"}, "`preset`"),
-        ({"dataset": "mnist", "data_name": "sample"}, "is of Fashion-MNIST"),
-    ],
-)
-def test_bad_arguments(options, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        conversion.run(out=tmp_path, **options)

@@ -2,14 +2,13 @@
 
 import functools
 import json
-import math
 
 import keras
 import pytest
 from reference.images import bars
 
-from keras_snn.experiments import fashion_mnist
-from keras_snn.experiments.fashion_mnist import PUBLISHED, build, experiment, run, table
+from keras_snn import data
+from keras_snn.experiments.fashion_mnist import EXPERIMENT, PUBLISHED, build, experiment, table
 from keras_snn.inspector import sweep
 
 N_TEST = 20
@@ -28,9 +27,9 @@ def results(tmp_path_factory):
     """Train and test the networks, for one epoch."""
     out = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment.data, "load", lambda name: tiny())
+        patch.setattr(data, "load", lambda name: tiny())
         patch.setattr(experiment, "inspect", functools.partial(experiment.inspect, examples=1))  # quickly drawn
-        return run(preset="quick", epochs=1, only=RUN, out=out, verbose=False), out
+        return EXPERIMENT.run(preset="quick", epochs=1, only=RUN, out=out, verbose=False), out
 
 
 def test_results_of_every_network(results):
@@ -127,135 +126,3 @@ def test_networks_are_the_published_ones(name):
     elif name != "ann":
         assert (activation.dt, activation.spiking_aware_training) == (0.01, True)
     assert (activation.activity_regularizer is not None) == (name == "regularized")
-
-
-# Interrupted runs, with a training that is not one
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Replace data and training; give the list of the networks that were trained, and what interrupts."""
-
-    class Trained(list):
-        interrupted_at = None
-
-    names = Trained()
-
-    def run_one(name, train, test, config, *, folder, verbose):
-        if name == names.interrupted_at:
-            raise KeyboardInterrupt
-        names.append(name)
-        return {**PUBLISHED[name], "loss": 1.0, "seconds_per_epoch": 0.5}
-
-    monkeypatch.setattr(experiment.data, "load", lambda name, **_: tiny())
-    monkeypatch.setattr(experiment, "_run_one", run_one)
-    return names
-
-
-def interrupt_in_the_second(trained, out):
-    trained.interrupted_at = "spiking"
-    with pytest.raises(KeyboardInterrupt):
-        run(out=out, verbose=False)
-    assert trained == ["ann"]
-    found = json.loads((out / "results.json").read_text())
-    assert (list(found["parts"]), found["finished"]) == (["ann"], False)
-    trained.interrupted_at = None
-    trained.clear()
-
-
-def test_an_interrupted_run_goes_on(trained, tmp_path, capsys):
-    interrupt_in_the_second(trained, tmp_path)
-    assert capsys.readouterr().out == ""
-    found = run(out=tmp_path)
-    assert trained == ["spiking", "aware", "regularized", "filtered"]
-    assert list(found["parts"]) == list(PUBLISHED)
-    assert found["finished"]
-    printed = capsys.readouterr().out
-    assert "Going on after an interrupted run: ann are done." in printed
-    assert "aware: 10 epochs of 32 images" in printed
-    assert table(found) in printed
-    assert str(tmp_path) in printed
-
-
-@pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 3}, {"preset": "full"}, {"data_name": "full"}])
-def test_another_configuration_starts_anew(trained, tmp_path, change):
-    interrupt_in_the_second(trained, tmp_path)
-    run(out=tmp_path, verbose=False, **change)
-    assert trained == list(PUBLISHED)
-
-
-def test_a_finished_run_starts_anew(trained, tmp_path):
-    for _ in range(2):
-        run(out=tmp_path, only=["aware"], verbose=False)
-    assert trained == ["aware", "aware"]
-
-
-def test_a_truncated_file_starts_anew(trained, tmp_path):
-    interrupt_in_the_second(trained, tmp_path)
-    text = (tmp_path / "results.json").read_text()
-    (tmp_path / "results.json").write_text(text[: len(text) // 2])
-    assert run(out=tmp_path, only=["ann", "spiking"], verbose=False)["finished"]
-    assert trained == ["ann", "spiking"]
-
-
-def test_a_loss_that_is_not_finite_can_be_read_again(trained, tmp_path, monkeypatch):
-    run_one = experiment._run_one
-    monkeypatch.setattr(experiment, "_run_one", lambda *a, **k: {**run_one(*a, **k), "loss": math.nan})
-    interrupt_in_the_second(trained, tmp_path)
-    run(out=tmp_path, verbose=False)
-    assert trained == ["spiking", "aware", "regularized", "filtered"]
-
-
-# Bad input
-
-
-def test_an_unwritable_folder_is_an_error_before_the_training(trained, tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    with pytest.raises(OSError, match="file"):
-        run(out=tmp_path / "file" / "out")
-    assert trained == []
-
-
-@pytest.mark.parametrize(
-    ("message", "arguments"),
-    [
-        ("`preset`.*'quick', 'full'; got 'slow'", {"preset": "slow"}),
-        ("`only`.*'ann'.*; got 'aware2'", {"only": ["ann", "aware2"]}),
-        ("`data_name`.*got 'mnist'", {"data_name": "mnist"}),
-        ("`data_name`.*got ''", {"data_name": ""}),
-        ("`epochs`.*got 0", {"epochs": 0}),
-        ("`epochs`.*got -1", {"epochs": -1}),
-        ("`epochs`.*got 2.5", {"epochs": 2.5}),
-    ],
-)
-def test_bad_input_is_an_error_that_leaves_earlier_results(trained, tmp_path, monkeypatch, message, arguments):
-    monkeypatch.chdir(tmp_path)
-    run(out=tmp_path, only=["ann"], verbose=False)
-    before = (tmp_path / "results.json").read_bytes()
-    with pytest.raises(ValueError, match=message):
-        run(out=tmp_path, **arguments)
-    assert (tmp_path / "results.json").read_bytes() == before
-    assert trained == ["ann"]
-
-
-def test_data_by_name_or_folder(trained, tmp_path, monkeypatch):
-    asked = []
-
-    def load(name, **arguments):
-        asked.append((name, arguments))
-        return tiny()
-
-    monkeypatch.setattr(experiment.data, "load", load)
-    for arguments in ({}, {"preset": "full"}, {"preset": "full", "data_name": "sample"}, {"data_name": str(tmp_path)}):
-        run(out=tmp_path / "out", only=["ann"], verbose=False, **arguments)
-    assert asked == [
-        ("fashion_mnist_sample", {}),
-        ("fashion_mnist", {}),
-        ("fashion_mnist_sample", {}),
-        ("fashion_mnist", {"source": "tfds", "data_dir": str(tmp_path)}),
-    ]
-
-
-def test_the_module_has_what_the_command_needs():
-    assert fashion_mnist.run is run
-    assert fashion_mnist.PRESETS["full"]["epochs"] == 10

@@ -1,6 +1,7 @@
 """Training at one step with noise, with a thin net on a set of a few synthetic images."""
 
 import copy
+import csv
 import json
 
 import keras
@@ -10,8 +11,9 @@ from reference.images import bars
 from reference.interruption import interrupt_second_epoch
 
 from keras_snn import layers
-from keras_snn.experiments import get, noise_training
-from keras_snn.experiments.noise_training import experiment, membrane, results, run, table
+from keras_snn.experiments import images
+from keras_snn.experiments.noise_training import EXPERIMENT, experiment, membrane, results, table
+from keras_snn.experiments.spec import configuration
 
 pytestmark = pytest.mark.backend_free
 
@@ -30,7 +32,7 @@ def small_net(input_shape=(28, 28, 1), n_classes=10, neuron=None, *, width=1.0, 
 def tiny():
     """Make the quick preset one of seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment.common, "load", lambda *_: bars(70, 30))
+        patch.setattr(images, "load", lambda *_: bars(70, 30))
         patch.setattr(experiment, "ALPHAS", (4.0, None))  # every one is compiled
         patch.setitem(experiment.DATASETS, "fashion_mnist", (small_net, 200))
         patch.setitem(experiment.PRESETS, "quick", {**experiment.PRESETS["quick"], **TINY})
@@ -40,7 +42,7 @@ def tiny():
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
-    return run(epochs=2, only=["gaussian", "direct"], n_seeds=1, seed=3, out=out, verbose=False), out
+    return EXPERIMENT.run(epochs=2, only=["gaussian", "direct"], n_seeds=1, seed=3, out=out, verbose=False), out
 
 
 def test_every_kind_and_seed_is_there(found):
@@ -122,12 +124,13 @@ def interrupted(tmp_path_factory):
     options = {"epochs": 2, "only": ["gaussian"], "n_seeds": 1, "seed": 3, "out": out, "verbose": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "ALPHAS", (4.0,))
-        begun = interrupt_second_epoch(patch, experiment._Watch)
+        begun = interrupt_second_epoch(patch, experiment._EpochLog)
         with pytest.raises(KeyboardInterrupt):
-            run(**options)
-        (kept,) = (out / "begun").glob("*/diary.json")
-        first = json.loads(kept.read_text())["epochs"]["0"]
-        (one,) = run(**options)["parts"].values()
+            EXPERIMENT.run(**options)
+        (kept,) = (out / "begun").glob("*/epochs.csv")
+        (row,) = csv.DictReader(kept.open(newline=""))
+        first = {name: float(row[name]) for name in ("accuracy", "train_accuracy")}
+        (one,) = EXPERIMENT.run(**options)["parts"].values()
     return begun, first, one
 
 
@@ -165,31 +168,11 @@ def test_the_networks_end_in_spikes_of_ten_units(dataset):
     assert new.layers[-1].input.shape == (None, 3, 10)
 
 
-def test_the_full_preset_takes_the_published_epochs(tmp_path, monkeypatch):
-    asked = {}
-
-    def run_parts(out, config, *_, **__):
-        asked.update(config)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(experiment.common, "run_parts", run_parts)
+def test_the_full_preset_takes_the_published_epochs():
     for dataset, epochs in (("mnist", 100), ("fashion_mnist", 200), ("cifar10_vgg16", 1000), ("cifar10_resnet18", 800)):
-        with pytest.raises(KeyboardInterrupt):
-            run(preset="full", dataset=dataset, out=tmp_path, verbose=False)
-        assert (asked["epochs"], asked["learning_rate"], asked["width"]) == (epochs, 1e-4, 1.0)
-        assert asked["direct_epochs"] == epochs
-
-
-def test_bad_arguments(tmp_path):
-    for options, message in (
-        ({"dataset": "cifar10"}, "`dataset` must be one of 'fashion_mnist'"),
-        ({"only": ["lif"]}, "`only` must be one of 'gaussian'"),
-        ({"dataset": "mnist", "data_name": "sample"}, "'sample' is of Fashion-MNIST; for 'mnist'"),
-        ({"epochs": 0}, "`epochs` must be an integer of at least 1"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            run(out=tmp_path, verbose=False, **options)
-    assert get("noise-training") is noise_training
+        config = configuration(EXPERIMENT, preset="full", dataset=dataset)
+        assert (config["epochs"], config["learning_rate"], config["width"]) == (epochs, 1e-4, 1.0)
+        assert config["direct_epochs"] == epochs
 
 
 def test_the_membrane_of_figure_4_7_wanders_and_with_input_fires():

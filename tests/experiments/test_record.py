@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import keras_snn
-from keras_snn import experiments
-from keras_snn.experiments import common, record
+from keras_snn.experiments import record
 from keras_snn.experiments.record import Record, versions
 from keras_snn.files import replacing
 
@@ -55,19 +54,6 @@ def test_an_incomplete_part_runs_again(tmp_path, part):
     with pytest.raises(ValueError, match="part 'ann' of the results must have all its figures; it lacks"):
         record.add("ann", part)
     assert "ann" not in record.parts
-
-    made = []
-    common.run_parts(
-        tmp_path,
-        CONFIG,
-        ["ann", "snn"],
-        3,
-        lambda name, _: made.append(name) or whole,
-        lambda _: None,
-        figures=("accuracy", "test"),
-        epochs_of=len,
-    )
-    assert made == ["ann"]
 
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path):
@@ -139,13 +125,3 @@ def test_versions_are_those_that_run():
     assert (found["backend"], found[backend]) == (backend, sys.modules[backend].__version__)
     assert sys.version.startswith(found["python"])
     assert json.loads(json.dumps(found)) == found
-
-
-def test_experiments_by_name():
-    for name in experiments.EXPERIMENTS:
-        module = experiments.get(name)
-        assert {"quick", "full"} <= module.PRESETS.keys()
-        assert callable(module.run)
-        assert callable(module.table)
-    with pytest.raises(ValueError, match="no experiment 'fashion_mnist'; there are: fashion-mnist"):
-        experiments.get("fashion_mnist")
