@@ -3,6 +3,7 @@
 import io
 import os
 import runpy
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import keras_snn
 from keras_snn import data, experiments, inspector
 from keras_snn.cli import main
-from keras_snn.experiments import fashion_mnist
+from keras_snn.experiments.spec import Experiment
 
 pytestmark = pytest.mark.backend_free
 
@@ -28,20 +29,20 @@ def runs(monkeypatch):
 
     calls = Runs()
 
-    def run(**arguments):
+    def run(experiment, **arguments):
         calls.append(arguments)
         if calls.error is not None:
             raise calls.error
 
-    monkeypatch.setattr(fashion_mnist, "run", run)
+    monkeypatch.setattr(Experiment, "run", run)
     return calls
 
 
 def test_list_names_every_experiment(capsys):
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(experiments.EXPERIMENTS)
-    assert all(text in line for line, text in zip(lines, experiments.EXPERIMENTS.values(), strict=True))
+    assert [line.split()[0] for line in lines] == list(experiments.ENTRIES)
+    assert all(entry.summary in line for line, entry in zip(lines, experiments.ENTRIES.values(), strict=True))
 
 
 def test_run_with_defaults(runs):
@@ -50,6 +51,7 @@ def test_run_with_defaults(runs):
         {
             "preset": "quick",
             "data_name": None,
+            "dataset": None,
             "seed": 0,
             "epochs": None,
             "out": os.path.join("runs", "fashion-mnist-quick"),
@@ -60,7 +62,7 @@ def test_run_with_defaults(runs):
 def test_run_with_options(runs):
     options = ["--preset", "full", "--data", "sample", "--seed", "7", "--epochs", "2", "--out", "here"]
     assert main(["run", "fashion-mnist", *options]) == 0
-    assert runs == [{"preset": "full", "data_name": "sample", "seed": 7, "epochs": 2, "out": "here"}]
+    assert runs == [{"preset": "full", "data_name": "sample", "dataset": None, "seed": 7, "epochs": 2, "out": "here"}]
 
 
 @pytest.mark.parametrize("error", [OSError("no space"), ValueError("bad dt"), ImportError("install it")])
@@ -75,7 +77,7 @@ def test_an_error_is_one_line_and_the_code_1(runs, capsys, error):
 def test_an_unknown_experiment_is_an_error_that_names_those_there_are(capsys):
     assert main(["run", "fashion"]) == 1
     assert capsys.readouterr().err == (
-        f"keras-snn: There is no experiment 'fashion'; there are: {', '.join(experiments.EXPERIMENTS)}.\n"
+        f"keras-snn: `name` must be one of {', '.join(map(repr, experiments.ENTRIES))}; got 'fashion'.\n"
     )
 
 
@@ -99,7 +101,7 @@ def test_an_interrupt_says_how_to_go_on_and_is_the_code_130(runs, capsys):
     runs.error = KeyboardInterrupt()
     assert main(["run", "fashion-mnist", "--out", "there"]) == 130
     message = capsys.readouterr().err
-    assert "Interrupted. What was finished is in there; the same command goes on from there." in message
+    assert "Interrupted. Finished parts are in there. The same command continues the run." in message
 
 
 def test_an_error_of_the_program_keeps_its_traceback(runs):
@@ -127,6 +129,29 @@ def test_help_of_run_names_its_options(capsys):
     text = capsys.readouterr().out
     for option in ("--preset", "--data", "--seed", "--epochs", "--out", "KERAS_HOME"):
         assert option in text
+    for entry in experiments.ENTRIES.values():
+        assert entry.name in text
+        assert f"presets: {', '.join(entry.presets)}" in text
+        assert ", ".join(entry.datasets) in text
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["list"], ["run", "--help"]])
+def test_help_does_not_import_keras(arguments):
+    command = [sys.executable, "-X", "importtime", "-m", "keras_snn", *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "keras-snn" in process.stdout or "fashion-mnist" in process.stdout
+    imported = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
+    assert "argparse" in imported
+    assert not imported & {"keras", "numpy", "tensorflow", "jax", "torch"}
+
+
+def test_no_start_up_lines_of_tensorflow(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, "-m", "keras_snn", "inspect", str(tmp_path / "none.keras"), "--data", "sample"]
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert process.returncode == 1
+    assert process.stderr.startswith("keras-snn: There is no file")
+    assert len(process.stderr.splitlines()) == 1
 
 
 # inspect
@@ -288,7 +313,7 @@ def test_what_is_missing_or_wrong_is_one_line_and_the_code_1(saved, capsys):
     assert "shape (28, 28); those of --data data.npz are (8, 8)" in message
     arrays(y=np.arange(3))
     assert "a label for each of the 12 samples" in one_line(["tiny.keras", "--data", "data.npz"], capsys)
-    assert "--samples has to be at least 1; got 0" in one_line(
+    assert "`--samples` must be an integer of at least 1; got 0" in one_line(
         ["tiny.keras", "--data", "sample", "--samples", "0"], capsys
     )
     assert "dt" in one_line(["tiny.keras", *sample, "--dt", "0"], capsys)

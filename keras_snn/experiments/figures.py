@@ -32,7 +32,7 @@ def spread(shares: Sequence[float]) -> str:
     """Return mean ± standard deviation of shares in %. A single share has no deviation."""
     if len(shares) == 1:
         return percent(shares[0])
-    return f"{percent(np.mean(shares))} ± {100 * np.std(shares, ddof=1):.2f}"
+    return f"{percent(float(np.mean(shares)))} ± {100 * np.std(shares, ddof=1):.2f}"
 
 
 def hertz(rates: Sequence[float] | None) -> str:

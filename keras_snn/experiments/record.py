@@ -35,7 +35,7 @@ class Record:
         self.folder = Path(out)
         self.figures = figures
         self.path = self.folder / "results.json"
-        self.data = {"config": config, "versions": versions(), "parts": {}, "finished": False}
+        self.data: dict[str, Any] = {"config": config, "versions": versions(), "parts": {}, "finished": False}
         before = self._read()
         self.resumed = (
             before is not None

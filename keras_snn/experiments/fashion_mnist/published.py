@@ -1,7 +1,9 @@
 """The published figures, by network and by dt at the test."""
 
+from typing import Any
+
 #: Training accuracy at epoch 10; test accuracy; least, mean and largest firing rate in Hz over units and images.
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "ann": {"train_accuracy": 0.9115, "test": {"-": {"accuracy": 0.8832, "rate_hz": None}}},
     "spiking": {
         "train_accuracy": 0.9100,
