@@ -313,7 +313,7 @@ def test_what_is_missing_or_wrong_is_one_line_and_the_code_1(saved, capsys):
     assert "shape (28, 28); those of --data data.npz are (8, 8)" in message
     arrays(y=np.arange(3))
     assert "a label for each of the 12 samples" in one_line(["tiny.keras", "--data", "data.npz"], capsys)
-    assert "`--samples` must be an integer of at least 1; got 0" in one_line(
+    assert "`--samples` must be an integer of at least 1 or None; got 0" in one_line(
         ["tiny.keras", "--data", "sample", "--samples", "0"], capsys
     )
     assert "dt" in one_line(["tiny.keras", *sample, "--dt", "0"], capsys)
