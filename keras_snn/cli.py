@@ -205,10 +205,10 @@ def _data(options):
         raise FileNotFoundError(f"--data must be one of {', '.join(_IMAGE_SETS)}, or a file; got {options.data!r}.")
     description = "a file of numpy.savez(path, x=..., y=...) with arrays of numbers"
     arrays = load_arrays(path, description, ["x"], optional=["y"])
-    x, y = arrays["x"], arrays.get("y")
-    if scale and x.dtype == np.uint8:
-        x = np.divide(x, 255, dtype=np.float32)
-    return x[:n], None if y is None else y[:n], None
+    pixels, labels = arrays["x"], arrays.get("y")
+    if scale and pixels.dtype == np.uint8:
+        pixels = np.divide(pixels, 255, dtype=np.float32)
+    return pixels[:n], None if labels is None else labels[:n], None
 
 
 def _data_name(options):

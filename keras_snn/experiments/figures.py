@@ -28,7 +28,7 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}"
 
 
-def spread(shares: Sequence[float]) -> str:
+def spread(shares: Sequence[float] | np.ndarray) -> str:
     """Return mean ± standard deviation of shares in %. A single share has no deviation."""
     if len(shares) == 1:
         return percent(shares[0])

@@ -37,7 +37,7 @@ def spiking(n_steps: int, **options: Any) -> list:
     return [layers.Repeat(n_steps), spikes, layers.TemporalAveragePooling()]
 
 
-def train(model: keras.Model, x: Tensor, y: Tensor, config: Mapping[str, Any], *, verbose: bool) -> dict[str, float]:
+def train(model: keras.Model, x: Tensor, y: Tensor, config: Mapping[str, Any], *, verbose: bool) -> dict[str, Any]:
     """Fit ``model`` as configured; return the figures of the training."""
     clock = _Clock()
     history = model.fit(

@@ -11,7 +11,7 @@ from keras_snn.activations import LeakyReLU
 from keras_snn.hints import Tensor
 
 #: Functions that return a new layer of neurons, by name. "only k" is KLIF without the ReLU, "only relu" without k.
-NEURONS: dict[str, Callable[[], keras.layers.Layer]] = {
+NEURONS: dict[str, Callable] = {
     "lif": layers.LIF,
     "plif": layers.PLIF,
     "klif": layers.KLIF,

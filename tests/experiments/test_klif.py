@@ -167,7 +167,7 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(results, tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         EXPERIMENT.run(**options)
     (kept,) = (tmp_path / "begun").glob("*/epochs.csv")
-    (first,) = csv.DictReader(kept.open(newline=""))
+    (first,) = csv.DictReader(kept.read_text().splitlines())
     (part,) = EXPERIMENT.run(**options)["parts"].values()
     assert begun == [0, 1, 1]
     assert len(part["accuracy"]) == 2

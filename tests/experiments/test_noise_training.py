@@ -128,7 +128,7 @@ def interrupted(tmp_path_factory):
         with pytest.raises(KeyboardInterrupt):
             EXPERIMENT.run(**options)
         (kept,) = (out / "begun").glob("*/epochs.csv")
-        (row,) = csv.DictReader(kept.open(newline=""))
+        (row,) = csv.DictReader(kept.read_text().splitlines())
         first = {name: float(row[name]) for name in ("accuracy", "train_accuracy")}
         (one,) = EXPERIMENT.run(**options)["parts"].values()
     return begun, first, one

@@ -70,9 +70,9 @@ def _sample():
 def train_part(part: Part) -> dict[str, Any]:
     """Train a network on clean digits, evaluate it on every test set, and save it."""
     keras.utils.set_random_seed(part.seed)
-    train, tests = part.data
+    (x_train, y_train), tests = part.data
     model = build(part.name)
-    result = training.train(model, *train, part.config, verbose=part.verbose)
+    result = training.train(model, x_train, y_train, part.config, verbose=part.verbose)
     result["test"] = {test: _evaluate(model, x, y, part) for test, (x, y) in tests.items()}
     # Two trainings differ by rounding. An ANN with the same weights shows the effect of the spikes alone.
     ann = build("ann")

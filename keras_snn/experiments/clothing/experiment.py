@@ -46,7 +46,8 @@ def train_part(part: Part) -> dict[str, Any]:
     keras.utils.set_random_seed(part.seed)
     sets = dict(zip(SETS, part.data, strict=True))
     model = build(part.name)
-    result = training.train(model, *sets["train"], part.config, verbose=part.verbose)
+    x, y = sets["train"]
+    result = training.train(model, x, y, part.config, verbose=part.verbose)
     if part.name == "plain":
         accuracies = {split: model.evaluate(x, y, batch_size=256, verbose=0)[1] for split, (x, y) in sets.items()}
         result["dt"] = {"-": {"accuracy": accuracies, "rate_hz": None}}

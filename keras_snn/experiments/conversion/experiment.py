@@ -19,7 +19,7 @@ from keras_snn.streaming import stream
 #: The networks of each data set.
 DATASETS = {"fashion_mnist": ("mlp", "cnn"), "mnist": ("mlp", "cnn"), "cifar10": ("resnet",)}
 #: The ways to convert, by name: arguments of ``convert``.
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "if": {},
     "if, by channel": {"per": "channel"},
     "if, from zero": {"initial_potential": 0.0},

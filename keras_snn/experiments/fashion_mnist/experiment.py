@@ -51,9 +51,9 @@ def load(config: Mapping[str, Any]) -> tuple:
 def train_part(part: Part) -> dict[str, Any]:
     """Train a network, evaluate it at each published dt, and save it."""
     keras.utils.set_random_seed(part.seed)
-    train, test = part.data
+    (x, y), test = part.data
     model = build(part.name)
-    result = {**training.train(model, *train, part.config, verbose=part.verbose), "test": {}}
+    result: dict[str, Any] = {**training.train(model, x, y, part.config, verbose=part.verbose), "test": {}}
     if part.name == "ann":
         _, accuracy = model.evaluate(*test, batch_size=256, verbose=0)
         result["test"]["-"] = {"accuracy": accuracy, "rate_hz": None}

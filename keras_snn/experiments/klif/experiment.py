@@ -87,7 +87,7 @@ PRESETS = {
 }
 
 #: The quick preset of the larger networks, and the published epochs.
-ADJUSTMENTS = {
+ADJUSTMENTS: dict[tuple[str, str], dict] = {
     **{("quick", dataset): {"width": 0.0625, "n_train": 2000} for dataset in ("cifar10", *DEEP)},
     ("full", "cifar10"): {"epochs": 200},
 }

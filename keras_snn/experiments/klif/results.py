@@ -66,7 +66,7 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
         mean, deviation = accuracy.mean(axis=0), accuracy.std(axis=0, ddof=min(1, len(runs) - 1))
         axis.errorbar(epochs, mean, deviation, marker="o", capsize=3, label=neuron)
     axis.set(xlabel="epoch", ylabel="test accuracy (%)")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.locator_params(axis="x", integer=True)
     finish_with_legends(figure, folder / "accuracy.png")
 
     learned = {neuron: runs for neuron, runs in parts.items() if runs[0]["k"][0]}
@@ -83,7 +83,7 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
             axis.axhline(1, color="0.8", zorder=0)
             axis.set_title(neuron, fontsize=10)
             axis.set(xlabel="epoch")
-            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.locator_params(axis="x", integer=True)
         axes[0].set_ylabel("k")
         lines, labels = axes[0].get_legend_handles_labels()
         figure.legend(lines, labels, frameon=False, fontsize=8, loc="outside right center")
@@ -96,7 +96,7 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
         rates, shift = _mean(runs, "spikes_per_step"), width * (place - (len(parts) - 1) / 2)
         axis.bar(np.arange(1, len(rates) + 1) + shift, rates, 0.9 * width, label=neuron)
     axis.set(xlabel="layer, from the encoder to the votes", ylabel="spikes a neuron and step")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.locator_params(axis="x", integer=True)
     finish_with_legends(figure, folder / "spikes.png")
 
 

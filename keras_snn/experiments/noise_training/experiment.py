@@ -69,7 +69,7 @@ PRESETS = {
 
 #: The quick preset of the larger networks, and the published epochs.
 _QUICK_CIFAR10 = {"width": 0.0625, "n_train": 2000, "n_test": 500}
-ADJUSTMENTS = {
+ADJUSTMENTS: dict[tuple[str, str], dict] = {
     **{("quick", dataset): _QUICK_CIFAR10 for dataset in DATASETS if dataset.startswith("cifar10")},
     **{("full", dataset): {"epochs": epochs} for dataset, (_, epochs) in DATASETS.items()},
 }
@@ -95,8 +95,9 @@ def train_part(part: Part) -> dict[str, Any]:
     networks = {"lif": direct}
     if kind != "direct":
         networks |= {f"alpha {alpha}": _extended(model, noise, config, alpha) for alpha in ALPHAS}
-    (x, y), test = part.data
-    tests = {run: _Test(network, config["n_steps"], *test, config["batch_size"]) for run, network in networks.items()}
+    (x, y), (x_test, y_test) = part.data
+    test_options = config["n_steps"], x_test, y_test, config["batch_size"]
+    tests = {run: _Test(network, *test_options) for run, network in networks.items()}
     model.compile(keras.optimizers.Adam(training.cosine(config, len(x))), "mse", metrics=["categorical_accuracy"])
     epoch_log = _EpochLog(part.folder, part.name, tests["lif" if kind == "direct" else DEFAULT])
     epoch_log.fit(model, x, y, config, verbose=part.verbose)

@@ -1,6 +1,7 @@
 """Figure 4.7 of the thesis: the membrane of one neuron over time, without input and with it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -27,7 +28,7 @@ def trace(current: float, *, n_units: int = _N_UNITS, n_steps: int = _N_STEPS, s
     """
     z = np.random.default_rng(seed).standard_normal((n_steps, n_units))
     noise = (0.5 - 1 / _ALPHA) * z / np.abs(z).max(axis=1, keepdims=True)
-    options = {"alpha": _ALPHA, "noise": None, "return_state": True}  # the noise comes with the input
+    options: dict[str, Any] = {"alpha": _ALPHA, "noise": None, "return_state": True}  # the noise comes with the input
     neuron, without_reset = layers.NoisyLIF(**options), layers.NoisyLIF(**options, reset=None)
     v, steps = ops.zeros((1, n_units)), []
     for x in (current + noise).astype("float32")[:, None, None]:
