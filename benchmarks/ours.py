@@ -280,6 +280,48 @@ def predict_memory(n_steps, steps_at_once):
     return peak_memory() - before
 
 
+def attack(name, n_images):
+    """PGD of five iterations on ``n_images`` images: ours, the toolbox's, or one gradient pass over the images."""
+    from keras_snn import robustness
+    from keras_snn.robustness.gradients import input_gradient
+
+    model, _ = _convolutions(8)
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((n_images, 28, 28, 1), dtype="float32"), rng.integers(10, size=n_images)
+    options = {"epsilon": 0.03, "batch_size": 128, "verbose": 0}
+
+    def gradients():
+        gradient = input_gradient(model, None)
+        for start in range(0, n_images, 128):
+            index = np.minimum(np.arange(start, start + 128), n_images - 1)
+            gradient(images[index], labels[index], index, 0)
+
+    def toolbox():
+        from art.attacks.evasion import ProjectedGradientDescentNumpy
+
+        method = {"eps": 0.03, "eps_step": 0.03 / 4, "max_iter": 5, "num_random_init": 1, "batch_size": 128}
+        attack = ProjectedGradientDescentNumpy(robustness.as_art(model), **method, verbose=False)
+        return lambda: attack.generate(images, labels)
+
+    run = {
+        "gradients": lambda: gradients,
+        "pgd": lambda: lambda: robustness.pgd(model, images, labels, **options),
+        "toolbox": toolbox,
+    }[name]()
+    run()
+    return run
+
+
+def attack_memory(few, many):
+    """Peak memory in MB after an attack on few images, and after one on many."""
+    peaks = {}
+    for name, n_images in (("few", few), ("many", many)):
+        attack("pgd", n_images)
+        peaks[name] = peak_memory()
+    return peaks
+
+
 def inspect_memory(few, many, dt):
     """Peak memory in MB after inspecting the first few images, and after inspecting many."""
     from keras_snn import inspect
@@ -322,10 +364,12 @@ if __name__ == "__main__":
             "evaluate": evaluate,
             "inspect": inspect,
             "predict": predict,
+            "attack": attack,
         },
         {
             "inspect_memory": inspect_memory,
             "predict_memory": predict_memory,
+            "attack_memory": attack_memory,
             "engine_memory": engine_memory,
             "versions": versions,
         },

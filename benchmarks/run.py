@@ -200,8 +200,26 @@ def conversion(bench, n_images=8192):
             yield compare(times_as_much, "conversion", what, times[n_steps], times["plain"])
 
 
+def attacks(bench, n_images=1000):
+    """PGD of five iterations against one pass of gradients, and against adversarial-robustness-toolbox."""
+    for backend in ("tensorflow", "jax", "torch"):
+        names = ("pgd", "gradients") if backend == "jax" else ("pgd", "gradients", "toolbox")
+        with bench.ours(backend) as ours:
+            requests = {name: (ours, {"case": "attack", "name": name, "n_images": n_images}) for name in names}
+            times = bench.interleave(requests)
+        what = f"PGD-5 on {n_images:,} images, three spiking convolutions, {backend}"
+        yield compare(times_as_much, "attacks", f"{what}; one gradient pass", times["pgd"], times["gradients"], 7)
+        if "toolbox" in times:
+            yield compare(times_faster, "attacks", f"{what}; the toolbox's PGD", times["pgd"], times["toolbox"])
+    with bench.ours() as ours:
+        peak = ours.ask("attack_memory", few=n_images, many=4 * n_images)
+        what = f"PGD-5, peak memory at {4 * n_images:,} images; at {n_images:,}"
+        yield times_as_much("attacks", what, [peak["many"]], [peak["few"]], unit="MB")
+
+
 ROWS = {
-    f.__name__: f for f in (activation, filters, epochs, tiled, inspect, parts, length, memory, backends, conversion)
+    f.__name__: f
+    for f in (activation, filters, epochs, tiled, inspect, parts, length, memory, backends, conversion, attacks)
 } | neurons.ROWS
 
 

@@ -104,9 +104,11 @@ class Scope:
     n_steps: int | None = None
     record: Callable | None = None
     sample_index: Any = None
-    seed: int = 0
+    seed: Any = 0
     code_steps: int | None = None
     carry: Carry | None = None
+    surrogate: Callable | None = None
+    smooth_gradient: bool = False
     n_draws: int = 0
     makes_time: bool = False
     reads_dt: bool = False
@@ -119,9 +121,11 @@ def scope(
     n_steps: int | None = None,
     record: Callable | None = None,
     sample_index: Tensor | None = None,
-    seed: int = 0,
+    seed: int | Tensor = 0,
     code_steps: int | None = None,
     carry: Carry | None = None,
+    surrogate: Callable | None = None,
+    smooth_gradient: bool = False,
 ) -> Iterator[Scope]:
     """Override settings of the layers that are called in the block.
 
@@ -133,18 +137,23 @@ def scope(
             ``(layer, spikes, mask)``. The bool tensor ``mask (batch, time)`` is False at steps that do not count.
         sample_index: Integer tensor ``(batch,)``, the index of each sample in the data. Random numbers are then drawn
             by it, so that results do not depend on the batch size.
-        seed: Integer, the seed of these draws.
+        seed: Integer or int32 scalar tensor, the seed of these draws.
         code_steps: Integer, number of steps of an encoder's code; its output is ``n_steps`` steps of that code. None:
             the code has ``n_steps`` steps.
         carry: ``Carry``, the states at the end of the previous part of the time axis. Each layer of this package then
             starts from its state there, and layers that end the time axis return their output after all steps so far.
             None: the run covers the whole time axis.
+        surrogate: ``keras_snn.surrogates`` instance that replaces the surrogate of each neuron. None leaves each its
+            own. Spikes do not depend on it, gradients do.
+        smooth_gradient: Boolean. True: the folding and the oscillation of a membrane (``OscillationLIF``,
+            ``AlternativeOscillationLIF``) have the derivative 1 in the backward pass, and so have the spikes of an
+            encoder by its value (straight-through). Default False.
     """
     if not hasattr(_local, "stack"):
         _local.stack = []
     n_steps = checks.integer("n_steps", n_steps, least=1, optional=True)
-    seed = checks.integer("seed", seed)
-    _local.stack.append(Scope(dt, n_steps, record, sample_index, seed, code_steps, carry))
+    seed = seed if ops.is_tensor(seed) else checks.integer("seed", seed)
+    _local.stack.append(Scope(dt, n_steps, record, sample_index, seed, code_steps, carry, surrogate, smooth_gradient))
     try:
         yield _local.stack[-1]
     finally:
@@ -213,6 +222,18 @@ def hold_last(x: Tensor, mask: Tensor) -> Tensor:
     x = masks.hold_last(x, mask, place.start(lambda: ops.zeros_like(x[:, 0])))
     place.end(x[:, -1])
     return x
+
+
+def surrogate(own: Callable) -> Callable:
+    """Return the surrogate of the innermost open scope, or a neuron's ``own`` if the scope has none."""
+    opened = current()
+    return own if opened is None or opened.surrogate is None else opened.surrogate
+
+
+def smooths_gradients() -> bool:
+    """Return whether a scope is open with ``smooth_gradient``."""
+    opened = current()
+    return opened is not None and opened.smooth_gradient
 
 
 def draws_by_index() -> bool:
@@ -310,6 +331,8 @@ def draw(seed: int | None, seed_generator: Any, batch_size: int | Tensor) -> tup
     opened = current()
     if opened is not None and opened.sample_index is not None:
         opened.n_draws += 1
+        if ops.is_tensor(opened.seed):
+            return opened.sample_index, ops.stack([opened.seed, ops.full_like(opened.seed, opened.n_draws)])
         return opened.sample_index, opened.seed * 1009 + opened.n_draws
     return sample_index(batch_size), seed_generator.next() if seed is None else seed
 

@@ -31,7 +31,8 @@ LINES = (
     ("streaming",),
     ("energy",),
     ("inspector", "model_energy"),
-    ("conversion", "robustness", "export"),
+    ("conversion", "export"),
+    ("robustness",),
     ("experiments",),
     ("public",),
     ("cli",),
@@ -234,6 +235,7 @@ HINTED = (
     "ops",
     "probe.py",
     "regularizers.py",
+    "robustness",
     "streaming.py",
     "surrogates.py",
 )

@@ -182,6 +182,47 @@ def noisy_leaky(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tu
     return (v,), spikes
 
 
+def folded_leaky(p: Parameters, state: tuple, x: Tensor) -> tuple[tuple, Any]:
+    """``h = v - leak (v - v_reset) + x``; ``f = fold(h)`` fires and is carried on."""
+    (v,) = state
+    h = decayed(v, p.leak, p.v_reset) + x
+    return _fire_from(p, h, fold(h, p.slope))
+
+
+def observed_folded_leaky(p: Parameters, state: tuple, x: Tensor) -> tuple[tuple, Any]:
+    """As ``folded_leaky``; the outputs are spikes and h."""
+    h = decayed(state[0], p.leak, p.v_reset) + x
+    state, spikes = folded_leaky(p, state, x)
+    return state, (spikes, h)
+
+
+def oscillating_leaky(p: Parameters, state: tuple, x: Tensor) -> tuple[tuple, Any]:
+    """As ``folded_leaky``, with ``f = fold(h + F(h))`` for the function F and its constants c and d."""
+    (v,) = state
+    h = decayed(v, p.leak, p.v_reset) + x
+    return _fire_from(p, h, fold(h + OSCILLATIONS[p.function](h, p.c, p.d), p.slope))
+
+
+def _fire_from(p, h, f):
+    """Fire at the membrane ``f`` of ``h``; with ``p.smooth``, the derivative of f by h is 1 in the backward pass."""
+    v, spikes = p.fire(straight_through(f, h) if p.smooth else f)
+    return (v,), spikes
+
+
+def fold(x: Tensor, slope: float) -> Tensor:
+    """Return ``x`` where it is positive, else ``-slope x``: a leaky ReLU of negative slope."""
+    return ops.where(x > 0, x, rounded(-slope * x))
+
+
+#: The functions F(h) that replace the noise of an oscillating membrane, with their constants c and d.
+OSCILLATIONS = {
+    "f1": lambda h, c, d: ops.sin(h + c) + d,
+    "f2": lambda h, c, d: rounded(h * ops.sin(h + c)) + d,
+    "f3": lambda h, c, d: ops.exp(h + c) + d,
+    "f4": lambda h, c, d: ops.sigmoid(c * h) + d,
+}
+
+
 @functools.cache  # one function per step: it is a key of the engine's cache
 def refractory(step: Callable) -> Callable:
     """Return ``step`` with a refractory period. The additional last state counts its remaining steps."""
@@ -224,14 +265,14 @@ def standardised(a: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def noise(index: Tensor, steps: Tensor, like: Tensor, word: Tensor, kind: str, axes: tuple[int, ...]) -> Tensor:
-    """Return noise in [-1, 1], drawn for each sample and step by the sample's index and the seed.
+    """Return noise, drawn for each sample and step by the sample's index and the seed.
 
     Args:
         index: As in ``uniform_at_steps``.
         steps: As in ``uniform_at_steps``.
         like: Tensor ``(batch, time, ...)``, which has the shape and dtype of the noise.
         word: As in ``uniform_at_steps``.
-        kind: "uniform", or "gaussian": normal numbers divided by their maximum absolute value.
+        kind: "uniform" in [-1, 1], "normal", or "gaussian": normal numbers divided by their maximum absolute value.
         axes: Tuple of the axes of this maximum.
     """
     return _noise(kind, axes)(index, steps, like, word)
@@ -248,8 +289,11 @@ def _noise(kind, axes):
         # sqrt(2) erfinv(middle). erfinv is monotonic, so the maximum is erfinv of the largest middle. TensorFlow's
         # erfinv is not finite near 1, but correct near -1: hence the signs.
         middle = uniform + 2.0**-24
+        inverse = ops.erfinv(-ops.abs(middle))
+        if kind == "normal":
+            return ops.cast(-math.sqrt(2) * ops.sign(middle) * inverse, like.dtype)
         largest = largest_over(ops.abs(middle), axis=axes, keepdims=True)
-        return ops.cast(ops.sign(middle) * ops.erfinv(-ops.abs(middle)) / ops.erfinv(-largest), like.dtype)
+        return ops.cast(ops.sign(middle) * inverse / ops.erfinv(-largest), like.dtype)
 
     return draw
 

@@ -19,6 +19,7 @@ from keras_snn.layers import (
     PLIF,
     RNN,
     Alpha,
+    AlternativeOscillationLIF,
     Delta,
     FirstSpikeTime,
     Interval,
@@ -29,6 +30,7 @@ from keras_snn.layers import (
     Lowpass,
     MaxRatePooling,
     NoisyLIF,
+    OscillationLIF,
     Phase,
     Poisson,
     Population,
@@ -236,6 +238,8 @@ ROWS = {
     ),
     # Without noise, which goes by the place in the call and not by that in time; its own tests have it.
     "NoisyLIF": neuron_row(NoisyLIF, alpha=2.0, fields={"elementwise": False}),
+    "OscillationLIF": neuron_row(OscillationLIF, tau=4.0, reset="subtract", noise_range=(0.0, 0.0)),
+    "AlternativeOscillationLIF": neuron_row(AlternativeOscillationLIF, c=0.25, d=-0.25),
     "Repeat": Row(lambda _: Repeat(TIME), has_time=False),
     "TimeFold-Dense": Row(lambda _: TimeFold(keras.layers.Dense(2)), elementwise=False),
     "TimeFold-BatchNormalization": Row(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_snn import checks, surrogates
+from keras_snn import checks, probe, surrogates
 from keras_snn.constraints import Clip
 from keras_snn.hints import Shape, Tensor
 from keras_snn.layers.base.sequence_layer import SequenceLayer
@@ -229,7 +229,8 @@ class SpikingNeuron(SequenceLayer):
         step = self.step
         if self.refractory:
             step, constants = refractory(step), (*constants, ("refractory", self.refractory))
-        neuron = Neuron(step, constants, self.surrogate, self.reset, self.detach_reset)
+        surrogate = probe.surrogate(self.surrogate)
+        neuron = Neuron(step, constants, surrogate, self.reset, self.detach_reset)
         # In the shape of the batch, if possible: the gradient is then summed over the batch once, not at each step.
         return neuron, {name: self.spread(name, value, states) for name, value in params.items()}
 

@@ -8,7 +8,7 @@ from keras import ops
 from keras_snn import checks, probe
 from keras_snn.hints import Tensor
 from keras_snn.layers.base.arguments import Arguments
-from keras_snn.ops.backend import is_known
+from keras_snn.ops.backend import is_known, straight_through
 from keras_snn.ops.precision import voltage_dtype
 
 
@@ -48,7 +48,11 @@ class StillEncoder(Arguments, keras.layers.Layer):
         spikes = self.encode(ops.where(valid[:, 0], x, self.low), probe.code_steps(self.n_steps), steps)
         if len(spikes.shape) > len(valid.shape):
             valid = ops.expand_dims(valid, -1)
-        return ops.cast(ops.where(valid, spikes, float("nan")), self.compute_dtype)
+        spikes = ops.cast(ops.where(valid, spikes, float("nan")), self.compute_dtype)
+        if probe.smooths_gradients() and len(spikes.shape) == len(x.shape) + 1:
+            values = ops.broadcast_to(ops.expand_dims(ops.cast(x, spikes.dtype), 1), ops.shape(spikes))
+            spikes = straight_through(spikes, values)
+        return spikes
 
     def _valid_values(self, inputs):
         """Return the values in float32 or wider, with NaN in place of values that have no code."""

@@ -25,8 +25,22 @@ from keras_snn.layers.neurons.klif import KLIF
 from keras_snn.layers.neurons.leaky_integrator import LeakyIntegrator
 from keras_snn.layers.neurons.lif import LIF
 from keras_snn.layers.neurons.noisy_lif import NoisyLIF
+from keras_snn.layers.neurons.oscillation_lif import AlternativeOscillationLIF, OscillationLIF
 from keras_snn.layers.neurons.plif import PLIF
 from keras_snn.layers.neurons.recurrent_lif import RecurrentLIF
 from keras_snn.layers.neurons.synaptic import Synaptic
 
-__all__ = ["ALIF", "IF", "KLIF", "LIF", "PLIF", "Izhikevich", "LeakyIntegrator", "NoisyLIF", "RecurrentLIF", "Synaptic"]
+__all__ = [
+    "ALIF",
+    "IF",
+    "KLIF",
+    "LIF",
+    "PLIF",
+    "AlternativeOscillationLIF",
+    "Izhikevich",
+    "LeakyIntegrator",
+    "NoisyLIF",
+    "OscillationLIF",
+    "RecurrentLIF",
+    "Synaptic",
+]

@@ -5,10 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_snn import checks, probe
+from keras_snn import checks
 from keras_snn.hints import Tensor
 from keras_snn.layers.base import SpikingNeuron
-from keras_snn.ops import masks, neurons
+from keras_snn.layers.base.noise import draw_noise
+from keras_snn.ops import neurons
 from keras_snn.surrogates import ATan
 
 NOISES = ("gaussian", "uniform", None)
@@ -145,14 +146,8 @@ class NoisyLIF(SpikingNeuron):
             half_range, center = half_range - 1 / self.alpha, center - self.beta
         if half_range == 0:
             return center
-        batch_size, n_steps, *_ = ops.shape(inputs)
-        steps = probe.step_numbers(n_steps, masks.n_steps(inputs, mask))
-        # Steps come before units, so that the first steps do not depend on the number of steps.
-        index, word = probe.draw_once(self.seed, self.seed_generator, batch_size)
         axes = neurons.statistics_axes(self.statistics, inputs, first=2)
-        noise = neurons.noise(index, steps, inputs, word, self.noise, axes)
-        if mask is not None:
-            noise = masks.spread_over_counted(noise, mask)
+        noise = draw_noise(self, inputs, mask, self.noise, axes)
         return half_range * noise + center
 
     def get_config(self):

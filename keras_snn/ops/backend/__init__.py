@@ -16,6 +16,7 @@ _backend = importlib.import_module(f"{__name__}.{keras.config.backend()}")
 compiled = _backend.compiled
 cumsum = _backend.cumsum
 floor = _backend.floor
+gradient = _backend.gradient
 has_float64 = _backend.has_float64
 inference = _backend.inference
 is_known = _backend.is_known
@@ -31,6 +32,7 @@ __all__ = [
     "compiled",
     "cumsum",
     "floor",
+    "gradient",
     "has_float64",
     "inference",
     "is_known",

@@ -115,6 +115,27 @@ def inference(function: Callable, model: keras.Model) -> Callable:
     return run
 
 
+def gradient(function: Callable, x: Tensor, variables: list) -> tuple[Tensor, Nest]:
+    """Return the gradient of a scalar by ``x``, and results: ``function(x) -> (scalar, results)``.
+
+    ``function`` may change variables of the list ``variables``.
+    """
+    before, changed = _values(variables), []
+
+    def run(x):
+        try:
+            scalar, results = function(x)
+            after = _values(variables)
+        finally:
+            _assign(variables, before)  # no value of the trace may stay in a variable
+        changed[:] = [k for k, value in enumerate(after) if value is not before[k]]
+        return scalar, (results, [after[k] for k in changed])
+
+    d_x, (results, values) = jax.grad(run, has_aux=True)(x)
+    _assign([variables[k] for k in changed], values)
+    return d_x, results
+
+
 def loop(body: Callable, carry: Nest, n: int, like: Nest, variables: list) -> tuple[Nest, Nest]:
     """Run ``body(carry, i) -> (carry, outputs)`` for i = 0, ..., n - 1, without a gradient.
 

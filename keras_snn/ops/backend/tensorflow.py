@@ -72,6 +72,18 @@ def inference(function: Callable, model: keras.Model) -> Callable:
     return tf.function(function, jit_compile=getattr(model, "jit_compile", True) is not False, autograph=False)
 
 
+def gradient(function: Callable, x: Tensor, variables: list) -> tuple[Tensor, Nest]:
+    """Return the gradient of a scalar by ``x``, and results: ``function(x) -> (scalar, results)``.
+
+    ``function`` may change variables of the list ``variables``.
+    """
+    del variables
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        scalar, results = function(x)
+    return tape.gradient(scalar, x, unconnected_gradients="zero"), results
+
+
 def loop(body: Callable, carry: Nest, n: int, like: Nest, variables: list) -> tuple[Nest, Nest]:
     """Run ``body(carry, i) -> (carry, outputs)`` for i = 0, ..., n - 1, without a gradient.
 

@@ -94,6 +94,21 @@ def inference(function: Callable, model: keras.Model) -> Callable:
     return torch.no_grad()(function)
 
 
+def gradient(function: Callable, x: Tensor, variables: list) -> tuple[Tensor, Nest]:
+    """Return the gradient of a scalar by ``x``, and results: ``function(x) -> (scalar, results)``.
+
+    ``function`` may change variables of the list ``variables``.
+    """
+    del variables
+    with torch.enable_grad():
+        x = x.detach().clone().requires_grad_()
+        scalar, results = function(x)
+    results = tree.map_structure(torch.Tensor.detach, results)
+    if not scalar.requires_grad:
+        return torch.zeros_like(x), results
+    return torch.autograd.grad(scalar, x, allow_unused=True, materialize_grads=True)[0], results
+
+
 def loop(body: Callable, carry: Nest, n: int, like: Nest, variables: list) -> tuple[Nest, Nest]:
     """Run ``body(carry, i) -> (carry, outputs)`` for i = 0, ..., n - 1, without a gradient.
 

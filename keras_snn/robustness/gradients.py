@@ -1,0 +1,127 @@
+"""The gradient of a classifier's loss by its inputs, compiled once for all batches and iterations."""
+
+import functools
+import warnings
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_snn import probe
+from keras_snn.fingerprint import fingerprint
+from keras_snn.hints import Tensor
+from keras_snn.layers import Delta, Interval, Latency, Phase, RankOrder
+from keras_snn.ops.backend import gradient, inference
+
+#: Encoders whose spikes have no gradient by the values.
+STOPS_GRADIENTS = (Delta, Interval, Latency, Phase, RankOrder)
+
+
+class InputGradient:
+    """The gradient of a classifier's loss by its inputs.
+
+    Args:
+        model: Keras model with one input and one output ``(batch, classes)`` or ``(batch, time, classes)``.
+        loss: Function ``(y_true, y_pred) -> (batch, ...)``.
+        surrogate: Surrogate of the backward pass; None for each neuron's own.
+        smooth: Boolean, ``smooth_gradient`` of ``probe.scope``.
+    """
+
+    def __init__(self, model: keras.Model, loss: Callable, *, surrogate: Callable | None = None, smooth: bool = False):
+        self.model = model
+        self.loss = loss
+        self.surrogate = surrogate
+        self.smooth = smooth
+        self.n_traces = 0
+        self._run = inference(self._call, model)
+        self._run_forward = inference(self._forward, model)
+
+    def _call(self, n_steps: None, x: Tensor, y: Tensor, index: Tensor, seed: Tensor) -> tuple[Tensor, ...]:
+        del n_steps
+        self.n_traces += 1
+
+        def total(x):
+            outputs = self.model(x, training=False)
+            loss = self.loss(y, outputs)
+            loss = ops.mean(ops.reshape(loss, (ops.shape(x)[0], -1)), axis=1)
+            return ops.sum(loss), (loss, ops.argmax(_scores(outputs), axis=-1))
+
+        backward: dict[str, Any] = {"surrogate": self.surrogate, "smooth_gradient": self.smooth}
+        with probe.scope(sample_index=index, seed=seed, **backward):
+            d_x, (loss, predicted) = gradient(total, x, self.model.variables)
+        return d_x, loss, predicted
+
+    def _forward(self, n_steps: None, x: Tensor, index: Tensor, seed: Tensor) -> Tensor:
+        del n_steps
+        with probe.scope(sample_index=index, seed=seed):
+            return ops.argmax(_scores(self.model(x, training=False)), axis=-1)
+
+    def predict(self, x: np.ndarray, index: np.ndarray, seed: int) -> np.ndarray:
+        """Return the predicted class ``(batch,)``; arguments as in a call."""
+        arguments = x, np.asarray(index, "int32"), np.asarray(seed, "int32")
+        return ops.convert_to_numpy(self._run_forward(None, *map(ops.convert_to_tensor, arguments)))
+
+    def __call__(
+        self, x: np.ndarray, y: np.ndarray, index: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return gradient ``(batch, ...)``, loss ``(batch,)`` and predicted class ``(batch,)`` as NumPy arrays.
+
+        Args:
+            x: Inputs ``(batch, ...)``.
+            y: Labels as the loss takes them.
+            index: Places of the samples in the data, which fix the model's random numbers together with ``seed``.
+            seed: Integer below 2^31.
+        """
+        arguments = x, y, np.asarray(index, "int32"), np.asarray(seed, "int32")
+        results = self._run(None, *map(ops.convert_to_tensor, arguments))
+        return tuple(map(ops.convert_to_numpy, results))
+
+
+def _scores(outputs):
+    """Return the scores ``(batch, classes)``: the mean over time of outputs with a time axis."""
+    return ops.mean(outputs, axis=1) if len(outputs.shape) == 3 else outputs
+
+
+def input_gradient(
+    model: keras.Model, loss: Any, *, surrogate: Any = None, smooth: bool = False, warn: bool = True
+) -> InputGradient:
+    """Return the compiled ``InputGradient`` of a model. It is kept for the next call with the same arguments."""
+    probe.sync(model)
+    kept = _kept(model, fingerprint(model))
+    key = loss, surrogate, smooth
+    if key not in kept:
+        if warn and not smooth:
+            _warn_of_stopped_gradients(model)
+        kept[key] = InputGradient(model, loss_function(model, loss), surrogate=surrogate, smooth=smooth)
+    return kept[key]
+
+
+# Cached for the next call with the same model: compilation takes seconds.
+@functools.lru_cache(maxsize=2)
+def _kept(model: keras.Model, settings: Hashable) -> dict:
+    del model, settings
+    return {}
+
+
+def loss_function(model: keras.Model, loss: Any) -> Callable:
+    """Return a loss as a function ``(y_true, y_pred) -> (batch, ...)``; None stands for the loss of ``compile``."""
+    loss = getattr(model, "loss", None) if loss is None else loss
+    if loss is None:
+        raise ValueError(f"`loss` must be given, since the model {model.name!r} is not compiled with one.")
+    if isinstance(loss, (list, tuple, dict)):
+        raise ValueError(f"`model` must have one output and one loss; {model.name!r} is compiled with {loss!r}.")
+    loss = keras.losses.get(loss)
+    return loss.call if isinstance(loss, keras.losses.Loss) else loss
+
+
+def _warn_of_stopped_gradients(model):
+    names = [layer.name for layer in model._flatten_layers() if isinstance(layer, STOPS_GRADIENTS)]
+    if names:
+        warnings.warn(
+            f"No gradient passes the encoders {', '.join(names)} of {model.name!r}: the attack sees a zero gradient. "
+            "Pass smooth=True (straight-through gradient), or use a Poisson encoder, whose gradient is that of the "
+            "expectation.",
+            stacklevel=4,
+        )

@@ -1,0 +1,96 @@
+"""The accuracy under attack: counts, intervals, resumption, files."""
+
+import functools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_snn import robustness
+from keras_snn.robustness import Accuracy, RobustnessReport
+
+pytestmark = pytest.mark.backend_free
+
+# Two classes, the sign of x - 1/2: an attack changes the class where |x - 1/2| < epsilon.
+X = np.array([0.1, 0.35, 0.45, 0.55, 0.65, 0.9, 0.48], "float32")[:, None]
+Y = np.array([0, 0, 0, 1, 1, 1, 1])  # the last one is misclassified
+EPSILONS = [0.1, 0.2]
+
+
+@pytest.fixture
+def model():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, name="scores")], name="line")
+    model.set_weights([np.array([[-1.0, 1.0]]), np.array([0.5, -0.5])])
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+@pytest.mark.every_backend
+def test_counts_by_hand(model):
+    report = robustness.evaluate(model, X, Y, ["FGSM", "BIM"], EPSILONS, batch_size=3, verbose=0)
+    assert (report.clean.correct, report.clean.n_samples) == (6, 7)
+    for attack in ("FGSM", "BIM"):
+        assert [report[attack, epsilon].correct for epsilon in EPSILONS] == [4, 2]
+    assert report.attacks == ["FGSM", "BIM"]
+    assert "FGSM" in str(report)
+
+
+def test_the_interval_is_wilsons():
+    assert Accuracy("a", 0.1, 0, 10).interval == pytest.approx((0, 0.2775), abs=1e-4)  # tabulated
+    assert Accuracy("a", 0.1, 5, 10).interval == pytest.approx((0.2366, 0.7634), abs=1e-4)
+
+
+def test_attacks_are_functions_too(model):
+    attacks = {"BIM-2": functools.partial(robustness.bim, iterations=2)}
+    report = robustness.evaluate(model, X, Y, attacks, [0.2], verbose=0)
+    assert report["BIM-2", 0.2].correct == 2
+
+
+def test_an_interrupted_call_goes_on(model, tmp_path):
+    path, calls = tmp_path / "report.json", []
+
+    def counted(name, *arguments, **options):
+        calls.append(name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return robustness.fgsm(*arguments, **options)
+
+    attacks = {name: functools.partial(counted, name) for name in ("one", "two")}
+    options = {"path": path, "verbose": 0}
+    with pytest.raises(KeyboardInterrupt):
+        robustness.evaluate(model, X, Y, attacks, [0.2], **options)
+    report = robustness.evaluate(model, X, Y, attacks, [0.2], **options)
+    assert calls == ["one", "two", "two"]
+    assert [result.correct for result in report] == [2, 2]
+    robustness.evaluate(model, X[:4], Y[:4], attacks, [0.2], **options)  # other data: begins anew
+    assert calls[3:] == ["one", "two"]
+
+
+def test_files(model, tmp_path):
+    report = robustness.evaluate(model, X, Y, ["random signs"], EPSILONS, verbose=0)
+    report.save(tmp_path / "report.json")
+    report.save(tmp_path / "report.png")
+    loaded = RobustnessReport.load(tmp_path / "report.json")
+    assert loaded.to_dict() == report.to_dict() == json.loads((tmp_path / "report.json").read_text())
+    assert "+0.0" in loaded.compare(report)
+    with pytest.raises(ValueError, match="`path` must end in"):
+        report.save(tmp_path / "report.txt")
+    (tmp_path / "broken.json").write_text("{}")
+    with pytest.raises(ValueError, match="must be a report that `save` wrote"):
+        RobustnessReport.load(tmp_path / "broken.json")
+    with pytest.raises(KeyError, match="The report has no result"):
+        report["FGSM", 0.1]
+
+
+def test_masking_is_noted(model):
+    model.set_weights([np.zeros((1, 2)), np.zeros(2)])
+    report = robustness.evaluate(model, X, Y, ["FGSM"], [0.1], verbose=0)
+    assert "gradient masking" in report.notes[0]
+
+
+def test_bad_arguments(model):
+    with pytest.raises(ValueError, match="`attacks` must be one of"):
+        robustness.evaluate(model, X, Y, ["nothing"], [0.1])
+    with pytest.raises(ValueError, match="`epsilons` must be"):
+        robustness.evaluate(model, X, Y, ["FGSM"], [0.0])
