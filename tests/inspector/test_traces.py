@@ -165,6 +165,8 @@ def test_every_neuron():
         layers.LIF(return_sequences=False),
         layers.NoisyLIF(),
         layers.NoisyLIF(alpha=4.0, name="noisy_with_memory"),
+        layers.OscillationLIF(),
+        layers.AlternativeOscillationLIF(),
         layers.PLIF(),
         layers.RecurrentLIF(recurrent_initializer=keras.initializers.Constant(0.25)),
         layers.Synaptic(),
