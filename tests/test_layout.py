@@ -19,7 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # Each line imports from the lines above it; what stands on one line never imports each other.
 LINES = (
     ("hints",),
-    ("config", "files", "checks", "_version"),
+    ("config", "files", "checks", "text_table", "_version"),
     ("ops",),
     ("data",),
     ("probe",),
@@ -238,6 +238,7 @@ HINTED = (
     "robustness",
     "streaming.py",
     "surrogates.py",
+    "text_table.py",
 )
 KERAS_HOOKS = {
     *("build", "call", "get_config", "from_config", "compute_output_shape", "compute_output_spec", "compute_mask"),

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_snn import checks, graph, layers, probe
+from keras_snn import checks, graph, layers, probe, text_table
 from keras_snn.conversion.calibration import record_outputs
 from keras_snn.data.batches import Batches
 from keras_snn.files import save_figure, write_text
 from keras_snn.hints import Nest
-from keras_snn.inspector.tables import as_html, as_text, percent
+from keras_snn.inspector.tables import as_html, percent
 from keras_snn.ops.precision import to_float
 
 _HEADER = ("layer", "scale", "activation", "rate", "correlation", "error", "clipped", "spikes a step")
@@ -56,7 +56,7 @@ class ConversionReport:
 
     def table(self) -> str:
         """Return a text table with a row for each layer, in the order of the calls."""
-        return "\n".join([f"{self.n_samples:,} samples, {self.n_steps} steps", *as_text(self._rows())])
+        return "\n".join([f"{self.n_samples:,} samples, {self.n_steps} steps", *text_table.plain(self._rows())])
 
     __str__ = table
 

@@ -5,22 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tabulate
 
 from keras_snn.files import save_figure
-
-#: The simple tables of reStructuredText. tabulate's own format "rst" writes ".." into empty cells of the first column,
-#: and tabulate pads headers by two spaces: the header is a row here.
-_RULE = tabulate.Line("", "=", "  ", "")
-_ROW = tabulate.DataRow("", "  ", "")
-_FORMAT = tabulate.TableFormat(_RULE, None, None, _RULE, _ROW, _ROW, 0, None)
-
-
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a simple reStructuredText table."""
-    table = tabulate.tabulate([header, *rows], tablefmt=_FORMAT, disable_numparse=True, stralign="left")
-    rule, first, *others = (line.rstrip() for line in table.splitlines())
-    return [rule, first, rule, *others]
 
 
 def percent(share: float | None) -> str:

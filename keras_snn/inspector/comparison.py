@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from keras_snn import text_table
 from keras_snn.energy import DEVICES
 from keras_snn.inspector import tables
 from keras_snn.inspector.findings import Results, same_dt, single_value
@@ -68,7 +69,7 @@ class Comparison(Results):
 
     def table(self) -> str:
         """Return a text table with a row for each dt and layer: this report minus the other."""
-        return "\n".join(tables.as_text(self._rows()) + self.notes)
+        return "\n".join(text_table.plain(self._rows()) + self.notes)
 
     __str__ = table
 

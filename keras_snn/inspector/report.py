@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+from keras_snn import text_table
 from keras_snn.energy import DEVICES
 from keras_snn.files import write_text
 from keras_snn.inspector import html, plots, tables
@@ -73,7 +74,7 @@ class Report(Results):
 
         The first line gives the model, the data and the date, if they are known.
         """
-        return "\n".join(tables.origin(self) + tables.as_text(tables.rates(self)) + tables.notes(self))
+        return "\n".join(tables.origin(self) + text_table.plain(tables.rates(self)) + tables.notes(self))
 
     def energy_table(self) -> str:
         """Return a text table with a row for each dt and number of steps: operations and energy of one inference.
@@ -81,7 +82,7 @@ class Report(Results):
         The table compares the spiking model (loihi, spinnaker2) with the same layers in an ANN (cpu, gpu). ``ratio`` is
         the synaptic operations divided by the multiply-accumulates.
         """
-        return "\n".join([*tables.as_text(tables.energies(self)), *textwrap.wrap(tables.ENERGY_NOTE, 110)])
+        return "\n".join([*text_table.plain(tables.energies(self)), *textwrap.wrap(tables.ENERGY_NOTE, 110)])
 
     def __str__(self):
         return f"{self.table()}\n\n{self.energy_table()}"

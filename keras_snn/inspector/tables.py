@@ -63,13 +63,6 @@ def spikes(results: Iterable["DtReport"]) -> Rows:
     return rows
 
 
-def as_text(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a text table with right-aligned cells."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
-
-
 def as_html(rows: Sequence[Sequence[str]], caption: str, notes: Sequence[str] = ()) -> str:
     """Return a table and the notes below it as HTML."""
     head, *body = [[html.escape(cell) for cell in row] for row in rows]

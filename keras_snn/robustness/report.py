@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from keras_snn import text_table
 from keras_snn.files import save_figure, write_text
-from keras_snn.inspector import tables
 from keras_snn.inspector.plots import new_figure
 
 #: Quantile of the normal distribution for intervals of 95 %.
@@ -86,7 +86,7 @@ class RobustnessReport:
         rows = [("attack", "clean", *(f"epsilon {epsilon:.4g}" for epsilon in self.epsilons))]
         rows += [(name, _cell(self.clean), *(_cell(self[name, e]) for e in self.epsilons)) for name in self.attacks]
         heading = f"Accuracy in % of {self.clean.n_samples:,} samples, with intervals of 95 %"
-        return "\n".join([heading, *tables.as_text(rows), *self.notes])
+        return "\n".join([heading, *text_table.plain(rows), *self.notes])
 
     __str__ = table
 
@@ -101,7 +101,7 @@ class RobustnessReport:
             variance = sum(r.accuracy * (1 - r.accuracy) / r.n_samples for r in (result, reference))
             difference = f"{100 * (result.accuracy - reference.accuracy):+.1f}"
             rows.append((result.attack, f"{result.epsilon:.4g}", difference, f"{100 * math.sqrt(variance):.1f}"))
-        return "\n".join(tables.as_text(rows))
+        return "\n".join(text_table.plain(rows))
 
     def plot(self, path: str | None = None) -> Any:
         """Draw accuracy against epsilon with intervals of 95 %, and write the figure to ``path`` if given.

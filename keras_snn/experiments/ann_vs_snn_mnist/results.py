@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_snn import text_table
 from keras_snn.experiments.ann_vs_snn_mnist.published import PUBLISHED
-from keras_snn.experiments.figures import finish, hertz, percent, text_table
+from keras_snn.experiments.figures import finish, hertz, percent
 
 TITLES = {"clean": "clean", "rotated": "rotated", "background-random": "random background"}
 COLORS = {"ann": "0.3", "snn": "C0", "aware": "C1"}
@@ -38,7 +39,7 @@ def table(results: Mapping[str, Any]) -> str:
         [
             f"MNIST, {digits}, {config['epochs']} epochs, seed {config['seed']}; test accuracies of three sets in per "
             "cent, and mean firing rates on them",
-            *text_table([*header, "rates (Hz)"], rows),
+            *text_table.rst([[*header, "rates (Hz)"], *rows]),
             "*: the plain network with the weights of the spiking one.",
             "Published on the random background: 9.96 is of a single step of 1 ms, as the images came without a time",
             "axis; 9.87 is of ten steps, of a network that is not named. On rotated digits the source says, without",

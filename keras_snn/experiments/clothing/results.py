@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_snn import text_table
 from keras_snn.experiments.clothing.published import PUBLISHED
-from keras_snn.experiments.figures import finish, hertz, percent, text_table
+from keras_snn.experiments.figures import finish, hertz, percent
 
 SETS = ("train", "validation", "test")
 
@@ -32,7 +33,7 @@ def table(results: Mapping[str, Any]) -> str:
         [
             f"Fashion-MNIST, {images}, of which one in {config['held_back']} is held back for validation, "
             f"{config['epochs']} epochs, seed {config['seed']}; accuracies in per cent",
-            *text_table(header, rows),
+            *text_table.rst([header, *rows]),
             _choice(results["parts"].get("spiking", {}).get("chosen_dt")),
             "Running: over the batches of the last epoch. Loop: as the publication's training loop printed it.",
             "The published accuracies at each dt were printed as test accuracies, and are those of training images.",

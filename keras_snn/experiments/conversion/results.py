@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_snn.experiments.figures import finish, number_of_images, percent, text_table
+from keras_snn import text_table
+from keras_snn.experiments.figures import finish, number_of_images, percent
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -28,11 +29,11 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"{config['dataset']} ({images}), {config['epochs']} epochs, seed {config['seed']}; test accuracy in %",
-            *text_table(header, lines),
+            *text_table.rst([header, *lines]),
             "Spikes (thousands) / synaptic operations (millions) for one image:",
-            *text_table(header[:-1], amounts),
+            *text_table.rst([header[:-1], *amounts]),
             "Activations above what the neurons can represent, in % of each layer's; more steps do not help them:",
-            *text_table(("network", "conversion", "clipped, by layer"), clipped),
+            *text_table.rst([("network", "conversion", "clipped, by layer"), *clipped]),
             "There are no published figures for these networks.",
         ]
     )

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_snn import text_table
 from keras_snn.experiments.fashion_mnist.published import PUBLISHED
-from keras_snn.experiments.figures import finish, hertz, percent, text_table
+from keras_snn.experiments.figures import finish, hertz, percent
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -35,7 +36,7 @@ def table(results: Mapping[str, Any]) -> str:
         [
             f"Fashion-MNIST, {images}, {config['epochs']} epochs, seed {config['seed']}; "
             "published: all images, 10 epochs",
-            *text_table(header, lines),
+            *text_table.rst([header, *lines]),
             f"Seconds an epoch (median): {seconds}",
         ]
     )

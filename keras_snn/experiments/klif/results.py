@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_snn import text_table
 from keras_snn.experiments.figures import (
     finish,
     finish_with_legends,
@@ -13,7 +14,6 @@ from keras_snn.experiments.figures import (
     parts_by_kind,
     percent,
     spread,
-    text_table,
 )
 from keras_snn.experiments.klif.published import PUBLISHED
 
@@ -43,7 +43,7 @@ def table(results: Mapping[str, Any]) -> str:
             f"{config['epochs']} epochs, seeds from {config['seed']}; test accuracy in %, mean ± standard deviation "
             "over the seeds",
             "published: width 1, all images, 100 epochs (cifar10: 200); best or last epoch: not stated",
-            *text_table(header, lines),
+            *text_table.rst([header, *lines]),
             "Spikes a step and k are means by layer, from the encoder to the votes. Where a gap is smaller than the",
             "deviation, nothing follows from it. On the deep networks the published LIF of chapter 3 is above every",
             "KLIF of chapter 2, whose lead over the LIF of its own chapter is therefore not KLIF's gain.",

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_snn import text_table
 from keras_snn.experiments.figures import (
     finish_with_legends,
     number_of_images,
     parts_by_kind,
     percent,
     spread,
-    text_table,
 )
 from keras_snn.experiments.noise_training import membrane
 from keras_snn.experiments.noise_training.published import PUBLISHED, SECONDS
@@ -85,7 +85,7 @@ def table(results: Mapping[str, Any]) -> str:
         f"{config['dataset']} ({number_of_images(config)}), width {config['width']:g}, {config['epochs']} epochs "
         f"(direct: {config['direct_epochs']}), seeds from {config['seed']}",
         "Test accuracy in % after T steps, mean ± standard deviation over the seeds.",
-        *text_table(header, lines),
+        *text_table.rst([header, *lines]),
         "alpha infinite is a new single-step network at every step, and its T = 1 the network as it was trained.",
         "LIF are ordinary neurons with the same weights. Of scores that tie, the first class is taken.",
     ]
@@ -118,7 +118,7 @@ def _times(parts, config):
         lines.append((*row, *["-"] * (7 - len(row))))
     header = ("trained", "s an epoch", "best, %", "to accuracy, %", "s", "direct, s", "times faster")
     text = [f"Training time, by seed, to the highest accuracy at T = {config['n_steps']} that both reach:"]
-    text += text_table(header, lines)
+    text += text_table.rst([header, *lines])
     if config["dataset"] in SECONDS:
         accuracy, direct, own = SECONDS[config["dataset"]]
         text.append(
