@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_snn import checks, graph
+from keras_snn import checks, graph, text_table
 from keras_snn.data.batches import Batches
 from keras_snn.data.labels import classes
 from keras_snn.hints import Nest
@@ -45,11 +45,11 @@ class DtSearch:
 
     def table(self) -> str:
         """Return a text table with a row for each try."""
-        lines = ["   dt (s)  accuracy  reached"]
+        rows = [("dt (s)", "accuracy", "reached", "")]
         for run in self.tries:
-            chosen = "  <- chosen" if run.dt == self.dt else ""
-            lines.append(f"{run.dt:9.4g}  {100 * run.accuracy:7.2f}%  {'yes' if run.reached else 'no':>7}{chosen}")
-        return "\n".join([*lines, f"target: {100 * self.target:.2f}%"])
+            reached, chosen = "yes" if run.reached else "no", "<- chosen" if run.dt == self.dt else ""
+            rows.append((f"{run.dt:.4g}", f"{100 * run.accuracy:.2f}%", reached, chosen))
+        return "\n".join([*text_table.plain(rows), f"target: {100 * self.target:.2f}%"])
 
     __str__ = __repr__ = table
 
@@ -172,7 +172,7 @@ def find_dt(
         if search.tries[-1].reached:
             search.dt, search.model = dt, candidate
         if verbose:
-            print(search.table().splitlines()[len(search.tries)], flush=True)
+            print(search.table().splitlines()[len(search.tries) + 1], flush=True)  # below header and rule
         return search.tries[-1].reached
 
     # Powers of `factor`: repeated products accumulate rounding, 0.001 * 10 * 10 * 10 is not 1.
