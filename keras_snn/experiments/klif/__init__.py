@@ -1,9 +1,9 @@
-"""KLIF: a LIF neuron that learns the scale of its membrane, against LIF and against each of its two parts alone.
+"""KLIF, a LIF neuron with a learned scale of its membrane, against LIF and against each of its two parts.
 
-The networks and the published figures are those of C. Jiang's PhD thesis (University of Canterbury 2022, chapter 2;
-Jiang and Zhang 2023, arXiv:2302.09238). Its gaps on MNIST (0.00 points) and Fashion-MNIST (0.07) are smaller than what
-another seed makes: the quick preset can tell whether KLIF is clearly worse, how the two learn at first, how much they
-fire, and where k goes, and no more.
+Networks and published figures are from C. Jiang's PhD thesis (University of Canterbury 2022, chapter 2; Jiang and Zhang
+2023, arXiv:2302.09238). Its differences on MNIST (0.00 points) and Fashion-MNIST (0.07) are smaller than those between
+seeds. The quick preset only shows whether KLIF is clearly worse, how both learn at first, how much they fire, and how k
+develops.
 """
 
 from keras_snn.experiments.klif.experiment import EXPERIMENT, PRESETS

@@ -1,6 +1,6 @@
 """The published test accuracies, in % in tables 2.2 to 2.5 and 3.3.
 
-The thesis does not state whether they are of the best or of the last epoch, nor of how many trainings.
+The thesis does not state whether they are from the best or the last epoch, nor the number of trainings.
 """
 
 PUBLISHED = {

@@ -1,8 +1,8 @@
-"""Training at a single step with noise for a membrane, and running at ten: accuracy, and time to accuracy.
+"""Train at one step with noise in place of the membrane, and run at ten steps: accuracy, and time to an accuracy.
 
-The networks and the published figures are those of C. Jiang's PhD thesis (University of Canterbury 2022, chapter 4;
-Jiang and Zhang 2022, arXiv:2211.05453). Two controls are not in it: the same training without noise, and ordinary LIF
-neurons with the weights of the noisy ones.
+Networks and published figures are from C. Jiang's PhD thesis (University of Canterbury 2022, chapter 4; Jiang and Zhang
+2022, arXiv:2211.05453). Two controls are added: training without noise, and LIF neurons with the weights of the noisy
+network.
 """
 
 from keras_snn.experiments.noise_training.experiment import DATASETS, EXPERIMENT, PRESETS
