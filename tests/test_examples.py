@@ -207,7 +207,7 @@ def test_commands_are_valid_and_name_dt():
     for path, text in COMMANDS:
         if text.split() != ["inspect"]:  # the name of the command
             options = cli._parser().parse_args(text.split())
-            assert options.command != "run" or options.name in experiments.EXPERIMENTS, (path, text)
+            assert options.command != "run" or options.name in experiments.ENTRIES, (path, text)
             assert options.command != "inspect" or options.dt, (path, text)
 
 

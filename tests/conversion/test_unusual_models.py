@@ -263,7 +263,7 @@ def test_augmentation_is_left_out():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda x: Dense(2)(Dense(4, activation=lambda v: v * v)(x)), "not for '.*<lambda>'.* activation='relu'"),
+        (lambda x: Dense(2)(Dense(4, activation=lambda v: v * v)(x)), "replace relu, not '.*<lambda>'.* activation='relu'"),
         (lambda x: ops.relu(Dense(2)(x)), r"\(Relu\): write it as keras.layers.ReLU\(\)"),
         (lambda x: Dense(2, activation="relu")(x) / 2.0, r"\(TrueDivide\): this operation cannot be converted"),
         (
@@ -302,7 +302,7 @@ def test_sizes_that_are_not_known_are_refused_by_name():
     ("calibration", "message"),
     [
         (X[:0], "ValueError: `calibration` is empty"),
-        (np.where(X > 0.99, np.nan, X), "ValueError: .*not finite in 'dense'"),
+        (np.where(X > 0.99, np.nan, X), "ValueError: .*must give finite activations; those of 'dense' are not"),
         ([X, X], "ValueError: .*an array of samples for each of the 1 inputs .* got 2, of samples with the shapes"),
         (list(X[0]), "TypeError: `calibration` must be an array"),
         (np.float32(3), "TypeError: `calibration` must be an array"),

@@ -342,7 +342,7 @@ def test_figure_of_one_layer(tmp_path):
     assert [axis.get_ylabel() for axis in panel.axes] == ["input", "membrane"]
     with pytest.raises(ValueError, match="`layer` must be one of 'first', 'second'; got 'third'"):
         result.plot_traces(layer="third")
-    with pytest.raises(ValueError, match="`sample` must be an integer from 0 to 1, the place of an example; got 2"):
+    with pytest.raises(ValueError, match="`sample` must be an integer from 0 to 1, the index of an example; got 2"):
         result.plot_traces(sample=2)
     with pytest.raises(ValueError, match="states=True"):
         made_by_hand().plot_traces()

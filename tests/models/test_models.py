@@ -113,7 +113,7 @@ def test_noise_net():
     other = noise_net((32, 32, 3), 7, "lif", width=0.25, n_steps=4)
     assert [layer.output.shape[1] for layer in neurons(other)] == [4] * 5
     assert other.get_weights()[-1].shape == (7,)
-    with pytest.raises(ValueError, match="of 8 x 8 at least; got"):
+    with pytest.raises(ValueError, match="at least 8 x 8; got"):
         noise_net((7, 28, 1))
 
 
