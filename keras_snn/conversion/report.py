@@ -13,6 +13,7 @@ from keras_snn.conversion.calibration import record_outputs
 from keras_snn.data.batches import Batches
 from keras_snn.files import save_figure, write_text
 from keras_snn.hints import Nest
+from keras_snn.inspector.panels import open_axis
 from keras_snn.inspector.tables import as_html, percent
 from keras_snn.ops.precision import to_float
 
@@ -89,7 +90,7 @@ class ConversionReport:
         for axis, attribute in zip(axes, ("correlation", "error"), strict=True):
             values = [getattr(fit, attribute) for fit in self.layers.values()]
             axis.barh(names, [np.nan if value is None else value for value in values], color="C0")
-            axis.spines[["top", "right"]].set_visible(False)
+            open_axis(axis)
         axes[0].set(xlabel="correlation of activation and rate", xlim=(0, 1))
         axes[1].set_xlabel("relative error of the rates")
         axes[0].invert_yaxis()

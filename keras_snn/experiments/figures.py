@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_snn.files import save_figure
+from keras_snn.inspector.panels import open_axis
 
 
 def percent(share: float | None) -> str:
@@ -42,7 +43,7 @@ def parts_by_kind(results: Mapping[str, Any]) -> dict[str, list[dict]]:
 def finish(figure: Any, path: Path) -> None:
     """Remove the top and right frame of a figure's axes, and save the figure."""
     for axis in figure.axes:
-        axis.spines[["top", "right"]].set_visible(False)
+        open_axis(axis)
     save_figure(figure, path)
 
 

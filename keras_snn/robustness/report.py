@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_snn import text_table
 from keras_snn.files import save_figure, write_text
+from keras_snn.inspector.panels import open_axis
 from keras_snn.inspector.plots import new_figure
 
 #: Quantile of the normal distribution for intervals of 95 %.
@@ -121,7 +122,7 @@ class RobustnessReport:
             axis.errorbar([p.epsilon for p in points], values, yerr=errors, marker="o", capsize=3, label=name)
         axis.set(xlabel="epsilon (units of x)", ylabel="accuracy (%)", ylim=(0, 100))
         axis.legend(frameon=False)
-        axis.spines[["top", "right"]].set_visible(False)
+        open_axis(axis)
         if path is not None:
             save_figure(figure, path)
         return figure

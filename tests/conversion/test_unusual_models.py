@@ -263,7 +263,10 @@ def test_augmentation_is_left_out():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda x: Dense(2)(Dense(4, activation=lambda v: v * v)(x)), "replace relu, not '.*<lambda>'.* activation='relu'"),
+        (
+            lambda x: Dense(2)(Dense(4, activation=lambda v: v * v)(x)),
+            "replace relu, not '.*<lambda>'.* activation='relu'",
+        ),
         (lambda x: ops.relu(Dense(2)(x)), r"\(Relu\): write it as keras.layers.ReLU\(\)"),
         (lambda x: Dense(2, activation="relu")(x) / 2.0, r"\(TrueDivide\): this operation cannot be converted"),
         (

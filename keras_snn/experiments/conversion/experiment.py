@@ -107,10 +107,10 @@ def accuracies(
         batch, labels = x[start : start + batch_size], y[start : start + batch_size]
         if len(batch) not in streams:
             streams[len(batch)] = stream(spiking, len(batch))
-        live = streams[len(batch)]
-        live.start(batch)
+        batch_stream = streams[len(batch)]
+        batch_stream.start(batch)
         for i, n_steps in enumerate(np.diff(steps, prepend=0).tolist()):
-            scores = live.step(n_steps=n_steps)
+            scores = batch_stream.step(n_steps=n_steps)
             n_correct[i] += (scores.argmax(axis=1) == labels).sum()
     return (n_correct / len(x)).tolist()
 

@@ -156,9 +156,9 @@ class _Test:
         x, y = self.x[rows], self.y[rows]
         if len(x) not in self.streams:
             self.streams[len(x)] = stream(self.model, len(x))
-        live = self.streams[len(x)]
-        live.start(x)
-        counts = [np.rint(k * live.step()) for k in range(1, self.n_steps + 1)]
+        batch_stream = self.streams[len(x)]
+        batch_stream.start(x)
+        counts = [np.rint(k * batch_stream.step()) for k in range(1, self.n_steps + 1)]
         is_correct = [scores.argmax(axis=1) == y for scores in counts]  # the first of the classes that tie
         has_tie = [(scores == scores.max(axis=1, keepdims=True)).sum(axis=1) > 1 for scores in counts]
         return np.array([is_correct, has_tie])
