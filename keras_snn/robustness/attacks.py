@@ -176,7 +176,7 @@ def _attack(
     seed = checks.integer("seed", seed, least=0)
     backward = [None] if surrogates is None else list(surrogates)
     gradients = [input_gradient(source or model, loss, surrogate=s, smooth=smooth) for s in backward]
-    runs = [(g, restart) for g in gradients for restart in range(restarts)]
+    runs = [gradient for gradient in gradients for _ in range(restarts)]
     judge = input_gradient(model, loss, warn=False) if len(runs) > 1 else None
     batch_size = min(batch_size, n_samples)
     walk = _Walk(epsilon, step, iterations, decay, targeted, norm, clip, random_start, draws)
@@ -188,11 +188,11 @@ def _attack(
         index = np.minimum(rows, n_samples - 1)  # the last batch is filled up: one shape, one compilation
         n_rows = min(batch_size, n_samples - start)
         worst, worst_score = x[index], np.full(batch_size, -np.inf)
-        for number, (gradient, _) in enumerate(runs):
+        for number, gradient in enumerate(runs):
             found, masked = walk.run(gradient, x[index], y[index], first + index, seed + 7919 * number)
             n_masked += masked[:n_rows].sum() / len(runs)
             if judge is not None:
-                _, losses, predicted = judge(found, y[index], first + index, seed)
+                losses, predicted = judge.evaluate(found, y[index], first + index, seed)
                 score = _score(losses, predicted, y[index], targeted)
                 worst = np.where(_spread(score > worst_score, x), found, worst)
                 worst_score = np.maximum(score, worst_score)

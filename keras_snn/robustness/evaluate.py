@@ -134,7 +134,7 @@ def _n_correct(judge, x, y, first, batch_size, seed):
     correct = 0
     for start in range(0, len(x), batch_size):
         index = np.minimum(np.arange(start, start + batch_size), len(x) - 1)
-        predicted = judge.predict(x[index], first + index, seed)
+        _, predicted = judge.evaluate(x[index], y[index], first + index, seed)
         n_rows = min(batch_size, len(x) - start)
         correct += int((predicted == methods.class_numbers(y[index]))[:n_rows].sum())
     return correct

@@ -43,25 +43,29 @@ class InputGradient:
         self.n_traces += 1
 
         def total(x):
-            outputs = self.model(x, training=False)
-            loss = self.loss(y, outputs)
-            loss = ops.mean(ops.reshape(loss, (ops.shape(x)[0], -1)), axis=1)
-            return ops.sum(loss), (loss, ops.argmax(_scores(outputs), axis=-1))
+            loss, predicted = self._loss_and_class(x, y)
+            return ops.sum(loss), (loss, predicted)
 
         backward: dict[str, Any] = {"surrogate": self.surrogate, "smooth_gradient": self.smooth}
         with probe.scope(sample_index=index, seed=seed, **backward):
             d_x, (loss, predicted) = gradient(total, x, self.model.variables)
         return d_x, loss, predicted
 
-    def _forward(self, n_steps: None, x: Tensor, index: Tensor, seed: Tensor) -> Tensor:
+    def _forward(self, n_steps: None, x: Tensor, y: Tensor, index: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
         del n_steps
         with probe.scope(sample_index=index, seed=seed):
-            return ops.argmax(_scores(self.model(x, training=False)), axis=-1)
+            return self._loss_and_class(x, y)
 
-    def predict(self, x: np.ndarray, index: np.ndarray, seed: int) -> np.ndarray:
-        """Return the predicted class ``(batch,)``; arguments as in a call."""
-        arguments = x, np.asarray(index, "int32"), np.asarray(seed, "int32")
-        return ops.convert_to_numpy(self._run_forward(None, *map(ops.convert_to_tensor, arguments)))
+    def _loss_and_class(self, x, y):
+        """Return the loss and the predicted class of each sample, tensors ``(batch,)``."""
+        outputs = self.model(x, training=False)
+        loss = ops.mean(ops.reshape(self.loss(y, outputs), (ops.shape(x)[0], -1)), axis=1)
+        scores = ops.mean(outputs, axis=1) if len(outputs.shape) == 3 else outputs  # over time
+        return loss, ops.argmax(scores, axis=-1)
+
+    def evaluate(self, x: np.ndarray, y: np.ndarray, index: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return loss ``(batch,)`` and predicted class ``(batch,)`` without a gradient; arguments as in a call."""
+        return _on_arrays(self._run_forward, x, y, index, seed)
 
     def __call__(
         self, x: np.ndarray, y: np.ndarray, index: np.ndarray, seed: int
@@ -74,14 +78,13 @@ class InputGradient:
             index: Places of the samples in the data, which fix the model's random numbers together with ``seed``.
             seed: Integer below 2^31.
         """
-        arguments = x, y, np.asarray(index, "int32"), np.asarray(seed, "int32")
-        results = self._run(None, *map(ops.convert_to_tensor, arguments))
-        return tuple(map(ops.convert_to_numpy, results))
+        return _on_arrays(self._run, x, y, index, seed)
 
 
-def _scores(outputs):
-    """Return the scores ``(batch, classes)``: the mean over time of outputs with a time axis."""
-    return ops.mean(outputs, axis=1) if len(outputs.shape) == 3 else outputs
+def _on_arrays(function, x, y, index, seed):
+    """Return the results of a compiled function on arrays as a tuple of NumPy arrays."""
+    arguments = x, y, np.asarray(index, "int32"), np.asarray(seed, "int32")
+    return tuple(map(ops.convert_to_numpy, function(None, *map(ops.convert_to_tensor, arguments))))
 
 
 def input_gradient(
