@@ -127,14 +127,22 @@ class Batches:
         if batch_size is None:
             batch_size, steps = default_batch_size(n) if steps is None else math.ceil(n / steps), None
         n_used = n if steps is None else min(n, steps * batch_size)
-        self.n_samples = n_used
-        batch_size = min(batch_size, self.most or batch_size)
-        starts = range(0, n_used, batch_size)
-        self.n_batches = len(starts)
-        self.steps = steps
-        self._open = lambda: (
-            (rows(x, start, start + batch_size), rows(y, start, start + batch_size)) for start in starts
-        )
+        self.n_samples, self.steps = n_used, steps
+
+        def set_batch_size(batch_size):
+            starts = range(0, n_used, batch_size)
+            self.n_batches = len(starts)
+            self._open = lambda: (
+                (rows(x, start, start + batch_size), rows(y, start, start + batch_size)) for start in starts
+            )
+
+        self._set_batch_size = set_batch_size
+        set_batch_size(min(batch_size, self.most or batch_size))
+
+    def resize(self, most: int) -> None:
+        """Set the batch size of arrays to ``default_batch_size(n_samples, most)``, before the first pass."""
+        self._set_batch_size(default_batch_size(self.n_samples or 0, most))
+        self._iterator, self._read_ahead = None, []
 
     def _open_batches(self, x, y, batch_size, steps):
         name = self.name
@@ -271,12 +279,12 @@ class Batches:
         return Batch(x, y, weight, start)
 
 
-def default_batch_size(n_samples: int) -> int:
-    """Return the largest batch size from 64 to 128 that divides the number of samples; 128 if there is none.
+def default_batch_size(n_samples: int, most: int = 128) -> int:
+    """Return the largest batch size from ``most / 2`` to ``most`` that divides the number of samples, else ``most``.
 
     A smaller last batch would be another shape to compile.
     """
-    return next((size for size in range(128, 63, -1) if n_samples % size == 0), 128)
+    return next((size for size in range(most, most // 2 - 1, -1) if n_samples % size == 0), most)
 
 
 def _number_of_batches(x):

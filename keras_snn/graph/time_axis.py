@@ -158,6 +158,15 @@ class TimeAxis:
         bytes_per_step = 4 * batch_size * max(sizes) / self.n_steps
         return int(min(self.n_steps, max(1, _MEMORY // bytes_per_step)))
 
+    def batch_size(self, n_steps: int) -> int:
+        """Return the number of samples in a batch for parts of ``n_steps`` steps: 128 to 512, by their memory."""
+        sizes = []
+        for call in self.calls.values():
+            is_still = call.time is None and not isinstance(call.layer, MAKERS)
+            size = sum(map(math.prod, (*call.input_shapes, *call.output_shapes)))
+            sizes.append(size if is_still else size * n_steps / self.n_steps)
+        return int(np.clip(_MEMORY // (4 * max(sizes)), 128, 512))
+
     @contextlib.contextmanager
     def scope(self, n_steps: int, carry: probe.Carry, **settings: Any) -> Iterator[None]:
         """Open a scope for a part of ``n_steps`` steps; other arguments are those of ``probe.scope``."""

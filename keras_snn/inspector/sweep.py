@@ -64,7 +64,8 @@ def inspect(
             differ.
         n_steps: Integer or a sequence of integers: the number of steps of ``Repeat``; if ``x`` has the time axis, the
             number of its first steps to use. Default: all steps. Each dt runs at each number of steps.
-        batch_size: Integer. Default: about 128. Must be None for data in batches.
+        batch_size: Integer. Default: at most 512, or fewer if the model needs much memory. Must be None for data in
+            batches.
         steps: Integer, number of batches to use, for endless data. Default: all.
         steps_at_once: Integer, number of time steps in memory. There is a prediction after each such part of the time
             axis. Default: 1, or more for many time steps; without classifier output, as many as fit in memory.
@@ -111,7 +112,7 @@ def inspect(
         "dt": None if dt is None else max(dts),
         "causal": causal,
         "steps_at_once": checks.integer("steps_at_once", steps_at_once, least=1, optional=True),
-        "batch_size": first_batch.n_samples if batches.n_samples is None else min(batches.n_samples, 128),
+        "batch_size": first_batch.n_samples if batches.in_batches else batch_size or 128,
         "seed": seed,
         "n_examples": min(examples, first_batch.n_samples),
         "with_outputs": bool(metrics),
@@ -121,6 +122,8 @@ def inspect(
         runs = [_prober_and_cut(cache, model, first_batch.x, n_steps=value, **options) for value in many_steps]
         if states:
             runs[0][0].anatomy.time_axis.check()
+    if not batches.in_batches and batch_size is None and steps is None:
+        batches.resize(min(run.anatomy.time_axis.batch_size(run.steps_at_once) for run, _ in runs))
     with probe.left_as_it_was(model) as before:
         evaluated_metrics = Metrics(metrics, runs[0][0].anatomy.outputs)
         by_n_steps = [

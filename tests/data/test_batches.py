@@ -165,6 +165,14 @@ def test_the_default_batch_size_leaves_no_rest_if_it_can(n_samples, size):
     assert default_batch_size(n_samples) == size
 
 
+def test_batches_of_arrays_can_be_resized_before_the_first_pass():
+    batches = Batches(np.arange(1000.0))
+    first = batches.first(2)
+    batches.resize(512)
+    assert (batches.n_batches, first.n_samples) == (2, 2)
+    assert [(batch.start, batch.n_samples) for batch in batches] == [(0, 500), (500, 500)]
+
+
 def test_one_batch_at_a_time_is_in_memory():
     data = Pieces(cut(X, size=1))
     for _ in range(2):

@@ -112,3 +112,23 @@ def folded_operation():
 )
 def test_what_can_run_in_parts(model):
     assert why_not(model()) is None
+
+
+@pytest.mark.parametrize(
+    ("units", "n_steps", "expected"),
+    [
+        (64, 1, 512),
+        # One step of the neurons, inputs and outputs in float32, is 8 * 2**15 bytes: 256 samples are 64 MiB.
+        (2**15, 1, 256),
+        (2**15, 4, 128),  # 64 samples would be 64 MiB
+    ],
+)
+def test_batches_are_smaller_for_large_layers(units, n_steps, expected):
+    model = sequential(LIF(), shape=(T, units))
+    assert graph.TimeAxis(model, np.zeros((1, T, units), "float32")).batch_size(n_steps) == expected
+
+
+def test_layers_without_time_count_whole_in_the_batch_size():
+    units = 2**15
+    model = sequential(DENSE(units), keras.layers.Activation("relu"), layers.Repeat(T), shape=(1,))
+    assert graph.TimeAxis(model, np.zeros((1, 1), "float32")).batch_size(1) == 256
