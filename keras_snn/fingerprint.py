@@ -39,6 +39,10 @@ _TRAINING_ATTRIBUTES = {
 }
 
 
+#: Whether objects of a class are tensors. Cached: TensorFlow takes 25 us to check one object.
+_tensor_classes: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+
+
 class Identity:
     """A token that equals only tokens of the same object. Keeps the object alive, so that its ``id`` stays unique."""
 
@@ -93,7 +97,7 @@ def _open(part, leave_out):
     cls: Any = type(part)
     if isinstance(part, np.ndarray) and cls is np.ndarray and part.dtype != object:
         return (cls, part.dtype.str, part.shape, part.tobytes()), []
-    if isinstance(part, _BY_IDENTITY) or ops.is_tensor(part):
+    if isinstance(part, _BY_IDENTITY) or _is_tensor(part):
         return (Identity(part),), []
     if isinstance(part, Identity):
         return (part,), []
@@ -119,6 +123,13 @@ def _open(part, leave_out):
     if isinstance(reduced, str):  # the name of a constant
         return (Identity(part),), []
     return (cls,), [cls, *(list(value) if hasattr(value, "__next__") else value for value in reduced)]
+
+
+def _is_tensor(part):
+    cls = type(part)
+    if cls not in _tensor_classes:
+        _tensor_classes[cls] = ops.is_tensor(part)
+    return _tensor_classes[cls]
 
 
 def _flat(items):
