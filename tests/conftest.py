@@ -49,6 +49,10 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if not is_left_out(item)]
 
 
+    # The longest test runs first: at the end, the other workers would wait for it.
+    items.sort(key=lambda item: item.name != "test_readme_and_guides")
+
+
 def is_left_out(item):
     """Return whether only a run with --everything has this test."""
     if item.get_closest_marker("nightly"):

@@ -237,10 +237,11 @@ def test_it_is_an_ordinary_model(options, tmp_path):
     if not options.get("neuron"):  # whose voltages start at random
         np.testing.assert_array_equal(*(ops.convert_to_numpy(m(IMAGES)) for m in (spiking, loaded)))
     labels = RNG.integers(5, size=len(IMAGES))
-    assert np.isfinite(loaded.evaluate(IMAGES, labels, verbose=0)).all()
-    weights = [w.copy() for w in loaded.get_weights()]
-    loaded.fit(IMAGES, labels, verbose=0)
-    assert any(np.any(a != b) for a, b in zip(weights, loaded.get_weights(), strict=True))
+    if not options:  # compilation takes seconds
+        assert np.isfinite(loaded.evaluate(IMAGES, labels, verbose=0)).all()
+        weights = [w.copy() for w in loaded.get_weights()]
+        loaded.fit(IMAGES, labels, verbose=0)
+        assert any(np.any(a != b) for a, b in zip(weights, loaded.get_weights(), strict=True))
     (found,) = keras_snn.inspect(spiking, IMAGES, labels, n_steps=2, examples=0)
     assert next(iter(found.layers)) == "first_spikes"
 

@@ -1230,6 +1230,7 @@ print("equal")
 """
 
 
+@pytest.mark.nightly("test_scan_tensorflow has layers on two replicas")
 @pytest.mark.tensorflow("MirroredStrategy is TensorFlow's")
 def test_two_replicas_give_the_figures_of_one():
     paths = [str(Path(keras_snn.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]

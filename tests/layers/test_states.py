@@ -123,9 +123,10 @@ def test_two_backward_passes_of_a_stateful_model():
 
 
 BFLOAT16 = pytest.param("mixed_bfloat16", marks=pytest.mark.nightly("states and outputs are those of mixed_float16"))
+FLOAT64 = pytest.param("float64", marks=pytest.mark.nightly("the contracts have the dtypes under float64"))
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", BFLOAT16, "float64"], indirect=True)
+@pytest.mark.parametrize("policy", ["mixed_float16", BFLOAT16, FLOAT64], indirect=True)
 def test_every_stateful_layer_under_every_policy(policy, tmp_path):
     if policy == "float64" and keras.config.backend() == "jax":
         pytest.skip("JAX has no float64 unless the process asks for it")
