@@ -48,7 +48,6 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=[item for item in items if is_left_out(item)])
         items[:] = [item for item in items if not is_left_out(item)]
 
-
     # The longest test runs first: at the end, the other workers would wait for it.
     items.sort(key=lambda item: item.name != "test_readme_and_guides")
 
