@@ -14,6 +14,7 @@ import sys
 from dataclasses import asdict
 
 import neurons
+import tabulate
 from bench import Bench, Figure, compare, label, times_as_much, times_faster
 
 SHAPES = ((32, 1000, 128), (32, 100, 1024))  # (batch, time, units)
@@ -225,11 +226,8 @@ ROWS = {
 
 def table(figures):
     """Return the text table."""
-    lines = [("row", "ratio", "range", "bound", "kept", "ours", "reference", "what; reference")]
-    lines += [figure.cells() for figure in figures]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, tuple("-" * width for width in widths))
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    header = ("row", "ratio", "range", "bound", "kept", "ours", "reference", "what; reference")
+    return tabulate.tabulate([figure.cells() for figure in figures], header, disable_numparse=True)
 
 
 def environment(bench):
