@@ -99,7 +99,8 @@ def inspect(bench, n_images=10_000):
         for sizes, options, bound in (
             ("batches of 128", {"batch_size": 128}, 5),
             ("default batch sizes", {}, None),
-            ("four spiking layers, batches of 128", {"batch_size": 128, "network": "deep"}, 5),
+            ("four spiking layers, batches of 128", {"batch_size": 128, "network": "deep"}, None),
+            ("four spiking layers, default batch sizes", {"network": "deep"}, 3),
         ):
             times = bench.interleave(
                 {
