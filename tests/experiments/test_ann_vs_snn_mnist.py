@@ -58,17 +58,17 @@ def test_a_saved_network_gives_its_figures_on_the_sets_by_seed(results):
         assert found["parts"]["ann"]["test"][name]["-"]["confusion"] == confusion.tolist()
 
 
-def test_the_plain_network_with_the_same_weights(results):
+def test_the_ann_with_the_same_weights(results):
     found, out = results
     x, y = tiny()[1]
     model = keras.models.load_model(out / "snn.keras")
     first, last = model.layers[1], model.layers[-1]
     hidden = keras.ops.relu(first(x.reshape(len(x), -1)))
     right = keras.ops.convert_to_numpy(last(hidden)).argmax(axis=1) == y
-    assert found["parts"]["snn"]["plain_with_these_weights"]["clean"] == pytest.approx(right.mean(), abs=1e-6)
+    assert found["parts"]["snn"]["ann_with_these_weights"]["clean"] == pytest.approx(right.mean(), abs=1e-6)
 
 
-def test_the_spiking_network_is_not_the_plain_one_under_another_name(results):
+def test_the_spiking_network_is_not_the_ann_under_another_name(results):
     parts = results[0]["parts"]
     for name in SETS:
         rates = [parts["snn"]["test"][name][dt]["rate_hz"] for dt in ("0.001", "1")]
@@ -80,10 +80,10 @@ def test_the_table_has_ours_beside_the_published(results):
     assert lines[2].split()[:2] == ["network", "dt"]
     rows = [line.split() for line in lines[4:-5]]
     assert len(rows) == 1 + 5 + 5
-    assert rows[5][0] == rows[10][0] == "plain*"
+    assert rows[5][0] == rows[10][0] == "ann*"
     assert rows[0][0] == "ann" and "97.79" in rows[0] and "34.28" in rows[0] and "18.77" in rows[0]
     assert rows[1][0] == "snn" and {"99.52", "18.70", "9.96"} <= set(rows[1])
-    assert "34.28" not in " ".join(map(str, rows[1:]))  # which was the plain network's
+    assert "34.28" not in " ".join(map(str, rows[1:]))  # which was the accuracy of the ANN
 
 
 def test_files_of_the_published_sets(tmp_path, monkeypatch):

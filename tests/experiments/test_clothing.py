@@ -38,17 +38,17 @@ def test_train_validation_and_test_stand_side_by_side(results):
         for of, (images, labels) in sets.items():
             (result,) = inspect(model, images, labels, dt=float(dt), examples=0)
             assert ours["accuracy"][of] == result.accuracy
-    plain = keras.models.load_model(out / "plain.keras")
+    ann = keras.models.load_model(out / "ann.keras")
     for of, (images, labels) in sets.items():
-        right = np.mean(plain.predict(images, verbose=0).argmax(axis=1) == labels)
-        assert found["parts"]["plain"]["dt"]["-"]["accuracy"][of] == pytest.approx(right, abs=1e-6)
+        right = np.mean(ann.predict(images, verbose=0).argmax(axis=1) == labels)
+        assert found["parts"]["ann"]["dt"]["-"]["accuracy"][of] == pytest.approx(right, abs=1e-6)
     assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
 @backend_free
 def test_dt_is_chosen_on_the_images_held_back(results):
     parts = results[0]["parts"]
-    target = parts["plain"]["dt"]["-"]["accuracy"]["validation"]
+    target = parts["ann"]["dt"]["-"]["accuracy"]["validation"]
     spiking = parts["spiking"]
     for one in spiking["tries"]:
         assert one["reached"] == (one["accuracy"] >= target)
@@ -60,7 +60,7 @@ def test_dt_is_chosen_on_the_images_held_back(results):
 @backend_free
 def test_the_table_has_ours_beside_the_published(results):
     lines = table(results[0]).splitlines()
-    rows = [line.split() for line in lines if line.startswith(("plain", "spiking", " "))]
+    rows = [line.split() for line in lines if line.startswith(("ann", "spiking", " "))]
     assert len(rows) == 5
     assert "90.60" in rows[0]
     assert [
@@ -71,7 +71,7 @@ def test_the_table_has_ours_beside_the_published(results):
     assert "those of training images" in lines[-1]
     assert lines[2].split()[3:5] == ["running", "published"]
     parts = results[0]["parts"]
-    for row, network, published in ((rows[0], "plain", "91.19"), (rows[1], "spiking", "91.07")):
+    for row, network, published in ((rows[0], "ann", "91.19"), (rows[1], "spiking", "91.07")):
         assert row[row.index(published) - 1] == f"{100 * parts[network]['train_accuracy']:.2f}"
     assert "17.85 (loop: 17.54)" in " ".join(rows[1])
 

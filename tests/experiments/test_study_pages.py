@@ -69,7 +69,7 @@ def test_ann_vs_snn_mnist():
             first = [name, dt, percent(part["train_accuracy"])] if i == 0 else [dt]
             expected.append(first + [percent(tests[dt]["accuracy"]) for tests in part["test"].values()])
         if name != "ann":
-            as_ann = part["plain_with_these_weights"].values()
+            as_ann = part["ann_with_these_weights"].values()
             expected.append(["as ANN", *map(percent, as_ann)])
     assert_rows(tables(STUDIES / "ann_vs_snn_mnist.rst")[0], expected)
 

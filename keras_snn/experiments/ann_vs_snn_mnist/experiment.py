@@ -16,7 +16,7 @@ from keras_snn.hints import Tensor
 from keras_snn.inspector import inspect
 
 N_STEPS = 10
-FIGURES = (*training.FIGURES, "test", "plain_with_these_weights")
+FIGURES = (*training.FIGURES, "test", "ann_with_these_weights")
 NETWORKS = ("ann", "snn", "aware")
 DTS = (0.001, 0.01, 0.1, 1.0)
 
@@ -77,7 +77,7 @@ def train_part(part: Part) -> dict[str, Any]:
     # Two trainings differ by rounding. An ANN with the same weights shows the effect of the spikes alone.
     ann = build("ann")
     ann.set_weights([ops.convert_to_numpy(weight) for weight in model.trainable_variables])
-    result["plain_with_these_weights"] = {
+    result["ann_with_these_weights"] = {
         test: ann.evaluate(x, y, batch_size=256, verbose=0)[1] for test, (x, y) in tests.items()
     }
     save_model(model, part.folder / f"{part.name}.keras")

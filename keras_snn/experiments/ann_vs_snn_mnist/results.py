@@ -31,8 +31,8 @@ def table(results: Mapping[str, Any]) -> str:
             rows.append([*row, "-" if name == "ann" else hertz([mean for _, mean, _ in rates])])
             labels = ["", "", ""]
         if name != "ann":
-            plain = [percent(part["plain_with_these_weights"][test]) for test in TITLES]
-            rows.append(["", "plain*", "", "", *(cell for accuracy in plain for cell in (accuracy, "-")), "-"])
+            ann = [percent(part["ann_with_these_weights"][test]) for test in TITLES]
+            rows.append(["", "ann*", "", "", *(cell for accuracy in ann for cell in (accuracy, "-")), "-"])
     config = results["config"]
     digits = "the first 6,000 digits" if config["data"] == "sample" else "all 60,000 training digits"
     return "\n".join(
@@ -40,7 +40,7 @@ def table(results: Mapping[str, Any]) -> str:
             f"MNIST, {digits}, {config['epochs']} epochs, seed {config['seed']}; test accuracies of three sets in per "
             "cent, and mean firing rates on them",
             *text_table.rst([[*header, "rates (Hz)"], *rows]),
-            "*: the plain network with the weights of the spiking one.",
+            "*: the ANN with the weights of the spiking network.",
             "Published on the random background: 9.96 is of a single step of 1 ms, as the images came without a time",
             "axis; 9.87 is of ten steps, of a network that is not named. On rotated digits the source says, without",
             "figures, that accuracy does not change much with dt.",

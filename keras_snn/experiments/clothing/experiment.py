@@ -14,7 +14,7 @@ from keras_snn.inspector import find_dt, inspect
 
 N_STEPS = 10
 FIGURES = (*training.FIGURES, "dt")
-NETWORKS = ("plain", "spiking")
+NETWORKS = ("ann", "spiking")
 DTS = (0.001, 0.01, 0.1, 1.0)
 
 #: One of this many training images is a validation image, for the choice of dt.
@@ -28,8 +28,8 @@ PRESETS = {
 
 
 def build(name: str) -> keras.Model:
-    """Return the network ``name``, "plain" (the ANN) or "spiking", compiled."""
-    if name == "plain":
+    """Return the network ``name``, "ann" (the ANN) or "spiking", compiled."""
+    if name == "ann":
         return training.network(name, [keras.layers.Activation("relu")])
     return training.network(name, training.spiking(N_STEPS, spiking_aware_training=False))
 
@@ -48,11 +48,11 @@ def train_part(part: Part) -> dict[str, Any]:
     model = build(part.name)
     x, y = sets["train"]
     result = training.train(model, x, y, part.config, verbose=part.verbose)
-    if part.name == "plain":
+    if part.name == "ann":
         accuracies = {split: model.evaluate(x, y, batch_size=256, verbose=0)[1] for split, (x, y) in sets.items()}
         result["dt"] = {"-": {"accuracy": accuracies, "rate_hz": None}}
     else:
-        target = part.finished["plain"]["dt"]["-"]["accuracy"]["validation"]
+        target = part.finished["ann"]["dt"]["-"]["accuracy"]["validation"]
         part.log(f"raising dt until the validation accuracy is that of the ANN, {100 * target:.2f}%")
         search = find_dt(model, *sets["validation"], target=target, seed=part.seed, verbose=part.verbose)
         result["chosen_dt"] = search.dt

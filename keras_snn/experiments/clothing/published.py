@@ -5,7 +5,7 @@ from typing import Any
 #: "train_accuracy" is the mean over the batches of epoch 10. "accuracy" was printed as test accuracy, but is that of
 #: training images. "loop_accuracy" is what the training loop printed for it. Rates in Hz are (mean, max).
 PUBLISHED: dict[str, Any] = {
-    "plain": {"train_accuracy": 0.9119, "dt": {"-": {"accuracy": 0.9060, "rate_hz": None}}},
+    "ann": {"train_accuracy": 0.9119, "dt": {"-": {"accuracy": 0.9060, "rate_hz": None}}},
     "spiking": {
         "train_accuracy": 0.9107,
         "dt": {

@@ -43,8 +43,8 @@ def table(results: Mapping[str, Any]) -> str:
 
 def _choice(dt):
     if dt is None:
-        return "At no dt was the spiking network as good as the plain one on the validation images."
-    return "*: the first dt at which the spiking network is as good as the plain one on the validation images."
+        return "At no dt was the spiking network as good as the ANN on the validation images."
+    return "*: the first dt at which the spiking network is as good as the ANN on the validation images."
 
 
 def draw(results: Mapping[str, Any], folder: Path) -> None:
@@ -58,7 +58,7 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
     for color, split in zip(("C0", "C1", "C2"), SETS, strict=True):
         spiking = [100 * ours["accuracy"][split] for ours in parts["spiking"]["dt"].values()]
         axis.plot(range(len(dts)), spiking, "o-", color=color, label=f"spiking, {split}")
-        axis.axhline(100 * parts["plain"]["dt"]["-"]["accuracy"][split], color=color, ls="--", label=f"ANN, {split}")
+        axis.axhline(100 * parts["ann"]["dt"]["-"]["accuracy"][split], color=color, ls="--", label=f"ANN, {split}")
     theirs = [100 * PUBLISHED["spiking"]["dt"][dt]["accuracy"] for dt in dts]
     axis.plot(range(len(dts)), theirs, "x", color="0.3", markersize=9, markeredgewidth=2, label="spiking, published")
     axis.set_xticks(range(len(dts)), dts)

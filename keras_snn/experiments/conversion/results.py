@@ -14,7 +14,7 @@ def table(results: Mapping[str, Any]) -> str:
     """Return the text table of ``results``, the dict that ``execute`` returns."""
     config = results["config"]
     steps = config["steps"]
-    header = ("network", "conversion", *(f"T = {n}" for n in steps), "plain")
+    header = ("network", "conversion", *(f"T = {n}" for n in steps), "ANN")
     lines, amounts, clipped = [], [], []
     for network, part in results["parts"].items():
         for kind, figures in part["kinds"].items():
