@@ -13,8 +13,9 @@ import keras
 import numpy as np
 
 from keras_snn import checks
+from keras_snn.data import labels
 from keras_snn.data.arrays import as_array
-from keras_snn.robustness.gradients import InputGradient, input_gradient
+from keras_snn.robustness.gradients import InputGradient, input_gradient, number_of_classes
 
 NORMS = (math.inf, 2)
 
@@ -110,14 +111,16 @@ def pgd(
         source: Keras model whose gradients are used instead of those of ``model`` (transfer attack). Default None.
         batch_size: Integer. Default 128.
         seed: Integer, for random starts and the noise in the model. Default 0.
-        first: Integer, the place of the first sample in the data: random numbers depend on it. Default 0.
+        first: Integer, the place of the first sample in the data: random numbers depend on it. A batch with
+            ``first`` > 0 is filled up to ``batch_size``. Default 0.
         verbose: As in ``keras.Model.evaluate``. Default "auto": a progress bar.
 
     Returns:
         The adversarial examples, float32 array in the shape of ``x``.
 
     Raises:
-        ValueError: For a number out of range, an unknown norm, or a model without a loss.
+        ValueError: For a number out of range, an unknown norm, or a model without a loss. With several runs, also for
+            invalid labels, or a model that is not a classifier with at least two outputs.
     """
     step = epsilon / 4 if step is None else step
     return _attack(
@@ -125,19 +128,28 @@ def pgd(
     )
 
 
-def sign_noise(x: Any, epsilon: float, *, clip: tuple[float, float] | None = (0.0, 1.0), seed: int = 0) -> np.ndarray:
+def sign_noise(
+    model: keras.Model | None,
+    x: Any,
+    y: Any,
+    epsilon: float,
+    *,
+    clip: tuple[float, float] | None = (0.0, 1.0),
+    seed: int = 0,
+    first: int = 0,
+    **options: Any,
+) -> np.ndarray:
     """Return ``x`` plus ``epsilon`` with a random sign for each value: the baseline of an attack.
 
-    Args:
-        x: Array ``(samples, ...)``.
-        epsilon: Number >= 0.
-        clip: As in ``pgd``.
-        seed: Integer. Default 0.
+    Args and returns: as in ``pgd``. The model, ``y`` and other options have no effect.
     """
+    del model, y, options
     x = np.asarray(as_array(x), "float32")
     epsilon = checks.number("epsilon", epsilon, least=0)
-    signs = np.random.default_rng(checks.integer("seed", seed, least=0)).choice(np.array([-1, 1], "float32"), x.shape)
-    return _clipped(x + np.float32(epsilon) * signs, clip)
+    seed = checks.integer("seed", seed, least=0)
+    generators = (np.random.default_rng([seed, first + i]) for i in range(len(x)))
+    signs = [rng.choice(np.array([-1, 1], "float32"), x.shape[1:]) for rng in generators]
+    return _clipped(x + np.float32(epsilon) * np.reshape(signs, x.shape), clip)
 
 
 def _attack(
@@ -178,7 +190,9 @@ def _attack(
     gradients = [input_gradient(source or model, loss, surrogate=s, smooth=smooth) for s in backward]
     runs = [gradient for gradient in gradients for _ in range(restarts)]
     judge = input_gradient(model, loss, warn=False) if len(runs) > 1 else None
-    batch_size = min(batch_size, n_samples)
+    class_numbers = labels.classes(y, number_of_classes(model, x)) if judge is not None else y
+    if first == 0:  # a later batch is filled up, so that it has the shape of the first
+        batch_size = min(batch_size, n_samples)
     walk = _Walk(epsilon, step, iterations, decay, targeted, norm, clip, random_start, draws)
     starts = range(0, n_samples, batch_size)
     bar = keras.utils.Progbar(len(starts) * len(runs), verbose=1 if verbose == "auto" else verbose, unit_name="batch")
@@ -193,7 +207,7 @@ def _attack(
             n_masked += masked[:n_rows].sum() / len(runs)
             if judge is not None:
                 losses, predicted = judge.evaluate(found, y[index], first + index, seed)
-                score = _score(losses, predicted, y[index], targeted)
+                score = _score(losses, predicted, class_numbers[index], targeted)
                 worst = np.where(_spread(score > worst_score, x), found, worst)
                 worst_score = np.maximum(score, worst_score)
             else:
@@ -201,13 +215,24 @@ def _attack(
             bar.add(1)
         adversarial[start : start + n_rows] = worst[:n_rows]
     if n_masked > MASKED_SHARE * n_samples:
-        warnings.warn(
-            f"The gradient is zero for {n_masked / n_samples:.0%} of the samples: gradient masking. The attack then "
-            "does not measure robustness. Try smooth=True, other `surrogates`, draws > 1, a transfer attack (`source`) "
-            "or an attack without gradients.",
-            stacklevel=3,
-        )
+        warnings.warn(GradientMaskingWarning(n_masked / n_samples), stacklevel=3)
     return adversarial
+
+
+class GradientMaskingWarning(UserWarning):
+    """The gradient of an attack is zero for many samples.
+
+    Attributes:
+        share: Share of the samples, between 0 and 1.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        super().__init__(
+            f"The gradient is zero for {share:.0%} of the samples: gradient masking. The attack then does not measure "
+            "robustness. Try smooth=True, other `surrogates`, draws > 1, a transfer attack (`source`) or an attack "
+            "without gradients."
+        )
 
 
 class _Walk:
@@ -255,15 +280,10 @@ class _Walk:
         return points.astype("float32") * self.epsilon
 
 
-def _score(losses, predicted, y, targeted):
+def _score(losses, predicted, class_numbers, targeted):
     """Return the success of an attack for each sample: the loss, plus infinity for success."""
-    success = (predicted == class_numbers(y)) == targeted
+    success = (predicted == class_numbers) == targeted
     return np.where(success, np.inf, -losses if targeted else losses)
-
-
-def class_numbers(y: np.ndarray) -> np.ndarray:
-    """Return labels, class numbers or one-hot rows, as class numbers ``(samples,)``."""
-    return y.argmax(axis=-1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)[:, 0]
 
 
 def _seed_of(seed, number):

@@ -1,5 +1,6 @@
 """``evaluate``: the accuracy of a classifier under several attacks of several strengths."""
 
+import dataclasses
 import functools
 import hashlib
 import pathlib
@@ -11,9 +12,10 @@ import keras
 import numpy as np
 
 from keras_snn import checks
-from keras_snn.data.arrays import as_array
+from keras_snn.data import labels
+from keras_snn.data.batches import Batch, Batches
 from keras_snn.robustness import attacks as methods
-from keras_snn.robustness.gradients import input_gradient
+from keras_snn.robustness.gradients import InputGradient, input_gradient, number_of_classes
 from keras_snn.robustness.report import Accuracy, RobustnessReport
 from keras_snn.surrogates import ATan, FastSigmoid, Rectangular, Sigmoid, Triangular
 
@@ -36,38 +38,44 @@ ATTACKS: dict[str, Callable] = {
 def evaluate(
     model: keras.Model,
     x: Any,
-    y: Any,
+    y: Any = None,
     attacks: Sequence[str] | Mapping[str, Callable] = ("random signs", "FGSM", "PGD"),
     epsilons: Sequence[float] = (2 / 255, 4 / 255, 8 / 255),
     *,
     source: keras.Model | None = None,
     loss: Any = None,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     seed: int = 0,
     path: str | None = None,
     verbose: str | int = "auto",
 ) -> RobustnessReport:
     """Return the accuracy of a classifier under attack.
 
-    Noise in the model is drawn anew for each gradient and for the prediction.
+    The data are read once, one batch at a time: memory does not grow with their number. Noise in the model is drawn
+    anew for each gradient and for the prediction.
 
     Args:
         model: Built Keras classifier with one input and one output ``(batch, classes)`` or ``(batch, time, classes)``.
-        x: Array ``(samples, ...)``, in [0, 1] unless the attacks have another ``clip``.
-        y: Labels ``(samples, ...)`` as the loss takes them.
-        attacks: Names out of ``robustness.ATTACKS``, or a dict from a name to a function ``(model, x, y, epsilon, *,
-            loss, source, seed, batch_size, verbose)``, such as ``functools.partial(robustness.pgd, iterations=20)``.
+        x: Array ``(samples, ...)``, in [0, 1] unless the attacks have another ``clip``; or data in batches ``(x, y)``:
+            a ``tf.data.Dataset``, a ``keras.utils.PyDataset``, a PyTorch ``DataLoader`` or a generator.
+        y: Labels ``(samples, ...)`` as the loss takes them: class numbers or one-hot rows. None for data in batches.
+        attacks: Names out of ``robustness.ATTACKS``, or a dict from a name to a function ``(model, x, y, epsilon,
+            **options)`` that returns an array like ``x``, such as ``functools.partial(robustness.pgd, iterations=20)``.
+            The options are ``source``, ``loss``, ``seed``, ``batch_size``, ``first`` and ``verbose`` of
+            ``robustness.pgd``.
         epsilons: Sequence of numbers > 0, in units of ``x``.
         source: Keras model whose gradients are used instead (transfer attack). Default None.
         loss: As in ``robustness.pgd``.
-        batch_size: Integer. Default 128.
+        batch_size: Integer. Default: about 128. Must be None for data in batches.
         seed: Integer. Default 0.
-        path: Path of a .json file. The report is saved there after each attack. If the file is from an interrupted
-            call with equal arguments, the attacks in it are not repeated. Default None.
+        path: Path of a .json file. The report is saved there after each batch. If the file is from an interrupted call
+            with the same model, arrays and settings, finished batches of each attack are not repeated. Data in batches
+            begin anew. Default None.
         verbose: As in ``keras.Model.evaluate``.
 
     Raises:
-        ValueError: For an unknown attack or a number out of range.
+        ValueError: For an unknown attack, a number out of range, invalid labels, data without labels, or a model that
+            is not a classifier with at least two outputs.
 
     Example:
 
@@ -77,67 +85,83 @@ def evaluate(
     report.plot("robustness.png")
     ```
     """
-    x, y = np.asarray(as_array(x), "float32"), np.asarray(as_array(y))
-    n_samples = checks.arrays("x", x)
     functions = (
         attacks if isinstance(attacks, Mapping) else {checks.choice("attacks", a, ATTACKS): ATTACKS[a] for a in attacks}
     )
     epsilons = [checks.number("epsilons", epsilon, above=0) for epsilon in epsilons]
     seed = checks.integer("seed", seed, least=0)
-    batch_size = min(checks.integer("batch_size", batch_size, least=1), n_samples)
-    judge = input_gradient(model, loss, warn=False)
+    batches = Batches(x, y, batch_size=batch_size)
+    first_batch = batches.first(1)
+    n_classes, judge = number_of_classes(model, first_batch.x), input_gradient(model, loss, warn=False)
     config = {
         "model": model.name,
         "source": None if source is None else source.name,
         "seed": seed,
         "batch_size": batch_size,
         "backend": keras.config.backend(),
-        "fingerprint": _fingerprint(x, y, model, source),
+        "fingerprint": None if batches.in_batches else _fingerprint(x, y, model, source),
     }
-    report = _begun(path, config)
-    if report is None:
-        clean = Accuracy("clean", 0.0, _n_correct(judge, x, y, 0, batch_size, seed), n_samples)
-        report = RobustnessReport(clean, [], config, [] if source is None else [f"Gradients of {source.name!r}."])
-    done = {(result.attack, result.epsilon) for result in report}
-    settings = [(name, epsilon) for name in functions for epsilon in epsilons]
-    steps = len(settings) * -(-n_samples // batch_size)
-    bar = keras.utils.Progbar(steps, verbose=1 if verbose == "auto" else verbose, unit_name="batch")
-    for name, epsilon in settings:
-        options = {"source": source, "loss": loss, "seed": seed, "batch_size": batch_size, "verbose": 0}
-        correct, masked = 0, False
-        for start in range(0, n_samples, batch_size) if (name, epsilon) not in done else ():
-            rows = slice(start, start + batch_size)
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                if functions[name] is methods.sign_noise:
-                    adversarial = methods.sign_noise(x[rows], epsilon, seed=seed + start)
-                else:
-                    adversarial = functions[name](model, x[rows], y[rows], epsilon, first=start, **options)
-            masked = masked or any("gradient masking" in str(warning.message) for warning in caught)
-            correct += _n_correct(judge, adversarial, y[rows], start, batch_size, seed + 1)
+    settings = [("clean", 0.0), *((name, epsilon) for name in functions for epsilon in epsilons)]
+    results = {(r.attack, r.epsilon): r for r in _stored(path, config)}
+    for setting in settings:
+        results.setdefault(setting, Accuracy(*setting, 0, 0))
+    options: dict[str, Any] = {"source": source, "loss": loss, "seed": seed, "verbose": 0}
+    n_settings = None if batches.n_batches is None else batches.n_batches * len(settings)
+    bar = keras.utils.Progbar(n_settings, verbose=1 if verbose == "auto" else verbose, unit_name="attack")
+    n_rows, registry = 0, {}
+    for batch in batches:
+        n_rows = max(n_rows, batch.n_samples)
+        if "" not in batch.y:
+            raise ValueError("`y` must be given, or `x` must give batches (x, y); got data without labels.")
+        class_numbers = labels.classes(batch.y[""], n_classes)
+        for setting in settings:
+            name, epsilon = setting
             bar.add(1)
-        if (name, epsilon) in done:
-            bar.add(-(-n_samples // batch_size))
-            continue
-        report.results.append(Accuracy(name, epsilon, correct, n_samples))
-        if masked:
-            note = (
-                f"{name}: the gradient is zero for many samples (gradient masking), so it does not measure robustness."
+            if results[setting].n_samples > batch.start:
+                continue
+            share, adversarial = 0.0, np.asarray(batch.x, "float32")
+            if name != "clean":
+                options |= {"batch_size": n_rows, "first": batch.start}
+                arguments = model, adversarial, batch.y[""], epsilon
+                share, adversarial = _attacked(functions[name], arguments, options, registry)
+            predicted = _predicted(judge, batch, adversarial, n_rows, seed if name == "clean" else seed + 1)
+            results[setting] = _sum(results[setting], int((predicted == class_numbers).sum()), batch.n_samples, share)
+            if path is not None:
+                _report(results, [key for key, result in results.items() if result.n_samples], config).save(path)
+    return _report(results, settings, config)
+
+
+def _attacked(function, arguments, options, registry):
+    """Return the share of samples with a zero gradient if the attack warns of it, else 0, and its result."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", methods.GradientMaskingWarning)
+        adversarial = function(*arguments, **options)
+    shares = [0.0]
+    for warning in caught:
+        if isinstance(warning.message, methods.GradientMaskingWarning):
+            shares.append(warning.message.share)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno, registry=registry
             )
-            report.notes.extend([note] if note not in report.notes else [])
-        if path is not None:
-            report.save(path)
-    return report
+    return max(shares), adversarial
 
 
-def _n_correct(judge, x, y, first, batch_size, seed):
-    correct = 0
-    for start in range(0, len(x), batch_size):
-        index = np.minimum(np.arange(start, start + batch_size), len(x) - 1)
-        _, predicted = judge.evaluate(x[index], y[index], first + index, seed)
-        n_rows = min(batch_size, len(x) - start)
-        correct += int((predicted == methods.class_numbers(y[index]))[:n_rows].sum())
-    return correct
+def _predicted(judge: InputGradient, batch: Batch, x: np.ndarray, n_rows: int, seed: int) -> np.ndarray:
+    """Return the predicted classes. A small batch is filled up to ``n_rows`` samples: one shape, one compilation."""
+    index = np.minimum(np.arange(n_rows), batch.n_samples - 1)
+    return judge.evaluate(x[index], batch.y[""][index], batch.start + index, seed)[1][: batch.n_samples]
+
+
+def _sum(result, correct, n_samples, masked):
+    n = result.n_samples + n_samples
+    masked = (result.masked * result.n_samples + masked * n_samples) / n
+    return dataclasses.replace(result, correct=result.correct + correct, n_samples=n, masked=masked)
+
+
+def _report(results, settings, config):
+    clean, *others = (results[setting] for setting in settings)
+    return RobustnessReport(clean, others, config)
 
 
 def _fingerprint(x, y, model, source):
@@ -147,12 +171,12 @@ def _fingerprint(x, y, model, source):
     return digest.hexdigest()[:16]
 
 
-def _begun(path, config):
-    """Return the report of an interrupted call with the same settings, or None."""
-    if path is None or not pathlib.Path(path).is_file():
-        return None
+def _stored(path, config):
+    """Return the results in the file of an interrupted call with the same settings."""
+    if path is None or config["fingerprint"] is None or not pathlib.Path(path).is_file():
+        return []
     try:
         report = RobustnessReport.load(path)
     except ValueError:
-        return None
-    return report if report.config == config else None
+        return []
+    return [report.clean, *report] if report.config == config else []

@@ -108,6 +108,21 @@ def _kept(model: keras.Model, settings: Hashable) -> dict:
     return {}
 
 
+def number_of_classes(model: keras.Model, x: np.ndarray) -> int:
+    """Return the number of classes of a classifier for inputs like ``x``.
+
+    Raises:
+        ValueError: For other models.
+    """
+    shape = model.compute_output_shape((1, *x.shape[1:]))
+    if not isinstance(shape, tuple) or len(shape) not in (2, 3) or shape[-1] < 2:
+        raise ValueError(
+            f"`model` must have one output (batch, classes) or (batch, time, classes), with at least two classes; the "
+            f"output of {model.name!r} has the shape {shape}."
+        )
+    return shape[-1]
+
+
 def loss_function(model: keras.Model, loss: Any) -> Callable:
     """Return a loss as a function ``(y_true, y_pred) -> (batch, ...)``; None stands for the loss of ``compile``."""
     loss = getattr(model, "loss", None) if loss is None else loss

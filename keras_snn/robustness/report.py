@@ -25,12 +25,14 @@ class Accuracy:
         epsilon: Radius of the ball, 0 without an attack.
         correct: Number of samples that are classified correctly.
         n_samples: Number of samples.
+        masked: Share of samples whose gradient is zero, if it is large enough for a ``GradientMaskingWarning``.
     """
 
     attack: str
     epsilon: float
     correct: int
     n_samples: int
+    masked: float = 0.0
 
     @property
     def accuracy(self) -> float:
@@ -53,14 +55,12 @@ class RobustnessReport:
         clean: ``Accuracy`` without an attack.
         results: List of ``Accuracy``.
         config: Dict of the settings.
-        notes: List of sentences about gradient masking and transfer.
     """
 
-    def __init__(self, clean: Accuracy, results: list[Accuracy], config: dict, notes: list[str]):
+    def __init__(self, clean: Accuracy, results: list[Accuracy], config: dict):
         self.clean = clean
         self.results = results
         self.config = config
-        self.notes = notes
 
     def __iter__(self) -> Iterator[Accuracy]:
         return iter(self.results)
@@ -82,6 +82,20 @@ class RobustnessReport:
         """Radii of the balls."""
         return list(dict.fromkeys(result.epsilon for result in self.results))
 
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about transfer and gradient masking."""
+        source = self.config.get("source")
+        notes = [] if source is None else [f"Gradients of {source!r}."]
+        for name in self.attacks:
+            masked = max(result.masked for result in self if result.attack == name)
+            if masked:
+                notes.append(
+                    f"{name}: the gradient is zero for {masked:.0%} of the samples (gradient masking). The attack does "
+                    "not measure robustness."
+                )
+        return notes
+
     def table(self) -> str:
         """Return a text table: accuracy in % with its interval of 95 %, a row for each attack."""
         rows = [("attack", "clean", *(f"epsilon {epsilon:.4g}" for epsilon in self.epsilons))]
@@ -91,18 +105,22 @@ class RobustnessReport:
 
     __str__ = table
 
-    def compare(self, other: "RobustnessReport") -> str:
-        """Return a text table: the accuracy of this report minus that of ``other``, in points, with standard errors."""
-        rows = [("attack", "epsilon", "difference (points)", "standard error")]
-        for result in (self.clean, *self.results):
-            try:
-                reference = other.clean if result is self.clean else other[result.attack, result.epsilon]
-            except KeyError:
-                continue
-            variance = sum(r.accuracy * (1 - r.accuracy) / r.n_samples for r in (result, reference))
-            difference = f"{100 * (result.accuracy - reference.accuracy):+.1f}"
-            rows.append((result.attack, f"{result.epsilon:.4g}", difference, f"{100 * math.sqrt(variance):.1f}"))
-        return "\n".join(text_table.plain(rows))
+    def compare(self, other: "RobustnessReport") -> "RobustnessComparison":
+        """Return the differences of accuracy: this report minus ``other``, for each attack and epsilon of both.
+
+        ``report - other`` is the same.
+
+        Raises:
+            TypeError: If ``other`` is not a report.
+        """
+        if not isinstance(other, RobustnessReport):
+            raise TypeError(f"`other` must be a RobustnessReport; got {type(other).__name__}.")
+        references = {(r.attack, r.epsilon): r for r in (other.clean, *other)}
+        pairs = ((result, references.get((result.attack, result.epsilon))) for result in (self.clean, *self))
+        return RobustnessComparison([_difference(a, b) for a, b in pairs if b is not None])
+
+    def __sub__(self, other):
+        return self.compare(other) if isinstance(other, RobustnessReport) else NotImplemented
 
     def plot(self, path: str | None = None) -> Any:
         """Draw accuracy against epsilon with intervals of 95 %, and write the figure to ``path`` if given.
@@ -110,18 +128,19 @@ class RobustnessReport:
         Returns:
             The Matplotlib figure.
         """
-        figure = new_figure(6.4, 3.6)
+        figure = new_figure(7.2, 3.6)
         axis = figure.subplots()
-        for name in self.attacks:
+        epsilons = [0.0, *self.epsilons]
+        shift = 0.012 * max(epsilons)  # side by side: intervals on top of each other cannot be read
+        for i, name in enumerate(self.attacks):
             points = [self.clean, *(self[name, epsilon] for epsilon in self.epsilons)]
             values = [100 * point.accuracy for point in points]
-            errors = [
-                [100 * max(0, point.accuracy - point.interval[0]) for point in points],
-                [100 * max(0, point.interval[1] - point.accuracy) for point in points],
-            ]
-            axis.errorbar([p.epsilon for p in points], values, yerr=errors, marker="o", capsize=3, label=name)
+            intervals = [[100 * abs(bound - point.accuracy) for bound in point.interval] for point in points]
+            places = [epsilon + shift * (i - (len(self.attacks) - 1) / 2) for epsilon in epsilons]
+            axis.errorbar(places, values, yerr=list(zip(*intervals, strict=True)), marker="o", capsize=3, label=name)
+        axis.set_xticks(epsilons, [f"{epsilon:.3g}" for epsilon in epsilons])
         axis.set(xlabel="epsilon (units of x)", ylabel="accuracy (%)", ylim=(0, 100))
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         open_axis(axis)
         if path is not None:
             save_figure(figure, path)
@@ -157,9 +176,51 @@ class RobustnessReport:
         try:
             data = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
             results = [Accuracy(**result) for result in data["results"]]
-            return cls(Accuracy(**data["clean"]), results, data["config"], data["notes"])
+            return cls(Accuracy(**data["clean"]), results, data["config"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{str(path)!r} must be a report that `save` wrote as .json; got {error!r}.") from error
+
+
+@dataclass(frozen=True)
+class AccuracyDifference:
+    """The accuracy of one report minus that of another, under one attack.
+
+    Attributes:
+        attack: Name of the attack, "clean" without one.
+        epsilon: Radius of the ball.
+        accuracy: The difference; 0.01 is a percentage point.
+        standard_error: Its standard error, as if the samples of the two reports were independent.
+    """
+
+    attack: str
+    epsilon: float
+    accuracy: float
+    standard_error: float
+
+
+class RobustnessComparison(list[AccuracyDifference]):
+    """The result of ``report.compare(other)``: a list of ``AccuracyDifference``."""
+
+    def table(self) -> str:
+        """Return a text table with a row for each attack and epsilon: this report minus the other, in points."""
+        rows = [("attack", "epsilon", "accuracy (points)", "standard error")]
+        for row in self:
+            rows.append(
+                (row.attack, f"{row.epsilon:.4g}", f"{100 * row.accuracy:+.1f}", f"{100 * row.standard_error:.1f}")
+            )
+        return "\n".join(text_table.plain(rows))
+
+    __str__ = table
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return the differences as dicts."""
+        return [asdict(row) for row in self]
+
+
+def _difference(result, reference):
+    variance = sum(r.accuracy * (1 - r.accuracy) / r.n_samples for r in (result, reference))
+    difference = result.accuracy - reference.accuracy
+    return AccuracyDifference(result.attack, result.epsilon, difference, math.sqrt(variance))
 
 
 def _cell(result):

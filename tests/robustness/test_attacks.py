@@ -195,10 +195,10 @@ def test_the_gradient_through_time_equals_finite_differences():
 
 
 def test_random_signs():
-    found = robustness.sign_noise(X, EPSILON, clip=None, seed=1)
+    found = robustness.sign_noise(None, X, Y, EPSILON, clip=None, seed=1)
     np.testing.assert_allclose(np.abs(found - X), EPSILON, atol=1e-7)
     assert 0.3 < (found > X).mean() < 0.7  # 160 signs: five standard deviations
-    assert robustness.sign_noise(X, 1.0).min() == 0
+    assert robustness.sign_noise(None, X, Y, 1.0).min() == 0
 
 
 @pytest.mark.torch("the toolbox runs on PyTorch and TensorFlow; its MIM fails on TensorFlow")
