@@ -4,7 +4,7 @@ import functools
 import sys
 import types
 import weakref
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import keras
@@ -56,6 +56,21 @@ class Identity:
 
     def __hash__(self):
         return id(self.target)
+
+
+def cache_of_models(n_models: int) -> Callable[[keras.Model, Hashable], dict]:
+    """Return a function ``(model, settings)`` that returns a dict, the same one while model and settings are equal.
+
+    Tools keep compiled functions there for their next call: compilation takes seconds. The dicts of the last
+    ``n_models`` models are kept.
+    """
+
+    @functools.lru_cache(maxsize=n_models)
+    def cache(model, settings):
+        del model, settings
+        return {}
+
+    return cache
 
 
 def fingerprint(state: Any, leave_out: str | None = None) -> Hashable:

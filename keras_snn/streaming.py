@@ -3,7 +3,6 @@
 The carry of ``probe.scope`` passes the state of each layer of this package from one part to the next.
 """
 
-import functools
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from keras import ops, tree
 
 from keras_snn import checks, graph, probe
 from keras_snn.data.arrays import as_arrays
-from keras_snn.fingerprint import fingerprint
+from keras_snn.fingerprint import cache_of_models, fingerprint
 from keras_snn.graph.parts import over_parts
 from keras_snn.hints import Nest, Tensor
 from keras_snn.ops.backend import inference, loop
@@ -118,11 +117,7 @@ def predict(
     return cached[key].predict(x, batch_size=batch_size, verbose=verbose)
 
 
-# Cached for the next call with the same model: compilation takes seconds.
-@functools.lru_cache(maxsize=1)
-def _cache(model, settings):
-    del model, settings
-    return {}
+_cache = cache_of_models(1)
 
 
 def stream(model: keras.Model, batch_size: int = 1, *, causal: bool = False) -> "Stream":

@@ -25,10 +25,21 @@ _FASHION_ITEMS = (
     "Ankle boot",
 )
 _OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FINE_CLASSES = (
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel "
+    "can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur "
+    "dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion "
+    "lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree "
+    "pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea "
+    "seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table "
+    "tank telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman "
+    "worm"
+)
 _CLASS_NAMES = {
     "fashion_mnist": _FASHION_ITEMS,
     "mnist": _DIGITS,
     "cifar10": _OBJECTS,
+    "cifar100": tuple(_FINE_CLASSES.split()),
     "digits": _DIGITS,
     "nmnist": _DIGITS,
     "fashion_mnist_sample": _FASHION_ITEMS,
@@ -39,6 +50,7 @@ _KERAS_FILES = {
     "fashion_mnist": "datasets/fashion-mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz",
     "mnist": "datasets/mnist.npz",
     "cifar10": "datasets/cifar-10-batches-py-target_archive (cifar-10-python.tar.gz under this name)",
+    "cifar100": "datasets/cifar-100-python-target_archive (cifar-100-python.tar.gz under this name)",
 }
 
 # The sets that have a file reader, for ``load(name, path=...)``.
@@ -65,6 +77,7 @@ def load(
     | "fashion_mnist" | 28 x 28 | 60,000, 10,000 |
     | "mnist" | 28 x 28 | 60,000, 10,000 |
     | "cifar10" | 32 x 32 x 3; with ``path``, from a file of JPEG images | 50,000, 10,000 |
+    | "cifar100" | 32 x 32 x 3; labels are the 100 fine classes | 50,000, 10,000 |
     | "digits" | 8 x 8, from scikit-learn | 1,437, 360: a split stratified by class, with seed 0 |
     | "fashion_mnist_sample" | 28 x 28, from this package: no network | 7,800, 1,000: image k has class k mod 10 |
     | "nmnist" | event recordings of 34 x 34 pixels, from the file ``path`` | 60,000, 10,000 |
@@ -74,10 +87,10 @@ def load(
 
     Args:
         name: str, a name of the table.
-        source: str, the source of "fashion_mnist", "mnist" and "cifar10"; the other sets ignore it. "keras", the
-            default, is ``keras.datasets``, with its files in the folder of the environment variable KERAS_HOME. "tfds"
-            is TensorFlow Datasets; it needs no network if ``data_dir`` holds the prepared set. Both give the same
-            arrays in the same order.
+        source: str, the source of "fashion_mnist", "mnist", "cifar10" and "cifar100"; the other sets ignore it.
+            "keras", the default, is ``keras.datasets``, with its files in the folder of the environment variable
+            KERAS_HOME. "tfds" is TensorFlow Datasets; it needs no network if ``data_dir`` holds the prepared set. Both
+            give the same arrays in the same order.
         data_dir: str or path, the folder of TensorFlow Datasets. Default None: the environment variable TFDS_DATA_DIR,
             or ~/tensorflow_datasets. Only with ``source="tfds"``.
         path: str or path of a file of ``numpy.savez`` with the whole set. For "nmnist", which needs it: the arrays

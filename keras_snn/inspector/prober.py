@@ -11,7 +11,7 @@ from keras_snn import graph
 from keras_snn.data.batches import Batch
 from keras_snn.energy.synapses import count
 from keras_snn.energy.work import arriving, spikes_of_samples
-from keras_snn.fingerprint import fingerprint
+from keras_snn.fingerprint import cache_of_models, fingerprint
 from keras_snn.hints import Nest, Tensor
 from keras_snn.inspector.anatomy import Anatomy, outputs_by_name, study
 from keras_snn.layers import TemporalAveragePooling
@@ -172,11 +172,7 @@ def _steps_at_once(anatomy, steps_at_once, batch_size):
     return min(max_length, axis.steps_at_once(batch_size))
 
 
-# Cached for the next call with the same model: compilation takes seconds.
-@functools.lru_cache(maxsize=1)
-def _cached_probers(model, settings):
-    del model, settings
-    return {}
+_cached_probers = cache_of_models(1)
 
 
 def _settings(model, *, own_dt):

@@ -1,8 +1,7 @@
 """The gradient of a classifier's loss by its inputs, compiled once for all batches and iterations."""
 
-import functools
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_snn import probe
-from keras_snn.fingerprint import fingerprint
+from keras_snn.fingerprint import cache_of_models, fingerprint
 from keras_snn.hints import Tensor
 from keras_snn.layers import Delta, Interval, Latency, Phase, RankOrder
 from keras_snn.ops.backend import gradient, inference
@@ -101,11 +100,7 @@ def input_gradient(
     return kept[key]
 
 
-# Cached for the next call with the same model: compilation takes seconds.
-@functools.lru_cache(maxsize=2)
-def _kept(model: keras.Model, settings: Hashable) -> dict:
-    del model, settings
-    return {}
+_kept = cache_of_models(2)
 
 
 def number_of_classes(model: keras.Model, x: np.ndarray) -> int:

@@ -13,7 +13,7 @@ import pytest
 from keras_snn import data
 from keras_snn.data import sample
 
-NAMES = ("fashion_mnist", "mnist", "cifar10", "digits", "nmnist", "fashion_mnist_sample")
+NAMES = ("fashion_mnist", "mnist", "cifar10", "cifar100", "digits", "nmnist", "fashion_mnist_sample")
 KERAS_HOME = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
 FILES = {
     "fashion_mnist": [
@@ -312,5 +312,6 @@ def test_missing_package_names_the_extra(module, arguments, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_class_names(name):
     names = data.class_names(name)
-    assert len(set(names)) == 10
-    assert names[9] == {"cifar10": "truck", "mnist": "9", "digits": "9", "nmnist": "9"}.get(name, "Ankle boot")
+    assert len(set(names)) == (100 if name == "cifar100" else 10)
+    ninth = {"cifar10": "truck", "cifar100": "bottle", "mnist": "9", "digits": "9", "nmnist": "9"}
+    assert names[9] == ninth.get(name, "Ankle boot")
