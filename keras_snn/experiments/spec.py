@@ -58,7 +58,7 @@ class Experiment:
         known_parts: Function of the configuration that returns the names that ``only`` accepts. Default: ``parts``.
         adjustments: Changes of a preset, by the pair (preset, data set).
         configure: Function of the configuration and of ``options`` that returns further items of the configuration.
-        options: Names of further arguments of ``execute``, which are passed to ``configure``.
+        options: Names of further arguments of ``configuration``, which are passed to ``configure``.
         epochs_of: Function of the kind and the configuration that returns the number of epochs. Default: the
             configuration's.
     """
@@ -81,39 +81,18 @@ class Experiment:
         if tuple(self.presets) != self.entry.presets:
             raise ValueError(f"`presets` must be those of the registry, {self.entry.presets}; got {[*self.presets]}.")
 
-    @property
-    def name(self) -> str:
-        """Name on the command line."""
-        return self.entry.name
-
-    @property
-    def summary(self) -> str:
-        """One line."""
-        return self.entry.summary
-
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        """Names of the data sets, the default first. Empty for an experiment with one data set."""
-        return self.entry.datasets
-
     def run(self, **arguments: Any) -> dict:
-        """Call ``execute`` with this experiment."""
+        """Call ``execute`` with this experiment. ``arguments`` are those of ``execute`` and of ``configuration``."""
         return execute(self, **arguments)
 
 
 def execute(
     experiment: Experiment,
     *,
-    preset: str = "quick",
-    data_name: str | None = None,
-    dataset: str | None = None,
-    seed: int = 0,
-    epochs: int | None = None,
     out: str | Path | None = None,
     only: Sequence[str] | None = None,
-    n_seeds: int | None = None,
     verbose: bool = True,
-    **options: Any,
+    **arguments: Any,
 ) -> dict:
     """Train the parts of an experiment, write ``results.json`` and pictures, and print the table.
 
@@ -122,18 +101,10 @@ def execute(
 
     Args:
         experiment: The ``Experiment``.
-        preset: Name of a preset of the experiment.
-        data_name: "sample" (part of the images), "full" (all images, through ``keras.datasets``), or a path: a
-            ``tensorflow_datasets`` folder, or a file that the experiment reads. Default: the preset's, and "full" for
-            other data sets than the default.
-        dataset: Name of a data set of the experiment. Default: the first one.
-        seed: Seed of the training, at least 0. Over several seeds: the first one.
-        epochs: Number of epochs. Default: the preset's.
-        out: Folder of the results. Default: ``runs/NAME-PRESET`` or ``runs/NAME-DATASET-PRESET``.
+        out: Folder of the results. Default: ``runs/NAME-PRESET``, or ``runs/NAME-DATASET-PRESET`` with ``dataset``.
         only: Names of the parts to train, without seeds. Default: the experiment's.
-        n_seeds: Number of seeds, for experiments over several seeds. Default: the preset's.
         verbose: Whether to print progress.
-        **options: Arguments that only this experiment has.
+        **arguments: Arguments of ``configuration``.
 
     Returns:
         The dict that was written to ``results.json``.
@@ -143,23 +114,16 @@ def execute(
         ValueError: For an invalid argument.
         OSError: If ``out`` cannot be written. Raised before the training.
     """
-    config = configuration(
-        experiment,
-        preset=preset,
-        data_name=data_name,
-        dataset=dataset,
-        seed=seed,
-        epochs=epochs,
-        n_seeds=n_seeds,
-        **options,
-    )
+    config = configuration(experiment, **arguments)
     kinds = list(experiment.parts(config) if only is None else only)
     for kind in kinds:
         checks.choice("only", kind, (experiment.known_parts or experiment.parts)(config))
     parts = _named_parts(kinds, config)
 
     loaded = experiment.load(config)  # Before the record: if this fails, earlier results stay.
-    record = Record(experiment.entry.folder(preset, dataset) if out is None else out, config, experiment.figures)
+    if out is None:
+        out = experiment.entry.folder(config["preset"], arguments.get("dataset"))
+    record = Record(out, config, experiment.figures)
     log = print if verbose else _discard
     if record.left_out:
         log(f"These parts of {record.path} are incomplete and run again: {', '.join(record.left_out)}.")
@@ -189,27 +153,45 @@ def configuration(
     n_seeds: int | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Return the dict that decides the results. Arguments and errors are those of ``execute``."""
+    """Return the dict that decides the results.
+
+    Args:
+        experiment: The ``Experiment``.
+        preset: Name of a preset of the experiment.
+        data_name: "sample" (part of the images), "full" (all images, through ``keras.datasets``), or a path: a
+            ``tensorflow_datasets`` folder, or a file that the experiment reads. Default: the preset's, and "full" for
+            other data sets than the default.
+        dataset: Name of a data set of the experiment. Default: the first one.
+        seed: Seed of the training, at least 0. Over several seeds: the first one.
+        epochs: Number of epochs. Default: the preset's.
+        n_seeds: Number of seeds, for experiments over several seeds. Default: the preset's.
+        **options: Arguments that only this experiment has.
+
+    Raises:
+        TypeError: For an argument that the experiment does not have.
+        ValueError: For an invalid argument.
+    """
+    entry = experiment.entry
     if unknown := sorted(options.keys() - set(experiment.options)):
-        raise TypeError(f"{experiment.name!r} has no argument {', '.join(map(repr, unknown))}.")
+        raise TypeError(f"{entry.name!r} has no argument {', '.join(map(repr, unknown))}.")
     checks.choice("preset", preset, experiment.presets)
     seed = checks.integer("seed", seed, least=0)
-    config = {"experiment": experiment.name, "preset": preset, "seed": seed, **experiment.presets[preset]}
-    if experiment.datasets:
-        default = experiment.datasets[0]
-        config["dataset"] = checks.choice("dataset", default if dataset is None else dataset, experiment.datasets)
+    config = {"experiment": entry.name, "preset": preset, "seed": seed, **experiment.presets[preset]}
+    if entry.datasets:
+        default = entry.datasets[0]
+        config["dataset"] = checks.choice("dataset", default if dataset is None else dataset, entry.datasets)
         if config["dataset"] != default:
             config["data"] = "full"
         config |= experiment.adjustments.get((preset, config["dataset"]), {})
     elif dataset is not None:
-        raise ValueError(f"`dataset` must be None for {experiment.name!r}, which has one data set; got {dataset!r}.")
+        raise ValueError(f"`dataset` must be None for {entry.name!r}, which has one data set; got {dataset!r}.")
     if data_name is not None:
         config["data"] = data_name
     if epochs is not None:
         config["epochs"] = checks.integer("epochs", epochs, least=1)
     if n_seeds is not None:
         if "n_seeds" not in config:
-            raise ValueError(f"`n_seeds` must be None for {experiment.name!r}, which has one seed; got {n_seeds!r}.")
+            raise ValueError(f"`n_seeds` must be None for {entry.name!r}, which has one seed; got {n_seeds!r}.")
         config["n_seeds"] = checks.integer("n_seeds", n_seeds, least=1)
     return config | experiment.configure(config, **options) if experiment.configure is not None else config
 

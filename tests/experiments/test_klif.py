@@ -126,7 +126,7 @@ def full_configuration(dataset):
     return config, EXPERIMENT.parts(config)
 
 
-@pytest.mark.parametrize("dataset", EXPERIMENT.datasets)
+@pytest.mark.parametrize("dataset", EXPERIMENT.entry.datasets)
 def test_the_full_preset_runs_what_is_published(dataset):
     config, kinds = full_configuration(dataset)
     assert set(PUBLISHED[dataset]) <= set(kinds)

@@ -14,7 +14,9 @@ from keras_snn.experiments.spec import configuration, execute
 
 pytestmark = pytest.mark.backend_free
 
-EXPERIMENTS = pytest.mark.parametrize("experiment", [*map(experiments.get, experiments.ENTRIES)], ids=lambda e: e.name)
+EXPERIMENTS = pytest.mark.parametrize(
+    "experiment", [experiments.get(name) for name in experiments.ENTRIES], ids=experiments.ENTRIES
+)
 FOLDER = Path(keras_snn.__file__).parent / "experiments"
 
 
@@ -42,10 +44,11 @@ def without_training(experiment, log, interrupt_at=None, result=1.0):
 @pytest.mark.every_backend
 @EXPERIMENTS
 def test_summary_presets_and_configurations(experiment):
-    assert experiment.summary == experiments.ENTRIES[experiment.name].summary != ""
+    assert experiment.entry is experiments.ENTRIES[experiment.entry.name]
+    assert experiment.entry.summary != ""
     assert {"quick", "full"} <= set(experiment.presets) == set(experiment.entry.presets)
     for preset in experiment.presets:
-        for dataset in experiment.datasets or (None,):
+        for dataset in experiment.entry.datasets or (None,):
             config = configuration(experiment, preset=preset, dataset=dataset)
             assert json.loads(json.dumps(config)) == config
             assert config["epochs"] >= 1
@@ -56,7 +59,7 @@ def test_summary_presets_and_configurations(experiment):
 def test_committed_results_have_a_table(path):
     results = json.loads(path.read_text(encoding="utf-8"))
     experiment = experiments.get(results["config"]["experiment"])
-    assert path.parent.name == experiment.name.replace("-", "_")
+    assert path.parent.name == experiment.entry.name.replace("-", "_")
     assert results["config"]["preset"] in experiment.presets
     assert "====" in experiment.table(results)
 
@@ -80,6 +83,15 @@ def test_an_interrupted_run_continues(experiment, log, tmp_path, capsys):
     assert str(tmp_path) in printed
     execute(without_training(experiment, log), out=tmp_path, verbose=False)  # a finished run starts again
     assert log[len(log) // 2 :] == list(finished["parts"])
+
+
+def test_the_default_folder_names_what_was_chosen(log, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment = without_training(experiments.get("klif"), log)
+    for arguments in ({}, {"dataset": "fashion_mnist"}, {"dataset": "fashion_mnist", "preset": "full"}):
+        execute(experiment, **arguments, only=["lif"], verbose=False)
+    folders = sorted(path.parent.as_posix() for path in Path("runs").glob("*/results.json"))
+    assert folders == ["runs/klif-fashion_mnist-full", "runs/klif-fashion_mnist-quick", "runs/klif-quick"]
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 3}, {"preset": "full"}, {"data_name": "full"}])
