@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +113,19 @@ class EpochLog(keras.callbacks.CSVLogger):
         return {name: [initial[name], *values] if name in initial else values for name, values in columns.items()}
 
     def fit(
-        self, model: keras.Model, x: Tensor, y: Tensor, config: Mapping[str, Any], *, verbose: bool, **options: Any
+        self,
+        model: keras.Model,
+        x: Tensor,
+        y: Tensor,
+        config: Mapping[str, Any],
+        *,
+        verbose: bool,
+        fit: Callable | None = None,
+        **options: Any,
     ) -> None:
         """Fit ``model`` as configured in ``config``, from the last finished epoch.
 
-        Other ``options`` go to Keras's ``fit``.
+        ``fit`` is called instead of ``model.fit``, with the same arguments. Other ``options`` go to it.
 
         Raises:
             ValueError: If the file of weights cannot be read.
@@ -133,9 +141,9 @@ class EpochLog(keras.callbacks.CSVLogger):
             self.path.unlink(missing_ok=True)  # first: rows never stand beside the header of another training
             write_text(self.header_path, json.dumps({**header, "initial": self.initial_figures()}))
         try:
-            model.fit(
+            (fit or model.fit)(
                 x,
-                keras.utils.to_categorical(y, 10),
+                keras.utils.to_categorical(y, model.output_shape[-1]),
                 batch_size=config["batch_size"],
                 initial_epoch=self.n_epochs,
                 epochs=config["epochs"],
