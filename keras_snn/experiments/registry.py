@@ -48,6 +48,12 @@ _ENTRIES = (
         presets=("quick", "wide", "full"),
         datasets=("fashion_mnist", "mnist", *_CIFAR10),
     ),
+    Entry(
+        "oscillation-defense",
+        "Oscillating membranes against adversarial examples, and controls that show obfuscated gradients",
+        presets=("quick", "standard", "full"),
+        datasets=("fashion_mnist", "cifar10", *_CIFAR10, "cifar100_resnet18"),
+    ),
 )
 
 #: The experiments by name.

@@ -1,0 +1,109 @@
+"""Accuracies over the seeds with standard errors, and the orders that the publication implies."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_snn.robustness import Accuracy
+
+#: Gap of the clean accuracies of noise and F1, at most, and distance of the fitted threshold from 0.7, at most.
+CLEAN_GAP, THRESHOLD_GAP = 0.03, 0.1
+
+#: Orders at PGD-5: the first accuracy is to be above the second.
+ORDERS = {
+    "scenario 1 >= LIF benchmark": (("scenario 1", "PGD-5"), ("LIF benchmark", "PGD-5")),
+    "scenario 4 > scenario 5": (("scenario 4", "PGD-5"), ("scenario 5", "PGD-5")),
+    "scenario 2 > scenario 1": (("scenario 2", "PGD-5"), ("scenario 1", "PGD-5")),
+    "scenario 5 <= scenario 1": (("scenario 1", "PGD-5"), ("scenario 5", "PGD-5")),
+    "scenario 5 < scenario 2 (masked gradients)": (("scenario 2", "PGD-5"), ("scenario 5", "PGD-5")),
+    "expectation over noise lowers scenario 1": (("scenario 1", "PGD-5"), ("scenario 1", "expectation")),
+    "smooth backward lowers scenario 2": (("scenario 2", "PGD-5"), ("scenario 2", "smooth")),
+    "smooth backward lowers scenario 4": (("scenario 4", "PGD-5"), ("scenario 4", "smooth")),
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """Numbers of correct predictions out of numbers of images, one for each seed."""
+
+    correct: Sequence[int]
+    n: Sequence[int]
+
+    @property
+    def by_seed(self) -> np.ndarray:
+        """The accuracy of each seed."""
+        return np.array(self.correct) / np.array(self.n)
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the seeds."""
+        return float(self.by_seed.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Binomial interval of 95 % of all images."""
+        return Accuracy("", 0.0, sum(self.correct), sum(self.n)).interval
+
+    def variance(self) -> float:
+        """Return the binomial variance of the mean."""
+        return self.mean * (1 - self.mean) / sum(self.n)
+
+    def standard_error(self) -> float:
+        """Return the standard error of the mean: the larger one of the images' and the seeds'."""
+        return max(math.sqrt(self.variance()), _error_of_seeds(self.by_seed))
+
+
+def share(results: Mapping[str, Any], row: str, attack: str, epsilon: int) -> Share | None:
+    """Return the accuracy in a row under an attack, "clean" for none. None if it was not run."""
+    runs = [part["attacked"][row] for part in results["parts"].values() if row in part["attacked"]]
+    if attack == "clean":
+        counts = [run["clean"] for run in runs]
+    else:
+        by_epsilon = [run["attacks"].get(attack, {}) for run in runs]
+        counts = [counts[str(epsilon)] for counts in by_epsilon if str(epsilon) in counts]
+    return Share(*zip(*counts, strict=True)) if counts else None
+
+
+def difference(first: Share, second: Share) -> tuple[float, float]:
+    """Return the first mean minus the second, and its standard error."""
+    error = math.sqrt(first.variance() + second.variance())
+    if len(first.n) == len(second.n):
+        error = max(error, _error_of_seeds(first.by_seed - second.by_seed))
+    return first.mean - second.mean, error
+
+
+def _error_of_seeds(values):
+    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def verdict(gap: float, error: float) -> str:
+    """Return whether a gap that is to be positive is so by more than its standard error."""
+    if abs(gap) <= error:
+        return "within the standard error"
+    return "holds" if gap > 0 else "does not hold"
+
+
+def verdicts(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the rows of the table of checks."""
+    rows: list[tuple[str, ...]] = [("check", "epsilon", "gap (points)", "standard error", "verdict")]
+    trained = [part for part in results["parts"].values() if "f1" in part["clean"]]
+    if trained:
+        gap = float(np.mean([part["clean"]["oscillation"] - part["clean"]["f1"] for part in trained]))
+        is_small = "holds" if gap <= CLEAN_GAP else "does not hold"
+        rows.append((f"clean: noise - F1, at most {100 * CLEAN_GAP:g} points", "-", f"{100 * gap:+.1f}", "-", is_small))
+        thresholds = [part["fits"]["f1"]["threshold"] for part in trained]
+        is_near = None not in thresholds and max(abs(value - 0.7) for value in thresholds) <= THRESHOLD_GAP
+        found = " / ".join("none" if value is None else f"{value:.3f}" for value in thresholds)
+        name = f"threshold of F1 within {THRESHOLD_GAP:g} of 0.7: {found}"
+        rows.append((name, "-", "-", "-", "holds" if is_near else "does not hold"))
+    for name, pair in ORDERS.items():
+        for epsilon in results["config"]["epsilons"]:
+            first, second = (share(results, *cell, epsilon) for cell in pair)
+            if first is not None and second is not None:
+                gap, error = difference(first, second)
+                cells = f"{epsilon}/255", f"{100 * gap:+.1f}", f"{100 * error:.1f}"
+                rows.append((name, *cells, verdict(gap, error)))
+    return rows
