@@ -75,19 +75,15 @@ PRESETS = {
     },
 }
 
-#: Smaller settings for larger images and networks. "standard" on CIFAR-10 is the small network with one seed and more
-#: epochs, a middle setting between Fashion-MNIST and the published networks.
+#: Settings for larger images and networks. "standard" on CIFAR-10 is the small network with one seed, more images and
+#: more epochs: a middle setting between Fashion-MNIST and the published networks.
 _SMALL = {"width": 0.0625, "n_train": 2000, "n_test": 500, "n_attacked": 100}
-_MIDDLE = {"n_seeds": 1, "epochs": 8}
+_MIDDLE = {"n_seeds": 1, "epochs": 8, "n_train": 20_000}
 ADJUSTMENTS: dict[tuple[str, str], dict] = {
     ("quick", "cifar10"): {"n_train": 5000, "n_test": 1000},
     ("standard", "cifar10"): _MIDDLE,
-    **{("quick", dataset): _SMALL for dataset in networks.BUILDERS if "_" in dataset.removeprefix("fashion_mnist")},
-    **{
-        ("standard", dataset): {**_MIDDLE, "width": 0.125}
-        for dataset in networks.BUILDERS
-        if "_" in dataset.removeprefix("fashion_mnist")
-    },
+    **{("quick", dataset): _SMALL for dataset in networks.DEEP},
+    **{("standard", dataset): {**_MIDDLE, "width": 0.125} for dataset in networks.DEEP},
 }
 
 

@@ -11,13 +11,18 @@ from keras_snn.experiments import training
 from keras_snn.models import noise_net, resnet18, vgg16
 from keras_snn.surrogates import ATan
 
-#: The network of each data set.
-BUILDERS: dict[str, Callable] = {
-    "fashion_mnist": noise_net,
-    "cifar10": functools.partial(noise_net, (32, 32, 3)),
+#: The published networks, by data set.
+DEEP: dict[str, Callable] = {
     "cifar10_vgg16": vgg16,
     "cifar10_resnet18": resnet18,
     "cifar100_resnet18": functools.partial(resnet18, n_classes=100),
+}
+
+#: The network of each data set. The small one is that of table 4.1 of the thesis.
+BUILDERS: dict[str, Callable] = {
+    "fashion_mnist": noise_net,
+    "cifar10": functools.partial(noise_net, (32, 32, 3)),
+    **DEEP,
 }
 
 #: The neuron of the benchmark: the oscillation neuron without noise and fold.

@@ -18,13 +18,13 @@ _COLORS = {
 
 
 def draw_accuracy(results: Mapping[str, Any], path: Path) -> None:
-    """Write the accuracy under the published attacks (above) and the controls (below) at the first epsilon."""
+    """Write the accuracy under the published attacks (left) and the controls (right) at the first epsilon."""
     from matplotlib.figure import Figure
 
     epsilon = results["config"]["epsilons"][0]
     rows = [row for row in ROWS if share(results, row, "clean", epsilon) is not None]
-    figure = Figure(figsize=(9, 6.4), layout="constrained")
-    axes = figure.subplots(2, 1, sharex=True, sharey=True)
+    figure = Figure(figsize=(8.5, 1.3 + 0.55 * len(rows)), layout="constrained")
+    axes = figure.subplots(1, 2, sharex=True, sharey=True)
     panels = (("clean", *FIVE), "attacks of the publication"), (("PGD-5", *CONTROLS), "controls")
     for axis, (names, title) in zip(axes, panels, strict=True):
         for number, name in enumerate(names):
@@ -32,26 +32,21 @@ def draw_accuracy(results: Mapping[str, Any], path: Path) -> None:
             points = [(place, found) for place, found in enumerate(shares) if found is not None]
             if not points:
                 continue
-            x = [place + 0.11 * (number - (len(names) - 1) / 2) for place, _ in points]
+            y = [place + 0.13 * (number - (len(names) - 1) / 2) for place, _ in points]
             means = np.array([found.mean for _, found in points])
             low, high = np.transpose([found.interval for _, found in points])
             errors = 100 * np.maximum(0, [means - low, high - means])
-            axis.errorbar(x, 100 * means, errors, fmt="o", ms=4, capsize=2, color=_COLORS[name], label=name)
+            axis.errorbar(100 * means, y, xerr=errors, fmt="o", ms=3.5, capsize=2, color=_COLORS[name], label=name)
         for place in range(1, len(rows)):
-            axis.axvline(place - 0.5, color="0.9", zorder=0)
-        axis.set(ylabel="accuracy (%)", ylim=(0, 100))
-        axis.set_title(title, fontsize=9)
-        axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    labels = ["\n".join(_tick(row, ROWS[row])) for row in rows]
-    axes[1].set_xticks(range(len(rows)), labels, fontsize=7)
+            axis.axhline(place - 0.5, color="0.9", zorder=0)
+        axis.set(xlabel="accuracy (%)", xlim=(0, 100))
+        axis.set_title(title, fontsize=10)
+        axis.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1))
+    labels = [f"{row}\n({ROWS[row]})" for row in rows]
+    axes[0].set_yticks(range(len(rows)), labels, fontsize=8)
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
     figure.suptitle(f"Accuracy under attack, epsilon {epsilon}/255, intervals of 95 %", fontsize=10)
     finish(figure, path)
-
-
-def _tick(row, direction):
-    """Return the lines of a label: the row, and source and target."""
-    name, _, rest = row.partition(", ")
-    return (f"{name} trained", rest.removesuffix(" training")) if "training" in rest else (name, direction)
 
 
 def draw_learning(results: Mapping[str, Any], path: Path) -> None:

@@ -10,6 +10,7 @@ from keras_snn.experiments.figures import number_of_images, parts_by_kind, sprea
 from keras_snn.experiments.oscillation_defense import curves, pictures
 from keras_snn.experiments.oscillation_defense.attacks import CONTROLS, FIVE
 from keras_snn.experiments.oscillation_defense.checks import share, verdicts
+from keras_snn.experiments.oscillation_defense.networks import DEEP
 from keras_snn.experiments.oscillation_defense.published import COLUMNS, CONSTANTS, OTHER_DEFENSES, PUBLISHED, ROWS
 
 #: What must be said with any result.
@@ -111,9 +112,10 @@ def _attacks(results, epsilon):
     text = [*_wrapped(heading), *text_table.rst([("row", "source and target", *COLUMNS), *lines])]
     if epsilon == 8:
         others = "; ".join(f"{name} {' / '.join(f'{v:g}' for v in shares)}" for name, shares in OTHER_DEFENSES.items())
+        published_of = "the full networks" if results["config"]["dataset"] in DEEP else "another network and other data"
         text += _wrapped(
-            "Published figures are of another network and other data. Their clean accuracy in the rows F2 to F4 is "
-            "that of the alternative network. Published for other defenses, attacked with their own gradients "
+            f"Published figures are of {published_of}. Their clean accuracy in the rows F2 to F4 is that of the "
+            "alternative network. Published for other defenses, attacked with their own gradients "
             f"(ResNet-18, CIFAR-10, clean / FGSM / PGD-20): {others}."
         )
     return text
