@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import keras_snn
+from keras_snn.experiments.oscillation_defense.attacks import CONTROLS, FIVE
+from keras_snn.experiments.oscillation_defense.published import ROWS
 
 pytestmark = pytest.mark.backend_free
 
@@ -123,6 +125,23 @@ def test_noise_training():
         for kind, neuron in [*rows, ("direct", "lif")]
     ]
     assert_rows(tables(STUDIES / "noise_training.rst")[0], expected)
+
+
+def test_oscillation_defense():
+    attacked = {}
+    for part in parts_of("oscillation_defense/quick").values():
+        attacked |= part["attacked"]
+
+    def cells(row, names):
+        counts = [attacked[row]["attacks"].get(name, {}).get("8") for name in names]
+        return ["-" if count is None else f"{100 * count[0] / count[1]:.1f}" for count in counts]
+
+    rows = [row for row in ROWS if row in attacked]
+    clean = {row: f"{100 * attacked[row]['clean'][0] / attacked[row]['clean'][1]:.1f}" for row in rows}
+    page = tables(STUDIES / "oscillation_defense.rst")
+    assert_rows(page[0], [[row, clean[row], *cells(row, FIVE)] for row in rows])
+    with_controls = [row for row in rows if len(attacked[row]["attacks"]) > 4]
+    assert_rows(page[1], [[row, *cells(row, ("PGD-5", *CONTROLS))] for row in with_controls])
 
 
 def test_the_readme_repeats_figures_of_the_pages():

@@ -26,8 +26,8 @@ def table(results: Mapping[str, Any]) -> str:
     """Return the text tables of ``results``, the dict that ``execute`` returns."""
     config = results["config"]
     text = [
-        f"{config['dataset']} ({number_of_images(config)}), width {config['width']:g}, T = {config['n_steps']}, "
-        f"{config['epochs']} epochs, seeds from {config['seed']}",
+        f"{config['dataset']} ({config['data']}, {number_of_images(config)}), width {config['width']:g}, "
+        f"T = {config['n_steps']}, {config['epochs']} epochs, seeds from {config['seed']}",
         *_wrapped(OBFUSCATED),
         "",
         *_nets(results),
