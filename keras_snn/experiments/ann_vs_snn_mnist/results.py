@@ -103,8 +103,8 @@ def _draw_confusion(results, folder):
             axis.set_xticks(range(10))
             axis.set_yticks(range(10))
             axis.tick_params(length=0, labelsize=8)
-        row[0].set_ylabel("digit")
+        row[0].set_ylabel("true digit")
     for axis in axes[-1]:
-        axis.set_xlabel("answer")
+        axis.set_xlabel("predicted digit")
     figure.colorbar(image, ax=axes, label="share of the digit's images (%)", shrink=0.6, pad=0.02)
     finish(figure, folder / "confusion.png")
