@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def is_left_out(item):
-    """Return whether only a run with --everything has this test."""
+    """Return whether this test runs only with --everything."""
     if item.get_closest_marker("nightly"):
         return True
     free = item.get_closest_marker("backend_free") and not item.get_closest_marker("every_backend")
@@ -69,7 +69,7 @@ def _fixed_seed():
 
 @pytest.fixture(scope="module", autouse=True)
 def _only_new_objects_are_collected():
-    """Leave out what earlier modules keep, such as compiled functions: collections took a third of the time."""
+    """Freeze objects of earlier modules, such as compiled functions: collecting them took a third of the time."""
     gc.collect()
     gc.freeze()
 

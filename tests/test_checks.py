@@ -23,7 +23,7 @@ def test_an_integer_becomes_one_of_python(value):
 
 
 @pytest.mark.parametrize("value", [2.5, 3.0, np.float64(3), "3", None, True, np.bool_(True), np.array([3]), [3]])
-def test_what_is_no_integer_is_refused(value):
+def test_other_values_than_integers_are_refused(value):
     with pytest.raises(ValueError, match="`n` must be an integer, the number of steps; got ") as error:
         checks.integer("n", value, meaning="the number of steps")
     assert str(error.value).endswith(f"; got {value!r}.")

@@ -1,4 +1,4 @@
-"""The command line: what it passes on, what it prints, and how it ends."""
+"""The command line: its arguments, its output and its exit codes."""
 
 import io
 import os
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.backend_free
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Replace the experiment; give the list of the arguments that it was run with, and the error it raises."""
+    """Replace the experiment; return the list of the arguments of its runs, and the error it raises."""
 
     class Runs(list):
         error = None
@@ -166,7 +166,7 @@ def tiny(*, shape=(28, 28), spiking=True):
 
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
-    """Give the model in the file tiny.keras of the current folder."""
+    """Save the model as tiny.keras in the current folder, and return it."""
     monkeypatch.chdir(tmp_path)
     model = tiny()
     model.save("tiny.keras")
@@ -187,7 +187,7 @@ def figures(report):
 
 @pytest.fixture
 def inspections(monkeypatch):
-    """Give the list of the inspections: the arguments of each, and the results that it returned."""
+    """Return the list of the inspections: the arguments and results of each."""
     calls, original = [], inspector.inspect
 
     def inspect(model, x, y, **options):
@@ -210,7 +210,7 @@ def test_inspect_prints_both_tables_and_writes_three_files(saved, inspections, c
     settings = [(1.0, 2), (0.25, 2), (1.0, 3), (0.25, 3)]
     assert [given for given, _ in inspections] == [
         {"dt": [dt], "n_steps": n_steps, "verbose": 0}
-        for dt, n_steps in settings  # the command tells of its progress
+        for dt, n_steps in settings  # the command shows its progress
     ]
     written = inspector.Report.load("a/report/report.json")
     assert figures(written) == figures(inspections[i][1].results[0] for i in (1, 0, 3, 2))
@@ -252,7 +252,7 @@ def test_inspect_with_own_dt_and_arrays_of_a_file(saved):
     assert written[None].layers["hidden"].dt == 0.25
 
 
-def test_pixels_are_scaled_unless_told_not_to(saved, monkeypatch):
+def test_pixels_are_scaled_by_default(saved, monkeypatch):
     calls = []
 
     def inspect(model, x, y, **options):
@@ -286,7 +286,7 @@ def test_pixels_are_scaled_unless_told_not_to(saved, monkeypatch):
 
 
 def one_line(arguments, capsys):
-    """Return what the command says about its error; it made no report."""
+    """Return the error message of the command, which wrote no report."""
     assert main(["inspect", *arguments]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -297,7 +297,7 @@ def one_line(arguments, capsys):
     return message
 
 
-def test_what_is_missing_or_wrong_is_one_line_and_the_code_1(saved, capsys):
+def test_a_missing_or_wrong_file_is_one_line_and_the_code_1(saved, capsys):
     sample = ["--data", "sample", "--samples", "8"]
     assert "no file 'none.keras'" in one_line(["none.keras", *sample], capsys)
     assert "got 'none.npz'" in one_line(["tiny.keras", "--data", "none.npz"], capsys)

@@ -94,7 +94,7 @@ def test_clip_bounds_that_make_no_sense_are_refused():
         ((None, 2), "at most 2", (-1e9, 2), (2.001,)),
     ],
 )
-def test_clip_tells_what_it_keeps(bounds, text, held, broken):
+def test_the_range_of_clip(bounds, text, held, broken):
     clip = Clip(*bounds)
     assert str(clip) == text
     assert all(clip.holds(value) for value in held)

@@ -41,7 +41,7 @@ FENCED = [(name, match[2]) for name, text in docstrings() for match in FENCE.fin
 
 
 def namespace(code):
-    """Return what the short examples of the docstrings take for granted."""
+    """Return the names that the short examples of the docstrings use."""
     x = np.linspace(0, 50, 40, dtype="float32").reshape(10, 4)
     y = np.arange(10) % 4
     names = {"keras": keras, "keras_snn": keras_snn, "ops": keras.ops, "np": np, "scan": keras_snn.ops.scan}
@@ -132,7 +132,7 @@ def small(monkeypatch):
         return (x[:2400], y[:2400]), (x_test[:128], y_test[:128])  # one batch of `inspect`
 
     def one_layer(*args, **kwargs):
-        full = noise_net(*args, **kwargs)  # the call has to be valid
+        full = noise_net(*args, **kwargs)  # the call must be valid
         x = inputs = keras.Input(full.input_shape[1:])
         x = keras_snn.Repeat(1)(keras.layers.Dense(10)(keras.layers.Flatten()(x)))
         return keras.Model(inputs, keras_snn.layers.TemporalAveragePooling()(keras_snn.layers.NoisyLIF()(x)))

@@ -26,7 +26,7 @@ def test_takes_a_string_as_a_path(tmp_path):
     assert (tmp_path / "note.txt").read_text() == "a"
 
 
-def test_replaces_what_was_there(tmp_path):
+def test_an_old_file_is_replaced(tmp_path):
     path = tmp_path / "note.txt"
     write_text(path, "a long first version")
     write_text(path, "second")
@@ -76,7 +76,7 @@ def test_all_suffixes_stay_last(tmp_path):
         assert temporary.name.endswith(".weights.h5")
 
 
-def test_what_a_killed_process_leaves_is_removed(tmp_path):
+def test_files_of_a_killed_process_are_removed(tmp_path):
     others = [".hidden", ".hidden-12345678.txt", "note.part.txt", ".a-note.part.txt"]
     for name in others:
         write_text(tmp_path / name, "kept")
@@ -90,7 +90,7 @@ def test_what_a_killed_process_leaves_is_removed(tmp_path):
 
 
 class Interrupted:
-    """A model that is interrupted in the middle of its saving."""
+    """A model whose saving is interrupted."""
 
     def save(self, path):
         assert path.suffix == ".keras"
@@ -109,7 +109,7 @@ def test_an_interrupted_model_is_not_there(tmp_path):
     assert load_model(path).output_shape == (None, 1)  # the one from before the second interruption
 
 
-def test_load_arrays_names_the_file_and_what_it_lacks(tmp_path):
+def test_load_arrays_names_the_file_and_the_missing_arrays(tmp_path):
     path = tmp_path / "some.npz"
     np.savez(path, a=np.arange(3), b=np.ones(2))
     found = load_arrays(path, "a file", ["a"], optional=["b", "c"])

@@ -1,4 +1,4 @@
-"""Fingerprints: what changes them, and what does not."""
+"""Fingerprints change with every part of a model's state, and with nothing else."""
 
 import collections
 import functools
@@ -128,7 +128,7 @@ def test_attributes_can_be_left_out():
     assert first == second
 
 
-def test_what_a_function_uses_from_other_modules_and_functions(monkeypatch):
+def test_a_function_with_values_of_other_modules_and_functions(monkeypatch):
     settings = types.ModuleType("settings_of_a_user")
     settings.gain, settings.other = 1, 1
     helper = types.FunctionType(

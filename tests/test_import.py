@@ -39,7 +39,7 @@ def test_all_neurons_are_available_from_the_package():
 
 
 @pytest.mark.parametrize("missing", ["keras", "the backend"])
-def test_what_is_missing_is_an_error_that_names_the_extras(missing):
+def test_a_missing_backend_is_an_error_that_names_the_extras(missing):
     result = python(hide(keras.config.backend() if missing == "the backend" else missing) + "import keras_snn")
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]

@@ -185,7 +185,7 @@ def test_a_seed_fixes_the_first_voltages_and_none_draws_new_ones():
     calls = {seed: [to_numpy(SpikingActivation("relu", seed=seed)(x)) for _ in range(2)] for seed in (0, 1)}
     np.testing.assert_array_equal(*calls[0])
     assert not np.array_equal(calls[0][0], calls[1][0])
-    assert not np.array_equal(calls[0][0][0], calls[0][0][1])  # each example its own
+    assert not np.array_equal(calls[0][0][0], calls[0][0][1])  # a different draw for each example
     layer = SpikingActivation("relu")
     assert not np.array_equal(to_numpy(layer(x)), to_numpy(layer(x)))
     layer = SpikingActivation("relu", seed=0)
@@ -271,7 +271,7 @@ def test_resetting_restores_the_initial_state_and_not_zeros(make):
 
 @keras.saving.register_keras_serializable(package="tests")
 class UserCell(KerasSpikingCell):
-    """A cell as a script for KerasSpiking has it, with a weight and a training of its own."""
+    """A cell from a script for KerasSpiking, with a weight and another computation in training."""
 
     def __init__(self, units, **kwargs):
         super().__init__(units, always_use_inference=False, **kwargs)
@@ -389,7 +389,7 @@ def test_a_cell_written_with_tensorflow():
 
 
 @pytest.mark.backend_free
-def test_what_the_migration_page_says_about_keras(tmp_path):
+def test_statements_of_the_migration_page_about_keras(tmp_path):
     dense, x = keras.layers.Dense(2), np.zeros((2, 5, 8, 8, 3), "float32")
     model = keras.Sequential([keras.Input((10,)), dense])
     assert not hasattr(dense, "output_shape") and dense.output.shape == (None, 2)

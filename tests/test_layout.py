@@ -1,4 +1,4 @@
-"""The rules of the source tree: who imports whom, what may be imported at all, and how a file looks."""
+"""The rules of the source tree: imports between folders, allowed packages, and the form of a file."""
 
 import ast
 import importlib
@@ -75,7 +75,7 @@ def imports(source, package="keras_snn"):
 
 
 def breaches(module, source):
-    """Return what is against the import rules in a module of the package."""
+    """Return the violations of the import rules in a module of the package."""
     own, found = unit_of(module), []
     for name, top in imports(source, package=module.rpartition(".")[0]):
         root, *rest = name.split(".")

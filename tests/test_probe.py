@@ -1,4 +1,4 @@
-"""The scope: what it overrides, what it hands out, and that it ends."""
+"""The scope: the settings that it overrides, its records, and its end."""
 
 import threading
 
@@ -53,7 +53,7 @@ def test_a_scope_is_of_its_thread():
     assert seen == [None]
 
 
-def test_the_scope_tells_whether_a_layer_made_time():
+def test_the_scope_records_whether_a_layer_creates_time():
     with probe.scope(n_steps=3) as scope:
         assert not scope.makes_time
         assert layers.Repeat(5)(ops.ones((2, 4))).shape == (2, 3, 4)
@@ -61,7 +61,7 @@ def test_the_scope_tells_whether_a_layer_made_time():
     assert layers.Repeat(5)(ops.ones((2, 4))).shape == (2, 5, 4)
 
 
-# What layers do inside
+# Layers inside a scope
 
 
 def test_layers_use_the_dt_of_the_scope():

@@ -93,7 +93,7 @@ def test_percentile_of_the_mean_over_time():
 
 
 def gradients(regularizers, w, jit_compile):
-    """The steps that plain gradient descent takes on kernels with no loss but the regularizers'."""
+    """The steps of gradient descent on kernels whose only loss is the regularizers'."""
     inputs = keras.Input((w.shape[0],))
     dense = [keras.layers.Dense(w.shape[1], use_bias=False, kernel_regularizer=of) for of in regularizers]
     model = keras.Model(inputs, keras.layers.add([layer(inputs) for layer in dense]))

@@ -206,7 +206,7 @@ def ended(name):
 
 
 def after(model, x):
-    """Return the outputs of one run on these steps alone."""
+    """Return the outputs of one run on these steps only."""
     with streaming.graph.time_axis.any_length(model):
         outputs = model(x, training=False)
     return {name: ops.convert_to_numpy(y) for name, y in outputs.items()}
@@ -355,7 +355,7 @@ def sequential(*parts, shape=(T, UNITS)):
         (lambda: sequential(DENSE(4), shape=(UNITS,)), "not all inputs have a time axis"),
     ],
 )
-def test_what_cannot_run_in_parts_is_refused_by_name(model, message):
+def test_a_layer_that_cannot_run_in_parts_is_refused_by_name(model, message):
     with pytest.raises(ValueError, match=f"cannot run over parts of its time axis: .*{message}"):
         keras_snn.stream(model())
 

@@ -32,7 +32,7 @@ PRIMITIVES = {
 
 
 def points(n=400):
-    """Points that keep away from the kinks at 0, at 1 / a and at 1 / (2 a) of the slopes that are tested."""
+    """Points away from the kinks at 0, 1 / a and 1 / (2 a) of the tested slopes."""
     x = np.random.default_rng(0).uniform(-3, 3, n)
     kinks = [0, *(s * k / a for a in SLOPES for s in (-1, 1) for k in (0.5, 1))]
     return x[np.min([abs(x - kink) for kink in kinks], axis=0) > 1e-3].astype("float32")
@@ -53,7 +53,7 @@ def test_the_spike_is_heaviside(mode, name):
     assert spikes.dtype == np.float32
 
 
-def test_what_is_not_a_number_is_no_spike():
+def test_nan_is_not_a_spike():
     np.testing.assert_array_equal(run(COMPILED, surrogates.get("atan"), np.array([np.nan, 1], "float32")), [0, 1])
 
 
@@ -156,7 +156,7 @@ def test_equality():
 
 @keras.saving.register_keras_serializable(package="test_surrogates")
 class Wide(Surrogate):
-    """A user's surrogate with an argument of its own."""
+    """A user's surrogate with a new argument."""
 
     def __init__(self, slope=1.0, width=1.0):
         super().__init__(slope)
@@ -169,7 +169,7 @@ class Wide(Surrogate):
         return {**super().get_config(), "width": self.width}
 
 
-def test_an_argument_of_ones_own_tells_surrogates_apart():
+def test_surrogates_with_different_arguments_differ():
     assert Wide(1.0, 2.0) == Wide(1.0, 2.0) != Wide(1.0, 3.0)
     x = np.array([[[1.5]]], "float32")
     # Had the engine taken the two for one, the second layer would have the gradient of the first.
@@ -217,7 +217,7 @@ def test_a_users_function_trains_and_is_saved(tmp_path):
 
 
 def test_a_function_without_a_gradient_does_not_train():
-    """The contrast: what makes the test above fail."""
+    """A counterexample, for which the test above fails."""
     assert trained(lambda x: ops.stop_gradient(ops.cast(x > 0, x.dtype)))[2] == 0
 
 
@@ -235,7 +235,7 @@ def test_unknown_surrogates_are_refused():
             LIF(surrogate=wrong)
 
 
-def test_the_base_says_what_is_missing():
+def test_the_base_class_names_the_missing_method():
     with pytest.raises(NotImplementedError, match=r"Surrogate must override `derivative\(x\)`"):
         Surrogate(1.0).derivative(0.0)
     with pytest.raises(NotImplementedError, match="Wide has no `primitive"):

@@ -25,7 +25,7 @@ def variable(value=1.0):
 
 
 def network(dt, jit_compile="auto"):
-    """Two layers in which dt counts, and a Dense; the same weights every time."""
+    """Two layers that depend on dt, and a Dense, with fixed weights."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [
@@ -74,7 +74,7 @@ def compiled_reader():
 
 
 def shared_reader(value=1.0):
-    """Return a reader and its dt, which is ``value``. One model for many tests, as each compiles its functions."""
+    """Return a reader and its dt, which is ``value``. Tests share one model: each model compiles its functions."""
     model = compiled_reader()
     dt = model.layers[0].dt
     dt.assign(value)
@@ -86,13 +86,13 @@ def zeros(n):
 
 
 def stream(n_batches):
-    """Yield batches, whose number Keras cannot know."""
+    """Yield batches. Keras cannot know their number."""
     for _ in range(n_batches):
         yield zeros(1)
 
 
 class Losses(keras.callbacks.Callback):
-    """Keeps what is logged after every batch, and stops where it is told."""
+    """Records the logs of every batch, and stops at a given batch."""
 
     def __init__(self, interrupt_after=None):
         super().__init__()
@@ -106,7 +106,7 @@ class Losses(keras.callbacks.Callback):
 
 
 class Recorder:
-    """A schedule that keeps the steps it was asked for."""
+    """A schedule that records the steps of its calls."""
 
     def __init__(self, schedule=cycle):
         self.schedule = schedule
@@ -118,7 +118,7 @@ class Recorder:
 
 
 def running_means(losses, n_steps):
-    """Return what Keras logs: means over the batches of an epoch so far."""
+    """Return the values that Keras logs: means over the batches of an epoch so far."""
     return np.concatenate([np.cumsum(epoch) / np.arange(1, n_steps + 1) for epoch in np.reshape(losses, (-1, n_steps))])
 
 
@@ -176,7 +176,7 @@ def test_a_schedule_may_return_any_kind_of_number():
 
 
 def test_training_goes_on_beside_the_changes():
-    """On JAX the weights live elsewhere during an epoch; a change of dt must not throw their updates away."""
+    """On JAX the weights are stored elsewhere during an epoch. A change of dt must not discard their updates."""
     dt, n_steps = variable(), 6
     model, by_hand = reader(dt, learning_rate=0.1), reader(dt, learning_rate=0.1)
     model.fit(*zeros(n_steps), batch_size=1, verbose=0, callbacks=[DtScheduler(dt, cycle)])
@@ -230,7 +230,7 @@ def test_batches_of_unknown_number_are_counted():
     callback = DtScheduler(dt, schedule)
 
     def fit(n_batches, epoch, callback):
-        """Do one epoch; return the steps of its batches."""
+        """Train one epoch; return the steps of its batches."""
         schedule.steps.clear()
         model.fit(
             stream(n_batches), epochs=epoch + 1, initial_epoch=epoch, shuffle=False, verbose=0, callbacks=[callback]
@@ -268,7 +268,7 @@ def test_validation_runs_at_the_last_dt_of_the_epoch():
     np.testing.assert_allclose(history["val_loss"], [cycle(1) ** 2, cycle(3) ** 2], **CLOSE)
 
 
-def test_it_says_what_changes_and_nothing_else(capsys):
+def test_the_report_names_exactly_the_changes(capsys):
     model, dt = shared_reader(0.5)
     fit = {"batch_size": 1, "epochs": 2, "verbose": 0}
     schedule = lambda step: (0.5, 0.5, 0.1, 0.1, 0.1, 0.2)[step]  # noqa: E731
@@ -378,7 +378,7 @@ def test_an_unbuilt_model():
     dt = variable()
 
     class Late(keras.Model):
-        """Makes its layers when it is built."""
+        """Creates its layers when it is built."""
 
         def build(self, input_shape):
             self.spikes = SpikingActivation("relu", dt=dt)

@@ -1,4 +1,4 @@
-"""Exported models: each file gives the model's outputs for inputs that the export has not seen."""
+"""Exported models: each file returns the model's outputs for new inputs."""
 
 import keras
 import numpy as np
@@ -47,7 +47,7 @@ def model_of(names, **options):
 
 
 def assert_equals_model(run, model, names, batches=(1, 3)):
-    """Compare what the file's ``run`` gives to the model, on inputs that the export has not seen."""
+    """Compare the outputs of the file's ``run`` with the model's, on new inputs."""
     for batch in batches:
         x = images(batch, seed=1)
         actual, expected = (
@@ -175,7 +175,7 @@ def test_tensorflow_onnx_needs_unrolled_layers(tmp_path):
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @few_and_all
 def test_training_steps_lower_for_accelerators(names, policy):
-    """For any batch size, on a machine that has neither."""
+    """For any batch size, on a machine without Keras and TensorFlow."""
     import jax
     from jax import export
 

@@ -54,7 +54,7 @@ BATCH, TIME, UNITS = 2, 6, (3,)
 
 @keras.saving.register_keras_serializable(package="contracts")
 class Leaky(SpikingCell):
-    """A user's cell: a weight, two states of two dtypes that do not start at zero, and a training of its own."""
+    """A cell of a user: a weight, two states of two dtypes with nonzero start, and another computation in training."""
 
     def __init__(self, size, **kwargs):
         super().__init__(size, state_size=[size, size], always_use_inference=False, **kwargs)
@@ -100,7 +100,7 @@ class BranchCell(SpikingCell):
 
 @keras.saving.register_keras_serializable(package="contracts")
 class Branch(SpikingLayer):
-    """A user's layer, with an argument of its own."""
+    """A user's layer, with a new argument."""
 
     def __init__(self, decay, **kwargs):
         super().__init__(**kwargs)
@@ -130,7 +130,7 @@ class LargerOfTwo(keras.layers.Layer):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """How to make a layer, and what sort of layer it is."""
+    """How to create a layer, and its properties."""
 
     make: Callable  # (shape of one step, **options of the layer) -> layer
     dt: float = 1 / 64
@@ -138,13 +138,13 @@ class Row:
     has_time: bool = True  # the inputs have a time axis
     keeps_time: bool = True  # the outputs have one
     own_training: bool = False  # training is not inference
-    elementwise: bool = True  # each unit by itself
+    elementwise: bool = True  # each unit separately
     has_gradient: bool = True  # by its inputs
-    before: str | None = None  # the activation of what stands before it in a model
-    rounds_state: bool = False  # what it hands on is not, bit by bit, what it goes on with
+    before: str | None = None  # the activation of the layer before it in a model
+    rounds_state: bool = False  # its outputs differ from its states in the last bit
     spikes: str | None = None  # "exact": half precision changes no spike
     wide: bool = False  # the outputs are float32 under half policies
-    uses_dt: bool = True  # what comes out depends on dt
+    uses_dt: bool = True  # the outputs depend on dt
     zero_state: bool = False  # it starts from zeros
     positive: bool = False  # its inputs are not negative: it spikes
     any_rank: bool = True
@@ -202,7 +202,7 @@ ROWS = {
         lambda units, dt, dtype=None, **o: RNN(Leaky(units, dt=dt, dtype=dtype), **o), own_training=True, wide=True
     ),
     "SpikingLayer": cell_row(lambda _, **o: Branch(20.0, **o), zero_state=True, wide=True),
-    # Options that make what comes out depend on what was long before.
+    # Options with which outputs depend on much earlier inputs.
     "IF": neuron_row(IF, reset="subtract"),
     "LIF": neuron_row(LIF, tau=20.0, decay_input=False, reset="subtract"),
     "LIF-options": neuron_row(
@@ -282,7 +282,7 @@ def to_numpy(nest):
 
 
 def assert_same(row, actual, expected):
-    """Assert that two calls that compute the same give the same, bit by bit where that can be had."""
+    """Assert that two calls with the same computation return the same values, bit for bit where possible."""
     exact = row.spikes or row not in CELLS.values() or keras.config.backend() != "tensorflow"
     if exact and not row.rounds_state:
         np.testing.assert_array_equal(actual, expected)
@@ -293,7 +293,7 @@ def assert_same(row, actual, expected):
 
 
 def differ(a, b):
-    """Tell whether two results differ by more than rounding."""
+    """Return whether two results differ by more than rounding."""
     return not np.allclose(to_numpy(a), to_numpy(b), rtol=1e-3, atol=1e-6)
 
 
@@ -311,7 +311,7 @@ def built(row, units=UNITS, weights=None, **options):
 
 
 def initial_states(layer):
-    """Return states that are not those the layer starts from by itself, and differ between units."""
+    """Return states that differ from the layer's initial states and between units."""
     return [state / 2 + ramp(state) if "float" in dtype_of(state) else state + 3 for state in fresh_states(layer)]
 
 
@@ -337,7 +337,7 @@ def model_around(row, layer, time=TIME, name=None):
 
 
 def joined(models):
-    """Return one model with the given ones as branches, by their names: one compilation and one file for all."""
+    """Return one model with the given models as branches, by their names: one compilation and one file for all."""
     return keras.Model({k: model.input for k, model in models.items()}, {k: m.output for k, m in models.items()})
 
 
@@ -351,7 +351,7 @@ def assert_losses(history, targets, outputs):
 
 @pytest.fixture(autouse=True)
 def _the_same_inputs_in_any_selection():
-    """A test must not depend on how many numbers the tests before it have drawn."""
+    """A test must not depend on the number of random draws of earlier tests."""
     RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
@@ -361,7 +361,7 @@ def test_the_table_has_all_public_layers():
     public = [getattr(layers, name) for name in layers.__all__]
     classes = {item for item in public if inspect.isclass(item) and issubclass(item, keras.layers.Layer)}
     bases = {SpikingCell, SpikingLayer, SpikingNeuron}  # these two by a user's subclass
-    of_images = {layers.ParallelConvEncoder}  # has these rules among its own tests
+    of_images = {layers.ParallelConvEncoder}  # its own file tests these rules
     assert classes - bases - of_images - found == set()
     assert all(any(issubclass(cls, base) for cls in found - {base}) for base in bases)
 
@@ -371,7 +371,7 @@ def cell_of(layer):
 
 
 def arguments(cls):
-    """Return the names of all arguments of ``cls``, those behind ``**kwargs`` too, without those of every layer."""
+    """Return the names of the arguments of ``cls`` and of its bases, without those of ``keras.layers.Layer``."""
     names = set()
     for base in cls.__mro__:
         if base in (keras.layers.Layer, keras.layers.Wrapper):
@@ -396,7 +396,7 @@ def test_config_round_trip(row):
 
 
 def ignored(item):
-    """Return what a class of ours or of this file does not pass on to its base."""
+    """Return the arguments that a class of this package or file does not pass to its base."""
     fixed = {"state_size", "always_use_inference"}
     given = {
         RNN: {"dt"},
@@ -408,7 +408,7 @@ def ignored(item):
 
 
 def test_save_and_load(tmp_path):
-    """Every layer is a branch of one file, and so is every layer that can be stateful, as such."""
+    """Every layer is a branch of one file; every layer that can be stateful is there in its stateful form too."""
     rows = {**ROWS, **{f"stateful {name}": row for name, row in CELLS.items()}}
     x = {name: row.x() for name, row in rows.items()}
     models = {}
@@ -503,7 +503,7 @@ def batches(row):
 
 
 def test_fit_of_sequences_of_many_lengths():
-    """For the layers that are not here, see the tests of each."""
+    """The other layers have this test in their files."""
     model = joined({name: model_around(row, row.layer(), None, name) for name, row in MAIN_CELLS.items()})
     of_rows = {name: list(batches(row)) for name, row in MAIN_CELLS.items()}
     x, y = ([{name: rows[i][part] for name, rows in of_rows.items()} for i in (0, 1)] for part in (0, 1))
@@ -563,7 +563,7 @@ def test_half_precision(row, policy):
 
 
 @each(CELLS)
-def test_a_stateful_layer_makes_of_chunks_what_it_makes_of_the_whole(row):
+def test_a_stateful_layer_on_chunks_equals_one_on_the_whole(row):
     x = row.x(time=24)
     layer = built(row, stateful=True)
     start = [to_numpy(state) for state in layer.states]
@@ -711,7 +711,7 @@ def test_time_major(row):
 
 
 @each(MAIN_CELLS)
-def test_what_is_returned(row):
+def test_returned_values(row):
     x = row.x()
     layer = built(row, return_state=True)
     states = initial_states(layer)
@@ -784,7 +784,7 @@ def padded(x):
 
 
 def assert_padding_does_not_matter(row, layer, actual, expected):
-    """Compare outputs for ``padded(x)`` with those for x."""
+    """Compare outputs for ``padded(x)`` with outputs for x."""
     # Loops of another length may round a multiplication and an addition together or apart.
     rtol = 0 if row.spikes else 1e-5
     close = {"rtol": rtol, "atol": rtol / 10 * np.abs(expected).max()}
@@ -805,7 +805,7 @@ def assert_padding_does_not_matter(row, layer, actual, expected):
 
 
 def nightly_variants(rows):
-    """Leave the variants of a layer to the night."""
+    """Mark the variants of a layer as nightly."""
     mark = pytest.mark.nightly("another row has the same code")
     return {name: pytest.param(row, marks=mark) if row.variant else row for name, row in rows.items()}
 
@@ -878,7 +878,7 @@ def test_torch_mode_is_the_training_argument_where_none_comes(row):
 
 @pytest.mark.tensorflow("PyTorch has a mode, and JAX is as TensorFlow")
 @each(ROWS)
-def test_training_is_off_where_nothing_is_said(row):
+def test_training_is_off_by_default(row):
     layer, x = built(row), row.x()
     assert_same(row, to_numpy(layer(x)), to_numpy(layer(x, training=False)))
 

@@ -1,4 +1,4 @@
-"""Input that is not finite ends the spikes of its own neuron, in every layer, on every backend."""
+"""An input that is not finite stops the spikes of its neuron only, in every layer, on every backend."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ FEW = ("IF-subtract", "KLIF-zero", "ALIF-None", "IF-waiting", "LIF-unroll", *ANA
 
 
 def currents():
-    """Return inputs, and where a neuron has had one that is not finite. Most neurons spike at every step."""
+    """Return inputs, and a mask of the neurons and steps after an input that is not finite. Most neurons spike."""
     x = np.full((4, TIME, 3), 2, "float32")
     x[:, ::2] = 3  # Delta has no spikes without a change
     own = np.zeros(x.shape, bool)

@@ -1,4 +1,4 @@
-"""Values that half precision does not hold, and float64 that stays float64."""
+"""Values that half precision cannot represent, and float64 that stays float64."""
 
 import keras
 import numpy as np
@@ -69,7 +69,7 @@ def test_float64_by_hand():
 @FLOAT64
 @pytest.mark.parametrize("policy", ["float64"], indirect=True)
 def test_float64_of_analog_layers(policy):
-    """To float64's precision, as loops in NumPy."""
+    """To float64's precision, compared with NumPy loops."""
     rng = np.random.default_rng(0)
     x, dt, tau = rng.normal(size=(1, 5, 2)), 0.01, 0.03
     decay, level, expected = np.exp(-dt / tau), np.zeros(2), []

@@ -43,7 +43,7 @@ def test_the_order_of_batches_does_not_matter():
     np.testing.assert_array_equal(*found)
 
 
-def test_what_is_never_positive_has_the_scale_one():
+def test_activations_that_are_never_positive_have_the_scale_one():
     histogram = Histogram()
     histogram.add(np.array([[-1.0, 2.0], [0.0, 1.0]]))
     np.testing.assert_array_equal(histogram.percentile(100), [1, 2])

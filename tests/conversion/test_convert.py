@@ -1,4 +1,4 @@
-"""Converted models: what they compute, that they are ordinary models, and what is refused."""
+"""Converted models: their outputs, their use as ordinary models, and the errors for other models."""
 
 import keras
 import numpy as np
@@ -45,7 +45,7 @@ IMAGES = RNG.random((12, 8, 8, 2)).astype("float32")
 
 
 def randomize(model):
-    """Give the normalizations statistics and weights as after a training."""
+    """Set statistics and weights of the normalizations as after a training."""
     rng = np.random.default_rng(1)
     for layer in model._flatten_layers():
         if isinstance(layer, BatchNormalization):
@@ -153,7 +153,7 @@ def test_any_activation_function_converts_to_spiking_activations():
 
 
 def test_lif_neurons_stand_for_the_rates_that_they_were_trained_with():
-    """Intervals are whole steps, rounded upwards: of 31 steps of 0.1 ms at the highest rate, 3 %."""
+    """Intervals are whole steps, rounded up: 3 % of 31 steps of 0.1 ms at the highest rate."""
     x = RNG.uniform(2, 20, size=(20, 6)).astype("float32")
     rate = activations.LIFRate(amplitude=0.01)
     model = keras.Sequential([keras.Input((6,)), Dense(9, activation=rate, kernel_initializer="identity"), Dense(3)])
@@ -162,8 +162,8 @@ def test_lif_neurons_stand_for_the_rates_that_they_were_trained_with():
 
 
 @pytest.mark.parametrize("neuron", ["spiking_activation", "lif"])
-def test_a_synapse_smooths_what_the_next_layer_sees(neuron):
-    """Neurons of no linear function answer to the ups and downs of their input, not to its mean alone."""
+def test_a_synapse_smooths_the_input_of_the_next_layer(neuron):
+    """Neurons with a nonlinear rate respond to fluctuations of their input, not only to its mean."""
     rng = np.random.default_rng(3)
     function = {"spiking_activation": "relu", "lif": activations.LIFRate(amplitude=0.1)}[neuron]
     hidden = [Dense(20, activation=function, name=name) for name in ("one", "two")]
@@ -198,7 +198,7 @@ def test_counts_by_hand():
 
 
 @backend_free
-def test_relu6_never_stands_for_more_than_six():
+def test_relu6_is_at_most_six():
     model = keras.Sequential([keras.Input((1,)), Dense(1, activation="relu6", kernel_initializer="ones"), Dense(1)])
     x = np.array([[9.0], [3.0]], "float32")
     assert convert(model, n_steps=2, calibration=x, percentile=100).layers[3].threshold == 6.0
@@ -213,7 +213,7 @@ def test_the_input_is_seen_once_and_time_begins_before_the_first_neurons():
     assert not any(isinstance(layer, (BatchNormalization, Dropout)) for layer in spiking._flatten_layers())
 
 
-def test_what_cannot_be_folded_is_done_at_every_step():
+def test_layers_that_cannot_be_folded_run_at_every_step():
     model = randomize(
         keras.Sequential([keras.Input((4,)), Dense(6, activation="relu"), BatchNormalization(), Dense(3)])
     )
@@ -234,7 +234,7 @@ def test_it_is_an_ordinary_model(options, tmp_path):
     assert [len(layer._inbound_nodes) for layer in model.layers] == [1] * len(model.layers)  # called by nobody else
     spiking.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    if not options.get("neuron"):  # whose voltages start at random
+    if not options.get("neuron"):  # the initial voltages are random
         np.testing.assert_array_equal(*(ops.convert_to_numpy(m(IMAGES)) for m in (spiking, loaded)))
     labels = RNG.integers(5, size=len(IMAGES))
     if not options:  # compilation takes seconds
@@ -255,7 +255,7 @@ def test_the_model_is_only_read():
 
 
 def test_a_spike_is_one_event_for_the_inspector():
-    """The spikes are 0 or 1 where synapses are: each has as many operations as the synapses that it feeds."""
+    """Spikes before synapses are 0 or 1: each causes one operation per synapse."""
     model = keras.Sequential([keras.Input((3,)), Dense(4, activation="relu"), Dense(7)])
     x = RNG.random((6, 3)).astype("float32")
     (found,) = keras_snn.inspect(convert(model, n_steps=10, calibration=x), x, examples=0)
@@ -296,7 +296,7 @@ def test_whatever_does_not_convert_is_listed_before_anything_is_built():
         (lambda: [layers.Repeat(2), layers.LIF(), Dense(2)], "if", "is a layer of keras_snn"),
     ],
 )
-def test_what_each_kind_of_neuron_refuses(make, neuron, message):
+def test_invalid_arguments_of_each_kind_of_neuron(make, neuron, message):
     model = keras.Sequential([keras.Input((3,)), *make()])
     with pytest.raises(ValueError, match=message):
         convert(model, n_steps=2, neuron=neuron, calibration=np.zeros((1, 3)))

@@ -125,7 +125,7 @@ def test_the_report_has_the_accuracy_of_every_number_of_steps():
 
 @pytest.mark.parametrize("build", [sequential, nested])
 def test_the_model_is_only_read(build):
-    """Not even for a moment is it no longer compiled: another thread may train it."""
+    """It stays compiled at all times: another thread may train it."""
     model = build()
     model.compile("adam", "mse", metrics=["mae"])
     with only_read(model):

@@ -133,7 +133,7 @@ def test_a_layer_that_is_never_active_has_no_correlation():
 
 
 def shared(activation):
-    """A layer that is called twice, and one that stands in an inner model."""
+    """A layer that is called twice, and a layer in a nested model."""
     twice = Dense(4, activation=activation, name="twice")
     inner = keras.Sequential([keras.Input((4,)), Dense(5, activation=activation, name="inner")])
     inputs = keras.Input((4,))
@@ -179,7 +179,7 @@ def test_loaded_and_cloned_models_have_the_same_report(activation, options, tmp_
 
 
 def test_the_unit_is_that_of_the_conversion():
-    """It is in the weights behind the neurons. LIF neurons count steps: another dt does not change it."""
+    """The height is part of the weights after the neurons. LIF neurons count steps: another dt does not change it."""
     model = network(LIFRate())
     model.set_weights([10 * np.abs(w) for w in model.get_weights()])
     spiking = convert(model, n_steps=20, neuron="lif", dt=0.001)

@@ -239,7 +239,7 @@ def test_regularizers_and_constraints_are_of_the_plain_weights_alone():
 
 
 @pytest.mark.parametrize("per", ["layer", "channel"])
-def test_what_a_spike_stands_for_passes_through_paddings_and_concatenations(per):
+def test_spike_heights_pass_through_paddings_and_concatenations(per):
     """The spikes that synapses see are 0 or 1."""
     inputs = keras.Input((8, 2))
     a = ZeroPadding1D(1)(UpSampling1D(2)(Conv1D(3, 3, padding="same", activation="relu")(inputs)))
@@ -275,14 +275,14 @@ def test_augmentation_is_left_out():
         ),
     ],
 )
-def test_what_is_refused_by_name(make, message):
+def test_errors_name_the_layer(make, message):
     inputs = keras.Input((8,))
     with pytest.raises(ValueError, match=message):
         convert(keras.Model(inputs, make(inputs)), n_steps=2, calibration=X)
 
 
 class Untold(keras.layers.Layer):
-    """A layer that does not tell its shape but by running."""
+    """A layer whose output shape is only known by running it."""
 
     def call(self, x):
         return x[:, :1] + float(np.ones(1)[0])
@@ -343,7 +343,7 @@ def embedding():
 
 @pytest.mark.parametrize("make", [masking, embedding])
 def test_a_model_with_a_mask_is_refused_by_name(make):
-    """Its mask is over an axis of the sample, not over the steps that spikes take."""
+    """Its mask is over an axis of the sample, not over time steps."""
     inputs, layer = make()
     model = keras.Model(inputs, Dense(2)(GlobalAveragePooling1D()(Dense(4, "relu")(layer(inputs)))))
     with pytest.raises(ValueError, match=rf"'{layer.name}' \({type(layer).__name__}\): masks are not converted"):

@@ -1,4 +1,4 @@
-"""The batches of every kind of data, against those cut from NumPy arrays."""
+"""The batches of every kind of data, compared with slices of NumPy arrays."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def pandas(x, y):
 
 
 def check(batches, x=X, y=Y, weight=None):
-    """Check every batch, and that all samples came."""
+    """Check every batch, and that no sample is missing."""
     starts = []
     for batch in batches:
         part = slice(batch.start, batch.start + SIZE)
@@ -75,7 +75,7 @@ def test_a_list_or_tuple_of_arrays_is_one_nest_of_inputs():
         assert batch.n_samples == SIZE
     batch = next(iter(Batches(iter([((X, 2 * X),)]))))
     assert (len(batch.x), batch.y) == (2, {})
-    batch = next(iter(Batches(iter([[X, Y]]))))  # what a DataLoader gives
+    batch = next(iter(Batches(iter([[X, Y]]))))  # a batch of a DataLoader
     np.testing.assert_array_equal(batch.y[""], Y)
 
 

@@ -71,7 +71,7 @@ def test_sample_images_are_rows_of_the_full_set():
         assert len({image.tobytes() for image in x}) == len(x)
 
 
-def test_sample_is_what_its_tool_draws(make_sample, monkeypatch, tmp_path, capsys):
+def test_the_sample_equals_the_draw_of_its_tool(make_sample, monkeypatch, tmp_path, capsys):
     need_files("fashion_mnist")
     monkeypatch.setattr(sample, "PATH", tmp_path / "again.npz")
     # Packing all 8,800 images takes seconds: fewer show the same rows first, since a draw is a prefix of a longer one.

@@ -90,7 +90,7 @@ def reached(layer, shape):
 @pytest.mark.every_backend
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("strides", [1, 2])
-def test_what_a_spike_reaches_is_what_changes(padding, strides):
+def test_a_spike_reaches_the_layers_that_change(padding, strides):
     x = (5, 4, 2)
     for layer in (
         layers.Conv2D(3, 3, strides=strides, padding=padding, kernel_initializer="ones"),

@@ -75,7 +75,7 @@ def test_rates_are_means_over_all_data():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_data_in_batches(kind):
-    """The same spikes from any kind of data: they depend on the place of a sample in the data alone."""
+    """All kinds of data give the same spikes: they depend only on the place of a sample in the data."""
     parts = [layers.Repeat(10), layers.SpikingActivation("relu", name="s"), layers.TemporalAveragePooling()]
     model = keras.Sequential([keras.Input((4,)), *parts, keras.layers.Dense(2, name="d")])
     x, y = np.random.default_rng(1).random((30, 4), dtype="float32") * 500, np.arange(30)
@@ -355,7 +355,7 @@ def test_each_rate_has_the_dt_of_the_layer_that_spikes():
 
 
 def reached_by_spikes(*between, end=None):
-    """Return how many operations the last layer of a model does; 4 of its 4 neurons spike at all of 6 steps."""
+    """Return the number of operations of the last layer of a model. All 4 neurons spike at all 6 steps."""
     ends = [] if end is None else [end]
     parts = layers.IF(threshold=0.5), *between, *ends, keras.layers.Dense(2, name="last")
     model = keras.Sequential([keras.Input((6, 4)), *parts])
@@ -385,7 +385,7 @@ def test_which_layers_spikes_reach():
 
 
 def operations_behind(*parts, time=5, units=6):
-    """Return operations and connections of a Dense(2) behind neurons that all spike at every step."""
+    """Return operations and connections of a Dense(2) after neurons that all spike at every step."""
     inputs = keras.Input((units,))
     x = layers.IF(threshold=0.5, name="spikes")(layers.Repeat(time)(inputs))
     for part in parts:

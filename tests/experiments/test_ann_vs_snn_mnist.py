@@ -1,4 +1,4 @@
-"""The study on three sets of digits, on a set of a few synthetic images."""
+"""The study on three sets of digits, on a few synthetic images."""
 
 import json
 
@@ -28,7 +28,7 @@ def results(tmp_path_factory):
         return EXPERIMENT.run(epochs=1, out=out, verbose=False), out
 
 
-def test_every_network_is_asked_on_every_set(results):
+def test_every_network_is_tested_on_every_set(results):
     found, out = results
     assert found["finished"]
     assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(found))

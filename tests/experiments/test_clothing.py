@@ -1,4 +1,4 @@
-"""The search for dt on clothes, on a set of a few synthetic images; and its networks as PyTorch modules."""
+"""The search for dt, on a few synthetic images; and its networks as PyTorch modules."""
 
 import json
 

@@ -33,7 +33,7 @@ def tiny():
 
 
 def test_run_and_the_same_seed_gives_the_same(tiny, tmp_path, capsys, monkeypatch):
-    """A finished run is made anew."""
+    """A finished run starts anew."""
     results = conversion.EXPERIMENT.run(out=tmp_path, only=["mlp"], seed=3)
     assert json.loads((tmp_path / "results.json").read_text()) == results
     part = results["parts"]["mlp"]
@@ -57,7 +57,7 @@ def test_run_and_the_same_seed_gives_the_same(tiny, tmp_path, capsys, monkeypatc
     for each in (part, again):
         assert each.pop("seconds_per_epoch") > 0
         kind = each["kinds"][random]
-        kind["report"] = [{**fit, "name": None} for fit in kind["report"].values()]  # Keras goes on counting
+        kind["report"] = [{**fit, "name": None} for fit in kind["report"].values()]  # Keras continues to count
     assert part == again
 
 
@@ -68,7 +68,7 @@ DEEPER = pytest.mark.nightly("the same for a deeper network")
     ("name", "shape", "n_hidden"), [("cnn", (28, 28, 1), 4), pytest.param("resnet", (32, 32, 3), 7, marks=DEEPER)]
 )
 def test_the_networks_with_convolutions_are_converted(name, shape, n_hidden):
-    """Without a training: what the run does with a network is the same for all."""
+    """Without a training: the run treats all networks in the same way."""
     model = experiment.NETWORKS[name](shape, 0.125)
     x = np.random.default_rng(0).uniform(size=(4, *shape)).astype("float32")
     spiking = convert(model, n_steps=3, calibration=x, per="channel")
@@ -78,8 +78,8 @@ def test_the_networks_with_convolutions_are_converted(name, shape, n_hidden):
 
 
 @pytest.mark.every_backend
-def test_one_long_run_says_what_shorter_ones_say():
-    """Of a network whose neurons start from a fixed potential: accuracies after 1 and 7 of 20 steps."""
+def test_one_long_run_equals_shorter_runs():
+    """For neurons with a fixed initial potential: the accuracies after 1 and 7 of 20 steps."""
     (x, y), _ = data.load("fashion_mnist_sample")
     x, y = x[:192, ..., None], y[:192]
     keras.utils.set_random_seed(0)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.backend_free
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny():
-    """Make the quick preset one of seconds, of networks that are compiled in seconds."""
+    """Shorten the quick preset to seconds, with networks that compile in seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "load", lambda *_: bars(70, 30))
         patch.setitem(experiment.PRESETS, "quick", {**experiment.PRESETS["quick"], **TINY})
@@ -98,7 +98,7 @@ def test_one_branch_is_the_same_but_for_the_encoder(results):
 
 
 def test_the_table_gives_means_and_deviations(results, tmp_path):
-    """Of two neurons and two seeds, with a training that is not one."""
+    """For two neurons and two seeds, with a stub for the training."""
     trained = results[0]["parts"]["klif, one branch, seed 3"]
     of = {}
 
@@ -127,7 +127,7 @@ def full_configuration(dataset):
 
 
 @pytest.mark.parametrize("dataset", EXPERIMENT.entry.datasets)
-def test_the_full_preset_runs_what_is_published(dataset):
+def test_the_full_preset_runs_the_published_kinds(dataset):
     config, kinds = full_configuration(dataset)
     assert set(PUBLISHED[dataset]) <= set(kinds)
     assert {"klif, celu", "klif, leaky relu"} <= set(kinds)
@@ -161,7 +161,7 @@ def test_one_seed_has_no_deviation(results):
 
 
 def test_an_interrupted_training_goes_on_from_its_last_epoch(results, tmp_path, monkeypatch):
-    """And the same seed gives the same."""
+    """The same seed gives the same results."""
     begun = interrupt_second_epoch(monkeypatch, experiment._EpochLog)
     options = {"epochs": 2, "only": ["klif, one branch"], "n_seeds": 1, "seed": 3, "out": tmp_path, "verbose": False}
     with pytest.raises(KeyboardInterrupt):

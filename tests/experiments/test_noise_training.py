@@ -30,7 +30,7 @@ def small_net(input_shape=(28, 28, 1), n_classes=10, neuron=None, *, width=1.0, 
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny():
-    """Make the quick preset one of seconds."""
+    """Shorten the quick preset to seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "load", lambda *_: bars(70, 30))
         patch.setattr(experiment, "ALPHAS", (4.0, None))  # every one is compiled
@@ -66,8 +66,8 @@ def test_every_kind_and_seed_is_there(found):
         assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_direct_training_is_told_of_as_it_is(found):
-    """The accuracy after the last epoch is that of the network that is looked at in the end."""
+def test_the_table_labels_direct_training(found):
+    """The accuracy after the last epoch is that of the returned network."""
     for name, part in found[0]["parts"].items():
         if name.startswith("direct"):
             assert part["accuracy"][-1] == part["at"]["lif"]["accuracy"][-1]
@@ -119,7 +119,7 @@ def test_the_rise_begins_at_the_network_as_it_was_trained():
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
-    """Interrupt a training and go on; return the epochs that began, what was kept of the first, and the result."""
+    """Interrupt and continue a training; return the epochs that began, the files after the first, and the result."""
     out = tmp_path_factory.mktemp("interrupted")
     options = {"epochs": 2, "only": ["gaussian"], "n_seeds": 1, "seed": 3, "out": out, "verbose": False}
     with pytest.MonkeyPatch.context() as patch:
@@ -143,7 +143,7 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(interrupted):
 
 
 def test_the_same_seed_gives_the_same(found, interrupted):
-    """In the first epoch, after which one of the two was interrupted."""
+    """In the first epoch, after which one of the two trainings was interrupted."""
     before = found[0]["parts"]["gaussian, seed 3"]
     _, first, _ = interrupted
     # Sums over a batch run in two threads, in an order that may change, and flip a spike: 5 of 60 images, 4 of 20.

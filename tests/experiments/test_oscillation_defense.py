@@ -39,7 +39,7 @@ def small_net(neuron=None, *, width=1.0, n_steps=2):
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny():
-    """Make the quick preset one of seconds."""
+    """Shorten the quick preset to seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "load", lambda *_: bars(70, 30))
         patch.setitem(BUILDERS, "fashion_mnist", small_net)
@@ -168,7 +168,7 @@ def test_examples_of_a_source_are_crafted_once():
 
 @pytest.mark.parametrize("function", list(OSCILLATIONS))
 def test_the_derivatives_of_figure_3_4(function):
-    """By differences of the function, and of the spike's surrogate through the fold."""
+    """By finite differences of the function, and of the spike's surrogate through the fold."""
     h = np.linspace(-1, 2, 301)
     c, d = 0.3, -0.2
     slope = np.gradient(curves.oscillation(function, h, c, d), h)

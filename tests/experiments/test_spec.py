@@ -85,7 +85,7 @@ def test_an_interrupted_run_continues(experiment, log, tmp_path, capsys):
     assert log[len(log) // 2 :] == list(finished["parts"])
 
 
-def test_the_default_folder_names_what_was_chosen(log, tmp_path, monkeypatch):
+def test_the_default_folder_names_preset_and_data_set(log, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = without_training(experiments.get("klif"), log)
     for arguments in ({}, {"dataset": "fashion_mnist"}, {"dataset": "fashion_mnist", "preset": "full"}):

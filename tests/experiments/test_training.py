@@ -15,7 +15,7 @@ X, Y = np.eye(10, dtype="float32"), np.arange(10)
 
 
 class Killed(BaseException):
-    """The end of a process."""
+    """Raised in place of the end of a process."""
 
 
 class KilledLog(EpochLog):

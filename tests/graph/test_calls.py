@@ -75,7 +75,7 @@ def test_blocks_in_one_thread():
     def inner(name, layer, inputs, outputs):
         names.append(f"inner {name}")
         if name == "spikes":
-            assert ops.convert_to_numpy(outputs).min() >= 1  # what the outer block has made of them
+            assert ops.convert_to_numpy(outputs).min() >= 1  # the attributes of the outer block
             raise KeyError("a fault of the caller")
 
     with graph.calls(model, outer):

@@ -78,7 +78,7 @@ def why_not(model):
         (lambda: sequential(Differences(0.1), LIF()), r"\(Differences\) may mix"),
     ],
 )
-def test_what_cannot_run_in_parts(model, reason):
+def test_models_that_cannot_run_in_parts(model, reason):
     assert re.search(reason, why_not(model()) or "")
 
 
@@ -110,7 +110,7 @@ def folded_operation():
         lambda: repeated(3, 3),
     ],
 )
-def test_what_can_run_in_parts(model):
+def test_models_that_can_run_in_parts(model):
     assert why_not(model()) is None
 
 

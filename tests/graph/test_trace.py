@@ -123,6 +123,6 @@ class Own(keras.Model):
 
 
 @pytest.mark.parametrize("make", [Own, keras.Sequential, lambda: Dense(3)])
-def test_what_has_no_graph_is_refused(make):
+def test_a_model_without_a_graph_is_refused(make):
     with pytest.raises(TypeError, match="`model` must be a Sequential or functional Keras model that is built; got"):
         graph.trace(make())

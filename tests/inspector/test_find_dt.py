@@ -128,7 +128,7 @@ def test_labels_of_one_of_several_outputs(classifier):
     assert 0 < search.target <= 1
 
 
-def test_a_target_model_with_outputs_over_time_answers_with_their_mean(classifier):
+def test_the_predictions_of_a_target_model_are_means_over_time(classifier):
     model, x, y = classifier
     # The class is the largest input on average over the steps, but not at any one of them.
     inputs = keras.Input((4,))

@@ -38,14 +38,14 @@ def report(name="hidden", *, labels=True, **about):
         outputs = np.full((2, 2, 3), 0.25)
         outputs[0, :, i] = outputs[1, :, 0] = 0.5
         labels_of = {"": np.array([0, 2])} if labels else {}
-        few = Examples(np.zeros((2, 4, 3)), labels_of, {name: spikes}, np.array([1, 6]), {"": outputs})
+        recorded = Examples(np.zeros((2, 4, 3)), labels_of, {name: spikes}, np.array([1, 6]), {"": outputs})
         latency = Latency(np.array([1, 6]), np.array([0.25, 0.5]), np.array([0.3, 0.4]), {0.5: (0.5, 2.0)})
         results.append(
             DtReport(
                 dt,
                 {"": accuracy} if labels else {},
                 {name: layer},
-                few,
+                recorded,
                 n_steps=6,
                 latencies={"": latency},
                 work={name: Work(1.0, 10.0 * (i + 1), 5, 5)},
@@ -200,8 +200,8 @@ def test_names_are_text_whatever_they_hold():
 
 
 def test_examples_are_optional():
-    few = [DtReport(of.dt, of.accuracies, of.layers, n_steps=6) for of in report()]
-    text = without_pictures(Report(few, 3), title="A title")
+    recorded = [DtReport(of.dt, of.accuracies, of.layers, n_steps=6) for of in report()]
+    text = without_pictures(Report(recorded, 3), title="A title")
     page = Page(text)
     assert page.texts["h1"] == ["A title"]
     assert page.pictures()[0] == []

@@ -54,7 +54,7 @@ def test_a_convolution_shows_its_busiest_units():
     panels.raster(axis, counts)
     np.testing.assert_array_equal(axis.images[0].get_array(), counts[:, np.sort(busy)].T)
     assert axis.get_ylabel() == f"{panels.MOST_UNITS} most active of 10,000 units,\nin ascending order"
-    assert len(axis.get_yticks()) == 0  # they would be no numbers of units
+    assert len(axis.get_yticks()) == 0  # labels must be integers: numbers of units
 
 
 def test_many_steps_are_added_up_in_bins():

@@ -29,7 +29,7 @@ def report(accuracies=(0.5, 0.75, 0.875), dts=(0.001, 0.01, 1.0)):
 
 
 def result(x, *, labels=None, outputs=True, dt=0.01, accuracies=None):
-    few = Examples(
+    recorded = Examples(
         x=x,
         labels=labels or {},
         counts={"a": RNG.integers(0, 3, (2, 6, 5)).astype(float), "b": np.zeros((2, 6, 1))},
@@ -37,7 +37,7 @@ def result(x, *, labels=None, outputs=True, dt=0.01, accuracies=None):
         outputs={"": RNG.normal(size=(2, 3, 4))} if outputs else {},
     )
     layer = LayerReport(Rate(0, 1, 9), np.zeros(2), {}, 0, 0, n_steps=6, spikes_per_inference=12.5)
-    return DtReport(dt, {"": 0.25} if accuracies is None else accuracies, {"a": layer}, few, n_steps=6)
+    return DtReport(dt, {"": 0.25} if accuracies is None else accuracies, {"a": layer}, recorded, n_steps=6)
 
 
 def grid(figure):
@@ -77,7 +77,7 @@ def test_sweep_without_labels_says_so():
 
 
 @pytest.mark.parametrize("results", [[], [DtReport(None, {}, {})]], ids=["no results", "no layers"])
-def test_a_report_with_nothing_to_draw_is_drawn(results):
+def test_an_empty_report_can_be_drawn(results):
     nothing = Report(results, 3)
     assert [text.get_text() for text in plots.sweep(nothing).axes[1].texts] == ["no spiking layers"]
     plots.accuracy_and_energy(plots.new_figure(4, 3).subplots(), nothing)
@@ -157,13 +157,13 @@ def right_of(axis):
 def test_accuracy_and_energy_against_dt():
     axis = Figure().subplots()
     # The third is beaten by the second, which is as accurate for less; the last by the fourth, which is better.
-    few = costly((0.5, 1e3), (0.75, 2e3), (0.75, 4e3), (0.875, 5e3), (0.8, 5e3))
-    assert plots.accuracy_and_energy(axis, few) is axis
+    recorded = costly((0.5, 1e3), (0.75, 2e3), (0.75, 4e3), (0.875, 5e3), (0.8, 5e3))
+    assert plots.accuracy_and_energy(axis, recorded) is axis
     right = right_of(axis)
     accuracy, rings = axis.lines
     assert list(accuracy.get_ydata()) == [50, 75, 75, 87.5, 80]
     assert (list(rings.get_xdata()), list(rings.get_ydata())) == ([0, 1, 3], [50, 75, 87.5])
-    np.testing.assert_allclose(right.lines[0].get_ydata(), [1e6 * of.energy("loihi") for of in few])
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [1e6 * of.energy("loihi") for of in recorded])
     assert (axis.get_xlabel(), axis.get_ylabel(), right.get_ylabel()) == (
         "dt (s)",
         "accuracy (%)",
@@ -190,12 +190,12 @@ def test_energy_without_accuracy():
 
 
 def test_accuracy_and_energy_of_one_of_several_outputs():
-    few = costly(({"a": 0.5, "b": 0.25}, 1e3))
+    recorded = costly(({"a": 0.5, "b": 0.25}, 1e3))
     axis = Figure().subplots()
-    plots.accuracy_and_energy(axis, few, output="b")
+    plots.accuracy_and_energy(axis, recorded, output="b")
     assert list(axis.lines[0].get_ydata()) == [25]
     with pytest.raises(ValueError, match=r"`output` must be one of \['a', 'b'\]; got None"):
-        plots.accuracy_and_energy(Figure().subplots(), few)
+        plots.accuracy_and_energy(Figure().subplots(), recorded)
 
 
 def test_several_numbers_of_steps_are_lines_of_their_own():
@@ -218,8 +218,8 @@ def test_several_outputs_are_lines_of_their_own():
 
 
 def test_many_layers_have_their_legend_beside_the_axis():
-    few = costly((0.5, 1e3))
-    deep = [replace(of, layers={f"layer_{i}": of.layers["a"] for i in range(9)}) for of in few]
+    recorded = costly((0.5, 1e3))
+    deep = [replace(of, layers={f"layer_{i}": of.layers["a"] for i in range(9)}) for of in recorded]
     figure = plots.sweep(Report(deep, 10))
     assert figure.axes[1].get_legend() is None
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"layer_{i}" for i in range(9)]
@@ -235,8 +235,8 @@ def test_rates_begin_at_zero_and_end_above_the_largest():
 def test_examples_of_several_outputs():
     one = result(RNG.random((2, 4, 3)))
     outputs = dict.fromkeys("ab", one.examples.output)
-    few = replace(one.examples, outputs=outputs, labels={"a": np.array([1, 0])})
-    figure = plots.examples(replace(one, examples=few, accuracies={"a": 0.5}), class_names={"a": "stuv"})
+    recorded = replace(one.examples, outputs=outputs, labels={"a": np.array([1, 0])})
+    figure = plots.examples(replace(one, examples=recorded, accuracies={"a": 0.5}), class_names={"a": "stuv"})
     assert "accuracy of a 50.00%" in figure.get_suptitle()
     (heading, row), _ = grid(figure)
     assert [axis.get_title() for axis in row][-2:] == ["a\nafter the first k steps", "b\nafter the first k steps"]

@@ -104,7 +104,7 @@ class LessMean(layers.LIF):
 
 
 @pytest.mark.backend_free
-def test_what_may_mix_time_steps():
+def test_layers_that_may_mix_time_steps():
     def less_mean(x):
         return x - ops.mean(x, axis=1, keepdims=True)
 
@@ -192,13 +192,13 @@ def test_the_first_steps_of_an_encoder_are_those_of_its_code():
     assert_answers(result.latency, list(range(1, 8)), y, outputs_after)
 
 
-def test_the_answers_after_each_part_are_those_of_the_first_steps():
+def test_predictions_after_each_part_equal_those_of_the_first_steps():
     inputs = keras.Input((None, 6))
     x = keras.layers.LayerNormalization()(inputs)
     x = layers.SpikingActivation("relu")(layers.RNN(keras.layers.GRUCell(8))(x))
     x = keras.layers.add([layers.TimeFold(DENSE(8))(x), DENSE(8, "tanh")(x)])
     rates = POOL()(layers.LIF(threshold=0.05)(x))
-    # After the end of time, also with what has no time axis, anything goes.
+    # After the end of the time axis, all layers are allowed.
     model = keras.Model(inputs, DENSE(4)(keras.layers.concatenate([rates, DENSE(3, "relu")(rates)])))
     x, y = data(7, 6)
     for at_once, steps in ((None, list(range(1, 8))), (3, [1, 4, 7])):
@@ -334,7 +334,7 @@ def test_the_figures_after_zero_weights_are_those_of_a_fresh_model(mixing):
 
 
 @pytest.mark.backend_free
-def test_what_spikes_reach_depends_on_no_values():
+def test_spike_reach_does_not_depend_on_values():
     inputs = keras.Input((6,))
     x = layers.Repeat(4)(inputs)
     spikes = keras.layers.add([layers.SpikingActivation("relu", dt=0.5)(x), layers.IF(threshold=0.5)(x)])

@@ -158,8 +158,8 @@ def test_a_failed_picture_leaves_the_old_one(tmp_path):
 
 
 def test_examples_as_a_picture(tmp_path):
-    few = Examples(np.zeros((1, 4)), {}, {"hidden": np.ones((1, 3, 2))}, np.array([1, 3]), {})
-    result = DtReport(0.01, {}, {"hidden": layer()}, few)
+    recorded = Examples(np.zeros((1, 4)), {}, {"hidden": np.ones((1, 3, 2))}, np.array([1, 3]), {})
+    result = DtReport(0.01, {}, {"hidden": layer()}, recorded)
     assert "examples" not in repr(result)
     figure = result.plot(tmp_path / "examples.png", class_names=["a", "b"])
     assert len(figure.axes) == 4  # the line above, the input, the spikes and their color bar
@@ -220,7 +220,7 @@ def test_energy_on_a_device_with_two_costs_and_as_an_ann():
     assert (result.ann_macs, result.ann_dense_macs) == (200, 250)
 
 
-def test_energy_table_of_what_is_unknown():
+def test_energy_table_of_unknown_layers():
     lines = Report([DtReport(None, {}, {"hidden": layer()})], 3).energy_table().splitlines()
     assert lines[2].split() == ["own"] + ["-"] * 8
     no_spikes_reach = Report([DtReport(1.0, {}, {"a": layer()}, work={"first": Work(None, None, 50, 50)})], 3)
@@ -276,8 +276,8 @@ NESTS = {
 
 @pytest.mark.parametrize("x", NESTS.values(), ids=NESTS)
 def test_load_brings_everything_back(tmp_path, x):
-    few = image_examples(x, {"": np.array([3])}, {"": np.array([[[0.1, 0.9], [1 / 3, 2 / 3]]], "float32")})
-    saved = full(examples=few)
+    recorded = image_examples(x, {"": np.array([3])}, {"": np.array([[[0.1, 0.9], [1 / 3, 2 / 3]]], "float32")})
+    saved = full(examples=recorded)
     saved.save(tmp_path / "r.json")
     loaded = Report.load(tmp_path / "r.json")
     assert loaded.to_dict() == saved.to_dict()
@@ -293,8 +293,8 @@ def test_load_brings_everything_back(tmp_path, x):
     back = loaded[0.01].examples
     assert back.y.tolist() == [3]
     assert back.output.dtype == "float32"
-    np.testing.assert_allclose(back.output, few.output, rtol=6e-6)  # six digits: half of 1e-5 at 1.00000
-    np.testing.assert_array_equal(back.counts["hidden"], few.counts["hidden"])
+    np.testing.assert_allclose(back.output, recorded.output, rtol=6e-6)  # six digits: half of 1e-5 at 1.00000
+    np.testing.assert_array_equal(back.counts["hidden"], recorded.counts["hidden"])
 
 
 @pytest.mark.every_backend
@@ -346,11 +346,11 @@ def test_files_of_older_versions_are_read(version, several):
     assert {name: latency.steps.tolist() for name, latency in slow.latencies.items()} == {
         name: [1, 2, 3] for name in slow.accuracies
     }
-    few = slow.examples
-    assert {name: y.tolist() for name, y in few.labels.items()} == (
+    recorded = slow.examples
+    assert {name: y.tolist() for name, y in recorded.labels.items()} == (
         {"kind": [0, 1], "colour": [1, 2]} if several else {"": [0, 1]}
     )
-    assert {name: of.shape[:2] for name, of in few.outputs.items()} == dict.fromkeys(slow.accuracies, (2, 3))
+    assert {name: of.shape[:2] for name, of in recorded.outputs.items()} == dict.fromkeys(slow.accuracies, (2, 3))
     hidden = slow.layers["hidden"]
     assert (hidden.per_unit.shape, hidden.histogram["1"]) == ((4,), 6)
     assert slow.spikes_per_inference == pytest.approx(6 / 5)  # 6 spikes, all of them single, of 5 samples
@@ -433,7 +433,7 @@ def test_differences():
     assert (other - mine)[0.01].rates == {"hidden": 1.5}
 
 
-def test_differences_are_those_of_what_both_have():
+def test_differences_are_of_the_common_results():
     mine = Report([*full(0.01).results, *full(0.1).results], 3)
     other = Report([*full(1.0).results, *full(np.float32(0.1), name="renamed").results], 3)
     comparison = mine - other
@@ -446,7 +446,7 @@ def test_differences_are_those_of_what_both_have():
     assert comparison.table().splitlines()[2].split()[-2:] == ["-", "-"]
 
 
-def test_differences_of_what_is_unknown():
+def test_differences_of_unknown_values():
     unknown = Report([DtReport(0.01, {}, {"hidden": layer()}, n_steps=10)], 3)
     (found,) = full() - unknown
     assert (found.accuracy, found.synaptic_operations, found.energy) == (None, None, {})
@@ -460,7 +460,7 @@ def test_differences_of_several_outputs():
     assert "x +25.00, y +0.00" in (a - b).table()
 
 
-def test_reports_with_nothing_in_common_are_an_error_that_names_what_they_have():
+def test_reports_without_common_settings_are_an_error():
     with pytest.raises(ValueError, match=r"\[\(0.01, 10\)\], the other \[\(0.1, 10\)\]"):
         full(0.01).compare(full(0.1))
     with pytest.raises(ValueError, match="in common"):

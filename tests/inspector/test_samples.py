@@ -23,30 +23,30 @@ def answers(*classes):
 
 @pytest.mark.every_backend
 def test_a_wrong_answer_is_marked():
-    few = examples({"": np.array([1, 1])}, {"": answers(1, 2)})
-    assert samples.in_words(few, 0, NAMES) == (["one, prediction: one"], False)
-    assert samples.in_words(few, 1, NAMES) == (["one, prediction: two (wrong)"], True)
-    assert samples.in_words(few, 1) == (["class 1, prediction: class 2 (wrong)"], True)
+    recorded = examples({"": np.array([1, 1])}, {"": answers(1, 2)})
+    assert samples.in_words(recorded, 0, NAMES) == (["one, prediction: one"], False)
+    assert samples.in_words(recorded, 1, NAMES) == (["one, prediction: two (wrong)"], True)
+    assert samples.in_words(recorded, 1) == (["class 1, prediction: class 2 (wrong)"], True)
 
 
-def test_labels_alone_and_answers_alone():
+def test_labels_only_and_predictions_only():
     assert samples.in_words(examples({"": np.array([1, 2])}), 1, NAMES) == (["two"], False)
     assert samples.in_words(examples(outputs={"": answers(1, 2)}), 1, NAMES) == (["prediction: two"], False)
     assert samples.in_words(examples(), 1, NAMES) == ([], False)
 
 
 def test_each_of_several_outputs_has_a_line():
-    few = examples({"a": np.array([1, 0])}, {"a": answers(1, 2), "b": answers(0, 1)})
-    assert samples.in_words(few, 0, NAMES) == (["a: one, prediction: one", "b: prediction: nil"], False)
+    recorded = examples({"a": np.array([1, 0])}, {"a": answers(1, 2), "b": answers(0, 1)})
+    assert samples.in_words(recorded, 0, NAMES) == (["a: one, prediction: one", "b: prediction: nil"], False)
     lines = ["a: nil, prediction: two (wrong)", "b: prediction: yes"]
-    assert samples.in_words(few, 1, {"a": NAMES, "b": ["no", "yes"]}) == (lines, True)
+    assert samples.in_words(recorded, 1, {"a": NAMES, "b": ["no", "yes"]}) == (lines, True)
 
 
 @pytest.mark.parametrize("y", [np.array([2, 1]), np.array([[2], [1]]), np.eye(3)[[2, 1]], np.array([2.0, 1.0])])
 def test_labels_of_all_shapes(y):
-    few = examples({"": y}, {"": answers(2, 2)})
-    assert samples.in_words(few, 0, NAMES) == (["two, prediction: two"], False)
-    assert samples.in_words(few, 1, NAMES) == (["one, prediction: two (wrong)"], True)
+    recorded = examples({"": y}, {"": answers(2, 2)})
+    assert samples.in_words(recorded, 0, NAMES) == (["two, prediction: two"], False)
+    assert samples.in_words(recorded, 1, NAMES) == (["one, prediction: two (wrong)"], True)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_a_label_without_a_name_is_shown_as_it_is(label, words):
 
 
 def test_a_label_that_is_no_class_makes_no_answer_wrong():
-    few = examples({"": np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]])}, {"": answers(0, 2)})
-    assert samples.in_words(few, 1, NAMES) == (["prediction: two"], False)
+    recorded = examples({"": np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]])}, {"": answers(0, 2)})
+    assert samples.in_words(recorded, 1, NAMES) == (["prediction: two"], False)
 
 
 def test_images():

@@ -234,14 +234,14 @@ def test_inspect_equals_numpy_and_first_steps_are_those_of_a_shorter_run(network
     else:
         assert latency.steps.tolist() == list(range(1, T + 1))
     # A time series may be cut where it ends anyway.
-    for few in inspect(model, x, y, dt=1.0, n_steps=(3, T) if network is time_series else 3, **options):
+    for recorded in inspect(model, x, y, dt=1.0, n_steps=(3, T) if network is time_series else 3, **options):
         if latency is not None:
-            assert_latency(latency, few)
-        counts, outputs = twin(x, 1.0, n_steps=few.n_steps)
-        for name, layer in few.layers.items():
+            assert_latency(latency, recorded)
+        counts, outputs = twin(x, 1.0, n_steps=recorded.n_steps)
+        for name, layer in recorded.layers.items():
             assert_layer(layer, counts[name], 1.0)
         if outputs is not None:
-            assert few.accuracy == np.mean(outputs.argmax(axis=1) == y)
+            assert recorded.accuracy == np.mean(outputs.argmax(axis=1) == y)
     if network in OPERATIONS:  # without a graph, and in one run of all steps
         operations = [of.operations for of in report[1.0].synapses.values()]
         counts = {name: of_layer.sum() / N for name, of_layer in twin(x, 1.0)[0].items()}
@@ -342,30 +342,30 @@ def test_examples_are_the_first_samples_kept_whole(small, examples):
     """Fifteen span two batches."""
     model, x, twin = small
     y = np.arange(N) % 3
-    few = inspect(model, x, y, dt=1.0, batch_size=10, examples=examples)[1.0].examples
+    recorded = inspect(model, x, y, dt=1.0, batch_size=10, examples=examples)[1.0].examples
     x = x[:examples]
-    np.testing.assert_array_equal(few.x, x)
-    assert few.y.tolist() == y[:examples].tolist()
+    np.testing.assert_array_equal(recorded.x, x)
+    assert recorded.y.tolist() == y[:examples].tolist()
     counts, _ = twin(x, 1.0)
-    assert list(few.counts) == list(counts)
-    np.testing.assert_array_equal(few.counts["s"], counts["s"])
-    assert few.steps.tolist() == list(range(1, T + 1))
-    wanted = np.stack([twin(x, 1.0, n_steps=k)[1] for k in few.steps], axis=1)
+    assert list(recorded.counts) == list(counts)
+    np.testing.assert_array_equal(recorded.counts["s"], counts["s"])
+    assert recorded.steps.tolist() == list(range(1, T + 1))
+    wanted = np.stack([twin(x, 1.0, n_steps=k)[1] for k in recorded.steps], axis=1)
     # rtol, atol: a mean over three steps is rounded, to float32
-    np.testing.assert_allclose(few.output, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(recorded.output, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_examples_of_several_inputs_and_layers_without_outputs_over_time():
     model, x, twin = two_inputs_into_a_shared_layer()
-    few = inspect(model, x, np.arange(N) % 3, dt=1.0, batch_size=10, examples=2)[1.0].examples
+    recorded = inspect(model, x, np.arange(N) % 3, dt=1.0, batch_size=10, examples=2)[1.0].examples
     x = keras.tree.map_structure(lambda array: array[:2], x)
-    keras.tree.map_structure(np.testing.assert_array_equal, few.x, x)
-    assert few.y.tolist() == [0, 1]
+    keras.tree.map_structure(np.testing.assert_array_equal, recorded.x, x)
+    assert recorded.y.tolist() == [0, 1]
     counts, _ = twin(x, 1.0)
-    assert list(few.counts) == list(counts)
+    assert list(recorded.counts) == list(counts)
     for name, of_layer in counts.items():
-        np.testing.assert_array_equal(few.counts[name], of_layer)
-    assert few.output is None
+        np.testing.assert_array_equal(recorded.counts[name], of_layer)
+    assert recorded.output is None
 
 
 def test_examples_of_a_time_series_are_cut_into_parts():
@@ -373,14 +373,14 @@ def test_examples_of_a_time_series_are_cut_into_parts():
         [keras.Input((T, 4)), layers.SpikingActivation("relu", name="s"), layers.TemporalAveragePooling()]
     )
     x = integers(N, T, 4)
-    few = inspect(model, x, dt=0.25, batch_size=10, steps_at_once=3, examples=30)[0.25].examples
+    recorded = inspect(model, x, dt=0.25, batch_size=10, steps_at_once=3, examples=30)[0.25].examples
     counts = spike(x, 0.25)
-    np.testing.assert_array_equal(few.counts["s"], counts)
-    assert few.steps.tolist() == [2, 5, 8]  # the first part is the shorter one
+    np.testing.assert_array_equal(recorded.counts["s"], counts)
+    assert recorded.steps.tolist() == [2, 5, 8]  # the first part is the shorter one
     # rtol: a mean over five steps in float32
     wanted = np.stack([counts[:, :k].mean(axis=1) / 0.25 for k in (2, 5, 8)], axis=1)
-    np.testing.assert_allclose(few.output, wanted, rtol=1e-6)
-    assert few.y is None
+    np.testing.assert_allclose(recorded.output, wanted, rtol=1e-6)
+    assert recorded.y is None
 
 
 class Counter(keras.layers.Layer):
@@ -398,14 +398,14 @@ class Counter(keras.layers.Layer):
         return self.calls * x, keras.random.uniform((*ops.shape(x)[:1], 2), seed=self.seed_generator)
 
 
-def test_what_a_call_changes_goes_on_from_part_to_part():
+def test_changes_by_a_call_continue_in_the_next_part():
     inputs, counter = keras.Input((T, 4)), Counter()
     multiplied, drawn = counter(layers.SpikingActivation("relu", name="s")(inputs))
     model, x = keras.Model(inputs, {"last": layers.LastStep()(multiplied), "drawn": drawn}), integers(N, T, 4)
     for _ in range(2):
-        few = inspect(model, x, dt=1.0, batch_size=10, causal=True, examples=2)[1.0].examples
-        np.testing.assert_array_equal(few.outputs["last"], np.arange(1, T + 1)[:, None] * spike(x[:2], 1.0))
-        assert len(np.unique(few.outputs["drawn"])) == 2 * T * 2
+        recorded = inspect(model, x, dt=1.0, batch_size=10, causal=True, examples=2)[1.0].examples
+        np.testing.assert_array_equal(recorded.outputs["last"], np.arange(1, T + 1)[:, None] * spike(x[:2], 1.0))
+        assert len(np.unique(recorded.outputs["drawn"])) == 2 * T * 2
         assert int(counter.calls) == 0
 
 
@@ -426,21 +426,21 @@ def test_a_model_that_takes_one_number_of_steps_has_no_output_over_time():
     model = Weighted()
     model(integers(1, 4))
     report = inspect(model, integers(N, 4), np.zeros(N), dt=1.0, batch_size=10, causal=True, examples=1)
-    few = report[1.0].examples
-    assert few.output is None
+    recorded = report[1.0].examples
+    assert recorded.output is None
     assert report[1.0].latency is None
     assert report[1.0].accuracy is not None
     (note,) = report[1.0].notes
     assert note.startswith("No predictions after fewer steps: the model takes 3 steps only (")
     assert note.isprintable()  # Keras prints parts of its messages in bold
     assert report.table().endswith(note)
-    assert [counts.shape for counts in few.counts.values()] == [(1, 3, 4)]
+    assert [counts.shape for counts in recorded.counts.values()] == [(1, 3, 4)]
 
 
 # After the first k steps
 
 
-def test_answers_come_from_parts_where_that_is_right_and_only_there():
+def test_parts_are_used_exactly_where_they_are_correct():
     def network(*between):
         spiking = layers.SpikingActivation("relu", name="s")
         model = keras.Sequential([keras.Input((None, 4)), spiking, *between, layers.TemporalAveragePooling()])
@@ -457,8 +457,8 @@ def test_answers_come_from_parts_where_that_is_right_and_only_there():
     ):
         whole = inspect(model, x, y, dt=1.0, batch_size=10, examples=0)[1.0]
         if reason is None:
-            few = inspect(model, x, y, dt=1.0, n_steps=3, batch_size=10, examples=0)[1.0]
-            assert_latency(whole.latency, few)
+            recorded = inspect(model, x, y, dt=1.0, n_steps=3, batch_size=10, examples=0)[1.0]
+            assert_latency(whole.latency, recorded)
         else:
             assert whole.latency is None
             assert reason in whole.notes[0]
@@ -483,7 +483,7 @@ def test_the_end_of_time_by_a_pooling_of_keras():
         assert result.accuracy == np.mean(outputs.argmax(axis=1) == y)
 
 
-def test_the_last_step_is_what_the_model_says(small):
+def test_the_last_step_equals_the_output_of_the_model(small):
     model, x, _ = small
     y = np.arange(N) % 3
     with probe.scope(dt=ops.convert_to_tensor(0.3), sample_index=ops.arange(N)):
@@ -495,10 +495,10 @@ def test_the_last_step_is_what_the_model_says(small):
 def test_early_exit(small):
     model, x, _ = small
     y = np.arange(N) % 3
-    latency, few = (inspect(model, x, y, dt=1.0, batch_size=10, examples=examples)[1.0] for examples in (0, N))
-    outputs = np.exp(few.examples.output - few.examples.output.max(axis=-1, keepdims=True))
+    latency, recorded = (inspect(model, x, y, dt=1.0, batch_size=10, examples=examples)[1.0] for examples in (0, N))
+    outputs = np.exp(recorded.examples.output - recorded.examples.output.max(axis=-1, keepdims=True))
     shares = outputs / outputs.sum(axis=-1, keepdims=True)
-    right = few.examples.output.argmax(axis=-1) == y[:, None]
+    right = recorded.examples.output.argmax(axis=-1) == y[:, None]
     used = set()
     for threshold, (accuracy, mean_steps) in latency.latency.early_exit.items():
         exits = []
@@ -514,9 +514,9 @@ def test_early_exit(small):
 
 def test_many_steps_make_32_parts_at_most(small):
     model, x, _ = small
-    whole, few = inspect(model, x, np.arange(N) % 3, dt=1.0, n_steps=[200, 11], batch_size=10, examples=0)
+    whole, recorded = inspect(model, x, np.arange(N) % 3, dt=1.0, n_steps=[200, 11], batch_size=10, examples=0)
     assert whole.latency.steps.tolist() == list(range(4, 201, 7))
-    assert_latency(whole.latency, few)
+    assert_latency(whole.latency, recorded)
     assert inspect(model, x, dt=1.0, n_steps=200, batch_size=10, examples=0)[1.0].latency.accuracy is None
 
 
@@ -538,10 +538,10 @@ def test_synaptic_operations_are_spikes_times_fan_out():
     model, x = with_exact_weights(keras.Model(inputs, outputs)), integers(N, 4)
 
     def counts_of(dt):
-        seen = {}
-        with probe.scope(dt=dt, sample_index=ops.arange(N), record=lambda layer, s: seen.update({layer.name: s})):
+        collected = {}
+        with probe.scope(dt=dt, sample_index=ops.arange(N), record=lambda layer, s: collected.update({layer.name: s})):
             model(x)
-        return {name: np.rint(ops.convert_to_numpy(s).astype("float64") * dt) for name, s in seen.items()}
+        return {name: np.rint(ops.convert_to_numpy(s).astype("float64") * dt) for name, s in collected.items()}
 
     for result in inspect(model, x, dt=[0.25, 1.0], batch_size=10, examples=0):
         counts = counts_of(result.dt)
@@ -600,7 +600,7 @@ def test_a_report_names_its_model_data_and_date():
     assert before <= datetime.datetime.fromisoformat(report.date) <= datetime.datetime.now(datetime.UTC)
 
 
-def test_several_outputs_each_have_their_answers():
+def test_each_of_several_outputs_has_its_predictions():
     model, x = two_outputs(), integers(N, 4)
     y = {"kind": np.arange(N) % 3, "late": np.arange(N) % 4}
     result = inspect(model, x, y, dt=0.25, batch_size=10, examples=2)[0.25]
@@ -814,8 +814,8 @@ def test_data_in_batches_give_the_report_of_the_arrays(small, kind):
     report = inspect(model, in_batches(kind, x, y, size=7), **options)  # of 7, 7 and 6 samples
     assert figures(report) == figures(expected)
     assert (report.n_samples, report.data) == (N, expected.data)
-    few, wanted = report[1.0].examples, expected[1.0].examples
-    for ours, theirs in ((few.x, wanted.x), (few.y, wanted.y), (few.output, wanted.output)):
+    recorded, wanted = report[1.0].examples, expected[1.0].examples
+    for ours, theirs in ((recorded.x, wanted.x), (recorded.y, wanted.y), (recorded.output, wanted.output)):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -858,7 +858,7 @@ def test_labels_that_do_not_fit_are_errors(small, capsys):
 
 
 @pytest.mark.backend_free
-def test_the_progress_is_shown_unless_told_not_to(small, capsys):
+def test_progress_is_shown_by_default(small, capsys):
     model, x, _ = small
     for verbose, data, expected in (
         ("auto", {"x": x, "batch_size": 10}, "2/2"),
@@ -883,7 +883,7 @@ def test_the_global_policy_rounds_neither_dt_nor_data(policy):
     assert_layer(layer, spike(repeat(x, 30), 0.003), 0.003)
 
 
-# What is compiled, and what is kept
+# Compilation and caching
 
 
 @pytest.fixture
@@ -943,23 +943,23 @@ def test_a_change_of_the_model_is_seen_and_nothing_else_is_compiled(traces):
         lambda model: setattr(model.get_layer("q"), "a", 1.0),
         lambda model: setattr(model.layers[0], "activation", keras.activations.softplus),
     ]
-    seen = [look(model)]
+    collected = [look(model)]
     for i, change in enumerate(changes, start=1):
         change(model)
-        seen.append(look(model))
+        collected.append(look(model))
         fresh = network()
         fresh.set_weights(model.get_weights())
         for earlier in changes[:i]:
             earlier(fresh)
-        assert look(fresh) == seen[-1]
+        assert look(fresh) == collected[-1]
     traces.clear()
     model.fit(x, y, batch_size=10, validation_split=0.5, verbose=0)
-    seen.append(look(model))
+    collected.append(look(model))
     model.set_weights([w / 2 for w in model.get_weights()])
-    seen.append(look(model))
+    collected.append(look(model))
     if keras.config.backend() != "torch":
         assert not traces
-    assert all(a != b for a, b in itertools.pairwise(seen))
+    assert all(a != b for a, b in itertools.pairwise(collected))
 
 
 def test_a_model_that_does_not_depend_on_dt_runs_once(monkeypatch):
@@ -1006,7 +1006,7 @@ def test_a_neuron_that_reads_dt_runs_at_each_dt():
     assert [result.layers["leaky"].spikes_per_step for result in report] == pytest.approx([1 / 3, 0], abs=1e-12)
 
 
-def test_nothing_of_the_size_of_the_data_leaves_the_device(small, monkeypatch):
+def test_no_result_grows_with_the_data(small, monkeypatch):
     model, x, _ = small
     shapes = []
 
@@ -1016,15 +1016,15 @@ def test_nothing_of_the_size_of_the_data_leaves_the_device(small, monkeypatch):
         return result
 
     monkeypatch.setattr(prober.Prober, "predict_on_batch", predict_on_batch)
-    seen = []
+    collected = []
     for n_batches, n_steps in ((2, 2), (4, 2), (2, 5)):
         shapes.clear()
         inspect(model, np.resize(x, (10 * n_batches, 4)), dt=1.0, n_steps=n_steps, batch_size=10, examples=0)
         assert len(shapes) % n_batches == 0
-        seen.append(set(shapes))
+        collected.append(set(shapes))
     # The classes of 10 samples after the first steps, 5 units, three parts of their spikes and of those that
     # synapses get, 12 bins, whether all is finite.
-    assert seen == [{(10, n_steps), (1, 5), (1, 3, 5), (1, 12), (1,)} for n_steps in (2, 2, 5)]
+    assert collected == [{(10, n_steps), (1, 5), (1, 3, 5), (1, 12), (1,)} for n_steps in (2, 2, 5)]
 
 
 class Noise(keras.layers.Layer):
@@ -1085,7 +1085,7 @@ def test_the_model_is_left_as_it_was():
             both = inspect(model, x, dt=[1.0, 2.0], batch_size=10, examples=10)
             alone = inspect(model, x, dt=2.0, batch_size=10, examples=0)
             assert {**alone[2.0].to_dict(), "examples": 0} == {**both[2.0].to_dict(), "examples": 0}
-            again = inspect(model, x, dt=[1.0, 2.0], batch_size=10, examples=10)  # with what is known of the model now
+            again = inspect(model, x, dt=[1.0, 2.0], batch_size=10, examples=10)  # with the current state of the model
             assert figures(again) == figures(both)
 
         for value, variable in zip(before, values(model), strict=True):
@@ -1099,17 +1099,17 @@ def test_the_model_is_left_as_it_was():
 def test_in_a_callback_it_sees_the_weights_of_the_moment():
     model, x, _ = sequential()
     y = np.arange(N) % 3
-    seen = []
+    collected = []
 
     def look(batch=None, logs=None):
-        seen.append(figures(inspect(model, x, y, dt=0.25, batch_size=10, examples=0)))
+        collected.append(figures(inspect(model, x, y, dt=0.25, batch_size=10, examples=0)))
 
     model.compile(keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     look()
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=look)
     model.fit(x, y, batch_size=10, shuffle=False, verbose=0, callbacks=[callback])
     look()
-    before, first_batch, second_batch, after = seen
+    before, first_batch, second_batch, after = collected
     assert before != first_batch != second_batch
     assert second_batch == after
 
@@ -1171,7 +1171,7 @@ def test_a_model_without_spiking_layers_is_an_error_that_says_so():
         inspect(model, X)
 
 
-def test_n_steps_that_nothing_takes_up_is_an_error_that_says_so():
+def test_n_steps_without_a_layer_that_reads_it_is_an_error():
     model = keras.Sequential([keras.Input((None, 4)), layers.SpikingActivation("relu")])
     with pytest.raises(ValueError, match=f"`n_steps` is 9.*`x` has {T} steps"):
         inspect(model, integers(N, T, 4), n_steps=9)

@@ -154,7 +154,7 @@ class TwoThresholds(layers.SpikingNeuron):
 
 
 def test_every_neuron():
-    """Also filters, cells of Keras, and learned thresholds out of bounds."""
+    """Includes filters, cells of Keras, and learned thresholds out of bounds."""
     inputs, tau = keras.Input((T, 4)), keras.initializers.Constant(0.002)
     made = [
         layers.ALIF(beta=0.5, threshold=0.5),
@@ -212,7 +212,7 @@ def test_every_neuron():
 
 
 def test_shared_and_nested_layers():
-    """The batch size is fixed, and the examples are no multiple of it."""
+    """The batch size is fixed, and the number of examples is not a multiple of it."""
     middle = keras.Input((T, 5), batch_size=3)
     nested = keras.Model(middle, layers.LIF(name="inside", v_reset=0.25)(keras.layers.Dense(4)(middle)))
     shared = layers.LIF(name="shared")

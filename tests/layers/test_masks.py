@@ -1,4 +1,4 @@
-"""Padded sequences in whole models; that padding changes no layer's result is a contract of all layers."""
+"""Padded sequences in whole models. A contract of all layers tests that padding changes no result."""
 
 import keras
 import numpy as np
@@ -103,7 +103,7 @@ def test_bidirectional():
 
 
 def network():
-    """A network for sequences of any length: layers that pass a mask on, and one that ends the time axis."""
+    """A network for sequences of any length: layers that pass a mask on, and a layer that ends the time axis."""
     return keras.Sequential(
         [
             keras.Input((None,), dtype="int32"),
@@ -154,7 +154,7 @@ def test_batches_of_ragged_sequences_in_fit():
 
 
 def test_a_report_counts_the_steps_that_count():
-    """Rates, answers and histograms of padded sequences are those of the sequences."""
+    """Rates, predictions and histograms of padded sequences equal those without padding."""
     model = keras.Sequential(
         [
             keras.Input((None, 2)),

@@ -34,13 +34,13 @@ def network(batch_size=None, stateful=False, n_steps=6):
 
 
 def trained(model):
-    """Give every weight another value, as training does."""
+    """Change every weight, as training does."""
     model.set_weights([1.25 * w + 0.125 for w in model.get_weights()])
     return model
 
 
 def assert_same(actual, expected):
-    """Compare outputs: a spike more or less is 1 at least; sums that are not integers round differently."""
+    """Compare outputs: another number of spikes differs by at least 1; other sums round differently."""
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -69,7 +69,7 @@ def test_a_streaming_model_takes_the_weights_of_a_batch_model(tmp_path):
 
 
 def test_a_batch_of_another_size_is_refused():
-    """Also in a compiled fit whose last batch is smaller."""
+    """The same holds in a compiled fit with a smaller last batch."""
     parts = layers.LIF(stateful=True), layers.LastStep(), keras.layers.Dense(3)
     model = keras.Sequential([keras.Input((5, 3), batch_size=4), *parts])
     model.compile("sgd", "mse")

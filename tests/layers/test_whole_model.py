@@ -23,7 +23,7 @@ def value(dt):
 
 
 def network(dt, dt_2=None):
-    """Two layers in which dt counts, and a Dense; the same weights every time."""
+    """Two layers that depend on dt, and a Dense, with fixed weights."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [
@@ -44,7 +44,7 @@ def expected(dt):
 
 
 def assert_all_at(model, dt):
-    """Check everything that Keras compiles; the targets are 0, so that the loss is the mean square."""
+    """Check all functions that Keras compiles. The targets are 0: the loss is the mean square."""
     np.testing.assert_allclose(model.predict(X, verbose=0), expected(dt), **CLOSE)
     np.testing.assert_allclose(model.predict_on_batch(X), expected(dt), **CLOSE)
     loss = pytest.approx(np.mean(expected(dt) ** 2), rel=1e-5)
@@ -128,7 +128,7 @@ def test_in_the_middle_of_fit(kind):
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=setter(after_batch), on_epoch_end=setter(after_epoch))
     model.fit(np.zeros((2, 1, 1)), np.zeros((2, 1, 1)), batch_size=1, epochs=2, verbose=0, callbacks=[callback])
     w = 1.0
-    for dt in (2.0, 0.5, 1.0, 0.5):  # what each batch saw
+    for dt in (2.0, 0.5, 1.0, 0.5):  # the dt of each batch
         w -= 0.1 * 2 * w * dt**2
     np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-6)
     assert value(spikes.dt) == 0.125
@@ -166,7 +166,7 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize("kind", ["number", "variable"])
 def test_nested_wrapped_and_subclassed(kind):
     inner = network(0.25)
-    inner.predict(X, verbose=0)  # a nested model that has compiled code of its own
+    inner.predict(X, verbose=0)  # a nested model with its own compiled code
     model = Subclassed(inner, 0.25)
     model.compile(keras.optimizers.SGD(0.0), "mse")
     before = model.predict(X, verbose=0)
@@ -193,7 +193,7 @@ def test_a_model_with_a_train_step_of_its_own():
     assert model.train_step is ours
 
 
-def test_set_dt_refuses_what_is_no_dt_and_changes_nothing():
+def test_set_dt_refuses_invalid_values_and_changes_nothing():
     model = network(0.25, variable(0.5))
     for dt in (0, -0.1, np.nan, np.inf):
         with pytest.raises(ValueError, match="positive, finite"):
@@ -283,7 +283,7 @@ def test_reset_states_in_the_middle_of_fit(when):
 
 
 def test_reset_states_leaves_the_training_of_weights_alone():
-    """On JAX the weights live elsewhere during an epoch; a reset must not throw their updates away."""
+    """On JAX the weights are stored elsewhere during an epoch. A reset must not discard their updates."""
     weights = []
     for resets in (False, True):
         keras.utils.set_random_seed(1)

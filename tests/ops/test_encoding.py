@@ -187,7 +187,7 @@ def test_population_by_hand():
 
 
 def test_ties_go_by_index():
-    """Over more units than a sort compares at once."""
+    """With more units than a sort compares at once."""
     x = np.zeros((2, 3000), "float32")
     x[:, 2999] = 1
     times = run(COMPILED, lambda x: encoding.rank_order(x, 3000), x).argmax(axis=1)
@@ -282,7 +282,7 @@ def test_delta_does_not_drift():
     np.testing.assert_array_equal(spikes.ravel()[4:], np.tile([-1, 0, 1, 0], 4999))
 
 
-def test_what_is_not_finite_makes_its_own_unit_nan():
+def test_a_value_that_is_not_finite_makes_its_unit_nan():
     signal = np.zeros((1, 4, 3), "float32")
     signal[0, 1, 0], signal[0, 2, 1] = np.nan, np.inf
     spikes = run(COMPILED, lambda x: encoding.delta(x, 1.0), signal)
@@ -320,17 +320,17 @@ def test_spike_times_have_no_gradient():
 
 def test_whether_a_value_is_known():
     assert is_known(ops.ones(2))
-    seen = []
+    collected = []
 
     def look(x):
-        seen.append(is_known(x))
+        collected.append(is_known(x))
         return x
 
     for mode in set(MODES) - {"eager"}:
         to_numpy(wrap(mode, look)(ops.ones(2)))
-        assert not any(seen) and seen
+        assert not any(collected) and collected
     ops.convert_to_numpy(look(ops.ones(2)))
-    assert seen[-1]
+    assert collected[-1]
 
 
 @pytest.mark.torch("only PyTorch has tensors of a shape and no values")

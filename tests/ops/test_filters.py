@@ -39,7 +39,7 @@ def assert_states_close(actual, expected, tau):
 
 @names
 def test_equals_numpy(name):
-    """One tau a unit, one for all, one a sample; each with both methods, all in one function."""
+    """One tau per unit, one for all, one per sample; each with both methods, all in one function."""
     assert_equals_numpy(COMPILED, name, [np.float32([0.005, 0.05, 2.0]), np.float32(0.05), np.float32([[0.02], [0.3]])])
 
 
@@ -82,7 +82,7 @@ def test_any_rank(name):
 
 @methods
 def test_closed_forms_at_the_sample_times(method):
-    """A step, a pulse of one sample, and the decay of each initial state; exact, for x is held between samples."""
+    """A step, a pulse of one sample, and the decay of each initial state. Exact, because x is held between samples."""
     n_steps, tau = 50, np.array([0.003, 0.1, 0.5], "float32")
     t = (np.arange(n_steps) + 1)[:, None] * DT
     step, pulse, nothing = np.ones(n_steps), np.eye(n_steps)[0], np.zeros(n_steps)
@@ -109,7 +109,7 @@ def test_closed_forms_at_the_sample_times(method):
 
 @names
 def test_the_first_steps_of_a_slow_filter(name):
-    """With r = dt / tau = 0.001 the outputs are about r t and (r t)^2 / 2: no cancellation may cost them digits."""
+    """With r = dt / tau = 0.001 the outputs are about r t and (r t)^2 / 2, without loss of digits by cancellation."""
     x, nothing = np.ones((1, 5), "float32"), np.zeros(1, "float32")
     state = nothing if name == "lowpass" else (nothing, nothing)
     filter_ = FILTERS[name][0]
@@ -154,7 +154,7 @@ def test_the_gradient_at_the_least_tau_leads_away_from_it(name):
     def loss(sign):
         return lambda tau: ops.sum(sign * FILTERS[name][0](x, state, tau, 1e-3)[0])
 
-    np.testing.assert_array_equal(gradients("eager", loss(-1.0), tau)[0], np.zeros(3))  # descent wants a smaller tau
+    np.testing.assert_array_equal(gradients("eager", loss(-1.0), tau)[0], np.zeros(3))  # descent makes tau smaller
     (d_tau,) = gradients("eager", loss(1.0), tau)
     assert np.all(d_tau < 0) and np.ptp(d_tau) == 0
 
@@ -167,7 +167,7 @@ def loss_of(name, filtered, weights, ops=ops):
 @few_modes
 @names
 def test_gradients_equal_finite_differences(mode, name):
-    """Central differences of the NumPy loop in float64; each method has inputs of its own in one function."""
+    """Central differences of the NumPy loop in float64. Each method has other inputs, all in one function."""
     args = normal(2, 6, 2), random_state(name, 2, 2), np.array([0.03, 0.2], "float32")
     weights = normal(2, 6, 2)
     ours, theirs = FILTERS[name]
@@ -216,7 +216,7 @@ def test_dt_and_tau_as_variables():
 
 @names
 def test_long_sequences(name):
-    """A noisy input over many time constants, and then the level to which a constant one leads."""
+    """A noisy input over many time constants, then the level after a constant input."""
     # A step of PyTorch's is several kernels started one by one.
     n_steps = 2_000 if keras.config.backend() == "torch" else 3_000
     x = np.concatenate([normal(1, n_steps, 2), np.ones((1, 1000, 2), "float32")], axis=1)

@@ -1,4 +1,4 @@
-"""The gradients of neurons: those of a loop written out by hand, and finite differences."""
+"""The gradients of neurons, compared with a loop written out by hand and with finite differences."""
 
 import numpy as np
 import pytest
@@ -166,7 +166,7 @@ def assert_spikes_with_a_gradient(mode, names):
 
 @pytest.mark.parametrize("mode", FEW_MODES)
 def test_the_spikes_are_the_same_where_a_gradient_is_wanted(mode):
-    """The backward pass needs the states, and other loops than those of inference may keep them."""
+    """The backward pass needs the states. Other loops than those of inference may keep them."""
     assert_spikes_with_a_gradient(mode, ["LIF", "KLIF*"] if mode == COMPILED else ["LIF"])
 
 
@@ -177,7 +177,7 @@ def test_the_spikes_of_all_neurons_are_the_same_where_a_gradient_is_wanted(mode)
 
 
 def test_gradients_of_shared_parameters_are_sums():
-    """Per layer they are in the tests above."""
+    """The tests above have them for each layer."""
     x = currents(3, 10, 2, 4, seed=4)
     d_s, d_v = upstream(x)
     options = {"k": 1.5, "learn": ("k", "tau", "threshold"), "return_state": True}
@@ -192,7 +192,7 @@ def test_gradients_of_shared_parameters_are_sums():
 
 @pytest.mark.backend_free
 def test_a_detached_reset_has_another_gradient():
-    """The tests above would not see a `detach_reset` without effect if the two gradients were alike."""
+    """The two gradients differ: the tests above would notice a `detach_reset` without effect."""
     x = currents(4, 12, 5, seed=3)
     grads = [expected_gradients("LIF", {"detach_reset": detach}, x, *upstream(x))[0] for detach in (False, True)]
     assert np.abs(grads[0] - grads[1]).max() > 0.1
@@ -218,7 +218,7 @@ SMOOTH = {
 
 
 def test_gradients_of_smooth_neurons_equal_finite_differences():
-    """With a smooth function for the spike the whole sequence is one: every path of the gradient is checked."""
+    """With a smooth function as the spike the whole sequence is smooth: every path of the gradient is checked."""
     x = currents(2, 6, 3, seed=5)
     d_s = upstream(x)[0]
     layers = [built(make(smooth(Sigmoid(2.0))), x.shape) for make in SMOOTH.values()]

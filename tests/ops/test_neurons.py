@@ -26,14 +26,14 @@ X = currents(8, 40, 32)
 
 
 def built(layer, shape):
-    """Return the layer with its weights made, which a compiled call must not do, and its states among its outputs."""
+    """Return the built layer, with its states among the outputs. A compiled call must not create weights."""
     layer.return_state = True
     layer.build(shape)
     return layer
 
 
 def one_by_one(layer, x):
-    """Return the outputs and each of the states after each step, as a layer gives them that is called for each step."""
+    """Return the outputs and states after each step, of a layer that is called for each step."""
     layer = built(layer, x[:, :1].shape)
     call = wrap(COMPILED, lambda x, *states: layer(x, initial_state=list(states)))
     rows = [[None, *map(ops.convert_to_tensor, layer.initial_state(len(x)))]]
@@ -233,7 +233,7 @@ def test_whole_sequences_by_hand():
 @pytest.mark.backend_free
 @pytest.mark.parametrize("name", BY_HAND)
 def test_the_loops_by_hand(name):
-    """What the layers are held against is held against the hand values itself."""
+    """The NumPy loops, with which the layers are compared, equal the hand values."""
     k, star = (1.0, False) if name == "LIF" else (1.5, name == "KLIF*")
     x = np.array(SPEC)[None, :, None]
     options = {} if name == "LIF" else {"k": k, "activation": relu, "unscale": star}
@@ -289,7 +289,7 @@ def test_resets_by_hand(name):
 
 
 def test_refractory_by_hand():
-    """After a spike the neuron sees nothing for two steps: it fires at every third, and x = 9 is lost."""
+    """After a spike the neuron ignores its input for two steps: it fires at every third step, and x = 9 is lost."""
     x = np.array([0.75, 0.75, 9, 9, 0.75, 0.75, 0.75], "float32")[None, :, None]
     s, v, wait = one_by_one(IF(refractory=2), x)
     np.testing.assert_array_equal(s[0], [0, 1, 0, 0, 0, 1, 0])

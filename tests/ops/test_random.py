@@ -65,7 +65,7 @@ def test_a_seed_generator_gives_seeds():
 
 @pytest.mark.backend_free
 def test_the_finaliser_is_that_of_murmurhash3():
-    """The hash of an empty key is the finaliser of the seed; these are its published test vectors."""
+    """The hash of an empty key is the finalizer of the seed. These are its published test vectors."""
     np.testing.assert_array_equal(loops.finalise([0, 1, 0xFFFFFFFF]), [0, 0x514E28B7, 0x81F16F39])
     assert loops.finalise(1) == 0x514E28B7
 
@@ -109,7 +109,7 @@ def test_uniform():
 
 
 def test_uncorrelated():
-    """Between neighbouring samples, units and seeds, and between seeds that layers of one model get."""
+    """Between neighboring samples, units and seeds, and between the seeds of layers of one model."""
     values = draw(np.arange(1000), (300,), 0) - 0.5
 
     def call(counter):

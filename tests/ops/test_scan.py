@@ -182,8 +182,8 @@ def _gated_inputs(time):
 
 
 @pytest.mark.parametrize("mode", MODES if BACKEND == "tensorflow" else FEW_MODES)
-def test_a_pointwise_step_gives_what_any_step_gives(mode):
-    """Sequences of one step and two have ends without a middle."""
+def test_a_pointwise_step_equals_a_general_step(mode):
+    """Sequences of one step and of two steps have no middle."""
     cases = [_gated_inputs(time) for time in ((1, 2, 7) if mode == COMPILED else (7,))]
 
     def ours(cases, **options):
@@ -200,7 +200,7 @@ def test_a_pointwise_step_gives_what_any_step_gives(mode):
 
 
 def _walked(case):
-    """Return a step, and its inputs, that a pointwise walk cannot take."""
+    """Return a step and its inputs for which the pointwise loop cannot be used."""
 
     def step(params, state, x):
         first, *others = state
@@ -404,7 +404,7 @@ def test_without_gradient(mode):
 
 @few_modes
 def test_inputs_without_a_gradient(mode):
-    """Constants, integers and booleans go in beside what is differentiated."""
+    """Constants, integers and booleans are passed beside the differentiated tensors."""
 
     def step(params, state, x):
         integer, boolean, constant = x
@@ -530,7 +530,7 @@ class _Scale:
 
 
 class Holds:
-    """A step that hides what it closes over in an attribute."""
+    """A step that hides a closed-over value in an attribute."""
 
     def __init__(self, held):
         self.held = held
@@ -838,7 +838,7 @@ def test_a_plain_torch_loop():
 
 @pytest.mark.torch("only its tensors change in place")
 @pytest.mark.parametrize("options", [{}, {"gradient": False}], ids=str)
-def test_the_final_state_is_no_alias_of_the_initial_one(options):
+def test_the_final_state_is_not_an_alias_of_the_initial_state(options):
     import torch
 
     init = torch.zeros(2, requires_grad=not options)
@@ -849,7 +849,7 @@ def test_the_final_state_is_no_alias_of_the_initial_one(options):
 
 @pytest.mark.torch("PyTorch frees what it saved")
 def test_the_backward_pass_frees_the_states():
-    """Else a loss that is still at hand would keep the last batch's states through the next forward pass."""
+    """Otherwise a loss that still exists would keep the last batch's states through the next forward pass."""
     import gc
 
     import torch

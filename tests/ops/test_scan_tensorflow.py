@@ -194,7 +194,7 @@ def test_a_rare_shape_that_comes_back_is_compiled():
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_graph_keeps_its_static_shapes(jit_compile):
-    """Whatever other shapes the step has seen: what comes after may need them."""
+    """This does not depend on earlier shapes of the step: later code may need them."""
 
     @tf.function(jit_compile=jit_compile)
     def call(a, b, c):

@@ -18,7 +18,7 @@ def fire(mode, rates, voltage, dt):
 
 
 def assert_equals_numpy(actual, rates, voltage, dt):
-    """Bit for bit: nothing in the loop is a product, so that there is nothing to fuse."""
+    """Bit for bit: the loop has no product that could be fused."""
     counts, last = loops.integrate_and_fire(rates, voltage, dt)
     np.testing.assert_array_equal(actual[0], counts * (1 / np.float32(dt)))
     np.testing.assert_array_equal(actual[1], last)
@@ -134,7 +134,7 @@ def test_chunks_equal_one_call():
 @few_modes
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_the_gradient_is_that_of_the_rates(mode, dtype):
-    """That is upstream, unchanged, at the same step; none through the voltage, none to dt."""
+    """The gradient is the upstream gradient at the same step. None flows through the voltage or to dt."""
     rates, voltage = random_rates(2, 9, 3, dt=0.01)
     weights = np.random.default_rng(1).integers(-50, 50, rates.shape).astype("float32")  # exact in every dtype
 

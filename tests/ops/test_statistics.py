@@ -127,7 +127,7 @@ def test_more_spikes_than_int32_holds_are_reported(spikes, too_many):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_told(value):
+def test_values_that_are_not_finite_are_reported(value):
     spikes = np.ones((3, 4, 2), "float32")
     assert summary(ops.convert_to_tensor(spikes), 1.0)["infinite"].tolist() == [0]
     spikes[1, 2, 1] = value

@@ -1,4 +1,4 @@
-"""One way to ask each backend for gradients, and to run a function in each of its modes."""
+"""Compute gradients on each backend, and run a function in each of its modes."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ def run(mode, function, *args):
 
 
 def wrap(mode, function):
-    """Return the function as the mode runs it."""
+    """Return the function compiled for the mode."""
     if mode == "eager":
         return function
     if mode == "jit":
@@ -56,7 +56,7 @@ def results_and_gradients(mode, function, *args):
 
 
 def squares(nest):
-    """Return a scalar whose gradient tells every element of every float leaf apart."""
+    """Return a scalar whose gradient differs for every element of every float leaf."""
     return sum(ops.sum(ops.square(ops.cast(leaf, "float32"))) for leaf in tree.flatten(nest) if is_float(leaf))
 
 

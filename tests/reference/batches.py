@@ -1,4 +1,4 @@
-"""Data in batches of every kind, made of arrays."""
+"""Arrays as data in batches of every kind."""
 
 import weakref
 

@@ -2,7 +2,7 @@
 
 
 def interrupt_second_epoch(monkeypatch, diary):
-    """Let a class of callbacks raise KeyboardInterrupt when its second epoch begins; return the list of those begun."""
+    """Make a callback class raise KeyboardInterrupt in its second epoch; return the list of epochs that began."""
     begin, begun = diary.on_epoch_begin, []
 
     def interrupt(self, epoch, logs=None):

@@ -59,7 +59,7 @@ def alpha(x, state, tau, dt):
 
 
 def finalise(h):
-    """Return the 32-bit finaliser of MurmurHash3, elementwise, of integers modulo 2^32."""
+    """Return the 32-bit finalizer of MurmurHash3, elementwise, of integers modulo 2^32."""
     mask = np.uint64(0xFFFFFFFF)
     h = np.asarray(h, "uint64") & mask
     h = (h ^ h >> np.uint64(16)) * np.uint64(0x85EBCA6B) & mask

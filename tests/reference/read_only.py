@@ -8,7 +8,7 @@ import keras
 
 @contextlib.contextmanager
 def only_read(model):
-    """Raise AssertionError where the block sets or deletes an attribute of a layer of ``model``, or calls a layer."""
+    """Raise AssertionError if the block sets or deletes an attribute of a layer of ``model``, or calls a layer."""
     parts = list(model._flatten_layers())
     before = [(vars(part).copy(), len(part._inbound_nodes)) for part in parts]
     own, methods = set(map(id, parts)), (keras.layers.Layer.__setattr__, keras.layers.Layer.__delattr__)

@@ -170,7 +170,7 @@ def test_the_backward_pass_does_no_step_again(monkeypatch):
 
 
 def count_calls(calls, name, layer, x):
-    """Return how often the step is called, or traced, in the forward and in the backward pass."""
+    """Return the numbers of calls or traces of the step in the forward and in the backward pass."""
     layer.build(x.shape)
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf

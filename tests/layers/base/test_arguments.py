@@ -1,4 +1,4 @@
-"""Attributes of built layers: what is set takes effect in the next call, or is refused."""
+"""Attributes of built layers: a new value takes effect in the next call, or is refused."""
 
 import json
 
@@ -24,7 +24,7 @@ def test_spiking_activation_takes_another_activation_and_mode():
     softplus = np.full(X.shape, np.log(1 + np.e))
     # In float32, to a few units of the last place.
     np.testing.assert_allclose(ops.convert_to_numpy(layer(X, training=True)), softplus, rtol=1e-6)
-    model.compile("sgd", "mse")  # compiled code takes it up then
+    model.compile("sgd", "mse")  # compiled code then reads it
     assert not np.array_equal(model.predict(X, verbose=0), before)
     again = keras.Sequential.from_config(json.loads(json.dumps(model.get_config())))
     np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))

@@ -54,7 +54,7 @@ def twice(x):
     ],
     ids=["neuron", "cell", "layer", "function", "surrogate", "activation"],
 )
-def test_what_is_not_registered(make, name, tmp_path):
+def test_objects_that_are_not_registered(make, name, tmp_path):
     path, objects = tmp_path / "model.keras", {name: globals()[name]}
     model = keras.Sequential([keras.Input((4, 3)), make()])
     with pytest.warns(UserWarning) as found:
@@ -74,6 +74,6 @@ def test_what_is_not_registered(make, name, tmp_path):
 
 
 @pytest.mark.every_backend
-def test_what_is_registered_saves_without_a_warning(tmp_path):
+def test_registered_objects_save_without_a_warning(tmp_path):
     layers = [LIF(learn="tau"), RNN(keras.layers.GRUCell(3)), Lowpass("ones"), SpikingActivation("relu")]
     keras.Sequential([keras.Input((4, 3)), *layers]).save(tmp_path / "model.keras")

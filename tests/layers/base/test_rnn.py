@@ -178,9 +178,9 @@ def test_a_scope_reaches_the_cells_inside_a_keras_cell():
     layer, slow = RNN(cells), RNN(keras.layers.StackedRNNCells([LowpassCell(3, 0.1, dt=0.05), PlainCell()]))
     x = normal(2, 6, 3)
     with probe.scope(dt=0.05):
-        seen = to_numpy(layer(x))
-    np.testing.assert_allclose(seen, to_numpy(slow(x)), rtol=1e-6)  # a number, and a tensor, for dt
-    assert not np.allclose(seen, to_numpy(layer(x)), rtol=1e-2)
+        collected = to_numpy(layer(x))
+    np.testing.assert_allclose(collected, to_numpy(slow(x)), rtol=1e-6)  # a number, and a tensor, for dt
+    assert not np.allclose(collected, to_numpy(layer(x)), rtol=1e-2)
 
 
 def test_another_size_than_the_inputs():

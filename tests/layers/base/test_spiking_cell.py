@@ -25,7 +25,7 @@ def normal(*shape):
 
 @keras.saving.register_keras_serializable(package="tests")
 class Recurrent(SpikingCell):
-    """A leaky unit that sees the outputs of all units: tanh of the voltage."""
+    """A leaky unit whose input includes the outputs of all units: tanh of the voltage."""
 
     def build(self, input_shape):
         self.recurrent = self.add_weight(shape=(self.size, self.size), initializer="orthogonal", name="recurrent")
@@ -45,7 +45,7 @@ class Modes(SpikingCell):
 
 @keras.saving.register_keras_serializable(package="tests")
 class Dropping(SpikingCell):
-    """A layer with random numbers inside, one that draws by itself, and a count of the steps."""
+    """A layer with random numbers inside, a layer that draws its numbers, and a counter of the steps."""
 
     def __init__(self, size, dropout_seed=2, **kwargs):
         super().__init__(size, **kwargs)
@@ -115,7 +115,7 @@ def test_which_of_the_two_calls_is_used(training, always_use_inference, added):
     y, states = cell(x[:, 0], cell.get_initial_state(batch_size=2), training=training)
     np.testing.assert_array_equal(to_numpy(y), x[:, 0] + np.float32(added))
     assert len(states) == 1
-    if training is not None:  # on PyTorch, a layer that is told nothing looks at its mode
+    if training is not None:  # on PyTorch, a layer without the argument reads its mode
         np.testing.assert_array_equal(to_numpy(RNN(cell)(x, training=training)), x + np.float32(added))
 
 
@@ -245,12 +245,12 @@ def test_sizes_and_states():
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_a_users_cell_computes_in_float32_under_half_precision(policy):
-    seen = []
+    collected = []
 
     class Spying(Recurrent):
         def call_inference(self, inputs, states):
             tensors = (inputs, states[0], ops.convert_to_tensor(self.recurrent), ops.convert_to_tensor(self.dt))
-            seen.extend(keras.backend.standardize_dtype(t.dtype) for t in tensors)
+            collected.extend(keras.backend.standardize_dtype(t.dtype) for t in tensors)
             return super().call_inference(inputs, states)
 
     cell = Spying(3, dt=0.001, dtype=policy)
@@ -260,7 +260,7 @@ def test_a_users_cell_computes_in_float32_under_half_precision(policy):
     for call in (layer, keras.Model(inputs, layer(inputs))):
         y = call(x)
         assert keras.backend.standardize_dtype(y.dtype) == "float32"  # its outputs are spikes, 1 / dt high
-    assert set(seen) == {"float32"}
+    assert set(collected) == {"float32"}
 
 
 @pytest.mark.tensorflow("JAX has no float64 unless it is told to, and PyTorch casts as NumPy does")

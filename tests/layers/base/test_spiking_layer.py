@@ -139,16 +139,16 @@ def test_states_to_reset_to_have_to_fit():
 
 
 def test_a_scope_overrides_the_step_and_sees_the_spikes():
-    seen = []
+    collected = []
     layer = SpikingActivation("linear", dt=0.5, seed=0, time_major=True)
     x = np.full((5, 2, 3), 4.0, "float32")
     own = to_numpy(layer(x, training=False))
-    with probe.scope(dt=0.25, record=lambda layer, spikes: seen.append((layer, to_numpy(spikes)))):
+    with probe.scope(dt=0.25, record=lambda layer, spikes: collected.append((layer, to_numpy(spikes)))):
         y = to_numpy(layer(x, training=False))
         Lowpass(0.1)(x)  # no spikes
     np.testing.assert_array_equal(y, np.full(x.shape, 4.0))  # one spike of 1 / 0.25 Hz in every step
-    assert [who for who, _ in seen] == [layer]
-    np.testing.assert_array_equal(seen[0][1], np.swapaxes(y, 0, 1))  # (batch, time, ...)
+    assert [who for who, _ in collected] == [layer]
+    np.testing.assert_array_equal(collected[0][1], np.swapaxes(y, 0, 1))  # (batch, time, ...)
     np.testing.assert_array_equal(to_numpy(layer(x, training=False)), own)
 
 
@@ -177,7 +177,7 @@ def test_a_layer_built_inside_a_scope_draws_as_one_built_before():
 
 
 @pytest.mark.torch("only PyTorch looks at the mode of modules")
-def test_asking_for_the_mode_leaves_nothing_behind():
+def test_reading_the_mode_leaves_no_call_context():
     # A call context that stays would hand `training` from one layer to the next.
     layer, x = Lowpass(0.1, apply_during_training=False), normal(2, 5, 3)
     layer.build(x.shape)

@@ -1,4 +1,4 @@
-"""A user's neuron: fifteen lines that train, are saved and can be questioned."""
+"""A user's neuron: fifteen lines that can be trained, saved and inspected."""
 
 import keras
 import numpy as np
@@ -158,7 +158,7 @@ def test_a_missing_step_is_an_error():
         SpikingNeuron()(X)
 
 
-# Questions to a model of LIF neurons, whose time step is known to tools alone
+# A model of LIF neurons: only tools give it a time step
 
 N, T, DT = 24, 8, 0.004
 
@@ -257,13 +257,13 @@ def test_energy_of_a_model(trained):
 
 
 def test_a_scope_gets_the_spikes_and_may_put_others_in_their_place():
-    layer, seen = LIF(dt=0.01), []
+    layer, collected = LIF(dt=0.01), []
     outside = to_numpy(layer(3 * X))
-    with probe.scope(dt=0.001, record=lambda layer, spikes: seen.append(to_numpy(spikes))):
+    with probe.scope(dt=0.001, record=lambda layer, spikes: collected.append(to_numpy(spikes))):
         np.testing.assert_array_equal(to_numpy(layer(3 * X)), outside)
         in_hertz = to_numpy(layer.in_hertz(ops.convert_to_tensor(outside)))
         np.testing.assert_allclose(in_hertz, 1000 * outside, rtol=1e-6)  # dt in float32
-    np.testing.assert_array_equal(seen[0], outside)
+    np.testing.assert_array_equal(collected[0], outside)
     with probe.scope(record=lambda layer, spikes: 2 * spikes):
         np.testing.assert_array_equal(to_numpy(layer(3 * X)), 2 * outside)
     assert layer.spike_unit == 1

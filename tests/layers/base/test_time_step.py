@@ -35,7 +35,7 @@ def variable(value=0.25, **kwargs):
 
 
 def network(dt, dt_2=None):
-    """Two layers in which dt counts, and a Dense; the same weights every time."""
+    """Two layers that depend on dt, and a Dense, with fixed weights."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [
@@ -60,7 +60,7 @@ def predict(model):
 
 
 def call(model):
-    """Run a model as it is, which needs no compilation of the whole."""
+    """Run a model without compiling the whole."""
     return keras.ops.convert_to_numpy(model(X))
 
 
@@ -70,7 +70,7 @@ def test_a_number_out_of_range_is_refused():
             make(dt)
 
 
-def test_what_is_no_number_is_refused():
+def test_other_values_than_numbers_are_refused():
     for make, dt in itertools.product(LAYERS, ["0.001", True, [0.001], (0.001,), np.array([0.001]), 1j]):
         with pytest.raises(TypeError, match="`dt` must be a number in seconds or a scalar variable"):
             make(dt)
@@ -233,7 +233,7 @@ def test_two_variables_are_two():
 
 @keras.saving.register_keras_serializable(package="test_time_step")
 class Charge(SpikingCell):
-    """A cell that runs step by step, without a way of its own over the sequence."""
+    """A cell that runs step by step, without a method for whole sequences."""
 
     def call_inference(self, inputs, states):
         voltage = states[0] + inputs * self.dt
@@ -267,7 +267,7 @@ def test_a_users_own_cell(tmp_path):
 
 @keras.saving.register_keras_serializable(package="test_time_step")
 class Composite(keras.layers.Layer):
-    """A layer that makes its parts when it is built, which in TensorFlow's ``fit`` is inside a graph."""
+    """A layer that creates its parts when it is built. In TensorFlow's ``fit`` this is inside a graph."""
 
     def __init__(self, make_dt):
         super().__init__()

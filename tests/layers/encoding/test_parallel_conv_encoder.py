@@ -88,7 +88,7 @@ def test_half_precision(policy):
     np.testing.assert_allclose(to_numpy(ops.cast(y, "float32")), expected, atol=0.05)
 
 
-def test_tools_see_what_is_inside():
+def test_tools_read_nested_layers():
     model = keras.Sequential([keras.Input(X.shape[1:]), ParallelConvEncoder(2), Repeat(3), LIF()])
     energy = keras_snn.ModelEnergy(model)
     assert sum(row["connections"] for row in energy.rows.values()) == 5 * 7 * 3 * 2 * 9 * 3

@@ -19,7 +19,7 @@ def spikes_of(index, seed, scale=1.0, n_steps=20):
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_equals_the_hash_of_numpy(scale):
-    """On every backend, for the loop knows none of them."""
+    """On every backend: the NumPy loop does not depend on them."""
     spikes = to_numpy(Poisson(20, seed=7, scale=scale)(X))
     np.testing.assert_array_equal(spikes, spikes_of(range(5), 7, scale))
 
@@ -50,7 +50,7 @@ def test_a_sample_does_not_see_the_batch_around_it():
 
 
 def test_in_a_scope_spikes_go_by_the_place_in_the_data():
-    layer = Poisson(20)  # its own seed plays no part
+    layer = Poisson(20)  # the layer's seed has no effect
     index = np.array([3, 1, 0, 4, 2], "int32")
 
     def call(x, index):
@@ -93,7 +93,7 @@ def test_the_gradient_is_the_scale_at_every_step():
 
 
 def test_a_network_before_it_learns_through_the_spikes():
-    """The mean square error of the rate is least where the rate is the target."""
+    """The mean squared error of the rate is minimal at the target."""
     dense = keras.layers.Dense(1, "sigmoid")
     rate = keras.layers.GlobalAveragePooling1D()
     model = keras.Sequential([keras.Input((1,)), dense, Poisson(50), rate])

@@ -10,7 +10,7 @@ def test_only_the_order_counts():
     np.testing.assert_array_equal(to_numpy(RankOrder(6)(X)), to_numpy(RankOrder(6)(X**3 / 2)))
 
 
-def test_each_sample_has_an_order_of_its_own():
+def test_each_sample_has_another_order():
     whole = to_numpy(RankOrder(6)(X))
     np.testing.assert_array_equal(to_numpy(RankOrder(6)(X[1:])), whole[1:])
 

@@ -1,4 +1,4 @@
-"""What holds for all encoders of still values: steps, range, dtypes, saving."""
+"""Rules for all encoders of still values: steps, range, dtypes, saving."""
 
 import keras
 import numpy as np
@@ -78,7 +78,7 @@ def test_a_scope_overrides_the_number_of_steps(make):
 
 
 @pytest.mark.parametrize("name", ["Poisson", "Phase", "Interval"])
-def test_the_first_steps_of_these_are_what_a_shorter_run_gives(name):
+def test_the_first_steps_equal_a_shorter_run(name):
     layer = MAKE[name](9)
     whole = to_numpy(layer(X))
     with probe.scope(n_steps=3):

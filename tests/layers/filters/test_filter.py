@@ -1,4 +1,4 @@
-"""What holds for all filters: when they act, their weights, their options, and the errors."""
+"""Rules for all filters: when they act, weights, options and errors."""
 
 import keras
 import numpy as np

@@ -52,7 +52,7 @@ def test_without_beta_it_is_a_lif_bit_for_bit():
     np.testing.assert_array_equal(ops.convert_to_numpy(ALIF(3.0, beta=0.0)(x)), ops.convert_to_numpy(LIF(3.0)(x)))
 
 
-def test_what_can_be_learned():
+def test_learnable_parameters():
     layer = ALIF(learn=("tau", "tau_adaptation", "beta", "threshold"))
     layer.build((None, 4, 3))
     values = {w.name: float(ops.convert_to_numpy(w)) for w in layer.trainable_weights}

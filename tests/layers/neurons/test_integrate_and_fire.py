@@ -21,7 +21,7 @@ def test_by_hand():
 
 
 def test_the_count_after_reset_by_subtraction_is_the_whole_input():
-    """No charge is lost: the sum of inputs is that of the spikes and what is left."""
+    """No charge is lost: the sum of the inputs equals the spikes plus the remaining voltage."""
     x = np.random.default_rng(0).integers(0, 8, (3, 50, 4)).astype("float32") / 8
     counts, v = IF(reset="subtract", return_state=True)(x)
     counts, v = ops.convert_to_numpy(counts).sum(axis=1), ops.convert_to_numpy(v)
@@ -38,7 +38,7 @@ def test_refractory(steps):
 
 
 def test_initial_potential():
-    """Half of the threshold rounds the number of spikes to the nearest, where zero rounds downwards."""
+    """An initial voltage of half the threshold rounds the number of spikes to the nearest; zero rounds down."""
     x = np.linspace(0.07, 0.93, 6, dtype="float32") * np.ones((1, 10, 6), "float32")
     for start, rounded in ((0.0, np.floor), (0.5, lambda n: np.floor(n + 0.5))):
         layer = IF(threshold=0.5, reset="subtract", initial_potential=start)

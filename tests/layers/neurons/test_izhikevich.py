@@ -1,4 +1,4 @@
-"""Izhikevich's neuron against a float64 loop of the publication's equations, written apart from the layer's."""
+"""Izhikevich's neuron against a separate float64 loop of the publication's equations."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ steps_of = pytest.mark.parametrize("ms", [1.0, 0.5])
 @each
 @steps_of
 def test_each_step_is_that_of_a_float64_loop(kind, ms):
-    """From each state that the loop goes through, one step of the layer."""
+    """One step of the layer from each state of the loop."""
     x = np.random.default_rng(0).normal(10, 5, 400).astype("float32")
     p = {"b": 0.2, "c": -65.0, **KINDS[kind]}
     trace = loops.izhikevich(x, ms=ms, **p)
@@ -58,7 +58,7 @@ def test_first_spikes_are_those_of_a_float64_loop(kind, ms):
 
 
 def test_regular_spiking():
-    """I = 10 for a second: two quick spikes, and then about 20 a second at regular intervals."""
+    """I = 10 for a second: two quick spikes, then about 20 per second at regular intervals."""
     spikes = times(ops.convert_to_numpy(Izhikevich()(np.full((1, 1000, 1), 10.0, "float32"))).ravel())
     intervals = np.diff(spikes)
     assert intervals[0] < 0.7 * intervals[1:].min()
@@ -134,7 +134,7 @@ def test_heterogeneous_neurons():
     assert len({tuple(times(spikes[0, :, unit])) for unit in range(3)}) == 3
 
 
-def test_what_it_does_not_take():
+def test_invalid_arguments():
     with pytest.raises(TypeError, match="reset"):
         Izhikevich(reset="subtract")
     with pytest.raises(TypeError, match="`c` must be a number"):

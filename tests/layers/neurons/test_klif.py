@@ -28,7 +28,7 @@ def spikes_and_gradients(*layers):
 
 
 class Floored(LIF):
-    """A LIF whose membrane stops at 0."""
+    """A LIF whose membrane is bounded below by 0."""
 
     @staticmethod
     def step(p, state, x):
@@ -37,7 +37,7 @@ class Floored(LIF):
         return (v,), spikes
 
 
-# What follows from the equations
+# Consequences of the equations
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_without_scale_and_activation_it_is_a_lif_bit_for_bit(cases):
         np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-6)  # the compiled gradients round otherwise
 
 
-def test_a_large_k_makes_a_neuron_fire_by_itself():
-    """The memory is k (1 - 1 / tau) a step: at tau = 2 a potential grows from k = 2 on, without any input."""
+def test_with_a_large_k_a_neuron_fires_without_input():
+    """The memory is k (1 - 1 / tau) per step: at tau = 2 and k >= 2 a potential grows without input."""
     x, ks = np.zeros((1, 12, 1), "float32"), np.array([2, 2.5, 4], "float32")
     x[0, 0] = 0.375  # h = 0.1875, below the threshold
     layers = [

@@ -31,10 +31,10 @@ def test_it_rests_at_v_reset_and_never_fires():
 
 
 def test_its_outputs_are_no_spikes():
-    seen = []
-    with probe.scope(record=lambda layer, spikes: seen.append(layer)):
+    collected = []
+    with probe.scope(record=lambda layer, spikes: collected.append(layer)):
         LeakyIntegrator()(np.ones((1, 3, 1), "float32"))
-    assert seen == []
+    assert collected == []
 
 
 def test_config_and_weights():
@@ -48,7 +48,7 @@ def test_config_and_weights():
         LeakyIntegrator(learn="threshold")
 
 
-def test_what_fires_only_is_refused():
+def test_a_model_of_spikes_only_is_refused():
     for option in ({"threshold": 2.0}, {"reset": None}, {"surrogate": "erf"}, {"detach_reset": True}):
         with pytest.raises(TypeError, match=f"has no {next(iter(option))}"):
             LeakyIntegrator(**option)

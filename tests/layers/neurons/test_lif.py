@@ -1,4 +1,4 @@
-"""LIF: what a layer adds to the equations, which tests/ops has."""
+"""LIF: the behavior of the layer. tests/ops has the equations."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""NoisyLIF: noise for a membrane, and a standardised membrane for a part of the noise."""
+"""NoisyLIF: noise in place of the membrane, and a standardized membrane in place of a part of the noise."""
 
 import itertools
 import json
@@ -36,7 +36,7 @@ def identity(h):
 
 
 def charges(x, *cases):
-    """Return h of every step, of neurons that never fire, for each of the options."""
+    """Return h of every step for each of the options, for neurons that never fire."""
     layers = [NoisyLIF(threshold=0.0, reset=None, surrogate=identity, **options) for options in cases]
     for layer in layers:
         layer.build(x.shape)
@@ -180,7 +180,7 @@ def test_the_first_step_has_the_noise_alone():
     ("units", "expected", "tolerance"), [(10, 0.26, 0.01), (500, 0.154, 0.004), (25_600, 0.118, 0.002)]
 )
 def test_the_deviation_goes_by_the_number_of_units(units, expected, tolerance):
-    """Against the figures measured for the specification; samples are as many as keep the test short."""
+    """Compared with the figures of the specification. The number of samples keeps the test short."""
     noise = drawn((max(20, 20_000 // units), 1, units)) / 2
     assert noise.std() == pytest.approx(expected, abs=tolerance)
 
@@ -195,7 +195,7 @@ def test_noise_is_normal_or_uniform():
 
 @pytest.mark.parametrize("mode", FEW_MODES)
 def test_the_rarest_numbers_are_finite(mode, monkeypatch):
-    """One number in 2^24 is 0 or the last one below 1: several a training step of a large network."""
+    """One number in 2^24 is 0 or the largest float below 1: several per training step of a large network."""
     uniform = np.array([0, 2.0**-24, 0.25, 0.5, 0.75, 1 - 2.0**-23, 1 - 2.0**-24], "float32")
     monkeypatch.setattr(neurons, "uniform_at_steps", lambda *_: ops.convert_to_tensor(uniform)[None, None])
     like = np.zeros((1, 1, 7), "float32")
@@ -206,7 +206,7 @@ def test_the_rarest_numbers_are_finite(mode, monkeypatch):
 
 
 def test_without_memory_it_is_the_limit_of_much_alpha():
-    """Step 3 of the publication becomes step 2, of the same noise."""
+    """Step 3 of the publication becomes step 2, with the same noise."""
     layers = [NoisyLIF(alpha=alpha, seed=0) for alpha in (None, 1e8, 8.0)]
     for layer in layers:
         layer.build(X.shape)
@@ -217,7 +217,7 @@ def test_without_memory_it_is_the_limit_of_much_alpha():
     assert differ(with_memory, without)
 
 
-def test_without_memory_every_step_is_a_network_of_its_own():
+def test_without_memory_every_step_is_a_separate_network():
     noise = drawn(X.shape, 5)
     np.testing.assert_array_equal(to_numpy(NoisyLIF(seed=5)(X)), np.float32(0.5) * noise + np.float32(0.5) + X > 1)
 
@@ -237,7 +237,7 @@ def test_the_control_without_noise_is_a_threshold():
     np.testing.assert_array_equal(to_numpy(LIF(decay_input=False)(X[:, :1])), X[:, :1] > 1)
 
 
-def test_what_tau_and_beta_do_not_do():
+def test_tau_and_beta_have_no_effect_with_alpha():
     changes = ({}, {"beta": 0.1}, {"tau": 7.0}, {"tau": 1.0})
     h, *others, no_memory = charges(X, *({"alpha": 4.0, "seed": 0, **change} for change in changes))
     for other in others:
@@ -273,7 +273,7 @@ def test_a_seed_fixes_it():
     np.testing.assert_array_equal(again[0], again[1])
 
 
-def test_a_sample_goes_by_itself_or_with_its_batch():
+def test_a_sample_alone_equals_the_sample_in_a_batch():
     layers = [NoisyLIF(alpha=4.0, seed=0, statistics=statistics) for statistics in ("sample", "batch")]
     for layer in layers:
         layer.build(X.shape)
@@ -330,7 +330,7 @@ also = pytest.mark.nightly("the same with the other jit_compile")
     ][: 1 if BACKEND == "torch" else 2],  # there it would be torch.compile
 )
 def test_a_network_learns_with_it(jit_compile):
-    """A single step, with the noise of training, tells two patterns apart that a line does not."""
+    """A single step, with the noise of training, separates two patterns that are not linearly separable."""
     rng = np.random.default_rng(0)
     x = rng.choice([-1.0, 1.0], size=(256, 2)).astype("float32")
     y = keras.utils.to_categorical(x[:, 0] * x[:, 1] > 0, 2)

@@ -1,4 +1,4 @@
-"""OscillationLIF and AlternativeOscillationLIF: hand values, rates, gradients, and what a scope changes of them."""
+"""OscillationLIF and AlternativeOscillationLIF: hand values, rates, gradients, and changes by a scope."""
 
 import keras
 import numpy as np

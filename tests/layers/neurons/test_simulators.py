@@ -1,4 +1,4 @@
-"""The neurons against two simulators that know nothing of this package, forward and backward.
+"""The neurons against two independent simulators, forward and backward.
 
 Random inputs have no ties: SpikingJelly's spike is ``h >= threshold``, ours and snnTorch's ``h > threshold``.
 """

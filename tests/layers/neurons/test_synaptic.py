@@ -34,7 +34,7 @@ def test_without_a_synapse_it_is_a_lif_bit_for_bit():
     assert expected.mean() > 0.05
 
 
-def test_what_can_be_learned():
+def test_learnable_parameters():
     layer = Synaptic(3.0, tau_synapse=4.0, learn=("tau", "tau_synapse"))
     layer.build((None, 4, 3))
     assert {w.name: float(ops.convert_to_numpy(w)) for w in layer.trainable_weights} == {"tau": 3, "tau_synapse": 4}

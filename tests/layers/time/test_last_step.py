@@ -29,7 +29,7 @@ def test_after_each_part_it_is_the_last_of_all_steps_so_far():
             np.testing.assert_array_equal(y, to_numpy(shorter))
 
 
-def test_what_stands_at_masked_steps_does_not_matter():
+def test_values_at_masked_steps_have_no_effect():
     x = np.ones((4, 4, 2), "float32")
     x[~MASK] = np.nan
     np.testing.assert_array_equal(to_numpy(LastStep()(x, mask=MASK)), [[1, 1], [1, 1], [0, 0], [1, 1]])

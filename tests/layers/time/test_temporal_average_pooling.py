@@ -33,7 +33,7 @@ def test_after_each_part_it_is_the_mean_of_all_steps_so_far():
             np.testing.assert_allclose(y, to_numpy(shorter), **CLOSE)
 
 
-def test_what_stands_at_masked_steps_does_not_matter():
+def test_values_at_masked_steps_have_no_effect():
     x = np.ones((4, 4, 2), "float32")
     x[~MASK] = np.nan
     y = to_numpy(TemporalAveragePooling()(x, mask=MASK))

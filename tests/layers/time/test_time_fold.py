@@ -197,7 +197,7 @@ def test_a_mask_of_each_steps_own_sequence_is_folded():
     np.testing.assert_allclose(y, expected, **CLOSE)
 
 
-def test_a_mask_of_steps_is_spread_over_what_a_step_holds():
+def test_a_mask_of_steps_is_repeated_over_the_units_of_a_step():
     x = normal(2, 3, 4, 2)
     mask = np.array([[True, True, False], [True, False, False]])
     y = to_numpy(TimeFold(keras.layers.LSTM(3, return_sequences=True, zero_output_for_mask=True))(x, mask=mask))
@@ -216,7 +216,7 @@ def test_the_inner_dtype_policy_decides():
     assert half.layer.kernel.dtype == "float32"
 
 
-def test_where_an_activity_regularizer_stands_sets_its_divisor():
+def test_the_place_of_an_activity_regularizer_sets_its_divisor():
     x = np.ones((2, 5, 3), "float32")
     outer = TimeFold(keras.layers.Activation("linear"), activity_regularizer="l1")
     inner = TimeFold(keras.layers.Activation("linear", activity_regularizer="l1"))
@@ -263,6 +263,6 @@ def test_an_empty_time_axis_is_refused():
         layer(np.zeros((2, 0, 3), "float32"))
 
 
-def test_what_is_no_layer_is_refused():
+def test_other_objects_than_layers_are_refused():
     with pytest.raises(ValueError, match="Keras layer"):
         TimeFold(keras.ops.relu)
