@@ -20,7 +20,7 @@ from keras_snn.experiments.spec import Experiment, Part
 FIGURES = ("train_accuracy", "seconds", "clean", "attacked", "fits")
 
 #: "quick" takes a network of a quarter of the width, one seed and some minutes on two cores. "standard" adds seeds, a
-#: larger epsilon, the Square attack and adversarial training; it takes about an hour. "full" has the published
+#: larger epsilon, the Square attack and adversarial training; it takes about two hours. "full" has the published
 #: settings, for a GPU.
 _QUICK = {
     "data": "sample",
