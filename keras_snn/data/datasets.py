@@ -86,14 +86,14 @@ def load(
     FASHION_MNIST_LICENSE.txt beside the file. The recordings of "nmnist" are a list of dicts for ``event_frames``.
 
     Args:
-        name: str, a name of the table.
-        source: str, the source of "fashion_mnist", "mnist", "cifar10" and "cifar100"; the other sets ignore it.
+        name: String, a name of the table.
+        source: String, the source of "fashion_mnist", "mnist", "cifar10" and "cifar100"; the other sets ignore it.
             "keras", the default, is ``keras.datasets``, with its files in the folder of the environment variable
             KERAS_HOME. "tfds" is TensorFlow Datasets; it needs no network if ``data_dir`` holds the prepared set. Both
             give the same arrays in the same order.
-        data_dir: str or path, the folder of TensorFlow Datasets. Default None: the environment variable TFDS_DATA_DIR,
+        data_dir: Path, the folder of TensorFlow Datasets. Default None: the environment variable TFDS_DATA_DIR,
             or ~/tensorflow_datasets. Only with ``source="tfds"``.
-        path: str or path of a file of ``numpy.savez`` with the whole set. For "nmnist", which needs it: the arrays
+        path: Path of a file of ``numpy.savez`` with the whole set. For "nmnist", which needs it: the arrays
             ``x_train``, ``y_train``, ``p_train`` and ``t_train`` of the events of all recordings, one recording after
             another; ``offset_train``, the index of the first event of each recording, followed by the number of all
             events; ``label_train``; and the same for "test". For "cifar10": ``jpeg_train``, uint8, the JPEG files one
@@ -104,17 +104,18 @@ def load(
         ``(x_train, y_train), (x_test, y_test)``. Labels are int64 (n,).
 
     Raises:
-        ValueError: An unknown name or source; ``data_dir`` without ``source="tfds"``; ``path`` for another set or with
-            ``source="tfds"``, or no ``path`` for "nmnist"; a file at ``path`` that is broken or of another kind.
-        ImportError: The set needs an optional package; the message names the extra to install.
-        OSError: The set can be neither read nor downloaded (the message gives the paths of the files), the file
+        ValueError: For an unknown name or source; ``data_dir`` without ``source="tfds"``; ``path`` for another set or
+            with ``source="tfds"``, or no ``path`` for "nmnist"; a file at ``path`` that is broken or of another kind.
+        ImportError: If the set needs an optional package. The message names the extra to install.
+        OSError: If the set can be neither read nor downloaded (the message gives the paths of the files), the file
             ``path`` cannot be read, or the embedded sample is missing or damaged.
 
     Example:
-        >>> from keras_snn import data
-        >>> (x_train, y_train), (x_test, y_test) = data.load("fashion_mnist_sample")
-        >>> x_train.shape, x_train.dtype, y_test.shape
-        ((7800, 28, 28), dtype('float32'), (1000,))
+
+    ```python
+    (x_train, y_train), (x_test, y_test) = keras_snn.data.load("fashion_mnist_sample")
+    x_train.shape, y_test.shape  # ((7800, 28, 28), (1000,))
+    ```
     """
     checks.choice("name", name, tuple(_CLASS_NAMES))
     checks.choice("source", source, ("keras", "tfds"))
@@ -146,15 +147,16 @@ def class_names(name: str) -> tuple[str, ...]:
     """Return the names of the classes 0, 1, ... of a set.
 
     Args:
-        name: str, as in ``load``.
+        name: String, as in ``load``.
 
     Raises:
-        ValueError: An unknown name.
+        ValueError: For an unknown name.
 
     Example:
-        >>> from keras_snn import data
-        >>> data.class_names("fashion_mnist")[9]
-        'Ankle boot'
+
+    ```python
+    keras_snn.data.class_names("fashion_mnist")[9]  # "Ankle boot"
+    ```
     """
     checks.choice("name", name, tuple(_CLASS_NAMES))
     return _CLASS_NAMES[name]

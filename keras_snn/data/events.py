@@ -20,29 +20,30 @@ def event_frames(
     """Count events in frames.
 
     Args:
-        recordings: list of dicts (or NumPy record arrays) of the arrays "x", "y", "p" and "t", as in
+        recordings: List of dicts (or NumPy record arrays) of the arrays "x", "y", "p" and "t", as in
             ``load("nmnist", path=...)``. "x" and "y" are whole numbers. "p", the polarity, is 0 and 1, -1 and +1, or
             booleans. "t", the time, is in any unit: integers are compared in 64 bits, floats in float64. Audio has no
             "y".
-        n_steps: int, number of frames for each recording.
-        size: pair of ints, height and width; or ``(n,)`` or n, the number of channels of events without "y".
-        split_by: str. "number": each frame gets the same number of events, and the last frame also the remainder, as
+        n_steps: Integer, number of frames for each recording.
+        size: Pair of integers, height and width; or ``(n,)`` or n, the number of channels of events without "y".
+        split_by: String. "number": each frame gets the same number of events, and the last frame also the remainder, as
             in Fang et al. 2021. "time": each frame covers the same time. Integer times count as intervals of one unit.
-        sort: bool. Sort the events by time. False (the default): unsorted times are an error.
+        sort: Boolean. Sort the events by time. False (the default): unsorted times are an error.
 
     Returns:
-        float32 array (n, n_steps, height, width, 2), or (n, n_steps, channels, 2) without "y": the number of events by
-        polarity, first 0, -1 or False, then 1 or True. A recording without events gives zeros.
+        float32 array ``(n, n_steps, height, width, 2)``, or ``(n, n_steps, channels, 2)`` without "y": the number of
+        events by polarity, first 0, -1 or False, then 1 or True. A recording without events gives zeros.
 
     Raises:
-        ValueError: An unknown ``split_by`` or an invalid ``size``; a missing array; or an event outside of ``size``,
+        ValueError: For an unknown ``split_by``, an invalid ``size``, a missing array, or an event outside of ``size``,
             out of order or with an invalid value. The error names the first such event.
 
     Example:
-        >>> from keras_snn.data import event_frames
-        >>> events = {"x": [0, 2, 2], "y": [1, 0, 0], "p": [1, 0, 0], "t": [5, 6, 9]}
-        >>> event_frames([events], 2, (2, 3), split_by="time")[0, :, 0, 2, 0].tolist()
-        [1.0, 1.0]
+
+    ```python
+    events = {"x": [0, 2, 2], "y": [1, 0, 0], "p": [1, 0, 0], "t": [5, 6, 9]}
+    keras_snn.data.event_frames([events], 2, (2, 3), split_by="time")[0, :, 0, 2, 0].tolist()  # [1.0, 1.0]
+    ```
     """
     n_steps = checks.integer("n_steps", n_steps, least=1)
     checks.choice("split_by", split_by, SPLITS_BY)

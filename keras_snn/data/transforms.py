@@ -29,21 +29,22 @@ def turn(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
     of ``keras.ops.image.affine_transform``, computed in float32: backends differ by rounding, up to 1e-5.
 
     Args:
-        images: float array (n, height, width).
-        angles: float array (n,), in radians.
+        images: Float array ``(n, height, width)``.
+        angles: Float array ``(n,)``, in radians.
 
     Returns:
         An array like ``images``.
 
     Raises:
-        TypeError: ``images`` are not floating-point numbers.
-        ValueError: ``images`` is not (n, height, width), or the number of angles differs from that of the images.
+        TypeError: If ``images`` are not floating-point numbers.
+        ValueError: If ``images`` is not ``(n, height, width)``, or the number of angles is not n.
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.data import turn
-        >>> turn(np.array([[[1.0, 2.0], [3.0, 4.0]]]), [np.pi / 2]).round(6).tolist()
-        [[[2.0, 4.0], [1.0, 3.0]]]
+
+    ```python
+    keras_snn.data.turn(np.array([[[1.0, 2.0], [3.0, 4.0]]]), [np.pi / 2]).round(6).tolist()
+    # [[[2.0, 4.0], [1.0, 3.0]]]
+    ```
     """
     _check_images(images)
     angles = np.asarray(angles, dtype="float64")
@@ -60,8 +61,8 @@ def rotate(images: np.ndarray, seed: int) -> np.ndarray:
     """Rotate each image by a random angle, drawn uniformly from [0, 2 pi).
 
     Args:
-        images: float array (n, height, width).
-        seed: int. The same seed gives the same angles, also for the first images of a longer array.
+        images: Float array ``(n, height, width)``.
+        seed: Integer >= 0. The same seed gives the same angles, also for the first images of a longer array.
 
     Returns:
         An array like ``images``.
@@ -70,10 +71,11 @@ def rotate(images: np.ndarray, seed: int) -> np.ndarray:
         TypeError, ValueError: As in ``turn``.
 
     Example:
-        >>> from keras_snn import data
-        >>> (_, _), (x, y) = data.load("fashion_mnist_sample")
-        >>> data.rotate(x, seed=0).shape
-        (1000, 28, 28)
+
+    ```python
+    (_, _), (x, y) = keras_snn.data.load("fashion_mnist_sample")
+    keras_snn.data.rotate(x, seed=0).shape  # (1000, 28, 28)
+    ```
     """
     _check_images(images)
     seed = checks.integer("seed", seed, least=0)
@@ -84,22 +86,22 @@ def random_background(images: np.ndarray, seed: int) -> np.ndarray:
     """Add a noisy background: pixel = max(pixel, u), with u uniform in [0, 1).
 
     Args:
-        images: float array (n, height, width) with values in [0, 1].
-        seed: int. The same seed gives the same noise, also for the first images of a longer array.
+        images: Float array ``(n, height, width)`` with values in [0, 1].
+        seed: Integer >= 0. The same seed gives the same noise, also for the first images of a longer array.
 
     Returns:
         An array like ``images``.
 
     Raises:
-        TypeError: ``images`` are not floating-point numbers.
-        ValueError: ``images`` is not (n, height, width).
+        TypeError: If ``images`` are not floating-point numbers.
+        ValueError: If ``images`` is not ``(n, height, width)``.
 
     Example:
-        >>> import numpy as np
-        >>> from keras_snn.data import random_background
-        >>> noisy = random_background(np.zeros((1, 28, 28), "float32"), seed=0)
-        >>> bool(0.4 < noisy.mean() < 0.6)
-        True
+
+    ```python
+    noisy = keras_snn.data.random_background(np.zeros((1, 28, 28), "float32"), seed=0)
+    bool(0.4 < noisy.mean() < 0.6)  # True
+    ```
     """
     _check_images(images)
     seed = checks.integer("seed", seed, least=0)
@@ -112,14 +114,14 @@ def load_amat(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     Each line of the text file is an image: 784 pixels in [0, 1], column by column, and the label.
 
     Args:
-        path: str or path of the file.
+        path: Path of the file.
 
     Returns:
-        The images, float32 (n, 28, 28), and the labels, int64 (n,).
+        The images, float32 ``(n, 28, 28)``, and the labels, int64 ``(n,)``.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: The file is empty, cut off or of another kind; the message names the file and the line.
+        OSError: If the file cannot be read.
+        ValueError: If the file is empty, cut off or of another kind. The message names the file and the line.
     """
     parsed = []
     with open(path, encoding="ascii", errors="replace") as lines:
