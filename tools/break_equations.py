@@ -1,7 +1,7 @@
 """Break one equation after another in a copy of the package, and check that the tests of the short run fail.
 
 Run it in a checkout: ``python tools/break_equations.py``. Each line of the output is an equation and the test that
-failed first; the exit code is the number of changes that no test noticed. It takes some minutes.
+failed first. The exit code is the number of broken equations that no test detected. A run takes some minutes.
 """
 
 import os
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-#: What is broken: file, code, broken code, and the folder or file of the tests that must fail.
+#: Equation -> source file, code, broken code, and the folder or file of the tests that must fail.
 BREAKS = {
     "neuron: leak of the membrane": (
         "ops/neurons.py",
@@ -87,7 +87,7 @@ BREAKS = {
 def first_failure(folder, tests):
     """Return the first test that fails with the package in ``folder``, or None."""
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    # -P: not the package in the working folder, which -m would put first.
+    # -P keeps the package of the working folder out of the path.
     command = [sys.executable, "-P", "-m", "pytest", "-x", "-n0", "-p", "no:cacheprovider", str(ROOT / "tests" / tests)]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", result.stdout, re.M)
@@ -97,8 +97,8 @@ def first_failure(folder, tests):
 
 
 def main():
-    """Break each equation in turn; return the number of those that no test noticed."""
-    unnoticed = 0
+    """Break each equation in turn; return the number of broken equations that no test detected."""
+    undetected = 0
     for name, (path, code, broken, tests) in BREAKS.items():
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(ROOT / "keras_snn", Path(folder) / "keras_snn")
@@ -108,9 +108,9 @@ def main():
                 raise ValueError(f"{path} must contain the code of {name!r} once, got {text.count(code)} times: {code}")
             file.write_text(text.replace(code, broken), encoding="utf-8")
             failure = first_failure(Path(folder), tests)
-        unnoticed += failure is None
+        undetected += failure is None
         print(f"{name:45} {failure or 'NO TEST FAILED'}", flush=True)
-    return unnoticed
+    return undetected
 
 
 if __name__ == "__main__":

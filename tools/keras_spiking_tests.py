@@ -1,12 +1,12 @@
-"""Run KerasSpiking's own tests of ``ModelEnergy`` on keras_snn.
+"""Run KerasSpiking's tests of ``ModelEnergy`` on keras_snn.
 
 The tests come from the package keras-spiking 0.3.0, which pip fetches without its dependencies. Its license does not
 allow a copy here. Stand-ins for the modules that the tests import use Keras 3 and keras_snn instead. Messages are
-not compared: each package words them differently.
+not compared: they differ between the packages.
 
     KERAS_BACKEND=torch python tools/keras_spiking_tests.py
 
-It does not run on the TensorFlow backend, because one stand-in is named "tensorflow".
+It does not run on the TensorFlow backend, because a stand-in has the name "tensorflow".
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import pytest
 
 import keras_snn
 
-_TEXTS = {  # the beginnings of lines of `summary_string`
+_TEXTS = {  # start of a line of `summary_string`: here, in KerasSpiking
     "Total energy per inference [cpu]": "Total energy per inference [Joules/inf] (cpu)",
     "Total energy per inference [spinnaker2]": "Total energy per inference [Joules/inf] (spinnaker2)",
     "Total energy per inference [loihi]": "Total energy per inference [Joules/inf] (loihi)",
@@ -57,7 +57,7 @@ def module(name, **contents):
 
 
 def stand_ins():
-    """Make the modules that the tests import."""
+    """Register the modules that the tests import."""
     layers = module("tensorflow.keras.layers", **{**vars(keras.layers), "Layer": Layer})
     tf_keras = module(
         "tensorflow.keras",
@@ -79,7 +79,7 @@ def stand_ins():
 
 
 class Plugin:
-    """The fixture that the tests take."""
+    """The fixture of KerasSpiking's tests."""
 
     @pytest.fixture
     def rng(self):

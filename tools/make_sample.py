@@ -1,13 +1,13 @@
-"""Make keras_snn/data/fashion_mnist_sample.npz, the sample of Fashion-MNIST inside the package.
+"""Make keras_snn/data/fashion_mnist_sample.npz, the sample of Fashion-MNIST in the package.
 
 Run it from the root of the repository, with the package installed (pip install -e .). Keras must find Fashion-MNIST:
 over the network, or its files under KERAS_HOME.
 
     python tools/make_sample.py
 
-It draws 780 training and 100 test images of each class with a fixed seed; few more fit into 3 MB. Image k has class
-k mod 10, so that every slice from the start is balanced. The images are the same in every run. The bytes may differ
-with another release of liblzma: copy the printed SHA-256 into keras_snn/data/sample.py.
+It draws 780 training and 100 test images of each class with a fixed seed, close to the limit of 3 MB. Image k has class
+k mod 10, so that the first n images are balanced. The images are the same in every run. The bytes may differ with
+another release of liblzma: copy the printed SHA-256 into keras_snn/data/sample.py.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ def pack(file, images, labels):
 def main():
     """Draw the images and write the file."""
     (x, y), (x_test, y_test) = keras.datasets.fashion_mnist.load_data()
-    rng = np.random.RandomState(SEED)  # NumPy guarantees that its numbers never change
+    rng = np.random.RandomState(SEED)  # NumPy guarantees the same numbers in every release
     train, test = draw(y, N_TRAIN, rng), draw(y_test, sample.N_TEST, rng)
     pack(sample.PATH, np.concatenate([x[train], x_test[test]]), np.concatenate([y[train], y_test[test]]))
     content = sample.PATH.read_bytes()

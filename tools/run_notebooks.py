@@ -1,7 +1,7 @@
 """Execute notebooks in place with the quick preset, so that they are committed with their outputs.
 
-``python tools/run_notebooks.py`` refreshes all notebooks; name some of them to refresh only these. It needs the extra
-"notebooks". Start-up messages of TensorFlow, which hold times and process numbers, are left out of the outputs.
+``python tools/run_notebooks.py`` executes all notebooks; give paths to execute only these. It needs the extra
+"notebooks". Start-up messages of TensorFlow contain times and process numbers, and are removed from the outputs.
 """
 
 import os
