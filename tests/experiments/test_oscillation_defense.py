@@ -97,11 +97,12 @@ def test_controls_of_a_source():
 
     assert names(noisy=True, folded=True) == ["expectation", "smooth", "surrogates", "random signs"]
     assert names(folded=True) == ["smooth", "surrogates", "random signs"]
-    assert names(spiking=False, own=True) == ["Square", "random signs"]
+    square = ["Square"] if keras.config.backend() != "jax" else []  # the toolbox has no classifier there
+    assert names(spiking=False, own=True) == [*square, "random signs"]
     chosen = attacks.controls(config, noisy=True, folded=True, spiking=True, own=True)
     assert chosen["expectation"].keywords == {"draws": 3}
     assert chosen["surrogates"].keywords == {"surrogates": attacks.SURROGATES[:2]}
-    assert chosen["Square"].keywords == {"n_queries": 4}
+    assert [chosen[name].keywords for name in square] == [{"n_queries": 4} for _ in square]
 
 
 def test_the_table(found):
