@@ -128,20 +128,20 @@ class Batches:
             batch_size, steps = default_batch_size(n) if steps is None else math.ceil(n / steps), None
         n_used = n if steps is None else min(n, steps * batch_size)
         self.n_samples, self.steps = n_used, steps
+        self._set_batch_size(n_used, batch_size)
+        self._open = lambda: (
+            (rows(x, start, start + self._batch_size), rows(y, start, start + self._batch_size))
+            for start in range(0, n_used, self._batch_size)
+        )
 
-        def set_batch_size(batch_size):
-            starts = range(0, n_used, batch_size)
-            self.n_batches = len(starts)
-            self._open = lambda: (
-                (rows(x, start, start + batch_size), rows(y, start, start + batch_size)) for start in starts
-            )
-
-        self._set_batch_size = set_batch_size
-        set_batch_size(min(batch_size, self.most or batch_size))
+    def _set_batch_size(self, n_samples, batch_size):
+        self._batch_size = min(batch_size, self.most or batch_size)
+        self.n_batches = math.ceil(n_samples / self._batch_size)
 
     def resize(self, most: int) -> None:
         """Set the batch size of arrays to ``default_batch_size(n_samples, most)``, before the first pass."""
-        self._set_batch_size(default_batch_size(self.n_samples or 0, most))
+        n_samples = self.n_samples or 0
+        self._set_batch_size(n_samples, default_batch_size(n_samples, most))
         self._iterator, self._read_ahead = None, []
 
     def _open_batches(self, x, y, batch_size, steps):

@@ -154,8 +154,7 @@ class TimeAxis:
 
     def steps_at_once(self, batch_size: int) -> int:
         """Return the number of steps of a part: all steps, or fewer if they take too much memory."""
-        sizes = [sum(map(math.prod, (*call.input_shapes, *call.output_shapes))) for call in self.calls.values()]
-        bytes_per_step = 4 * batch_size * max(sizes) / self.n_steps
+        bytes_per_step = 4 * batch_size * max(map(_size, self.calls.values())) / self.n_steps
         return int(min(self.n_steps, max(1, _MEMORY // bytes_per_step)))
 
     def batch_size(self, n_steps: int) -> int:
@@ -163,8 +162,7 @@ class TimeAxis:
         sizes = []
         for call in self.calls.values():
             is_still = call.time is None and not isinstance(call.layer, MAKERS)
-            size = sum(map(math.prod, (*call.input_shapes, *call.output_shapes)))
-            sizes.append(size if is_still else size * n_steps / self.n_steps)
+            sizes.append(_size(call) if is_still else _size(call) * n_steps / self.n_steps)
         return int(np.clip(_MEMORY // (4 * max(sizes)), 128, 512))
 
     @contextlib.contextmanager
@@ -385,6 +383,11 @@ def any_length(model: keras.Model) -> contextlib.AbstractContextManager[None]:
     graphs = [part for part in model._flatten_layers() if isinstance(part, keras.Model)]
     unchecked = {(part, "_assert_input_compatibility"): lambda _: lambda *_: None for part in graphs}
     return replaced({**unchecked, **without_rematerialization(model)})
+
+
+def _size(call):
+    """Return the number of elements of the inputs and outputs of a call."""
+    return sum(map(math.prod, (*call.input_shapes, *call.output_shapes)))
 
 
 def _dtype(array):

@@ -171,6 +171,9 @@ def test_batches_of_arrays_can_be_resized_before_the_first_pass():
     batches.resize(512)
     assert (batches.n_batches, first.n_samples) == (2, 2)
     assert [(batch.start, batch.n_samples) for batch in batches] == [(0, 500), (500, 500)]
+    batches = Batches(np.arange(1000.0), most=100)
+    batches.resize(512)
+    assert (batches.n_batches, next(iter(batches)).n_samples) == (10, 100)
 
 
 def test_one_batch_at_a_time_is_in_memory():
