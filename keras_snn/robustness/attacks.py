@@ -13,9 +13,8 @@ import keras
 import numpy as np
 
 from keras_snn import checks
-from keras_snn.data import labels
 from keras_snn.data.arrays import as_array
-from keras_snn.robustness.gradients import InputGradient, input_gradient, number_of_classes
+from keras_snn.robustness.gradients import InputGradient, input_gradient
 
 NORMS = (math.inf, 2)
 
@@ -190,7 +189,7 @@ def _attack(
     gradients = [input_gradient(source or model, loss, surrogate=s, smooth=smooth) for s in backward]
     runs = [gradient for gradient in gradients for _ in range(restarts)]
     judge = input_gradient(model, loss, warn=False) if len(runs) > 1 else None
-    class_numbers = labels.classes(y, number_of_classes(model, x)) if judge is not None else y
+    class_numbers = y if judge is None else judge.class_numbers(x, y)
     if first == 0:  # a later batch is filled up, so that it has the shape of the first
         batch_size = min(batch_size, n_samples)
     walk = _Walk(epsilon, step, iterations, decay, targeted, norm, clip, random_start, draws)

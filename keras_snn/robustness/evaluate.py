@@ -12,15 +12,15 @@ import keras
 import numpy as np
 
 from keras_snn import checks
-from keras_snn.data import labels
+from keras_snn.data.arrays import as_array
 from keras_snn.data.batches import Batch, Batches
 from keras_snn.robustness import attacks as methods
-from keras_snn.robustness.gradients import InputGradient, input_gradient, number_of_classes
+from keras_snn.robustness.gradients import InputGradient, input_gradient
 from keras_snn.robustness.report import Accuracy, RobustnessReport
 from keras_snn.surrogates import ATan, FastSigmoid, Rectangular, Sigmoid, Triangular
 
 #: Surrogates of the attack "gradient, worst case": several shapes and widths.
-SURROGATES = (ATan(1.0), ATan(3.0), Sigmoid(2.0), Sigmoid(8.0), FastSigmoid(2.0), Triangular(1.0), Rectangular(1.0))
+SURROGATES = (ATan(3.0), ATan(1.0), Triangular(1.0), Sigmoid(2.0), Sigmoid(8.0), FastSigmoid(2.0), Rectangular(1.0))
 
 #: The attacks that `evaluate` knows by name.
 ATTACKS: dict[str, Callable] = {
@@ -91,8 +91,7 @@ def evaluate(
     epsilons = [checks.number("epsilons", epsilon, above=0) for epsilon in epsilons]
     seed = checks.integer("seed", seed, least=0)
     batches = Batches(x, y, batch_size=batch_size)
-    first_batch = batches.first(1)
-    n_classes, judge = number_of_classes(model, first_batch.x), input_gradient(model, loss, warn=False)
+    judge = input_gradient(model, loss, warn=False)
     config = {
         "model": model.name,
         "source": None if source is None else source.name,
@@ -113,7 +112,7 @@ def evaluate(
         n_rows = max(n_rows, batch.n_samples)
         if "" not in batch.y:
             raise ValueError("`y` must be given, or `x` must give batches (x, y); got data without labels.")
-        class_numbers = labels.classes(batch.y[""], n_classes)
+        class_numbers = judge.class_numbers(batch.x, batch.y[""])
         for setting in settings:
             name, epsilon = setting
             bar.add(1)
@@ -166,7 +165,9 @@ def _report(results, settings, config):
 
 def _fingerprint(x, y, model, source):
     digest = hashlib.sha256()
-    for array in (x, y, *model.get_weights(), *(source.get_weights() if source is not None else ())):
+    data = (as_array(values) for values in (x, y) if values is not None)
+    weights = (*model.get_weights(), *(source.get_weights() if source is not None else ()))
+    for array in (*data, *weights):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 

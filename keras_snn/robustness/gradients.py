@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_snn import probe
+from keras_snn.data import labels
 from keras_snn.fingerprint import cache_of_models, fingerprint
 from keras_snn.hints import Tensor
 from keras_snn.layers import Delta, Interval, Latency, Phase, RankOrder
@@ -34,6 +35,7 @@ class InputGradient:
         self.surrogate = surrogate
         self.smooth = smooth
         self.n_traces = 0
+        self._n_classes: int | None = None
         self._run = inference(self._call, model)
         self._run_forward = inference(self._forward, model)
 
@@ -65,6 +67,16 @@ class InputGradient:
     def evaluate(self, x: np.ndarray, y: np.ndarray, index: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return loss ``(batch,)`` and predicted class ``(batch,)`` without a gradient; arguments as in a call."""
         return _on_arrays(self._run_forward, x, y, index, seed)
+
+    def class_numbers(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the labels ``y`` of ``x`` as class numbers ``(batch,)``.
+
+        Raises:
+            ValueError: For other labels, or a model that is not a classifier with at least two outputs.
+        """
+        if self._n_classes is None:
+            self._n_classes = _number_of_classes(self.model, x)
+        return labels.classes(y, self._n_classes)
 
     def __call__(
         self, x: np.ndarray, y: np.ndarray, index: np.ndarray, seed: int
@@ -103,12 +115,7 @@ def input_gradient(
 _kept = cache_of_models(2)
 
 
-def number_of_classes(model: keras.Model, x: np.ndarray) -> int:
-    """Return the number of classes of a classifier for inputs like ``x``.
-
-    Raises:
-        ValueError: For other models.
-    """
+def _number_of_classes(model, x):
     shape = model.compute_output_shape((1, *x.shape[1:]))
     if not isinstance(shape, tuple) or len(shape) not in (2, 3) or shape[-1] < 2:
         raise ValueError(

@@ -40,6 +40,11 @@ class Accuracy:
         return self.correct / self.n_samples
 
     @property
+    def variance(self) -> float:
+        """Binomial variance of the accuracy."""
+        return self.accuracy * (1 - self.accuracy) / self.n_samples
+
+    @property
     def interval(self) -> tuple[float, float]:
         """Binomial interval of 95 % (Wilson 1927)."""
         n, p, z2 = self.n_samples, self.accuracy, _QUANTILE**2
@@ -218,9 +223,8 @@ class RobustnessComparison(list[AccuracyDifference]):
 
 
 def _difference(result, reference):
-    variance = sum(r.accuracy * (1 - r.accuracy) / r.n_samples for r in (result, reference))
-    difference = result.accuracy - reference.accuracy
-    return AccuracyDifference(result.attack, result.epsilon, difference, math.sqrt(variance))
+    error = math.sqrt(result.variance + reference.variance)
+    return AccuracyDifference(result.attack, result.epsilon, result.accuracy - reference.accuracy, error)
 
 
 def _cell(result):

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_snn import robustness
 from keras_snn.hints import Tensor
-from keras_snn.surrogates import ATan, FastSigmoid, Rectangular, Sigmoid, Triangular
+from keras_snn.robustness.evaluate import SURROGATES
 
 #: The attacks of tables 3.3 to 3.7.
 FOUR: dict[str, Callable] = {
@@ -20,12 +20,6 @@ FOUR: dict[str, Callable] = {
 }
 #: The same and the attack of table 3.8.
 FIVE: dict[str, Callable] = {**FOUR, "PGD-20": functools.partial(robustness.pgd, iterations=20)}
-
-#: Surrogates of the attack "surrogates", the neurons' own first. A preset takes the first ``n_surrogates``.
-SURROGATES = (
-    *(ATan(3.0), ATan(1.0), Triangular(1.0)),
-    *(Sigmoid(2.0), Sigmoid(8.0), FastSigmoid(2.0), Rectangular(1.0)),
-)
 
 #: Names of the controls. The first three are PGD-5 with another gradient.
 CONTROLS = ("expectation", "smooth", "surrogates", "Square", "random signs")
@@ -41,7 +35,7 @@ def controls(config: Mapping[str, Any], *, noisy: bool, folded: bool, spiking: b
         spiking: Whether the source spikes.
         own: Whether the attacker may query the target, for Square.
     """
-    surrogates = SURROGATES[: config["n_surrogates"]]
+    surrogates = SURROGATES[: config["n_surrogates"]]  # the first is that of the neurons
     chosen = {
         "expectation": functools.partial(robustness.pgd, draws=config["n_draws"]) if noisy else None,
         "smooth": functools.partial(robustness.pgd, smooth=True) if folded else None,

@@ -43,17 +43,13 @@ class Share:
         return float(self.by_seed.mean())
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """Binomial interval of 95 % of all images."""
-        return Accuracy("", 0.0, sum(self.correct), sum(self.n)).interval
-
-    def variance(self) -> float:
-        """Return the binomial variance of the mean."""
-        return self.mean * (1 - self.mean) / sum(self.n)
+    def pooled(self) -> Accuracy:
+        """The accuracy of the images of all seeds, with its binomial interval and variance."""
+        return Accuracy("", 0.0, sum(self.correct), sum(self.n))
 
     def standard_error(self) -> float:
         """Return the standard error of the mean: the larger one of the images' and the seeds'."""
-        return max(math.sqrt(self.variance()), _error_of_seeds(self.by_seed))
+        return max(math.sqrt(self.pooled.variance), _error_of_seeds(self.by_seed))
 
 
 def share(results: Mapping[str, Any], row: str, attack: str, epsilon: int) -> Share | None:
@@ -69,7 +65,7 @@ def share(results: Mapping[str, Any], row: str, attack: str, epsilon: int) -> Sh
 
 def difference(first: Share, second: Share) -> tuple[float, float]:
     """Return the first mean minus the second, and its standard error."""
-    error = math.sqrt(first.variance() + second.variance())
+    error = math.sqrt(first.pooled.variance + second.pooled.variance)
     if len(first.n) == len(second.n):
         error = max(error, _error_of_seeds(first.by_seed - second.by_seed))
     return first.mean - second.mean, error

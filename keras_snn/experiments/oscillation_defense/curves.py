@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_snn.experiments.figures import finish
-from keras_snn.ops.neurons import OSCILLATIONS
+from keras_snn.ops.neurons import OSCILLATIONS, fold
 from keras_snn.surrogates import ATan
 
 SLOPE = 0.03
@@ -42,8 +42,8 @@ def alternative_derivative(function: str, h: np.ndarray, c: float, d: float) -> 
 
 
 def _through_fold(x):
-    p = np.where(x > 0, x, -SLOPE * x)
-    derivative = ops.convert_to_numpy(_SURROGATE.derivative(ops.convert_to_tensor(p - 1, "float32")))
+    p = fold(ops.convert_to_tensor(x, "float32"), SLOPE)
+    derivative = ops.convert_to_numpy(_SURROGATE.derivative(p - 1))
     return derivative * np.where(x > 0, 1, -SLOPE)
 
 

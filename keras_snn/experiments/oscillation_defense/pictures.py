@@ -34,7 +34,7 @@ def draw_accuracy(results: Mapping[str, Any], path: Path) -> None:
                 continue
             y = [place + 0.13 * (number - (len(names) - 1) / 2) for place, _ in points]
             means = np.array([found.mean for _, found in points])
-            low, high = np.transpose([found.interval for _, found in points])
+            low, high = np.transpose([found.pooled.interval for _, found in points])
             errors = 100 * np.maximum(0, [means - low, high - means])
             axis.errorbar(100 * means, y, xerr=errors, fmt="o", ms=3.5, capsize=2, color=_COLORS[name], label=name)
         for place in range(1, len(rows)):
