@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from keras_snn import checks
-from keras_snn.data import event_files, jpeg, sample
+from keras_snn.data import jpeg, sample
+from keras_snn.data.events import sets
 from keras_snn.hints import Nest
 
 _DIGITS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
@@ -54,7 +55,7 @@ _KERAS_FILES = {
 }
 
 # The sets that have a file reader, for ``load(name, path=...)``.
-_FILE_READERS: dict[str, Callable] = {"cifar10": jpeg.read, "nmnist": event_files.read}
+_FILE_READERS: dict[str, Callable] = {"cifar10": jpeg.read, "nmnist": sets.read}
 
 Split = tuple[Nest, np.ndarray]
 
@@ -83,7 +84,8 @@ def load(
     | "nmnist" | event recordings of 34 x 34 pixels, from the file ``path`` | 60,000, 10,000 |
 
     The images of the sample are a random draw from "fashion_mnist", with a fixed seed. Their license is in
-    FASHION_MNIST_LICENSE.txt beside the file. The recordings of "nmnist" are a list of dicts for ``event_frames``.
+    FASHION_MNIST_LICENSE.txt beside the file. The recordings of "nmnist" are a list of structured arrays, as
+    ``as_events`` returns.
 
     Args:
         name: String, a name of the table.

@@ -5,14 +5,14 @@ import os
 
 import numpy as np
 
-from keras_snn.data.events import whole_numbers
+from keras_snn.data.events.recording import FIELDS, converted, whole_numbers
 from keras_snn.files import load_arrays
 
-Split = tuple[list[dict[str, np.ndarray]], np.ndarray]
+Split = tuple[list[np.ndarray], np.ndarray]
 
 
 def read(path: str | os.PathLike) -> tuple[Split, Split]:
-    """Return the recordings for training and for testing, each a dict of arrays, with their labels, int64 (n,).
+    """Return the recordings for training and for testing, structured arrays, with their labels, int64 (n,).
 
     The file, of ``numpy.savez``, has for each SPLIT "train" and "test" the arrays ``x_SPLIT``, ``y_SPLIT`` (missing for
     audio), ``p_SPLIT`` and ``t_SPLIT`` of the events of all recordings, one recording after another; ``offset_SPLIT``,
@@ -43,5 +43,6 @@ def _read_split(path, split):
         )
     if len(labels) != len(offset) - 1:
         raise ValueError(f"{path} must have a label for each of {len(offset) - 1} recordings; got {len(labels)}.")
-    pairs = itertools.pairwise(offset)
-    return [{name: arrays[name][start:stop] for name in names} for start, stop in pairs], labels
+    fields = [name for name in FIELDS if name in names]
+    events = converted(arrays, fields, f"the split {split!r} of {path}")
+    return [events[start:stop] for start, stop in itertools.pairwise(offset)], labels
