@@ -39,10 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from keras_snn.checks import plain_text
 
     try:
-        if options.command == "inspect":
-            _inspect(options)
-        else:
-            _run(options)
+        {"inspect": _inspect, "events": _events, "run": _run}[options.command](options)
     except KeyboardInterrupt as interrupt:
         print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
         return 130
@@ -102,6 +99,20 @@ def _parser():
     inspect.add_argument("--batch-size", type=int, metavar="N", help="default: about 128")
     inspect.add_argument("--seed", type=int, default=0, help="for the initial voltages (default: 0)")
     inspect.add_argument("--out", metavar="DIR", help="folder for the files (default: runs/MODEL-report)")
+
+    events = commands.add_parser(
+        "events",
+        help="print and draw the contents of a recording of events",
+        description="Print the number of events, duration, rate, polarities and hot pixels of a recording, and write "
+        "events.png, frames.png and clip.gif.",
+    )
+    events.add_argument("file", metavar="FILE", help="npz or npy file, EVT 2.0, EVT 3.0, DAT, AEDAT 4 or N-MNIST file")
+    events.add_argument(
+        "--hot-rate", type=float, default=1000.0, metavar="HZ", help="a pixel with more events/s is hot (default: 1000)"
+    )
+    events.add_argument("--frames", type=int, default=10, metavar="N", help="frames to draw (default: 10)")
+    events.add_argument("--sort", action="store_true", help="sort the events by time, if they are not")
+    events.add_argument("--out", metavar="DIR", help="folder for the pictures (default: runs/FILE-events)")
 
     commands.add_parser("list", help="list the experiments")
     return parser
@@ -184,6 +195,30 @@ def _inspect(options):
     write_text(as_html, report.to_html(title=path.name, class_names=class_names))
     report.save(picture)
     print(f"Written to {out}: {', '.join(file.name for file in files)}.")
+
+
+def _events(options):
+    from keras_snn import checks, data
+    from keras_snn.data.events.summary import summary_table
+    from keras_snn.files import check_writable
+
+    n_frames = checks.integer("--frames", options.frames, least=1)
+    hot_rate = checks.number("--hot-rate", options.hot_rate, least=0)
+    events = data.read_events(options.file, sort=options.sort)
+    size = data.sensor_size(options.file)
+    summary = data.summarize_events(events, hot_rate=hot_rate)
+    print(summary_table(summary, size, hot_rate))
+    if not len(events) or summary["height"] is None:
+        print("No pictures: the recording has no " + ("y, as from an audio sensor." if len(events) else "events."))
+        return
+    out = pathlib.Path(options.out or os.path.join("runs", f"{pathlib.Path(options.file).stem}-events"))
+    cloud, pictures, clip = (out / name for name in ("events.png", "frames.png", "clip.gif"))
+    check_writable(cloud)
+    frames = data.to_frames(events, size or (summary["height"], summary["width"]), n_frames=n_frames)
+    data.plot_events(events, cloud)
+    data.plot_frames(frames, pictures)
+    data.animate(frames, clip)
+    print(f"Written to {out}: {cloud.name}, {pictures.name}, {clip.name}.")
 
 
 def _data(options):

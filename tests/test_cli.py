@@ -405,6 +405,38 @@ def test_help_of_inspect_names_its_options_and_the_scale(capsys):
         assert word in text
 
 
+def test_events_prints_and_draws_a_recording(tmp_path, capsys):
+    path, out = tmp_path / "recording.npz", tmp_path / "pictures"
+    events = {"x": [3] * 40 + [1], "y": [2] * 40 + [0], "t": [*range(40), 1000], "p": [1] * 30 + [0] * 11}
+    data.write_events(path, events, size=(4, 5))
+    assert main(["events", str(path), "--out", str(out), "--frames", "3"]) == 0
+    table = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines() if "  " in line)
+    values = {name: value.strip() for name, value in table.items()}
+    assert values["events"] == "41"
+    assert values["duration (s)"] == "0.001"
+    assert values["events per second"] == "41,000"
+    assert values["polarity 1 (%)"] == "73.2"
+    assert values["sensor, width x height"] == "5 x 4"
+    assert values["pixels above 1000 events/s"] == "1: (3, 2)"
+    assert {file.name for file in out.iterdir()} == {"events.png", "frames.png", "clip.gif"}
+
+
+def test_events_without_a_picture_or_with_an_error(tmp_path, capsys):
+    path = tmp_path / "recording.npz"
+    data.write_events(path, {"x": [], "y": [], "t": [], "p": []})
+    assert main(["events", str(path)]) == 0
+    assert capsys.readouterr().out.endswith("No pictures: the recording has no events.\n")
+    data.write_events(path, {"x": [1], "t": [0.5], "p": [1]})
+    assert main(["events", str(path)]) == 0
+    assert capsys.readouterr().out.endswith("No pictures: the recording has no y, as from an audio sensor.\n")
+    path.write_text("no events")
+    assert main(["events", str(path)]) == 1
+    assert "must be a recording of events" in capsys.readouterr().err
+    data.write_events(path, {"x": [1], "y": [0], "t": [5], "p": [1]})
+    assert main(["events", str(path), "--frames", "0"]) == 1
+    assert "--frames" in capsys.readouterr().err
+
+
 def test_as_a_module(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["keras_snn", "list"])
     with pytest.raises(SystemExit) as exit_:
