@@ -6,6 +6,7 @@ import math
 
 import keras
 import numpy as np
+from event_transforms import events
 from keras import layers
 from worker import peak_memory, serve
 
@@ -365,6 +366,7 @@ if __name__ == "__main__":
             "inspect": inspect,
             "predict": predict,
             "attack": attack,
+            "events": events,
         },
         {
             "inspect_memory": inspect_memory,

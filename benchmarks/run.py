@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import platform
+import statistics
 import sys
 from dataclasses import asdict
 
@@ -220,9 +221,25 @@ def attacks(bench, n_images=1000):
         yield times_as_much("attacks", what, [peak["many"]], [peak["few"]], unit="MB")
 
 
+def events(bench):
+    """Frames, surfaces and filters of a million events, beside tonic, which must be installed."""
+    for transform in ("window", "bins", "count", "voxel grid", "time surface", "refractory", "hot pixels"):
+        with bench.ours("torch") as ours:  # NumPy alone: any backend
+            requests = {name: (ours, {"case": "events", "transform": transform, "library": name}) for name in LIBRARIES}
+            times = bench.interleave(requests)
+        if not isinstance(times["tonic"], str):
+            times["tonic"] = [ms * PARTS.get(transform, 1) for ms in times["tonic"]]
+        speed = "" if isinstance(times["ours"], str) else f" ({1e3 / statistics.median(times['ours']):.0f} M/s)"
+        yield compare(times_faster, "events", f"{transform}{speed}; tonic", times["ours"], times["tonic"], 1)
+
+
+LIBRARIES = ("ours", "tonic")
+#: tonic's filter, a Python loop, ran on a part of the events.
+PARTS = {"refractory": 50}
+
 ROWS = {
     f.__name__: f
-    for f in (activation, filters, epochs, tiled, inspect, parts, length, memory, backends, conversion, attacks)
+    for f in (activation, filters, epochs, tiled, inspect, parts, length, memory, backends, conversion, attacks, events)
 } | neurons.ROWS
 
 

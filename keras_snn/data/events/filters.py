@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_snn import checks
-from keras_snn.data.events.frames import bins, check_edges, within
+from keras_snn.data.events.frames import bin_edges, check_edges, steps_between, within
 from keras_snn.data.events.recording import checked_events
 
 
@@ -100,7 +100,7 @@ def hot_pixels(recording: Any, max_rate: float, *, unit: float = 1e-6) -> np.nda
     duration = unit * float(events["t"][-1] - events["t"][0])
     pixels, counts = np.unique(_pixels(events), return_counts=True)
     hot = pixels[counts > max_rate * duration]
-    return np.stack([hot // 2**16, hot % 2**16][: len(_pixel_fields(events))], axis=1)
+    return np.stack([hot // 2**15, hot % 2**15][: len(_pixel_fields(events))], axis=1)
 
 
 def remove_hot_pixels(recording: Any, max_rate: float, *, unit: float = 1e-6) -> np.ndarray:
@@ -120,7 +120,7 @@ def remove_hot_pixels(recording: Any, max_rate: float, *, unit: float = 1e-6) ->
     """
     events = checked_events(recording, "`recording`")
     hot = hot_pixels(events, max_rate, unit=unit)
-    numbers = hot[:, 0] * 2**16 + (hot[:, 1] if hot.shape[1] == 2 else 0)
+    numbers = hot[:, 0] * 2**15 + (hot[:, 1] if hot.shape[1] == 2 else 0)
     return events[~np.isin(_pixels(events), numbers)]
 
 
@@ -190,7 +190,7 @@ def mask_events(recording: Any, mask: Any, *, start: float | None = None, stop: 
     place: list[np.ndarray] = []
     if mask.ndim == 4:
         events = within(events, start, stop)
-        place = [bins(events["t"], len(mask), start, stop)]
+        place = [steps_between(events["t"], bin_edges(events["t"], len(mask), start, stop))]
     place += [events["y"], events["x"], events["p"].astype("int8")]
     return events[mask[tuple(place[: mask.ndim])] != 0]
 
@@ -200,6 +200,6 @@ def _pixel_fields(events):
 
 
 def _pixels(events):
-    """Return a number for the pixel of each event."""
-    x = events["x"].astype("int64") * 2**16
+    """Return a number for the pixel of each event, of 32 bits: NumPy sorts them faster than 64 bits."""
+    x = events["x"].astype("int32") * 2**15
     return x + events["y"] if "y" in events.dtype.names else x

@@ -133,14 +133,15 @@ def _frames(recording, size, name, *, n_frames=None, window=None, count=None, sp
     events = within(events, start, stop)
     if window is not None:
         checks.number("window", window, above=0)
-        steps, n_frames = window_steps(events["t"], window, start, stop)
+        inner = window_edges(events["t"], window, start, stop)
+        steps, n_frames = steps_between(events["t"], inner), len(inner) + 1
     elif count is not None:
         count = checks.integer("count", count, least=1)
         steps, n_frames = np.arange(len(events)) // count, max(1, -(-len(events) // count))
     else:
         n_frames = checks.integer("n_frames", n_frames, least=1)
         if split_by == "time":
-            steps = bins(events["t"], n_frames, start, stop)
+            steps = steps_between(events["t"], bin_edges(events["t"], n_frames, start, stop))
         else:
             steps = np.minimum(np.arange(len(events)) // max(1, len(events) // n_frames), n_frames - 1)
     return _counted(events, steps, (n_frames, *shape))
@@ -194,23 +195,26 @@ def _exact(value):
     return int(value) if value == int(value) else float(value)
 
 
-def bins(t: np.ndarray, n_bins: int, start: float | None, stop: float | None) -> np.ndarray:
-    """Return the bin of each sorted time, ``start <= t <= stop``. The bins have equal lengths."""
+def bin_edges(t: np.ndarray, n_bins: int, start: float | None, stop: float | None) -> np.ndarray:
+    """Return the times between bins of equal lengths, ``n_bins - 1`` of them. ``t`` is sorted."""
     first, last = limits(t, start, stop)
     if t.dtype.kind == "f":
-        return np.minimum((t - first) / ((last - first) or 1) * n_bins, n_bins - 1).astype("int64")
+        return first + ((last - first) or 1.0) * np.arange(1, n_bins) / n_bins
     begin, length = Fraction(first), Fraction(last) - Fraction(first)
-    inner = [math.ceil(begin + k * length / n_bins) for k in range(1, n_bins)]
-    return np.searchsorted(np.array(inner, "int64"), t, side="right")
+    return np.array([math.ceil(begin + k * length / n_bins) for k in range(1, n_bins)], "int64")
 
 
-def window_steps(t: np.ndarray, window: float, start: float | None, stop: float | None) -> tuple[np.ndarray, int]:
-    """Return the window of each sorted time, ``start <= t <= stop``, and the number of windows."""
+def window_edges(t: np.ndarray, window: float, start: float | None, stop: float | None) -> np.ndarray:
+    """Return the times between windows, one fewer than there are windows. ``t`` is sorted."""
     first, last = limits(t, start, stop)
-    window = _exact(window)
-    n_windows = max(1, math.ceil((Fraction(last) - Fraction(first)) / Fraction(window)))
-    steps = ((t - first) // window).astype("int64")  # integers throughout if times and arguments are whole
-    return np.minimum(steps, n_windows - 1), n_windows
+    n_windows = max(1, math.ceil((Fraction(last) - Fraction(first)) / Fraction(_exact(window))))
+    return first + _exact(window) * np.arange(1, n_windows)  # integers if times and arguments are whole
+
+
+def steps_between(t: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """Return the step of each sorted time: the number of the edges that it has reached."""
+    n_before = np.searchsorted(t, inner)
+    return np.repeat(np.arange(len(inner) + 1), np.diff(n_before, prepend=0, append=len(t)))
 
 
 def to_events(frames: Any, *, window: int = 1, start: int = 0) -> np.ndarray:

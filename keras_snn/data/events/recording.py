@@ -159,7 +159,7 @@ def _polarities(values, description):
 
 def _times(values, description):
     values = _vector(values, description, "iuf", "integers or floats")
-    if values.dtype.kind != "f":
+    if values.dtype.kind != "f" or not len(values):  # an empty list is of floats
         return whole_numbers(values, description)
     _refuse(~np.isfinite(values), values, description, "finite")
     return values.astype("float64")

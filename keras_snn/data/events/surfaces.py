@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_snn import checks
-from keras_snn.data.events.frames import frame_shape, limits, window_steps, within
+from keras_snn.data.events.frames import frame_shape, limits, window_edges, within
 from keras_snn.data.events.recording import checked_events
 
 
@@ -52,14 +52,15 @@ def to_voxel_grid(
     t = events["t"]
     first, last = limits(t.astype("float64"), start, stop)
     u = (t - first) / ((last - first) or 1) * n_bins
-    left = np.floor(u).astype("int64")
-    polarity = np.where(events["p"], 1.0, -1.0)
-    grid = np.zeros((n_bins + 1) * math.prod(shape))
-    for bin_number, weight in ((left, 1 - (u - left)), (left + 1, u - left)):
-        inside = bin_number < n_bins
-        place = (bin_number * shape[0] + events["y"]) * shape[1] + events["x"]
-        grid += np.bincount(place[inside], (polarity * weight)[inside], minlength=len(grid))
-    return grid[: n_bins * math.prod(shape)].astype("float32").reshape(n_bins, *shape)
+    left = u.astype("int64")  # u >= 0
+    right_part = u - left
+    sign = np.where(events["p"], 1.0, -1.0)
+    n_pixels = math.prod(shape)
+    place = (left * shape[0] + events["y"]) * shape[1] + events["x"]
+    n_places = (n_bins + 2) * n_pixels  # two bins more than are returned: an event at `stop` is in them
+    grid = np.bincount(place, sign * (1 - right_part), n_places)
+    grid += np.bincount(place + n_pixels, sign * right_part, n_places)
+    return grid[: n_bins * n_pixels].astype("float32").reshape(n_bins, *shape)
 
 
 def to_time_surface(
@@ -103,10 +104,15 @@ def to_time_surface(
     checks.number("window", window, above=0)
     events = within(checked_events(recording, "`recording`", size=size, sort=sort), start, stop)
     t = events["t"]
-    steps, n_steps = window_steps(t, window, start, stop)
     first, _ = limits(t, start, stop)
-    latest = np.full((n_steps, *shape), -np.inf)
-    latest[steps, events["y"], events["x"], events["p"].astype("int8")] = t  # of equal indices the last one stays
-    latest = np.maximum.accumulate(latest)
-    ends = first + window * np.arange(1, n_steps + 1.0).reshape(-1, 1, 1, 1)
-    return np.exp((latest - ends) / tau).astype("float32")
+    inner = window_edges(t, window, start, stop)
+    n_before = [0, *np.searchsorted(t, inner), len(t)]
+    place = (events["y"].astype("int64") * shape[1] + events["x"]) * 2 + events["p"]
+    latest = np.full(shape, -np.inf)
+    surfaces = np.empty((len(inner) + 1, *shape), "float32")
+    for step, surface in enumerate(surfaces):  # one surface fits into the processor's cache, all of them do not
+        new = slice(n_before[step], n_before[step + 1])
+        latest.ravel()[place[new]] = t[new]  # of equal places the last one stays
+        age = (first + (step + 1) * window) - latest
+        np.exp((age / -tau).astype("float32"), out=surface)
+    return surfaces

@@ -27,6 +27,10 @@ def test_negative_times_are_kept():
     assert as_events({"x": [0, 0], "y": [0, 0], "t": [-7, 3], "p": [1, 0]})["t"].tolist() == [-7, 3]
 
 
+def test_no_events():
+    assert as_events({"x": [], "y": [], "t": [], "p": []}, (2, 2)).dtype == EVENT
+
+
 def test_audio_has_no_y():
     events = as_events({"x": [5], "t": [0.5], "p": [1]}, 6)
     assert events.dtype == np.dtype([("x", "i2"), ("t", "f8"), ("p", "?")])

@@ -35,7 +35,9 @@ def test_time_surface_is_that_of_a_loop():
         for x, y, t, p in events.tolist():
             if t < (k + 1) * 700:
                 latest[y, x, int(p)] = t
-        np.testing.assert_allclose(surface, np.exp((latest - (k + 1) * 700) / 300), rtol=1e-6)  # float32
+        np.testing.assert_allclose(
+            surface, np.exp((latest - (k + 1) * 700) / 300), rtol=2e-6
+        )  # exponents of up to 17 in float32
 
 
 def test_refractory_filter_is_that_of_a_loop():
@@ -142,7 +144,7 @@ def test_against_tonic():
     np.testing.assert_allclose(data.to_voxel_grid(events, SIZE, 5), grid, atol=1e-6)  # float32 against float64
     surfaces = functional.to_timesurface_numpy(events, sensor, 500, 200.0, include_incomplete=True)
     ours = data.to_time_surface(events, SIZE, 500, 200.0, start=0, stop=6000)
-    np.testing.assert_allclose(ours[:11], np.moveaxis(surfaces, 1, -1)[:11], rtol=1e-6)
+    np.testing.assert_allclose(ours[:11], np.moveaxis(surfaces, 1, -1)[:11], rtol=4e-6)  # exponents up to 30 in float32
     later = events[events["t"] > 0]  # tonic removes a first event at time 0
     equal(data.refractory_filter(later, 200)["t"], functional.refractory_period_numpy(later, 200)["t"])
     rate = 20 / 6e-3
