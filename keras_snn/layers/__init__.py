@@ -1,6 +1,6 @@
 """Spiking layers, and layers that create, keep and remove the time axis."""
 
-from keras_snn.layers.activation import SpikingActivation, SpikingActivationCell
+from keras_snn.layers.activation import SpikingActivation, SpikingActivationCell, TopKMask
 from keras_snn.layers.base import RNN, KerasSpikingCell, KerasSpikingLayer, SpikingCell, SpikingLayer, SpikingNeuron
 from keras_snn.layers.encoding import (
     Delta,
@@ -70,6 +70,7 @@ __all__ = [
     "Synaptic",
     "TemporalAveragePooling",
     "TimeFold",
+    "TopKMask",
     "VotingPooling",
     "reset_states",
     "set_dt",

@@ -1,9 +1,33 @@
-"""Spiking networks of the publications, as functions that build a Keras model."""
+"""Spiking networks of the publications, as functions that build a Keras model, and models with methods of their own."""
 
 from keras_snn.models.klif_net import klif_net
 from keras_snn.models.noise_net import noise_net
 from keras_snn.models.resnet18 import resnet18
+from keras_snn.models.sampling_networks import (
+    conv_reconstructor,
+    dense_reconstructor,
+    event_reconstructor,
+    event_sampling_network,
+    sampling_network,
+)
+from keras_snn.models.sampling_scores import BrightnessScores, GradientScores, RandomScores
 from keras_snn.models.spiking_layers import NEURONS
+from keras_snn.models.spiking_sampler import SpikingSampler
 from keras_snn.models.vgg16 import vgg16
 
-__all__ = ["NEURONS", "klif_net", "noise_net", "resnet18", "vgg16"]
+__all__ = [
+    "NEURONS",
+    "BrightnessScores",
+    "GradientScores",
+    "RandomScores",
+    "SpikingSampler",
+    "conv_reconstructor",
+    "dense_reconstructor",
+    "event_reconstructor",
+    "event_sampling_network",
+    "klif_net",
+    "noise_net",
+    "resnet18",
+    "sampling_network",
+    "vgg16",
+]
