@@ -6,7 +6,7 @@ arXiv:2211.02223.
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -104,6 +104,7 @@ def fit_alternative(
     epochs: int = 3,
     learning_rate: float = 1e-3,
     batch_size: int = 50,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
 ) -> keras.Model:
     """Return the network with ``AlternativeOscillationLIF`` neurons, whose c and d are fitted to the noisy neurons.
@@ -120,6 +121,7 @@ def fit_alternative(
         epochs: Integer. Default 3.
         learning_rate: Number > 0, of Adam. Default 1e-3.
         batch_size: Integer. Default 50.
+        callbacks: Sequence of Keras callbacks. With ``shared``, the logs of an epoch have "c" and "d". Default: none.
         verbose: As in ``keras.Model.fit``.
 
     Raises:
@@ -129,7 +131,8 @@ def fit_alternative(
     teacher = _swapped(model, OscillationLIF, lambda layer: _Observed.from_config(layer.get_config()))
     fit = _Fit(teacher, function, shared)
     fit.compile(keras.optimizers.Adam(checks.number("learning_rate", learning_rate, above=0)))
-    fit.fit(x, epochs=checks.integer("epochs", epochs, least=1), batch_size=batch_size, verbose=verbose)
+    epochs = checks.integer("epochs", epochs, least=1)
+    fit.fit(x, epochs=epochs, batch_size=batch_size, callbacks=[_LogConstants(), *callbacks], verbose=verbose)
 
     def alternative(layer):
         c, d = (float(ops.convert_to_numpy(weight.value)) for weight in fit.constants(layer.name))
@@ -155,6 +158,14 @@ class _Observed(OscillationLIF):
         )
         self.calls.append((spikes, membrane - noise))
         return spikes, states
+
+
+class _LogConstants(keras.callbacks.Callback):
+    """Add c and d to the logs of an epoch, for the callbacks after this one."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.model.shared and logs is not None:
+            logs |= {n: float(ops.convert_to_numpy(w)) for n, w in zip("cd", self.model.pairs[""], strict=True)}
 
 
 class _Fit(keras.Model):

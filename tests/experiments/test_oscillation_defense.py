@@ -74,6 +74,7 @@ def test_each_row_has_counts_of_the_attacks_that_apply(found):
             assert list(counts) == ["8", "16"]
             assert all(0 <= correct <= n == 10 for correct, n in counts.values())
     assert list(oscillation["clean"]) == ["oscillation", "LIF copy", "f1"]
+    assert len(oscillation["fits"]["f1"]["threshold_by_epoch"]) == 1
     # The neuron from scratch has the constants that were fitted before.
     assert scratch["fits"]["f1"] == {name: oscillation["fits"]["f1"][name] for name in "cd"}
     assert not list((out / "begun").iterdir())

@@ -53,7 +53,8 @@ def test_the_fit_changes_c_and_d_alone(shared):
     model = network(seed=0)
     before = model.get_weights()
     options = {"epochs": 30, "learning_rate": 0.02, "batch_size": 40, "verbose": 0, "shared": shared}
-    fitted = robustness.fit_alternative(model, 3 * X, **options)
+    history = keras.callbacks.History()
+    fitted = robustness.fit_alternative(model, 3 * X, callbacks=[history], **options)
     for old, new in zip(before, fitted.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     neurons = [layer for layer in fitted.layers if isinstance(layer, AlternativeOscillationLIF)]
@@ -61,6 +62,13 @@ def test_the_fit_changes_c_and_d_alone(shared):
     assert len(neurons) == 2
     assert len(pairs) == (1 if shared else 2)
     assert all(pair != (0, 0) for pair in pairs)
+    if shared:
+        (pair,) = pairs
+        for name, value in zip("cd", pair, strict=True):
+            assert len(set(map(float, history.history[name]))) > 1
+            assert history.history[name][-1] == pytest.approx(value, abs=1e-7)
+    else:
+        assert "c" not in history.history
 
 
 def test_the_fitted_neuron_fires_near_the_mean_threshold_of_the_noisy_one():

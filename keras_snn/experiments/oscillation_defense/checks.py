@@ -11,6 +11,8 @@ from keras_snn.robustness import Accuracy
 
 #: Gap of the clean accuracies of noise and F1, at most, and distance of the fitted threshold from 0.7, at most.
 CLEAN_GAP, THRESHOLD_GAP = 0.03, 0.1
+#: Change of the fitted threshold in the last epoch of the fit, at most: a fraction of the noise's range of 1.
+SETTLED = 0.01
 
 #: Orders at PGD-5: the first accuracy is to be above the second.
 ORDERS = {
@@ -95,6 +97,13 @@ def verdicts(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
         found = " / ".join("none" if value is None else f"{value:.3f}" for value in thresholds)
         name = f"threshold of F1 within {THRESHOLD_GAP:g} of 0.7: {found}"
         rows.append((name, "-", "-", "-", "holds" if is_near else "does not hold"))
+        steps = [part["fits"]["f1"].get("threshold_by_epoch", []) for part in trained]
+        if all(len(values) > 1 and None not in values for values in steps):
+            change = max(abs(values[-1] - values[-2]) for values in steps)
+            settled = "holds" if change <= SETTLED else "does not hold"
+            rows.append(
+                (f"threshold of F1 settles: last epoch at most {SETTLED:g}", "-", f"{change:.4f}", "-", settled)
+            )
     for name, pair in ORDERS.items():
         for epsilon in results["config"]["epsilons"]:
             first, second = (share(results, *cell, epsilon) for cell in pair)

@@ -37,7 +37,7 @@ _QUICK = {
     "epsilons": [8],  # in 255ths
     "fit_epochs": 2,
     "fit_learning_rate": 5e-3,
-    "n_draws": 10,
+    "n_draws": 5,
     "n_surrogates": 3,
     "n_queries": 0,
     "n_square": 125,
@@ -52,6 +52,7 @@ _STANDARD = {
     "n_train": 10_000,
     "epsilons": [8, 16],
     "fit_epochs": 3,
+    "n_draws": 10,
     "n_queries": 300,
     "adversarial_training": True,
 }
@@ -173,9 +174,14 @@ def _scenarios(part, model, test):
     for function in FUNCTIONS:
         part.log(f"fit of {function}: {config['fit_epochs']} epochs")
         options = {"epochs": config["fit_epochs"], "learning_rate": config["fit_learning_rate"], "verbose": 0}
-        net = robustness.fit_alternative(model, x, function=function, **options)
+        history = keras.callbacks.History()
+        net = robustness.fit_alternative(model, x, function=function, callbacks=[history], **options)
+        by_epoch = [
+            threshold(function, *map(float, pair)) for pair in zip(*map(history.history.get, "cd"), strict=True)
+        ]
         (c, d), *_ = {(layer.c, layer.d) for layer in net.layers if isinstance(layer, layers.AlternativeOscillationLIF)}
-        nets[function], fits[function] = net, {"c": c, "d": d, "threshold": threshold(function, c, d)}
+        nets[function] = net
+        fits[function] = {"c": c, "d": d, "threshold": threshold(function, c, d), "threshold_by_epoch": by_epoch}
     clean = {name: test.accuracy(net) for name, net in nets.items()}
     attacked, crafted = {}, {}
     for row, (source, target) in SCENARIOS.items():
