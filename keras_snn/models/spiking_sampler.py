@@ -74,6 +74,9 @@ class SpikingSampler(keras.Model):
         self.reconstructor: Any = reconstructor
         self.top_k = TopKMask(rate, percentile=percentile, surrogate=surrogate, name="mask")
         self._parts = types.SimpleNamespace(models={})  # Keras does not track what is inside
+        shape = getattr(reconstructor, "input_shape", None)  # that of the images
+        if shape is not None and reconstructor.built:
+            self.build(shape)
 
     @property
     def rate(self) -> float:

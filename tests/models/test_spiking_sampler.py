@@ -87,12 +87,20 @@ def test_a_saved_sampler_goes_on_identically(sampler, tmp_path):
     assert (loaded.rate, loaded.top_k.percentile) == (0.25, False)
 
 
+def test_it_is_built_if_the_reconstructor_is():
+    """Keras's BackupAndRestore needs a built model."""
+    assert models.SpikingSampler("random", small_reconstructor(), 0.25).built
+    unbuilt = models.SpikingSampler("random", keras.Sequential([keras.layers.Conv2D(1, 3, padding="same")]), 0.25)
+    assert not unbuilt.built
+    assert unbuilt.reconstruct(IMAGES).shape == IMAGES.shape
+
+
 def test_baselines_have_the_same_interface():
     x = np.zeros((2, 8, 8, 3), "float32")
     x[:, 2:6, 2:6] = 1
     x[:, 3, 3] = 2
     for name, n_ones in (("random", 16), ("brightest", 16), ("gradient", 16)):
-        model = models.SpikingSampler(name, models.conv_reconstructor((16, 16, 3)), 0.25)
+        model = models.SpikingSampler(name, models.dense_reconstructor((8, 8, 3), hidden=()), 0.25)
         mask = model.mask(x)
         assert mask.shape == (2, 8, 8, 1), name
         assert mask.sum((1, 2, 3)).tolist() == [n_ones] * 2, name
@@ -106,7 +114,9 @@ def test_baselines_have_the_same_interface():
     dot = np.zeros((1, 8, 8, 1), "float32")
     dot[0, 4, 4] = 1
     assert sorted(map(tuple, np.argwhere(one_pixel.mask(dot)[0, :, :, 0]))) == [(3, 4), (4, 3), (4, 5), (5, 4)]
-    per_channel = models.SpikingSampler(models.BrightnessScores(per_channel=True), small_reconstructor(), 0.25)
+    per_channel = models.SpikingSampler(
+        models.BrightnessScores(per_channel=True), models.dense_reconstructor((8, 8, 3), hidden=()), 0.25
+    )
     assert per_channel.mask(x).shape == x.shape
 
 
