@@ -120,7 +120,7 @@ def test_first_samples_are_those_of_the_next_pass_and_copies():
 def test_steps_end_endless_data():
     endless = Pieces(cut(X, Y), endless=True)
     assert [batch.start for batch in Batches(endless, steps=5)] == [0, 4, 8, 10, 14]
-    assert endless.asked == [0, 1, 2, 3, 4]
+    assert endless.requested == [0, 1, 2, 3, 4]
     source = itertools.cycle(cut(X, Y))
     assert sum(batch.n_samples for batch in Batches(source, steps=3)) == N
     np.testing.assert_array_equal(next(source)[0], X[:4])  # no batch was read beyond them
@@ -179,8 +179,8 @@ def test_one_batch_at_a_time_is_in_memory():
         for batch in Batches(data):
             assert batch.n_samples == 1
         del batch
-    assert data.asked == [*range(N), *range(N)]
-    assert max(data.living) == 1  # the caller's ``batch``, while the next one is made
+    assert data.requested == [*range(N), *range(N)]
+    assert max(data.n_alive) == 1  # the caller's ``batch``, while the next one is made
 
 
 class Lazy:

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from reference.batches import AGAIN, in_batches
+from reference.batches import REPEATABLE, in_batches
 
 import keras_snn
 from keras_snn import find_dt, inspect, layers
@@ -139,7 +139,7 @@ def test_the_predictions_of_a_target_model_are_means_over_time(classifier):
     assert search.target + 1 == pytest.approx(np.mean(mean == y), rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", AGAIN)
+@pytest.mark.parametrize("kind", REPEATABLE)
 def test_data_in_batches(classifier, kind):
     model, x, y = classifier
     plain = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])

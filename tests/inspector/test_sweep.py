@@ -827,7 +827,7 @@ def test_the_first_batches_of_endless_data(small):
         inspect(model, data, dt=1.0)
     report = inspect(model, data, dt=1.0, steps=2, examples=0)
     assert figures(report) == figures(inspect(model, x[:10], y[:10], dt=1.0, batch_size=5, examples=0))
-    assert data.asked == [0, 1]  # each batch is read once
+    assert data.requested == [0, 1]  # each batch is read once
     # Of arrays, `steps` alone is the number of batches.
     assert figures(inspect(model, x[:10], y[:10], dt=1.0, steps=2, examples=0)) == figures(report)
 
@@ -838,7 +838,7 @@ def test_one_batch_is_in_memory_and_labels_may_be_missing(small):
     data = Pieces(cut(x, size=2))
     report = inspect(model, data, dt=[0.25, 1.0], examples=0)
     # The examples ask for the first batch before the loop.
-    assert (data.asked, max(data.living)) == (list(range(10)), 1)
+    assert (data.requested, max(data.n_alive)) == (list(range(10)), 1)
     assert report[1.0].accuracy is None
     assert figures(report) == figures(inspect(model, x, dt=[0.25, 1.0], batch_size=2, examples=0))
 

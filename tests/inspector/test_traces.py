@@ -82,7 +82,7 @@ def twin(model, x, dt, seed=3):
     counts = loops.integrate_and_fire(rates, start, dt)[0]
     voltages = [loops.integrate_and_fire(rates[:, : t + 1], start, dt)[1] for t in range(T)]
     between = counts / dt / 4 @ v + c
-    second = neurons.leaky(between, leak=0.5, how="subtract", threshold=0.75)
+    second = neurons.leaky(between, leak=0.5, reset_mode="subtract", threshold=0.75)
     return {"first": (x, np.stack(voltages, axis=1), counts), "second": (between, second.v, second.s)}
 
 

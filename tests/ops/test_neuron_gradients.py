@@ -88,7 +88,7 @@ PAIRS = {
 
 def numbers_of(name, options):
     """Return the arguments of the loops for a neuron with these options."""
-    numbers = {"surrogate": loops.atan(), **GRADIENTS[name][1], "how": options.get("reset", "zero")}
+    numbers = {"surrogate": loops.atan(), **GRADIENTS[name][1], "reset_mode": options.get("reset", "zero")}
     return numbers | {key: options[key] for key in ("v_reset", "detach_reset") if key in options}
 
 

@@ -66,29 +66,31 @@ EXACT = {
     for kind, learn in (("fixed", ()), ("learned", ("tau", "threshold")))
 }
 EXACT |= {
-    f"LIF reset={how} v_reset={v_reset}": (
-        lambda how=how, v_reset=v_reset: LIF(3.0, reset=how, v_reset=v_reset),
-        lambda how=how, v_reset=v_reset: leaky_loop(leak=THIRD, how=how, v_reset=v_reset),
+    f"LIF reset={reset_mode} v_reset={v_reset}": (
+        lambda reset_mode=reset_mode, v_reset=v_reset: LIF(3.0, reset=reset_mode, v_reset=v_reset),
+        lambda reset_mode=reset_mode, v_reset=v_reset: leaky_loop(leak=THIRD, reset_mode=reset_mode, v_reset=v_reset),
     )
-    for how, v_reset in RESETS[1:]
+    for reset_mode, v_reset in RESETS[1:]
 }
 EXACT |= {
-    f"{variant} {kind} reset={how}": (
-        lambda variant=variant, learn=learn, how=how: KLIF(3.0, k=1.75, variant=variant, learn=learn, reset=how),
-        lambda variant=variant, how=how: leaky_loop(
-            leak=THIRD, k=1.75, activation=relu, unscale=variant == "klif*", how=how
+    f"{variant} {kind} reset={reset_mode}": (
+        lambda variant=variant, learn=learn, reset_mode=reset_mode: KLIF(
+            3.0, k=1.75, variant=variant, learn=learn, reset=reset_mode
+        ),
+        lambda variant=variant, reset_mode=reset_mode: leaky_loop(
+            leak=THIRD, k=1.75, activation=relu, unscale=variant == "klif*", reset_mode=reset_mode
         ),
     )
     for variant in ("klif", "klif*")
     for kind, learn in (("fixed", ()), ("learned", ("k", "threshold")))
-    for how in ("zero", "subtract")
+    for reset_mode in ("zero", "subtract")
 }
 EXACT |= {
     "IF": (lambda: IF(v_reset=-0.3), lambda: leaky_loop(leak=0, decay_input=False, v_reset=-0.3)),
     "LIF refractory": (lambda: LIF(3.0, refractory=2), lambda: leaky_loop(leak=THIRD, refractory=2)),
     "ALIF": (
         lambda: ALIF(3.0, tau_adaptation=7.0, beta=0.13, reset="subtract"),
-        lambda: loops.adaptive(X, leak=THIRD, adaptation_leak=1 / 7, beta=0.13, how="subtract"),
+        lambda: loops.adaptive(X, leak=THIRD, adaptation_leak=1 / 7, beta=0.13, reset_mode="subtract"),
     ),
     "ALIF learned": (
         lambda: ALIF(3.0, tau_adaptation=7.0, beta=0.13, learn=("tau", "tau_adaptation", "beta")),
@@ -100,7 +102,7 @@ EXACT |= {
     ),
     "Synaptic learned": (
         lambda: Synaptic(3.0, tau_synapse=7.0, reset="subtract", learn=("tau", "tau_synapse")),
-        lambda: loops.synaptic(X, leak=THIRD, synapse_leak=np.float32(1) / np.float32(7), how="subtract"),
+        lambda: loops.synaptic(X, leak=THIRD, synapse_leak=np.float32(1) / np.float32(7), reset_mode="subtract"),
     ),
     "LeakyIntegrator": (
         lambda: LeakyIntegrator(3.0, v_reset=-0.3),

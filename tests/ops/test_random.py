@@ -64,10 +64,10 @@ def test_a_seed_generator_gives_seeds():
 
 
 @pytest.mark.backend_free
-def test_the_finaliser_is_that_of_murmurhash3():
-    """The hash of an empty key is the finalizer of the seed. These are its published test vectors."""
-    np.testing.assert_array_equal(loops.finalise([0, 1, 0xFFFFFFFF]), [0, 0x514E28B7, 0x81F16F39])
-    assert loops.finalise(1) == 0x514E28B7
+def test_the_finalizer_is_that_of_murmurhash3():
+    """The hash of an empty key is the finalizer of the seed; these are its published test vectors."""
+    np.testing.assert_array_equal(loops.finalize([0, 1, 0xFFFFFFFF]), [0, 0x514E28B7, 0x81F16F39])
+    assert loops.finalize(1) == 0x514E28B7
 
 
 def test_integers_of_other_widths():

@@ -101,7 +101,7 @@ def test_equals_the_loop_of_numpy(mode, cases):
         if layer.noise is not None:
             noise = drawn(X.shape, 3, layer.noise, layer.statistics) * (0.5 - 1 / layer.alpha) + 0.5 - layer.beta
         names = {"alpha": layer.alpha, "beta": layer.beta, "threshold": layer.threshold, "v_reset": layer.v_reset}
-        h, expected, last = loops.noisy(X, noise, leak=1 / layer.tau, axes=axes, how=layer.reset, **names)
+        h, expected, last = loops.noisy(X, noise, leak=1 / layer.tau, axes=axes, reset_mode=layer.reset, **names)
         assert np.abs(h - layer.threshold).min() > 1e-5  # float32 cannot be on the other side
         assert 0.1 < expected.mean() < 0.9
         np.testing.assert_array_equal(spikes, expected)

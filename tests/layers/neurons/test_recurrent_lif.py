@@ -20,7 +20,7 @@ def test_it_is_a_loop_with_the_kernel(options):
     kernel = (np.random.default_rng(1).integers(-8, 9, (6, 6)) / 4).astype("float32")  # its sums are exact
     layer.recurrent_kernel.assign(kernel)
     spikes, v, last = (to_numpy(part) for part in layer(X))
-    names = {"how": options.get("reset", "zero")} | {k: o for k, o in options.items() if k != "reset"}
+    names = {"reset_mode": options.get("reset", "zero")} | {k: o for k, o in options.items() if k != "reset"}
     expected, expected_v = loops.recurrent(X, kernel, leak=0.5, **names)
     np.testing.assert_array_equal(spikes, expected)
     np.testing.assert_array_equal(v, expected_v)
