@@ -25,7 +25,7 @@ class Figure:
     reference: list = field(default_factory=list)
 
     def cells(self):
-        """Return the line of the table."""
+        """Return the cells of the line."""
         if self.ratio is None:
             return (self.row, "-", "", self.bound, "", "", "", f"{self.what}: {self.note}")
         verdict = {None: "", True: "yes", False: "NO"}[self.kept]
@@ -79,13 +79,13 @@ class Bench:
         return Worker(self.pythons[name], f"peer_{name}.py") if self.pythons[name] else _NoPeer(name)
 
     def interleave(self, requests):
-        """Time each request once per round, in an order that rotates by one.
+        """Time each request once per round. The order rotates by one each round.
 
         Args:
-            requests: Dict from a key to (worker, request).
+            requests: Dict from key to (worker, request).
 
         Returns:
-            Dict from key to the list of milliseconds, or to the message of the error.
+            Dict from key to the list of milliseconds, or to the error message.
         """
         times = {key: [] for key in requests}
         keys = list(requests)
@@ -96,7 +96,7 @@ class Bench:
                     continue
                 print(f"\r\033[Kround {r + 1} of {self.rounds}: {key}", end="", file=sys.stderr, flush=True)
                 try:
-                    times[key].append(worker.ask(**request))
+                    times[key].append(worker.run_case(**request))
                 except RuntimeError as error:
                     times[key] = str(error)
         print("\r\033[K", end="", file=sys.stderr, flush=True)
@@ -106,7 +106,7 @@ class Bench:
 class _NoPeer:
     def __init__(self, name):
         option = {"keras_spiking": "--peer", "torch": "--torch-peer", "spyx": "--spyx"}[name]
-        self.why = f"skipped, as {option} is not given"
+        self.reason = f"skipped: {option} is not given"
 
     def __enter__(self):
         return self
@@ -114,12 +114,12 @@ class _NoPeer:
     def __exit__(self, *_):
         pass
 
-    def ask(self, *_, **__):
-        raise RuntimeError(self.why)
+    def run_case(self, *_, **__):
+        raise RuntimeError(self.reason)
 
 
 def compare(make, row, what, measured, reference, *args, **kwargs):
-    """Return the figure of ``make``, or one that reports which side failed and why."""
+    """Return the figure of ``make``, or a figure with the error of the side that failed."""
     for side in (measured, reference):
         if isinstance(side, str):
             return Figure(row, what, note=side)
@@ -127,5 +127,5 @@ def compare(make, row, what, measured, reference, *args, **kwargs):
 
 
 def label(shape):
-    """Return 32x1000x128."""
+    """Return a shape as text, such as 32x1000x128."""
     return "x".join(map(str, shape))

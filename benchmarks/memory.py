@@ -4,12 +4,12 @@ python benchmarks/memory.py [--backends NAME ...] [--steps N]
 
 The step is a leaky integrate-and-fire neuron with a soft spike. A walk needs its inputs, the states, the outputs, and
 the gradients of outputs and inputs: five tensors (batch, time, units). The ratio is the growth of the resident memory
-at its peak to the size of these five; 1.0 would be those alone. Each case runs in a process of its own, after a walk of
-few steps that loads and compiles what is not of the data's size. The peak counter is reset and the resident memory read
-just before, so that nothing which was freed earlier hides a part of the growth.
+at its peak, divided by the size of these five tensors. Without other memory it is 1.0. Each case runs in a new process,
+after short walks that load and compile the code. The peak counter is then reset and the resident memory read, so that
+memory freed earlier does not hide part of the growth.
 
-Of the modes of TensorFlow all but the last run the loops that XLA compiles; "unknown time" runs the graph's own, which
-serves sequences whose length only the run knows, and collects rows before it stacks and transposes them.
+On TensorFlow, the modes "eager", "graph" and "xla" run loops that XLA compiles. The mode "unknown time" runs a graph
+loop, for sequences of unknown length. That loop collects rows before it stacks and transposes them.
 """
 
 import argparse
@@ -77,13 +77,13 @@ def measure(backend, mode, n_steps):
         return [ops.full((BATCH, n_steps, units), value) for value in (0.3, 1.0)]
 
     run = forward_and_backward(backend, mode)
-    for _ in range(3):  # eagerly with other units: the first shape of its kind is the one that is compiled at once
+    for _ in range(3):  # eagerly with other units: the first shape is compiled at once, later shapes after some calls
         run(*tensors(8, units=8 if mode == "eager" else UNITS))
     pathlib.Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     before = _memory("VmRSS")
     inputs = tensors(n_steps)
     results = run(*inputs)
-    first = [float(tensor[0, 0, 0]) for tensor in (*inputs, *results)]  # waits for the results, and keeps all alive
+    first = [float(tensor[0, 0, 0]) for tensor in (*inputs, *results)]  # waits for the results; keeps all tensors alive
     growth, needed = _memory("VmHWM") - before, 5 * 4 * BATCH * n_steps * UNITS / 2**20
     print(f"{backend:10} {mode:12} {growth:7.0f} MB of {needed:5.0f} MB: {growth / needed:.2f}", flush=True)
     return first
@@ -104,7 +104,7 @@ if __name__ == "__main__":
         measure(*arguments.case, arguments.steps)
     else:
         for name in arguments.backends:
-            for how in CASES[name]:
-                command = [sys.executable, __file__, "--steps", str(arguments.steps), "--case", name, how]
+            for mode in CASES[name]:
+                command = [sys.executable, __file__, "--steps", str(arguments.steps), "--case", name, mode]
                 environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "3"}
                 subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)

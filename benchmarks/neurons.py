@@ -1,4 +1,4 @@
-"""Rows for neurons: against SpikingJelly, snnTorch, Spyx, a hand-written `lax.scan`, and memory traffic alone."""
+"""Rows for neurons: against SpikingJelly, snnTorch, Spyx, a hand-written `lax.scan`, and the memory traffic."""
 
 import statistics
 
@@ -50,15 +50,15 @@ def neurons(bench):
     bounds = {("tf", "SpikingJelly"): 4, ("tf", "snnTorch"): 10, ("jax", "lax.scan"): 1.5, ("jax", "Spyx"): 1}
     for (ours, theirs), bound in bounds.items():
         what = f"LIF layer, {ours}, geometric mean of the shapes; {theirs}"
-        found = ratios[ours, theirs]
-        if None in found:
+        of_shapes = ratios[ours, theirs]
+        if None in of_shapes:
             yield Figure("neurons", what, note="not all shapes were measured")
         else:
-            yield times_faster("neurons", what, [1.0], [statistics.geometric_mean(found)], bound)
+            yield times_faster("neurons", what, [1.0], [statistics.geometric_mean(of_shapes)], bound)
 
 
 def kinds(bench):
-    """KLIF, PLIF, Synaptic and ALIF against LIF, all of them with XLA on TensorFlow."""
+    """KLIF, PLIF, Synaptic and ALIF against LIF, with XLA on TensorFlow."""
     with bench.ours() as ours:
         for shape in SHAPES:
             request = {"case": "layer", "shape": shape, "mode": "xla"}
@@ -77,7 +77,7 @@ def neuron_memory(bench, shape=(32, 1000, 1024)):
     ):
         with start() as worker:
             try:
-                growth[name] = worker.ask(**request, shape=shape)
+                growth[name] = worker.run_case(**request, shape=shape)
             except RuntimeError as error:
                 yield Figure("neuron_memory", name, note=str(error))
     what = f"LIF {label(shape)}, xla, peak memory"

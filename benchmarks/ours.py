@@ -1,4 +1,4 @@
-"""Our side of the comparison, on the backend that KERAS_BACKEND names; started by run.py."""
+"""Cases of keras_snn, on the backend of KERAS_BACKEND; started by run.py."""
 
 import functools
 import importlib.metadata
@@ -39,7 +39,7 @@ def layer(name, shape, mode, **options):
     """One layer's outputs and the gradients of its inputs and weights, given the gradient of its outputs."""
     module = LAYERS[name](**options)
     module.build(tuple(shape))
-    # One sample, repeated: drawing them all would leave its own mark on the peak memory.
+    # One sample, repeated: drawing all samples would increase the peak memory.
     x, upstream = (keras.ops.tile(keras.random.normal((1, *shape[1:]), seed=seed), (shape[0], 1, 1)) for seed in (0, 1))
     step = _STEPS[keras.config.backend()](module, x, upstream, mode)
     step()
@@ -115,18 +115,18 @@ def plain_scan(shape):
         return jax.lax.scan(step, jnp.zeros(x.shape[1:]), x)[1]
 
     @jax.jit
-    def both(x, upstream):
+    def forward_and_backward(x, upstream):
         y, pull_back = jax.vjp(run, x)
         return y, pull_back(upstream)
 
     batch, time, units = shape
     x, upstream = (jax.random.normal(jax.random.key(seed), (time, batch, units)) for seed in (0, 1))
-    jax.block_until_ready(both(x, upstream))
-    return lambda: jax.block_until_ready(both(x, upstream))
+    jax.block_until_ready(forward_and_backward(x, upstream))
+    return lambda: jax.block_until_ready(forward_and_backward(x, upstream))
 
 
 def traffic(shape):
-    """Memory traffic of six tensors of this shape: three copies of one to another."""
+    """Memory traffic of six tensors of this shape: three copies from one to another."""
     x = np.ones(shape, "float32")
     y = np.ones_like(x)
 
@@ -157,20 +157,20 @@ def net(n_images):
 
 
 @functools.cache
-def plain_net():
-    """The convolutional network of the conversion experiment, and 500 images to calibrate its conversion."""
+def calibrated_ann():
+    """Return the convolutional network of the conversion experiment, and 500 images to calibrate its conversion."""
     keras.utils.set_random_seed(0)
     images = np.random.default_rng(0).random((500, 28, 28, 1), dtype="float32")
     return NETWORKS["cnn"]((28, 28, 1), 1.0), images
 
 
-def answers(n_images, n_steps=None):
-    """`predict` of ``n_images`` images by the original network, or by its conversion."""
-    model, images = plain_net()
+def converted_predict(n_images, n_steps=None):
+    """`predict` of ``n_images`` images by the original network, or by the converted one."""
+    model, images = calibrated_ann()
     if n_steps is not None:
         model = convert(model, n_steps=n_steps, calibration=images)
     x = np.resize(images, (n_images, 28, 28, 1))
-    batch_size = 256 // (n_steps or 1)  # as many images times steps at once
+    batch_size = 256 // (n_steps or 1)  # images * steps in a batch are constant
     model.predict(x[:256], batch_size=batch_size, verbose=0)
     return lambda: model.predict(x, batch_size=batch_size, verbose=0)
 
@@ -203,7 +203,7 @@ def _more_spiking_layers(n, dt):
 
 @functools.cache
 def data(n_images, *, tiled=False):
-    """Return random images and labels: the time of an epoch does not depend on them."""
+    """Return random images and labels: the time of an epoch does not depend on their content."""
     rng = np.random.default_rng(0)
     images, labels = rng.random((n_images, 28, 28), dtype="float32"), rng.integers(10, size=n_images)
     return np.repeat(images[:, None], N_STEPS, axis=1) if tiled else images, labels
@@ -219,7 +219,7 @@ def epoch(network, n_images, *, tiled=False):
 
 @functools.cache
 def inspected(network="aware"):
-    """Return the network that is inspected and evaluated, built once for each name."""
+    """Return the network to inspect and evaluate, built once for each name."""
     return build(network)
 
 
@@ -235,14 +235,12 @@ def evaluate(n_images, network="aware", **options):
 
 
 def inspect(n_images, dt, network="aware", *, first=False, **options):
-    """`keras_snn.inspect`, warm, or the first one of a new model."""
-    from keras_snn import inspect
-
+    """`keras_snn.inspect`, warm, or the first call for a new model."""
     images, labels = data(n_images)
 
     def run():
         model = build(network) if first else inspected(network)
-        inspect(model, images, labels, dt=dt, verbose=0, **options)
+        keras_snn.inspect(model, images, labels, dt=dt, verbose=0, **options)
 
     run()
     return run
@@ -262,7 +260,7 @@ def _convolutions(n_steps):
 
 
 def predict(n_steps, steps_at_once=None):
-    """`predict` of 128 images by a network of convolutions: Keras's, or over parts of the time axis."""
+    """`predict` of 128 images by spiking convolutions: with Keras, or over parts of the time axis."""
     model, images = _convolutions(n_steps)
     if steps_at_once is None:
         run = functools.partial(model.predict, images, verbose=0)
@@ -314,31 +312,29 @@ def attack(name, n_images):
     return run
 
 
-def attack_memory(few, many):
-    """Peak memory in MB after an attack on few images, and after one on many."""
+def attack_memory(n_small, n_large):
+    """Peak memory in MB after an attack on a small data set, then after one on a large data set."""
     peaks = {}
-    for name, n_images in (("few", few), ("many", many)):
+    for name, n_images in (("small", n_small), ("large", n_large)):
         attack("pgd", n_images)
         peaks[name] = peak_memory()
     return peaks
 
 
-def inspect_memory(few, many, dt):
-    """Peak memory in MB after inspecting the first few images, and after inspecting many."""
-    from keras_snn import inspect
-
-    images, labels = data(many)
+def inspect_memory(n_small, n_large, dt):
+    """Peak memory in MB after inspecting a small data set, then after inspecting a large data set."""
+    images, labels = data(n_large)
     peaks = {}
-    for name, n_images in (("few", few), ("many", many)):
-        inspect(inspected(), images[:n_images], labels[:n_images], dt=dt)
+    for name, n_images in (("small", n_small), ("large", n_large)):
+        keras_snn.inspect(inspected(), images[:n_images], labels[:n_images], dt=dt)
         peaks[name] = peak_memory()
     return peaks
 
 
 def engine_memory(shape, mode, name="Lowpass", **options):
-    """Growth of the peak memory in MB by a forward and a backward pass, and the size of their tensors.
+    """Growth of the peak memory in MB by a forward and a backward pass, and the size of their five tensors.
 
-    These are five: inputs, states, outputs, and the gradients of outputs and of inputs.
+    The tensors are inputs, states, outputs, and the gradients of outputs and of inputs.
     """
     layer(name, [shape[0], 10, *shape[2:]], mode, **options)
     before = peak_memory()
@@ -360,7 +356,7 @@ if __name__ == "__main__":
             "plain_scan": plain_scan,
             "traffic": traffic,
             "net": net,
-            "answers": answers,
+            "converted_predict": converted_predict,
             "epoch": epoch,
             "evaluate": evaluate,
             "inspect": inspect,

@@ -13,7 +13,7 @@ from worker import peak_memory, serve
 def layer(library, shape):
     """A LIF with tau = 2, hard reset and arctan surrogate: outputs, and the gradient of the inputs.
 
-    Time is on axis 0, as both libraries have it.
+    Time is on axis 0, as in both libraries.
     """
     batch, time, units = shape
     x, upstream = torch.randn(1, batch, units).repeat(time, 1, 1), torch.randn(1, batch, units).repeat(time, 1, 1)

@@ -28,7 +28,7 @@ def fastest_mode(peer, **request):
     times = {}
     for mode in MODES:
         with contextlib.suppress(RuntimeError):
-            times[mode] = peer.ask(mode=mode, **request)
+            times[mode] = peer.run_case(mode=mode, **request)
     return min(times, key=times.get, default="graph")
 
 
@@ -74,7 +74,7 @@ def epochs(bench, n_images=20_000):
         request = {"case": "epoch", "n_images": n_images}
         times = bench.interleave({name: (ours, {**request, "network": name}) for name in ("ann", *NETWORKS)})
         for name in NETWORKS:
-            what = f"{name} network, {n_images:,} images, fit; the plain network"
+            what = f"{name} network, {n_images:,} images, fit; the non-spiking network"
             yield compare(times_as_much, "epochs", what, times[name], times["ann"], 1.5)
 
 
@@ -121,14 +121,14 @@ def inspect(bench, n_images=10_000):
         what = "first inspect of a new model of four spiking layers, 1,280 images, 4 dt; evaluate, warm"
         yield compare(times_as_much, "inspect", what, times["first"], times["evaluate"])
     with bench.ours() as ours:
-        few = n_images // 10
-        what = f"inspect, peak memory at {n_images:,} images; at {few:,}"
+        n_small = n_images // 10
+        what = f"inspect, peak memory at {n_images:,} images; at {n_small:,}"
         try:
-            peak = ours.ask("inspect_memory", few=few, many=n_images, dt=dt)
+            peak = ours.run_case("inspect_memory", n_small=n_small, n_large=n_images, dt=dt)
         except RuntimeError as error:
             yield Figure("inspect", what, note=str(error))
         else:
-            yield times_as_much("inspect", what, [peak["many"]], [peak["few"]], 1.03, unit="MB")
+            yield times_as_much("inspect", what, [peak["large"]], [peak["small"]], 1.03, unit="MB")
 
 
 def parts(bench, n_steps=128):
@@ -144,7 +144,7 @@ def parts(bench, n_steps=128):
         growth = {}
         for n in (4 * n_steps, n_steps):
             with bench.ours(backend) as ours:
-                growth[n] = ours.ask("predict_memory", n_steps=n, steps_at_once=16)
+                growth[n] = ours.run_case("predict_memory", n_steps=n, steps_at_once=16)
         yield times_as_much("parts", what, [growth[4 * n_steps]], [growth[n_steps]], unit="MB")
 
 
@@ -168,7 +168,7 @@ def memory(bench, shape=(32, 20_000, 128)):
         what = f"Lowpass {label(shape)}, {mode}, peak memory; five tensors of that size"
         with bench.ours() as ours:
             try:
-                answer = ours.ask("engine_memory", shape=shape, mode=mode, tau_initializer=0.1)
+                answer = ours.run_case("engine_memory", shape=shape, mode=mode, tau_initializer=0.1)
             except RuntimeError as error:
                 yield Figure("memory", what, note=str(error))
             else:
@@ -192,11 +192,11 @@ def backends(bench):
 
 
 def conversion(bench, n_images=8192):
-    """`predict` of a converted network, against the original one on (images x steps) images."""
+    """`predict` of a converted network, against the original network on (images x steps) images."""
     with bench.ours() as ours:
-        requests = {"ann": (ours, {"case": "answers", "n_images": n_images})}
+        requests = {"ann": (ours, {"case": "converted_predict", "n_images": n_images})}
         for n_steps in (4, 32):
-            requests[n_steps] = ours, {"case": "answers", "n_images": n_images // n_steps, "n_steps": n_steps}
+            requests[n_steps] = ours, {"case": "converted_predict", "n_images": n_images // n_steps, "n_steps": n_steps}
         times = bench.interleave(requests)
         for n_steps in (4, 32):
             what = f"converted network, {n_images // n_steps} images of {n_steps} steps; the ANN, {n_images:,} images"
@@ -207,7 +207,7 @@ def attacks(bench, n_images=1000):
     """PGD of five iterations against one pass of gradients, and against adversarial-robustness-toolbox."""
     for backend in ("tensorflow", "jax", "torch"):
         names = ("pgd", "gradients") if backend == "jax" else ("pgd", "gradients", "toolbox")
-        n = n_images // 4 if backend == "torch" else n_images  # it takes minutes there
+        n = n_images // 4 if backend == "torch" else n_images  # all images take minutes on PyTorch
         with bench.ours(backend) as ours:
             requests = {name: (ours, {"case": "attack", "name": name, "n_images": n}) for name in names}
             times = bench.interleave(requests)
@@ -216,9 +216,9 @@ def attacks(bench, n_images=1000):
         if "toolbox" in times:
             yield compare(times_faster, "attacks", f"{what}; the toolbox's PGD", times["pgd"], times["toolbox"])
     with bench.ours() as ours:
-        peak = ours.ask("attack_memory", few=n_images, many=4 * n_images)
+        peak = ours.run_case("attack_memory", n_small=n_images, n_large=4 * n_images)
         what = f"PGD-5, peak memory at {4 * n_images:,} images; at {n_images:,}"
-        yield times_as_much("attacks", what, [peak["many"]], [peak["few"]], unit="MB")
+        yield times_as_much("attacks", what, [peak["large"]], [peak["small"]], unit="MB")
 
 
 def events(bench):
@@ -252,10 +252,10 @@ def table(figures):
 def environment(bench):
     """Return the machine and the versions of the libraries."""
     with bench.ours() as ours:
-        about = {"ours": ours.ask("versions")}
+        about = {"ours": ours.run_case("versions")}
     for name, python in bench.pythons.items():
         with bench.peer(name) as peer:
-            about[name] = peer.ask("versions") if python else None
+            about[name] = peer.run_case("versions") if python else None
     return {
         **about,
         "python": platform.python_version(),
@@ -303,7 +303,7 @@ def main():
             print(f"{name}: {ROWS[name].__doc__}", file=sys.stderr)
             figures.extend(ROWS[name](bench))
     except KeyboardInterrupt:
-        print("\nInterrupted: these are the rows that were finished; nothing is written.", file=sys.stderr)
+        print("\nInterrupted: the table has the finished rows; no file is written.", file=sys.stderr)
         out = None
     print(table(figures))
     if out is not None:

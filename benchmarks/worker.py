@@ -33,7 +33,7 @@ class Worker:
         self.process.kill()
         self.process.communicate()
 
-    def ask(self, case, **options):
+    def run_case(self, case, **options):
         """Return the result of a case: milliseconds, or a dict.
 
         Raises:
@@ -53,23 +53,23 @@ class Worker:
         return answer["value"]
 
 
-def serve(timed, told):
+def serve(timed, untimed):
     """Answer requests until the input ends.
 
     Args:
-        timed: Dict from case name to a function ``(**options)`` that returns the function to time, warm. It is made
-            once for each request and timed every time that the request comes.
-        told: Dict from case name to a function ``(**options)`` that returns the answer itself.
+        timed: Dict from case name to a function ``(**options)`` that returns the function to time, warm. The function
+            is made once for each distinct request, and timed at each repetition of the request.
+        untimed: Dict from case name to a function ``(**options)`` that returns the answer.
     """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print goes to stderr
+    os.dup2(2, 1)  # output of libraries goes to stderr
     functions = {}
     for line in sys.stdin:
         request = json.loads(line)
         case = request.pop("case")
         try:
-            if case in told:
-                answer = {"value": told[case](**request)}
+            if case in untimed:
+                answer = {"value": untimed[case](**request)}
             else:
                 if line not in functions:
                     functions[line] = timed[case](**request)
@@ -81,7 +81,7 @@ def serve(timed, told):
 
 
 def measure(function, seconds=0.3, most=20):
-    """Return the median milliseconds of as many calls as fit in ``seconds``, at least one."""
+    """Return the median time of a call in milliseconds, over the calls within ``seconds``, at most ``most``."""
     times = []
     while not times or (sum(times) < seconds and len(times) < most):
         start = time.perf_counter()
@@ -91,5 +91,5 @@ def measure(function, seconds=0.3, most=20):
 
 
 def peak_memory():
-    """Return the largest resident size of this process so far, in MB."""
+    """Return the maximum resident size of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,4 +1,4 @@
-"""Settings for all tests: which tests run where, a fixed seed, figures without a screen."""
+"""Settings of all tests: selection by backend, a fixed seed, figures without a screen."""
 
 import gc
 import os
@@ -8,7 +8,7 @@ import pytest
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Each worker has one core. The libraries would start as many threads as there are cores, in each worker.
+    # Each worker has one core. By default, the libraries start a thread per core in each worker.
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # JAX's cache does not support several writers
         os.environ["JAX_COMPILATION_CACHE_DIR"] += os.sep + os.environ["PYTEST_XDIST_WORKER"]
@@ -20,21 +20,21 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--everything", action="store_true", help="run the nightly tests too, and the backend_free ones on any backend"
+        "--everything", action="store_true", help="also run nightly tests, and backend_free tests on any backend"
     )
 
 
 def pytest_configure(config):
-    gc.set_threshold(20_000, 20, 20)  # tests make many objects, and few of them are garbage
+    gc.set_threshold(20_000, 20, 20)  # tests create many objects; few of them become garbage
     if keras.config.backend() == "tensorflow" and not config.getoption("everything"):
         import tensorflow as tf
 
-        # Optimizing each small graph takes an eighth of the time. The nightly run has the optimizations.
+        # The optimizer of small graphs takes an eighth of the time. The nightly run keeps it.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def pytest_collection_modifyitems(config, items):
-    """Skip tests for another backend; deselect those that the short run leaves out."""
+    """Skip tests of other backends; deselect tests that only run with --everything."""
     for item in items:
         for name in (*BACKENDS, "nightly"):
             mark = item.get_closest_marker(name)
@@ -45,15 +45,15 @@ def pytest_collection_modifyitems(config, items):
             if name in BACKENDS and keras.config.backend() != name:
                 item.add_marker(pytest.mark.skip(reason=f"{name} only: {mark.args[0]}"))
     if not config.getoption("everything"):
-        config.hook.pytest_deselected(items=[item for item in items if is_left_out(item)])
-        items[:] = [item for item in items if not is_left_out(item)]
+        config.hook.pytest_deselected(items=[item for item in items if needs_everything(item)])
+        items[:] = [item for item in items if not needs_everything(item)]
 
-    # The longest test runs first: at the end, the other workers would wait for it.
+    # The longest test runs first. At the end, the other workers would wait for it.
     items.sort(key=lambda item: item.name != "test_readme_and_guides")
 
 
-def is_left_out(item):
-    """Return whether this test runs only with --everything."""
+def needs_everything(item):
+    """Return whether a test only runs with --everything."""
     if item.get_closest_marker("nightly"):
         return True
     free = item.get_closest_marker("backend_free") and not item.get_closest_marker("every_backend")
@@ -62,14 +62,14 @@ def is_left_out(item):
 
 @pytest.fixture(autouse=True)
 def _fixed_seed():
-    """Give every test the same random numbers, and no layer names from the test before."""
-    keras.utils.clear_session(free_memory=False)  # a garbage collection a test takes longer than the tests
+    """Reset the random numbers and Keras's layer names before each test."""
+    keras.utils.clear_session(free_memory=False)  # a garbage collection per test takes longer than the tests
     keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _only_new_objects_are_collected():
-    """Freeze objects of earlier modules, such as compiled functions: collecting them took a third of the time."""
+    """Freeze the objects of earlier modules, such as compiled functions: collections took a third of the time."""
     gc.collect()
     gc.freeze()
 

@@ -1,4 +1,4 @@
-"""Rate curves against hand values, NumPy in double precision, and nengo where it is installed."""
+"""Rate curves against hand-computed values, NumPy in double precision, and nengo if installed."""
 
 import keras
 import numpy as np
@@ -30,10 +30,10 @@ def to_numpy(x):
 
 
 def test_values_by_hand():
-    # At twice the threshold the membrane takes tau_rc log 2 to fire, and then rests.
+    # At twice the threshold, the membrane fires after tau_rc log 2. The refractory period follows.
     assert float(lif_rate(2.0)) == pytest.approx(1 / (0.002 + 0.02 * np.log(2)), rel=1e-6)
     assert to_numpy(lif_rate(np.array([-3.0, 0.0, 1.0], "float32"))).tolist() == [0, 0, 0]
-    assert float(lif_rate(1e9)) == pytest.approx(500, rel=1e-6)  # no faster than the refractory period lets it
+    assert float(lif_rate(1e9)) == pytest.approx(500, rel=1e-6)  # limit 1 / tau_ref
     assert float(lif_rate(2.0, tau_ref=0.0, amplitude=0.1)) == pytest.approx(0.1 / (0.02 * np.log(2)), rel=1e-6)
     # At the threshold j is sigma log 2.
     assert float(soft_lif(1.0)) == pytest.approx(1 / (0.002 + 0.02 * np.log1p(1 / np.log(2))), rel=1e-6)
@@ -48,14 +48,14 @@ def test_curves_and_gradients(mode):
     )
     for ours, theirs in cases:
         rates, (grad,) = results_and_gradients(mode, ours, CURRENTS)
-        # rtol: the logarithms of float32; near the threshold x - 1 is exact, as both are float32
+        # rtol: logarithms in float32. Near the threshold x - 1 is exact in float32.
         np.testing.assert_allclose(rates, theirs(CURRENTS), rtol=2e-5, atol=1e-30)
         assert np.isfinite(grad).all()
         smooth = abs(CURRENTS - 1) > 0.05
         x, h = CURRENTS[smooth].astype("float64"), 1e-6
         wide = [theirs(x + d) for d in (h, -h)]
         expected = 2 * theirs(x) * (wide[0] - wide[1]) / (2 * h)
-        # rtol: that of the rates, twice, and a central difference in double precision
+        # rtol: twice that of the rates, plus the error of a central difference in double precision
         np.testing.assert_allclose(grad[smooth], expected, rtol=1e-3, atol=1e-6)
 
 
@@ -69,9 +69,9 @@ def test_the_gradient_at_the_threshold_is_finite():
     assert to_numpy(lif_rate(x))[[0, 2]].tolist() == [0, 0]
 
 
-def test_the_soft_curve_tends_to_the_hard_one():
+def test_soft_lif_tends_to_lif_rate_for_small_sigma():
     x = np.linspace(1.1, 5, 20).astype("float32")
-    # rtol: j differs from x - 1 by sigma exp(-(x - 1) / sigma), which is 1e-6 at most
+    # rtol: j differs from x - 1 by sigma exp(-(x - 1) / sigma), at most 1e-6
     np.testing.assert_allclose(to_numpy(soft_lif(x, sigma=0.01)), to_numpy(lif_rate(x)), rtol=1e-5)
 
 
@@ -93,17 +93,17 @@ def test_inside_a_saved_spiking_layer(activation, tmp_path):
     )
     x = np.random.default_rng(0).normal(2, 2, size=(4, 20, 3)).astype("float32")
     model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(to_numpy(again(x)), to_numpy(model(x)))
-    assert again.layers[0].get_config()["activation"] == model.layers[0].get_config()["activation"]
-    # The spikes of 20 steps make the rate but for one spike.
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(to_numpy(restored(x)), to_numpy(model(x)))
+    assert restored.layers[0].get_config()["activation"] == model.layers[0].get_config()["activation"]
+    # Over 20 steps, the number of spikes differs from rate * time by at most one.
     rates = to_numpy(activation(ops.convert_to_tensor(x[:, :1])))
     constant = np.broadcast_to(x[:, :1], x.shape)
     spikes = to_numpy(model.layers[0](constant))
     assert np.abs(spikes.sum(axis=1) * 0.1 - rates[:, 0] * 20 * 0.1).max() < 1.001
 
 
-def test_equal_constants_are_one_function():
+def test_equal_constants_compare_equal():
     assert LIFRate(0.03) == LIFRate(tau_rc=0.03)
     assert hash(SoftLIF(sigma=2)) == hash(SoftLIF(sigma=2))
     assert LIFRate() != LIFRate(amplitude=2)
@@ -116,13 +116,13 @@ def test_equal_constants_are_one_function():
     ("name", "value"),
     [("tau_rc", 0), ("tau_rc", -1), ("tau_ref", -0.1), ("amplitude", "1"), ("sigma", 0), ("tau_rc", float("nan"))],
 )
-def test_bad_constants_are_errors_that_say_so(name, value):
+def test_bad_constants_are_refused(name, value):
     with pytest.raises((TypeError, ValueError), match=f"`{name}` must be a (finite )?number.*got {value!r}"):
         SoftLIF(**{name: value})
 
 
 def test_leaky_relu_has_its_slope_and_is_saved(tmp_path):
-    """PyTorch's slope, and not Keras's; in KLIF, negative potentials survive with it."""
+    """The default slope is PyTorch's, not Keras's. With it, KLIF keeps negative potentials."""
     x = np.array([-2.0, 0.0, 3.0, np.nan], "float32")
     np.testing.assert_allclose(to_numpy(LeakyReLU()(ops.convert_to_tensor(x))), [-0.02, 0, 3, np.nan], rtol=1e-6)
     assert LeakyReLU(0.5) == LeakyReLU(0.5) != LeakyReLU()

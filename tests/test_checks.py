@@ -14,16 +14,16 @@ pytestmark = pytest.mark.backend_free
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), np.int32(3)])
-def test_an_integer_becomes_one_of_python(value):
-    for found in (checks.integer("n", value, least=3, most=3), checks.seed(value)):
-        assert found == 3
-        assert type(found) is int
+def test_integers_become_python_ints(value):
+    for result in (checks.integer("n", value, least=3, most=3), checks.seed(value)):
+        assert result == 3
+        assert type(result) is int
     assert checks.axes("axis", [value, 1]) == (3, 1)
     assert type(checks.axes("axis", value)) is int
 
 
 @pytest.mark.parametrize("value", [2.5, 3.0, np.float64(3), "3", None, True, np.bool_(True), np.array([3]), [3]])
-def test_other_values_than_integers_are_refused(value):
+def test_values_other_than_integers_are_refused(value):
     with pytest.raises(ValueError, match="`n` must be an integer, the number of steps; got ") as error:
         checks.integer("n", value, meaning="the number of steps")
     assert str(error.value).endswith(f"; got {value!r}.")
@@ -50,9 +50,9 @@ def test_limits_of_an_integer(limits, text):
 
 def test_numbers():
     for value in (2, 2.0, np.float32(2), np.int64(2), fractions.Fraction(2)):
-        found = checks.number("tau", value, least=2, most=2)
-        assert found == 2
-        assert type(found) is float
+        result = checks.number("tau", value, least=2, most=2)
+        assert result == 2
+        assert type(result) is float
     for value in ("2", None, True, np.ones(2)):
         with pytest.raises(TypeError, match="`tau` must be a number; got"):
             checks.number("tau", value)
@@ -95,17 +95,17 @@ WITH_NUMPY = [
 @pytest.mark.parametrize("item", WITH_NUMPY, ids=lambda item: type(item).__name__)
 def test_configs_of_numpy_numbers_are_json(item):
     config = item.get_config()
-    again = type(item).from_config(json.loads(json.dumps(config)))
-    assert json.dumps(again.get_config()) == json.dumps(config)
+    restored = type(item).from_config(json.loads(json.dumps(config)))
+    assert json.dumps(restored.get_config()) == json.dumps(config)
 
 
 @pytest.mark.every_backend
-def test_tools_take_numpy_integers_and_save(tmp_path):
+def test_tools_accept_numpy_integers_and_their_models_are_saved(tmp_path):
     x = np.random.default_rng(0).uniform(size=(3, 4)).astype("float32")
     parts = [keras.Input((4,)), layers.Repeat(INT(1)), layers.NoisyLIF(seed=INT(0)), layers.TemporalAveragePooling()]
     longer = extend_time(keras.Sequential(parts), INT(5))
-    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu"), keras.layers.Dense(2)])
-    spiking = convert(plain, n_steps=INT(3), calibration=x, batch_size=INT(2))
+    ann = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu"), keras.layers.Dense(2)])
+    spiking = convert(ann, n_steps=INT(3), calibration=x, batch_size=INT(2))
     for model, n_steps in ((longer, 5), (spiking, 3)):
         model.save(tmp_path / "model.keras")
         restored = keras.saving.load_model(tmp_path / "model.keras")
@@ -115,7 +115,7 @@ def test_tools_take_numpy_integers_and_save(tmp_path):
         assert layers.Repeat(2)(x).shape == (3, 7, 4)
 
 
-def test_an_argument_of_a_model_or_tool_is_named():
+def test_errors_of_models_and_tools_name_the_argument():
     for call, message in (
         (lambda: noise_net(n_classes=2.0), "`n_classes` must be an integer of at least 1; got 2.0"),
         (lambda: extend_time(keras.Sequential([layers.Repeat(1)]), 0), "`model` must be built"),

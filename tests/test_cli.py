@@ -1,4 +1,4 @@
-"""The command line: its arguments, its output and its exit codes."""
+"""The command line: arguments of the calls, output, and exit codes."""
 
 import io
 import os
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.backend_free
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Replace the experiment; return the list of the arguments of its runs, and the error it raises."""
+    """Replace `Experiment.run`. The list has the arguments of each run; runs raise its attribute `error`."""
 
     class Runs(list):
         error = None
@@ -66,7 +66,7 @@ def test_run_with_options(runs):
 
 
 @pytest.mark.parametrize("error", [OSError("no space"), ValueError("bad dt"), ImportError("install it")])
-def test_an_error_is_one_line_and_the_code_1(runs, capsys, error):
+def test_an_error_is_one_line_and_exit_code_1(runs, capsys, error):
     runs.error = error
     assert main(["run", "fashion-mnist"]) == 1
     captured = capsys.readouterr()
@@ -74,14 +74,14 @@ def test_an_error_is_one_line_and_the_code_1(runs, capsys, error):
     assert captured.out == ""
 
 
-def test_an_unknown_experiment_is_an_error_that_names_those_there_are(capsys):
+def test_an_unknown_experiment_is_an_error_that_lists_all(capsys):
     assert main(["run", "fashion"]) == 1
     assert capsys.readouterr().err == (
         f"keras-snn: `name` must be one of {', '.join(map(repr, experiments.ENTRIES))}; got 'fashion'.\n"
     )
 
 
-def test_an_unknown_preset_is_an_error_that_names_those_of_the_experiment(tmp_path, capsys):
+def test_an_unknown_preset_is_an_error_that_lists_the_presets(tmp_path, capsys):
     for name, presets in (("fashion-mnist", "'quick', 'full'"), ("noise-training", "'quick', 'wide', 'full'")):
         assert main(["run", name, "--preset", "slow", "--out", str(tmp_path / "new")]) == 1
         assert capsys.readouterr().err == f"keras-snn: `preset` must be one of {presets}; got 'slow'.\n"
@@ -97,7 +97,7 @@ def test_an_unwritable_folder_is_an_error_before_the_training(tmp_path, capsys):
     assert "epochs" not in captured.out
 
 
-def test_an_interrupt_says_how_to_go_on_and_is_the_code_130(runs, capsys):
+def test_an_interrupted_run_can_continue_and_has_exit_code_130(runs, capsys):
     runs.error = KeyboardInterrupt()
     assert main(["run", "fashion-mnist", "--out", "there"]) == 130
     message = capsys.readouterr().err
@@ -114,7 +114,7 @@ def test_an_error_of_the_program_keeps_its_traceback(runs):
     "arguments",
     [[], ["walk"], ["run"], ["run", "fashion-mnist", "--seed", "x"]],
 )
-def test_a_wrong_command_line_is_the_code_2(runs, capsys, arguments):
+def test_a_wrong_command_line_has_exit_code_2(runs, capsys, arguments):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
@@ -145,7 +145,7 @@ def test_help_does_not_import_keras(arguments):
     assert not imported & {"keras", "numpy", "tensorflow", "jax", "torch"}
 
 
-def test_no_start_up_lines_of_tensorflow(tmp_path):
+def test_start_up_messages_of_tensorflow_are_hidden(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     command = [sys.executable, "-m", "keras_snn", "inspect", str(tmp_path / "none.keras"), "--data", "sample"]
     process = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -160,13 +160,13 @@ def test_no_start_up_lines_of_tensorflow(tmp_path):
 def tiny(*, shape=(28, 28), spiking=True):
     hidden = [keras_snn.Repeat(4), keras_snn.SpikingActivation("relu", dt=0.25, name="hidden")] if spiking else []
     average = [keras_snn.layers.TemporalAveragePooling()] if spiking else []
-    layers = [keras.layers.Flatten(), keras.layers.Dense(5), *hidden, *average, keras.layers.Dense(10)]
-    return keras.Sequential([keras.Input(shape), *layers])
+    parts = [keras.layers.Flatten(), keras.layers.Dense(5), *hidden, *average, keras.layers.Dense(10)]
+    return keras.Sequential([keras.Input(shape), *parts])
 
 
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
-    """Save the model as tiny.keras in the current folder, and return it."""
+    """Return the model that is saved in tiny.keras of the current folder."""
     monkeypatch.chdir(tmp_path)
     model = tiny()
     model.save("tiny.keras")
@@ -181,20 +181,20 @@ def arrays(path="data.npz", **others):
 
 
 def figures(report):
-    """Return a report without the last digits, in which a loaded model's own graph may differ."""
-    return [(of.dt, of.n_steps, of.accuracy, of.layers["hidden"].histogram) for of in report]
+    """Return the figures of a report that equal those of a loaded model. Others may differ in the last digits."""
+    return [(result.dt, result.n_steps, result.accuracy, result.layers["hidden"].histogram) for result in report]
 
 
 @pytest.fixture
 def inspections(monkeypatch):
-    """Return the list of the inspections: the arguments and results of each."""
+    """Return a list that receives the arguments and the report of each call of `inspect`."""
     calls, original = [], inspector.inspect
 
-    def inspect(model, x, y, **options):
+    def recorded_inspect(model, x, y, **options):
         calls.append(({"x": x, "y": y, **options}, original(model, x, y, **options)))
         return calls[-1][1]
 
-    monkeypatch.setattr(inspector, "inspect", inspect)
+    monkeypatch.setattr(inspector, "inspect", recorded_inspect)
     return calls
 
 
@@ -210,7 +210,7 @@ def test_inspect_prints_both_tables_and_writes_three_files(saved, inspections, c
     settings = [(1.0, 2), (0.25, 2), (1.0, 3), (0.25, 3)]
     assert [given for given, _ in inspections] == [
         {"dt": [dt], "n_steps": n_steps, "verbose": 0}
-        for dt, n_steps in settings  # the command shows its progress
+        for dt, n_steps in settings  # verbose=0: the command prints the progress
     ]
     written = inspector.Report.load("a/report/report.json")
     assert figures(written) == figures(inspections[i][1].results[0] for i in (1, 0, 3, 2))
@@ -234,7 +234,7 @@ def test_inspect_prints_both_tables_and_writes_three_files(saved, inspections, c
     assert Path("a/report/sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_one_run_serves_all_dt_of_a_model_that_does_not_depend_on_dt(saved, capsys):
+def test_a_model_that_does_not_depend_on_dt_runs_once_for_all_dt(saved, capsys):
     model = keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), keras_snn.Repeat(2), keras_snn.LIF()])
     model.save("lif.keras")
     with pytest.warns(UserWarning, match="No layer .* depends on dt"):
@@ -244,7 +244,7 @@ def test_one_run_serves_all_dt_of_a_model_that_does_not_depend_on_dt(saved, caps
     assert [result.dt for result in report] == [0.25, 1.0]
 
 
-def test_inspect_with_own_dt_and_arrays_of_a_file(saved):
+def test_inspect_with_the_dt_of_the_model_and_arrays_of_a_file(saved):
     x, y = arrays()
     assert main(["inspect", "tiny.keras", "--data", "data.npz"]) == 0
     written = inspector.Report.load("runs/tiny-report/report.json")
@@ -252,17 +252,17 @@ def test_inspect_with_own_dt_and_arrays_of_a_file(saved):
     assert written[None].layers["hidden"].dt == 0.25
 
 
-def test_pixels_are_scaled_by_default(saved, monkeypatch):
+def test_pixels_are_scaled_without_no_scale(saved, monkeypatch):
     calls = []
 
-    def inspect(model, x, y, **options):
+    def recorded_inspect(model, x, y, **options):
         calls.append((x, y, options))
         layer = inspector.LayerReport(
             inspector.Rate(0, 1, 2), np.ones(5), {"0": 4, "1": 1}, silent=0, saturated=0, n_steps=4
         )
         return inspector.Report([inspector.DtReport(None, {}, {"hidden": layer})], len(x))
 
-    monkeypatch.setattr(inspector, "inspect", inspect)
+    monkeypatch.setattr(inspector, "inspect", recorded_inspect)
     monkeypatch.setattr(inspector.Report, "save", lambda report, path: None)
     monkeypatch.setattr(inspector.Report, "to_html", lambda report, **options: "")
     x, _ = arrays(y=None)
@@ -285,8 +285,8 @@ def test_pixels_are_scaled_by_default(saved, monkeypatch):
     np.testing.assert_array_equal(floats, (x / 128).astype("float32"))
 
 
-def one_line(arguments, capsys):
-    """Return the error message of the command, which wrote no report."""
+def error_line(arguments, capsys):
+    """Return the error message of `inspect`, after checking that no report was written."""
     assert main(["inspect", *arguments]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -297,32 +297,32 @@ def one_line(arguments, capsys):
     return message
 
 
-def test_a_missing_or_wrong_file_is_one_line_and_the_code_1(saved, capsys):
+def test_missing_or_wrong_files_and_arguments_are_one_line_and_exit_code_1(saved, capsys):
     sample = ["--data", "sample", "--samples", "8"]
-    assert "no file 'none.keras'" in one_line(["none.keras", *sample], capsys)
-    assert "got 'none.npz'" in one_line(["tiny.keras", "--data", "none.npz"], capsys)
-    assert "got 'fashion'" in one_line(["tiny.keras", "--data", "fashion"], capsys)
+    assert "no file 'none.keras'" in error_line(["none.keras", *sample], capsys)
+    assert "got 'none.npz'" in error_line(["tiny.keras", "--data", "none.npz"], capsys)
+    assert "got 'fashion'" in error_line(["tiny.keras", "--data", "fashion"], capsys)
     Path("text.npz").write_text("no arrays")
-    assert "'text.npz' must be a file of numpy.savez" in one_line(["tiny.keras", "--data", "text.npz"], capsys)
+    assert "'text.npz' must be a file of numpy.savez" in error_line(["tiny.keras", "--data", "text.npz"], capsys)
     np.save("one.npy", np.zeros((3, 28, 28)))
-    assert "'one.npy' must be a file of numpy.savez" in one_line(["tiny.keras", "--data", "one.npy"], capsys)
+    assert "'one.npy' must be a file of numpy.savez" in error_line(["tiny.keras", "--data", "one.npy"], capsys)
     np.savez("other.npz", images=np.zeros((3, 28, 28)))
-    assert "'other.npz' must be a file of numpy.savez" in one_line(["tiny.keras", "--data", "other.npz"], capsys)
+    assert "'other.npz' must be a file of numpy.savez" in error_line(["tiny.keras", "--data", "other.npz"], capsys)
     arrays(x=np.zeros((3, 8, 8)))
-    message = one_line(["tiny.keras", "--data", "data.npz"], capsys)
+    message = error_line(["tiny.keras", "--data", "data.npz"], capsys)
     assert "shape (28, 28); those of --data data.npz are (8, 8)" in message
     arrays(y=np.arange(3))
-    assert "a label for each of the 12 samples" in one_line(["tiny.keras", "--data", "data.npz"], capsys)
-    assert "`--samples` must be an integer of at least 1 or None; got 0" in one_line(
+    assert "a label for each of the 12 samples" in error_line(["tiny.keras", "--data", "data.npz"], capsys)
+    assert "`--samples` must be an integer of at least 1 or None; got 0" in error_line(
         ["tiny.keras", "--data", "sample", "--samples", "0"], capsys
     )
-    assert "dt" in one_line(["tiny.keras", *sample, "--dt", "0"], capsys)
-    assert "n_steps" in one_line(["tiny.keras", *sample, "--n-steps", "0"], capsys)
+    assert "dt" in error_line(["tiny.keras", *sample, "--dt", "0"], capsys)
+    assert "n_steps" in error_line(["tiny.keras", *sample, "--n-steps", "0"], capsys)
 
 
-def broken_models(whole):
-    """Return the contents of broken files of a model, by name."""
-    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+def broken_models(file_bytes):
+    """Return the contents of broken model files by name, made from the bytes of a valid file."""
+    with zipfile.ZipFile(io.BytesIO(file_bytes)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
 
     def archived(**changed):
@@ -335,7 +335,7 @@ def broken_models(whole):
     return {
         "empty.keras": b"",
         "random.keras": np.random.default_rng(0).bytes(3000),
-        "cut.keras": whole[: len(whole) // 2],
+        "cut.keras": file_bytes[: len(file_bytes) // 2],
         "config.keras": archived(**{"config.json": b'{"a"'}),
         "weights.keras": archived(**{"model.weights.h5": parts["model.weights.h5"][:9000]}),
         "cut.h5": b"HDF",
@@ -345,37 +345,37 @@ def broken_models(whole):
 def test_a_broken_model_is_an_error_that_names_the_file(saved, capsys):
     for name, content in broken_models(Path("tiny.keras").read_bytes()).items():
         Path(name).write_bytes(content)
-        message = one_line([name, "--data", "sample"], capsys)
+        message = error_line([name, "--data", "sample"], capsys)
         assert message.startswith(f"keras-snn: '{name}' ")
         assert "ot found" not in message.replace("signature not found", "")  # HDF5's reason
 
 
-def test_a_model_that_does_not_spike_is_an_error_that_says_so(saved, capsys):
+def test_a_model_without_spiking_layers_is_an_error(saved, capsys):
     tiny(spiking=False).save("plain.keras")
-    assert "no spiking layer of keras_snn" in one_line(["plain.keras", "--data", "sample", "--samples", "8"], capsys)
+    assert "no spiking layer of keras_snn" in error_line(["plain.keras", "--data", "sample", "--samples", "8"], capsys)
 
 
 def test_a_model_of_unknown_classes_is_an_error_that_names_them(saved, capsys):
-    class Unheard(keras.layers.Layer):
+    class Unregistered(keras.layers.Layer):
         def call(self, inputs):
             return inputs
 
-    keras.Sequential([keras.Input((28, 28)), Unheard()]).save("custom.keras")
+    keras.Sequential([keras.Input((28, 28)), Unregistered()]).save("custom.keras")
     assert main(["inspect", "custom.keras", "--data", "sample"]) == 1
     message = capsys.readouterr().err
     assert "'custom.keras' cannot be loaded" in message
-    assert "Unheard" in message
+    assert "Unregistered" in message
 
 
-def test_inspect_needs_a_writable_folder_before_it_begins(saved, capsys, monkeypatch):
-    monkeypatch.setattr(inspector, "inspect", lambda *args, **kwargs: pytest.fail("it began"))
+def test_an_unwritable_folder_is_an_error_before_the_inspection(saved, capsys, monkeypatch):
+    monkeypatch.setattr(inspector, "inspect", lambda *args, **kwargs: pytest.fail("`inspect` was called"))
     Path("file").write_text("no folder")
-    assert "file" in one_line(["tiny.keras", "--data", "sample", "--out", "file/report"], capsys)
+    assert "file" in error_line(["tiny.keras", "--data", "sample", "--out", "file/report"], capsys)
     Path("runs/tiny-report/report.html").mkdir(parents=True)
-    assert "report.html" in one_line(["tiny.keras", "--data", "sample"], capsys)
+    assert "report.html" in error_line(["tiny.keras", "--data", "sample"], capsys)
 
 
-def test_an_interrupted_inspection_is_the_code_130(saved, capsys, monkeypatch):
+def test_an_interrupted_inspection_has_exit_code_130(saved, capsys, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
@@ -388,7 +388,7 @@ def test_an_interrupted_inspection_is_the_code_130(saved, capsys, monkeypatch):
 @pytest.mark.parametrize(
     "arguments", [["inspect"], ["inspect", "m.keras"], ["inspect", "m.keras", "--data", "sample", "--dt", "small"]]
 )
-def test_a_wrong_command_line_of_inspect_is_the_code_2(capsys, arguments):
+def test_a_wrong_command_line_of_inspect_has_exit_code_2(capsys, arguments):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
@@ -440,6 +440,6 @@ def test_events_without_a_picture_or_with_an_error(tmp_path, capsys):
 def test_as_a_module(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["keras_snn", "list"])
     with pytest.raises(SystemExit) as exit_:
-        runpy.run_module("keras_snn", run_name="__main__")  # as `python -m keras_snn` does
+        runpy.run_module("keras_snn", run_name="__main__")  # python -m keras_snn
     assert exit_.value.code == 0
     assert capsys.readouterr().out.startswith("fashion-mnist ")

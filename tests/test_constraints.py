@@ -10,7 +10,7 @@ W = np.arange(24, dtype="float32").reshape(2, 3, 4)
 
 
 @pytest.mark.parametrize("axis", [-1, 0, 1, (0, 2)])
-def test_mean_is_that_of_numpy(axis):
+def test_mean_equals_numpy(axis):
     expected = np.broadcast_to(W.mean(axis=axis, keepdims=True), W.shape)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(Mean(axis)(W)), expected, rtol=1e-6)  # float32 means
 
@@ -48,13 +48,13 @@ def test_saved_model_keeps_the_constraint(tmp_path):
     assert constraint.axis == (0, 1)
 
 
-def test_an_axis_that_is_no_int_is_refused():
+def test_an_axis_must_be_an_integer_or_a_tuple_of_integers():
     for axis in [1.0, "0", None, (), (0, 1.0)]:
         with pytest.raises(ValueError, match="`axis` must be an integer, or a tuple of integers; got"):
             Mean(axis)
 
 
-def test_a_missing_axis_is_refused():
+def test_an_axis_outside_the_shape_is_refused():
     for axis in [3, -4, (0, 3)]:
         with pytest.raises(ValueError, match=r"`axis` .* \(2, 3, 4\)"):
             Mean(axis)(W)
@@ -79,7 +79,7 @@ def test_clip(bounds, expected, dtype):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(keras.ops.cast(w, "float32")), expected)
 
 
-def test_clip_bounds_that_make_no_sense_are_refused():
+def test_clip_refuses_missing_and_reversed_bounds():
     with pytest.raises(ValueError, match="`min_value` and `max_value` are both None"):
         Clip()
     with pytest.raises(ValueError, match=r"`min_value` must not be above `max_value`, got 2 and 1"):
@@ -94,7 +94,7 @@ def test_clip_bounds_that_make_no_sense_are_refused():
         ((None, 2), "at most 2", (-1e9, 2), (2.001,)),
     ],
 )
-def test_the_range_of_clip(bounds, text, held, broken):
+def test_clip_describes_and_checks_its_range(bounds, text, held, broken):
     clip = Clip(*bounds)
     assert str(clip) == text
     assert all(clip.holds(value) for value in held)

@@ -1,4 +1,4 @@
-"""The examples of the README, the pages in docs/ and the docstrings run as they are. Commands and links are valid."""
+"""The examples of the README, the pages in docs/ and the docstrings run unchanged. Commands and links are valid."""
 
 import ast
 import importlib
@@ -27,7 +27,7 @@ def modules():
 
 
 def docstrings():
-    """Yield (name, docstring) of each public function and class that is defined in the package."""
+    """Yield (name, docstring) of each public function and class of the package."""
     for name in modules():
         module = importlib.import_module(name)
         for attribute, value in vars(module).items():
@@ -40,7 +40,7 @@ FENCED = [(name, match[2]) for name, text in docstrings() for match in FENCE.fin
 
 
 def namespace(code):
-    """Return the names that the short examples of the docstrings use."""
+    """Return the variables that the short examples of the docstrings use."""
     x = np.linspace(0, 50, 40, dtype="float32").reshape(10, 4)
     y = np.arange(10) % 4
     names = {"keras": keras, "keras_snn": keras_snn, "ops": keras.ops, "np": np, "scan": keras_snn.ops.scan}
@@ -78,7 +78,7 @@ def test_there_are_examples():
 
 
 def example(name, code):
-    """Return a case of test_docstring; the example of `scan` runs on every backend."""
+    """Return the parameters of test_docstring. The example of `scan` runs on every backend."""
     marks = [pytest.mark.every_backend] if name.endswith(".scan") else []
     return pytest.param(name, code, id=name, marks=marks)
 
@@ -92,7 +92,7 @@ def test_docstring(name, code, tmp_path, monkeypatch):
 
 
 def run_example(code, name, variables):
-    """Run an example, and compare the value of each expression with the Python literal in its comment."""
+    """Run an example; compare the value of each expression with the Python literal in its comment."""
     lines = [*code.splitlines(), ""]
     for node in ast.parse(code).body:
         if not isinstance(node, ast.Expr):
@@ -103,7 +103,7 @@ def run_example(code, name, variables):
         try:
             expected = ast.literal_eval(re.match(r"\s*# (.*?)(: .*)?$", comment)[1])
         except (TypeError, ValueError, SyntaxError):
-            continue  # no comment, or a text
+            continue  # no comment, or not a literal
         assert (tuple(value) if isinstance(expected, tuple) else value) == expected
 
 
@@ -120,7 +120,7 @@ def test_examples_have_one_form():
 
 @pytest.fixture
 def small(monkeypatch):
-    """Give the examples fewer images, and a smaller network where compilation takes longest."""
+    """Reduce the images of the examples, and the network that takes longest to compile."""
     load, noise_net = keras_snn.data.load, keras_snn.models.noise_net
 
     def load_part(name):
@@ -128,7 +128,7 @@ def small(monkeypatch):
         return (x[:2400], y[:2400]), (x_test[:128], y_test[:128])  # one batch of `inspect`
 
     def one_layer(*args, **kwargs):
-        full = noise_net(*args, **kwargs)  # the call must be valid
+        full = noise_net(*args, **kwargs)  # checks the arguments
         x = inputs = keras.Input(full.input_shape[1:])
         x = keras_snn.Repeat(1)(keras.layers.Dense(10)(keras.layers.Flatten()(x)))
         return keras.Model(inputs, keras_snn.layers.TemporalAveragePooling()(keras_snn.layers.NoisyLIF()(x)))
@@ -144,14 +144,14 @@ GUIDES = [path for path in PAGES if path.parent.name == "guides"]
 
 def blocks(path, language):
     """Return the code blocks of an .rst page in a language."""
-    found = re.findall(
+    indented = re.findall(
         rf"^\.\. code-block:: {language}\n\n((?: {{3}}.*\n|\n)+)", path.read_text(encoding="utf-8"), re.M
     )
-    return [re.sub(r"^ {3}", "", block, flags=re.M) for block in found]
+    return [re.sub(r"^ {3}", "", block, flags=re.M) for block in indented]
 
 
 def run_page(path, names=()):
-    """Run the Python blocks of an .rst page, with the variables ``names`` from another page; return all variables."""
+    """Run the Python blocks of an .rst page with the variables ``names``; return all variables."""
     names = dict(names)
     for block in blocks(path, "python"):
         exec(compile(block, path.name, "exec"), names)
@@ -177,17 +177,17 @@ def test_readme_and_guides(tmp_path, monkeypatch, small):
     assert readme["report"][1].accuracy > 0.6  # chance is 0.1; five epochs of 1,600 images give about 0.75
     assert (tmp_path / "report.html").stat().st_size > 10_000
     (command,) = (text for path, text in COMMANDS if path == README and "model.keras" in text)
-    assert cli.main(command.split()) == 0  # on the model that the README's example saves
+    assert cli.main(command.split()) == 0  # the README's example saves this model
     assert (tmp_path / "report" / "report.html").stat().st_size > 10_000
     guides = {path.stem: run_page(path, readme) for path in GUIDES}
     assert isinstance(guides["own_neuron"]["loaded"].layers[0], guides["own_neuron"]["Quadratic"])
-    assert guides["evaluation"]["search"].dt in (0.1, 1)  # at 0.01 it is some 10 % below the target
+    assert guides["evaluation"]["search"].dt in (0.1, 1)  # at 0.01 the accuracy is about 10 % below the target
     assert len(guides["evaluation"]["latency"].accuracy) == 10
     assert len(guides["conversion"]["latency"].accuracy) == 10
     assert (tmp_path / "spikes.png").stat().st_size > 10_000
 
 
-#: Pages and the arguments of the commands `keras-snn` in them.
+#: (page, arguments) of each command `keras-snn` in the pages.
 COMMANDS = [
     (path, command)
     for path in PAGES
@@ -197,7 +197,7 @@ COMMANDS = [
 
 
 def test_commands_are_valid_and_name_dt():
-    """At its own dt, a saved model of the main job has an accuracy of 19 %."""
+    """Commands in the pages parse. `inspect` has `--dt`: with the model's dt, the accuracy of the example is 19 %."""
     texts = [command for _, command in COMMANDS]
     assert {text.split()[0] for text in texts} == {"run", "inspect", "list"}
     for path, text in COMMANDS:
@@ -207,7 +207,7 @@ def test_commands_are_valid_and_name_dt():
             assert options.command != "inspect" or options.dt, (path, text)
 
 
-def test_links_lead_to_files():
+def test_linked_files_exist_and_all_pages_are_linked():
     link = re.compile(r"<([\w./]+[a-z\d])>`__|^\.\. _\w+: (\S+)$|^ *\.\. image:: (\S+)$", re.M)
     targets = {
         (page_id(path), path.parent / "".join(groups))

@@ -12,7 +12,7 @@ from keras_snn.files import load_arrays, load_model, remove_leftovers, replacing
 pytestmark = pytest.mark.backend_free
 
 
-def test_writes_and_makes_the_folders(tmp_path):
+def test_write_text_creates_folders(tmp_path):
     path = tmp_path / "a" / "b" / "note.txt"
     write_text(path, "naïve 5 Ω\n")
     assert path.read_bytes() == "naïve 5 Ω\n".encode()
@@ -21,19 +21,19 @@ def test_writes_and_makes_the_folders(tmp_path):
 
 
 @pytest.mark.every_backend
-def test_takes_a_string_as_a_path(tmp_path):
+def test_a_path_may_be_a_string(tmp_path):
     write_text(str(tmp_path / "note.txt"), "a")
     assert (tmp_path / "note.txt").read_text() == "a"
 
 
-def test_an_old_file_is_replaced(tmp_path):
+def test_write_text_replaces_a_file(tmp_path):
     path = tmp_path / "note.txt"
     write_text(path, "a long first version")
     write_text(path, "second")
     assert path.read_text() == "second"
 
 
-def test_the_temporary_file_is_beside_and_has_the_suffix(tmp_path):
+def test_the_temporary_file_has_the_folder_and_suffix_of_the_target(tmp_path):
     with replacing(tmp_path / "picture.png") as temporary:
         assert temporary.parent == tmp_path
         assert temporary.suffix == ".png"
@@ -44,7 +44,7 @@ def test_the_temporary_file_is_beside_and_has_the_suffix(tmp_path):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("before", [None, "first"])
-def test_an_error_leaves_everything_as_it_was(tmp_path, error, before):
+def test_an_error_leaves_the_file_unchanged(tmp_path, error, before):
     path = tmp_path / "note.txt"
     if before is not None:
         path.write_text(before)
@@ -71,26 +71,26 @@ def test_a_folder_in_the_place_of_the_file_is_an_error(tmp_path):
 
 
 def test_all_suffixes_stay_last(tmp_path):
-    """Keras asks for the ending ".weights.h5"."""
+    """A temporary file keeps the ending ".weights.h5", which Keras requires."""
     with replacing(tmp_path / "epoch-1.weights.h5") as temporary:
         assert temporary.name.endswith(".weights.h5")
 
 
-def test_files_of_a_killed_process_are_removed(tmp_path):
+def test_files_left_by_a_killed_process_are_removed(tmp_path):
     others = [".hidden", ".hidden-12345678.txt", "note.part.txt", ".a-note.part.txt"]
     for name in others:
         write_text(tmp_path / name, "kept")
     for name in ("a note.txt", "epoch-1.weights.h5"):
         with replacing(tmp_path / name) as temporary:
             pass
-        temporary.write_bytes(b"half of the")  # as if the process had been killed before the renaming
+        temporary.write_bytes(b"half of the")  # a process killed before the renaming leaves this file
     assert len(os.listdir(tmp_path)) == 4 + len(others)
     remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted([*others, "a note.txt", "epoch-1.weights.h5"])
 
 
 class Interrupted:
-    """A model whose saving is interrupted."""
+    """A model whose `save` is interrupted."""
 
     def save(self, path):
         assert path.suffix == ".keras"
@@ -98,7 +98,7 @@ class Interrupted:
         raise KeyboardInterrupt
 
 
-def test_an_interrupted_model_is_not_there(tmp_path):
+def test_an_interrupted_save_leaves_no_partial_model(tmp_path):
     path = tmp_path / "ann.keras"
     for _ in range(2):
         before = os.listdir(tmp_path)
@@ -106,14 +106,14 @@ def test_an_interrupted_model_is_not_there(tmp_path):
             save_model(Interrupted(), path)
         assert os.listdir(tmp_path) == before
         save_model(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), path)
-    assert load_model(path).output_shape == (None, 1)  # the one from before the second interruption
+    assert load_model(path).output_shape == (None, 1)  # from before the second interruption
 
 
-def test_load_arrays_names_the_file_and_the_missing_arrays(tmp_path):
+def test_load_arrays_names_the_file_and_the_missing_array(tmp_path):
     path = tmp_path / "some.npz"
     np.savez(path, a=np.arange(3), b=np.ones(2))
-    found = load_arrays(path, "a file", ["a"], optional=["b", "c"])
-    assert {name: array.tolist() for name, array in found.items()} == {"a": [0, 1, 2], "b": [1, 1]}
+    arrays = load_arrays(path, "a file", ["a"], optional=["b", "c"])
+    assert {name: array.tolist() for name, array in arrays.items()} == {"a": [0, 1, 2], "b": [1, 1]}
     with pytest.raises(ValueError, match=r"some\.npz' must be a file of sounds, and complete: .*'d is not a file"):
         load_arrays(path, "a file of sounds", ["a", "d"])
     with pytest.raises(FileNotFoundError, match=r"none\.npz"):

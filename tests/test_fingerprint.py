@@ -1,4 +1,4 @@
-"""Fingerprints change with every part of a model's state, and with nothing else."""
+"""Fingerprints: changes that they detect, and changes that they ignore."""
 
 import collections
 import functools
@@ -117,7 +117,7 @@ def test_values_of_variables_do_not_change_the_fingerprint():
     assert fingerprint(parts) == before
 
 
-def test_the_fingerprint_of_an_unknown_object_equals_no_other():
+def test_fingerprints_of_unknown_objects_are_never_equal():
     for unknown in (threading.Lock(), (i for i in "ab"), threading.local()):
         assert fingerprint(unknown) != fingerprint(unknown)
 
@@ -128,7 +128,7 @@ def test_attributes_can_be_left_out():
     assert first == second
 
 
-def test_a_function_with_values_of_other_modules_and_functions(monkeypatch):
+def test_names_that_a_function_uses_from_other_modules_are_part_of_its_fingerprint(monkeypatch):
     settings = types.ModuleType("settings_of_a_user")
     settings.gain, settings.other = 1, 1
     helper = types.FunctionType(

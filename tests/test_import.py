@@ -1,4 +1,4 @@
-"""What importing the package brings along, and what it says where no backend is. Each test is a process of its own."""
+"""Packages that the import loads, and errors without a backend. Each test runs a new process."""
 
 import json
 import os
@@ -15,12 +15,13 @@ OPTIONAL = ("matplotlib", "sklearn", "tensorflow_datasets", "PIL", "pandas")
 
 
 def python(code, **environment):
-    place = str(Path(keras_snn.__file__).parents[1])
-    paths = [place, os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else [place]
-    own = {"KERAS_BACKEND": keras.config.backend(), "PYTHONPATH": os.pathsep.join(paths)}
+    """Run code in a new process, with the package in the path."""
+    folder = str(Path(keras_snn.__file__).parents[1])
+    paths = [folder, os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else [folder]
+    settings = {"KERAS_BACKEND": keras.config.backend(), "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **own, **environment},
+        env={**os.environ, **settings, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -28,6 +29,7 @@ def python(code, **environment):
 
 
 def hide(*names):
+    """Return code that makes the import of these packages fail."""
     return "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in names)
 
 
@@ -39,7 +41,7 @@ def test_all_neurons_are_available_from_the_package():
 
 
 @pytest.mark.parametrize("missing", ["keras", "the backend"])
-def test_a_missing_backend_is_an_error_that_names_the_extras(missing):
+def test_a_missing_package_is_an_error_that_names_the_extras(missing):
     result = python(hide(keras.config.backend() if missing == "the backend" else missing) + "import keras_snn")
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
@@ -50,10 +52,10 @@ def test_a_missing_backend_is_an_error_that_names_the_extras(missing):
 
 
 @pytest.mark.backend_free
-def test_another_backend_of_keras_is_an_error_that_names_ours():
+def test_an_unsupported_backend_is_an_error_that_lists_the_supported_ones():
     result = python("import keras; print('imported'); import keras_snn", KERAS_BACKEND="numpy")
     if "imported" not in result.stdout:
-        pytest.skip("Keras's own NumPy backend does not import here: it needs another backend's package")
+        pytest.skip("Keras's NumPy backend needs the package of another backend to import")
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: ")
@@ -65,11 +67,11 @@ WITHOUT_OPTIONAL_PACKAGES = """
 import contextlib, io, json, sys
 
 class Missing:
-    asked_for = []
+    requested = []
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in OPTIONAL:
-            self.asked_for.append(name)
+            self.requested.append(name)
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.modules.update(dict.fromkeys(OPTIONAL))  # Keras and its backend may look for them too
@@ -80,7 +82,7 @@ before = {name.partition(".")[0] for name in sys.modules}
 sys.meta_path.insert(0, Missing())
 import keras_snn
 from keras_snn import data
-result = {"asked for": Missing.asked_for}
+result = {"requested": Missing.requested}
 result["modules"] = sorted({name.partition(".")[0] for name in sys.modules} - before - sys.stdlib_module_names)
 del sys.meta_path[0]
 sys.modules.update(dict.fromkeys(OPTIONAL))
@@ -101,10 +103,11 @@ print(json.dumps(result))
 
 
 def test_without_optional_packages_network_and_files(tmp_path):
-    """One process for all of it, since each has to import a backend.
+    """The package works without optional packages, and a failed download names the alternatives.
 
-    The proxy refuses every connection, so that nothing is downloaded where there is a network. At the place that the
-    errors name for MNIST and CIFAR-10 there is a file: Keras says so if that is where it looks.
+    One process for all checks, because each process imports a backend. The proxy refuses every connection, so that
+    nothing is downloaded. MNIST and CIFAR-10 have a file at the path in their error. Keras prints a message if it looks
+    there, which tests the path.
     """
     (tmp_path / "datasets").mkdir()
     for name in ("mnist.npz", "cifar-10-batches-py-target_archive"):
@@ -113,12 +116,12 @@ def test_without_optional_packages_network_and_files(tmp_path):
     done = python(code, KERAS_HOME=str(tmp_path), https_proxy="http://127.0.0.1:9", no_proxy="")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    # The import loads no other package than tabulate, which uses wcwidth if it is installed, and tries none.
+    # The import only loads tabulate, which uses wcwidth if installed. It tries to import no optional package.
     assert {"keras_snn"} <= set(result["modules"]) <= {"keras_snn", "tabulate", "wcwidth"}
-    assert result["asked for"] == []
-    # Model, data and date, a heading, its line, one dt, and a note on a silent layer.
+    assert result["requested"] == []
+    # Five lines: model, data and date; heading; rule; one dt; a note on a silent layer.
     assert result["lines"] == 5
-    # A failed download names the three ways out.
+    # A failed download names the three alternatives.
     for name, path in (
         ("fashion_mnist", "datasets/fashion-mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"),
         ("mnist", "datasets/mnist.npz"),
@@ -129,5 +132,5 @@ def test_without_optional_packages_network_and_files(tmp_path):
         assert f"1. Put the original files at {tmp_path / path}" in message
         assert f"load('{name}', source='tfds', data_dir=...)" in message
         assert "load('fashion_mnist_sample')" in message
-        if name != "fashion_mnist":  # the only one whose files Keras does not check
+        if name != "fashion_mnist":  # Keras does not check the files of Fashion-MNIST
             assert "A local file was found" in printed

@@ -1,4 +1,4 @@
-"""What a script written for KerasSpiking 0.3 relies on: names, arguments, defaults, and what they mean."""
+"""Compatibility with scripts for KerasSpiking 0.3: names, arguments, defaults, and equations."""
 
 import importlib
 import inspect
@@ -51,14 +51,14 @@ def normal(*shape):
 
 
 def signature(cls, stop):
-    """Return the positional and the keyword-only arguments of ``cls``; those behind ``**kwargs`` are its bases'."""
+    """Return the positional and the keyword-only arguments of ``cls``, including those of its bases."""
     positional, keyword_only = {}, {}
     for base in cls.__mro__[: cls.__mro__.index(stop)]:
         if "__init__" not in vars(base):
             continue
         for p in list(inspect.signature(base.__init__).parameters.values())[1:]:
             if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in {**positional, **keyword_only}:
-                # An argument of a base that the class does not take itself can come by name only.
+                # Arguments of a base class go through **kwargs and are therefore keyword-only.
                 (positional if base is owner(cls) else keyword_only)[p.name] = p.default
             elif p.kind is p.KEYWORD_ONLY:
                 keyword_only.setdefault(p.name, p.default)
@@ -121,31 +121,31 @@ def test_arguments_of_a_call(cls):
         ("inputs", REQUIRED),
         ("training", None),
         ("initial_state", None),
-        ("mask", None),  # as Keras passes them
+        ("mask", None),  # Keras passes these two
         ("inputs_mask", None),
     ]
     reset = list(inspect.signature(cls.reset_states).parameters.values())[1:]
     assert [(p.name, p.default) for p in reset] == [("states", None)]
 
 
-def test_the_default_step_is_read_when_a_layer_is_made(monkeypatch):
-    made = [SpikingActivation("relu"), LowpassCell(3, 0.1)]
+def test_the_default_dt_is_read_when_a_layer_is_made(monkeypatch):
+    earlier = [SpikingActivation("relu"), LowpassCell(3, 0.1)]
     monkeypatch.setattr(keras_snn.default, "dt", 0.25)
-    assert [layer.dt for layer in made] == [0.001, 0.001]
+    assert [layer.dt for layer in earlier] == [0.001, 0.001]
     assert [SpikingActivation("relu").dt, Alpha(0.1).dt, AlphaCell(3, 0.1).dt] == [0.25] * 3
-    assert made[0].get_config()["dt"] == 0.001
-    made[0].build((2, 5, 3))
-    assert made[0].cell.dt == 0.001
+    assert earlier[0].get_config()["dt"] == 0.001
+    earlier[0].build((2, 5, 3))
+    assert earlier[0].cell.dt == 0.001
 
 
 @pytest.mark.parametrize("dt", [0.0, -1.0])
 @pytest.mark.parametrize("make", [lambda dt: SpikingActivation("relu", dt=dt), lambda dt: Lowpass(0.1, dt=dt)])
-def test_a_step_has_to_be_positive(make, dt):
+def test_dt_must_be_positive(make, dt):
     with pytest.raises(ValueError, match="`dt` must be a positive"):
         make(dt)
 
 
-def test_the_rule_of_the_spiking_activation():
+def test_the_equations_of_spiking_activation():
     # v += f(x) dt; n = floor(v); v -= n; output n / dt
     layer = SpikingActivation("linear", dt=0.25, return_state=True)
     x, v = 20 * normal(2, 30, 3), RNG.uniform(size=(2, 3)).astype("float32")
@@ -167,7 +167,7 @@ def test_the_gradient_is_that_of_the_activation_at_the_same_step(activation, slo
     x = normal(2, 4, 3)
     layer.build(x.shape)
     upstream = np.zeros_like(x)
-    upstream[:, 2] = normal(2, 3)  # one step alone: nothing may arrive at another
+    upstream[:, 2] = normal(2, 3)  # one step only: the gradient of the other steps must be zero
     (grad,) = gradients("eager", lambda x: ops.sum(ops.multiply(upstream, layer(x, training=training))), x)
     np.testing.assert_allclose(grad, slope(x) * upstream, rtol=1e-5, atol=1e-7)
 
@@ -180,19 +180,19 @@ def test_training_that_is_not_spiking_aware():
     np.testing.assert_array_equal(to_numpy(last), v)
 
 
-def test_a_seed_fixes_the_first_voltages_and_none_draws_new_ones():
+def test_a_seed_fixes_the_initial_voltages():
     x = np.full((3, 6, 20), 400.0, "float32")
     calls = {seed: [to_numpy(SpikingActivation("relu", seed=seed)(x)) for _ in range(2)] for seed in (0, 1)}
     np.testing.assert_array_equal(*calls[0])
     assert not np.array_equal(calls[0][0], calls[1][0])
-    assert not np.array_equal(calls[0][0][0], calls[0][0][1])  # a different draw for each example
+    assert not np.array_equal(calls[0][0][0], calls[0][0][1])  # each sample has a different voltage
     layer = SpikingActivation("relu")
     assert not np.array_equal(to_numpy(layer(x)), to_numpy(layer(x)))
     layer = SpikingActivation("relu", seed=0)
     np.testing.assert_array_equal(to_numpy(layer(x)), to_numpy(layer(x)))
 
 
-def test_the_rule_of_the_lowpass():
+def test_the_equations_of_lowpass():
     # a = exp(-dt / max(tau, 1e-8)); y_t = (1 - a) x_t + a y_{t-1}
     layer, x = Lowpass(0.01, level_initializer="ones"), normal(2, 5, 3)
     y, level, a = to_numpy(layer(x)), 1.0, np.exp(-0.1)
@@ -202,8 +202,8 @@ def test_the_rule_of_the_lowpass():
         np.testing.assert_allclose(y[:, t], level, rtol=1e-5, atol=1e-6)  # float32
 
 
-def test_the_rule_of_the_alpha():
-    # The two matrices of the facts, and the start (0, initial_level)
+def test_the_equations_of_alpha():
+    # state_t = A state_{t-1} + B x_t, from the initial state (0, initial_level)
     layer, x, tau, dt = Alpha(0.01, level_initializer="ones", return_state=True), normal(2, 5, 3), 0.01, 0.001
     y, last = (to_numpy(a) for a in layer(x))
     assert last.shape == (2, 2, 3)
@@ -246,7 +246,7 @@ def test_kinds_of_tau(cls, tau):
     ],
     ids=["SpikingActivation", "Lowpass", "Alpha"],
 )
-def test_resetting_restores_the_initial_state_and_not_zeros(make):
+def test_reset_states_restores_the_initial_state(make):
     layer, x = make(stateful=True), 100 * normal(2, 5, 4, 3)
     layer.build(x.shape)
     start = to_numpy(layer.states[0])
@@ -258,7 +258,7 @@ def test_resetting_restores_the_initial_state_and_not_zeros(make):
     layer.reset_states(states=[np.zeros_like(start)])
     np.testing.assert_array_equal(to_numpy(layer.states[0]), 0)
     time_major = make(time_major=True)
-    # Eager TensorFlow compiles a loop by XLA or not, which rounds otherwise.
+    # Tolerances: eager TensorFlow compiles only some of its loops with XLA, which rounds differently.
     np.testing.assert_allclose(
         to_numpy(time_major(np.swapaxes(x, 0, 1), training=False)),
         np.swapaxes(to_numpy(make()(x, training=False)), 0, 1),
@@ -271,7 +271,7 @@ def test_resetting_restores_the_initial_state_and_not_zeros(make):
 
 @keras.saving.register_keras_serializable(package="tests")
 class UserCell(KerasSpikingCell):
-    """A cell from a script for KerasSpiking, with a weight and another computation in training."""
+    """A cell as in scripts for KerasSpiking, with a weight and a separate training call."""
 
     def __init__(self, units, **kwargs):
         super().__init__(units, always_use_inference=False, **kwargs)
@@ -294,10 +294,10 @@ class UserLayer(KerasSpikingLayer):
         return UserCell(input_shape[-1], dt=self.dt)
 
 
-def test_the_weights_of_filters_have_its_order_and_shapes():
+def test_filter_weights_have_the_order_and_shapes_of_keras_spiking():
     f = Lowpass(0.1, dt=0.01)
     f.build((1, 1, 1))
-    f.set_weights([np.array([[0.0]]), np.array([[0.05]])])  # Keras 3 takes arrays only
+    f.set_weights([np.array([[0.0]]), np.array([[0.05]])])  # Keras 3 only accepts arrays
     # 1 - exp(-n 0.01 / 0.05)
     np.testing.assert_allclose(to_numpy(f(np.ones((1, 3, 1), "float32")))[0, :, 0], [0.181, 0.330, 0.451], atol=5e-4)
     assert f.layer.cell.tau is f.cell.tau
@@ -309,7 +309,7 @@ def test_the_weights_of_filters_have_its_order_and_shapes():
 
 
 def test_a_weight_file_of_keras_2_loads(tmp_path):
-    # The layout that Keras 2 gives an HDF5 file of weights: names in attributes, the order of `layer.weights`.
+    # Keras 2's HDF5 layout: names in attributes, in the order of `layer.weights`.
     rng, path = np.random.default_rng(0), tmp_path / "weights.h5"
     model = keras.Sequential(
         [
@@ -343,7 +343,7 @@ def test_a_weight_file_of_keras_2_loads(tmp_path):
 
 
 class StatefulStart(KerasSpikingCell):
-    """A cell that sets its states up as its base class in KerasSpiking asks: from a batch size and a dtype."""
+    """A cell whose initial states depend on batch size and dtype, as in KerasSpiking."""
 
     def __init__(self, size, **kwargs):
         super().__init__(size, state_size=size, **kwargs)
@@ -359,14 +359,14 @@ class StatefulStart(KerasSpikingCell):
 
 
 @pytest.mark.parametrize("size", [(3,), [3]])
-def test_a_users_initial_state_gets_a_dtype(size):
+def test_get_initial_state_of_a_user_receives_a_dtype(size):
     x = np.ones((2, 4, 3), "float32")
     for dtype in ("float32", "mixed_bfloat16"):
         y = to_numpy(ops.cast(layers.RNN(StatefulStart(size, dt=0.25, dtype=dtype), dtype=dtype)(x), "float32"))
         np.testing.assert_array_equal(y[0, :, 0], [0.0, 4.0, 0.0, 0.0])
 
 
-@pytest.mark.tensorflow("tf.TensorShape and TensorFlow's own operations")
+@pytest.mark.tensorflow("tf.TensorShape and TensorFlow's operations")
 def test_a_cell_written_with_tensorflow():
     import tensorflow as tf
 
@@ -407,17 +407,17 @@ def test_statements_of_the_migration_page_about_keras(tmp_path):
     inputs = keras.Input((None, 3))
     distributed = keras.Model(inputs, keras.layers.TimeDistributed(keras.layers.Dense(2))(inputs))
     shapes = [distributed.predict(np.zeros((2, n_steps, 3)), verbose=0).shape for n_steps in (1, 5)]
-    # Where this fails, Keras has repaired it: change the page. The other backends give (2, 5, 2).
+    # If this fails, Keras has fixed the error: update the page. The other backends return (2, 5, 2).
     assert shapes == [(2, 1, 2), (2, 2, 2)]
 
 
-class OfKeras(KerasSpikingLayer):
+class LSTMLayer(KerasSpikingLayer):
     def build_cell(self, input_shape):
         return keras.layers.LSTMCell(input_shape[-1], seed=0)
 
 
 def test_build_cell_may_return_a_keras_cell():
-    layer, x = OfKeras(), normal(2, 5, 3)
+    layer, x = LSTMLayer(), normal(2, 5, 3)
     assert layer.emits_spikes
     y = to_numpy(layer(x))
     assert not layer.emits_spikes
@@ -438,9 +438,9 @@ def test_names_of_the_regularizers():
     config = {"target": (1, 2), "regularizer": {"class_name": "L1L2", "config": {"l1": 1.0, "l2": 0.0}}}
     assert float(RangedRegularizer.from_config(config)(x)) == 1.0
     for cls in (L1, L2, L1L2):
-        again = cls.from_config({"l1": 0.5, "l2": 0.25, "target": 1.0})  # as KerasSpiking writes it
-        assert float(again(x)) == 2.0
-        assert cls.from_config(again.get_config()).get_config() == again.get_config()
+        restored = cls.from_config({"l1": 0.5, "l2": 0.25, "target": 1.0})  # KerasSpiking's config
+        assert float(restored(x)) == 2.0
+        assert cls.from_config(restored.get_config()).get_config() == restored.get_config()
 
 
 def test_a_users_cell_and_layer():
@@ -463,11 +463,11 @@ def test_a_users_cell_and_layer():
     ],
     ids=["SpikingActivationCell", "LowpassCell", "AlphaCell", "UserCell"],
 )
-def test_cells_inside_kerass_own_wrapper(make):
+def test_cells_in_the_rnn_of_keras(make):
     x = np.abs(normal(2, 5, 3))
     expected = to_numpy(layers.RNN(make())(x, training=False))
     y = keras.layers.RNN(make(), return_sequences=True)(x, training=False)
-    # One step at a time, and all at once, round otherwise.
+    # Tolerances: a step at a time and all steps at once round differently.
     np.testing.assert_allclose(to_numpy(y), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -476,6 +476,6 @@ def test_a_users_cell_trains():
     model = keras.Sequential([keras.Input((3, 3)), layer])
     model.compile(keras.optimizers.SGD(0.1), "mse")
     model.fit(x, 2 * x, verbose=0)
-    # The gradient of the mean of (g x - 2 x)^2 is 2 (g - 2) mean(x^2), a third of it for each of three units.
+    # The gradient of mean((g x - 2 x)^2) is 2 (g - 2) mean(x^2), divided by the number of units, 3.
     expected = 1 + 0.1 * 2 * (x**2).mean(axis=(0, 1)) / 3
     np.testing.assert_allclose(to_numpy(layer.cell.gain), expected, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The rules of the source tree: imports between folders, allowed packages, and the form of a file."""
+"""The rules of the source tree: allowed imports, public names, marks of tests, type hints."""
 
 import ast
 import importlib
@@ -16,7 +16,7 @@ PACKAGE = Path(keras_snn.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-# Each line imports from the lines above it; what stands on one line never imports each other.
+# Each line imports only from the lines above it. Units on one line never import each other.
 LINES = (
     ("hints",),
     ("config", "files", "checks", "text_table", "_version"),
@@ -44,13 +44,13 @@ EVERYWHERE = {"keras", "numpy", "tabulate", "keras_snn", *sys.stdlib_module_name
 
 
 def module_name(path):
-    """Return keras_snn.a.b of a file of the package; a folder's __init__.py goes by the folder's name."""
+    """Return the module name keras_snn.a.b of a file. An __init__.py has the name of its folder."""
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
 
 
 def unit_of(module):
-    """Return the name in LINES to which a module of the package belongs."""
+    """Return the unit in LINES of a module of the package."""
     return module.split(".")[1]
 
 
@@ -75,20 +75,20 @@ def imports(source, package="keras_snn"):
 
 
 def breaches(module, source):
-    """Return the violations of the import rules in a module of the package."""
-    own, found = unit_of(module), []
+    """Return the imports in a module of the package that break the rules."""
+    own_unit, found = unit_of(module), []
     for name, top in imports(source, package=module.rpartition(".")[0]):
         root, *rest = name.split(".")
         if root == "keras_snn":
             unit = rest[0] if rest else "__init__"
-            if unit != own and PLACE.get(unit, len(LINES)) >= PLACE[own]:
-                found.append(f"{own} imports {name}")
+            if unit != own_unit and PLACE.get(unit, len(LINES)) >= PLACE[own_unit]:
+                found.append(f"{own_unit} imports {name}")
         elif root in BACKENDS:
             pipeline = module.startswith("keras_snn.data.") and root == "tensorflow" and not top  # tf.data
             if not (pipeline or module.startswith("keras_snn.ops.backend.")):
                 found.append(f"{name} outside ops/backend")
         elif name == "keras.src" or name.startswith("keras.src."):
-            found.append(f"{name} is Keras's own")
+            found.append(f"{name} is private to Keras")
         elif top and root not in EVERYWHERE:
             found.append(f"{name} at module level")
     return found
@@ -96,11 +96,11 @@ def breaches(module, source):
 
 def test_imports_go_one_way():
     sources = {module_name(path): path.read_text(encoding="utf-8") for path in SOURCES}
-    assert {unit_of(module) for module in sources} <= PLACE.keys(), "a new file or folder needs a place in LINES"
+    assert {unit_of(module) for module in sources} <= PLACE.keys(), "a new file or folder must be in LINES"
     assert {module: found for module, source in sources.items() if (found := breaches(module, source))} == {}
 
 
-def test_the_rules_catch():
+def test_forbidden_imports_are_found():
     for module, source in (
         ("keras_snn.ops.scan", "from keras_snn.layers import LIF"),
         ("keras_snn.ops.scan", "from keras_snn import layers"),
@@ -126,7 +126,7 @@ def test_the_rules_catch():
         assert len(breaches(module, source)) == 1, source
 
 
-def test_the_rules_let_pass():
+def test_allowed_imports_pass():
     for module, source in (
         ("keras_snn.layers.time.repeat", "from keras_snn import probe\nfrom keras_snn.layers.base import RNN"),
         ("keras_snn.layers.time.repeat", "from . import last_step\nfrom ...ops import scan"),
@@ -139,7 +139,7 @@ def test_the_rules_let_pass():
 
 
 @pytest.mark.every_backend
-def test_every_folder_names_what_is_public():
+def test_every_folder_lists_its_public_names():
     for folder in {path.parent for path in SOURCES}:
         name = ".".join(folder.relative_to(PACKAGE.parent).parts)
         assert (folder / "__init__.py").exists(), name
@@ -165,15 +165,15 @@ def test_no_file_of_the_package_is_longer_than_400_lines():
 
 
 def repository_files():
-    """Return the text files that are committed. Beside an installed package only some of the folders are there."""
+    """Return the text files of the repository. Beside an installed package, some folders are missing."""
     endings = (".py", ".rst", ".md", ".cfg", ".toml", ".ipynb", ".json", ".txt")
     folders = [PACKAGE, *(REPOSITORY / name for name in ("tests", "tools", "benchmarks", "notebooks", "docs"))]
     files = [path for folder in folders for path in folder.rglob("*")] + list(REPOSITORY.glob("*"))
     return [path for path in files if path.suffix in endings and path.is_file()]
 
 
-def test_no_file_names_the_machine_it_was_written_on():
-    # Put together here, for this file is among those that are searched.
+def test_no_file_has_paths_of_the_development_machine():
+    # Concatenated, because this file is searched too.
     places = re.compile("|".join([r"(?<![\w.$])/" + r"work\b", r"\.\./" + "shared", "/" + "home/", "/" + "Users/"]))
     files = repository_files()
     assert len(files) > len(SOURCES)
@@ -187,7 +187,7 @@ def test_no_file_names_the_machine_it_was_written_on():
 
 
 def marks(node):
-    """Return the names of the marks ``pytest.mark.name`` in a part of a test file."""
+    """Return the names of the marks ``pytest.mark.name`` in a syntax tree."""
     return [
         child.attr
         for child in ast.walk(node)
@@ -196,7 +196,7 @@ def marks(node):
 
 
 def one_test_on_every_backend(source):
-    """Return whether a test file that is backend_free as a whole has exactly one test for every backend."""
+    """Return False for a backend_free file that does not have exactly one test for every backend."""
     tree = ast.parse(source)
     of_file = [
         node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
@@ -204,19 +204,19 @@ def one_test_on_every_backend(source):
     return not any("backend_free" in marks(node) for node in of_file) or marks(tree).count("every_backend") == 1
 
 
-def test_a_file_that_no_backend_changes_has_one_test_for_every_backend():
+def test_a_backend_free_file_has_one_test_for_every_backend():
     files = sorted(Path(__file__).parent.rglob("test_*.py"))
     assert Path(__file__) in files
     assert [str(path) for path in files if not one_test_on_every_backend(path.read_text(encoding="utf-8"))] == []
 
 
-def test_the_rule_of_the_marks_catches():
-    free, one = "pytestmark = [pytest.mark.backend_free]\n", "@pytest.mark.every_backend\ndef test():\n    pass\n"
-    assert [one_test_on_every_backend(source) for source in (one, free + one)] == [True, True]
-    assert [one_test_on_every_backend(source) for source in (free, free + one + one)] == [False, False]
+def test_files_with_no_or_two_tests_for_every_backend_are_found():
+    free, marked = "pytestmark = [pytest.mark.backend_free]\n", "@pytest.mark.every_backend\ndef test():\n    pass\n"
+    assert [one_test_on_every_backend(source) for source in (marked, free + marked)] == [True, True]
+    assert [one_test_on_every_backend(source) for source in (free, free + marked + marked)] == [False, False]
 
 
-# Public functions and constructors here have type hints for each argument and result.
+# Files and folders whose public functions and constructors must have type hints.
 HINTED = (
     "activations.py",
     "callbacks",

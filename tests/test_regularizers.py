@@ -10,7 +10,7 @@ X = np.random.default_rng(0).uniform(-30, 30, size=(4, 5, 3)).astype("float32")
 TARGETS = [0, 2.5, (-10, 20), np.array([1, -2, 3]), (np.array([-1.0, -2.0, -3.0]), 4)]
 # The sums run over 60 float32 values.
 CLOSE = {"rtol": 1e-5}
-# JAX runs an uncompiled fit very slowly, and torch.compile is not used by this package.
+# On JAX, an uncompiled fit is very slow. On PyTorch, the package does not use torch.compile.
 JIT = {"tensorflow": [False, True], "jax": [True], "torch": [False]}[keras.config.backend()]
 
 
@@ -30,7 +30,7 @@ def same_target(a, b):
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
-def test_penalties_are_those_of_numpy(target):
+def test_penalties_equal_numpy(target):
     error = numpy_error(X, target)
     l1, l2 = np.abs(error).sum(), (error**2).sum()
     np.testing.assert_allclose(value(L1(0.5, target)(X)), 0.5 * l1, **CLOSE)
@@ -53,7 +53,7 @@ def test_defaults():
     assert (percentile.percentile, percentile.axis, percentile.target, percentile.l2) == (100, 0, 0, 0)
 
 
-def test_the_error_of_one_target_keeps_its_sign():
+def test_the_error_of_a_single_target_keeps_its_sign():
     assert value(RangedRegularizer(target=10, regularizer=keras.ops.sum)(np.array([4.0, 7.0], "float32"))) == -9
 
 
@@ -61,7 +61,7 @@ def test_l2_with_a_time_axis_penalises_only_the_mean():
     spikes = np.zeros((2, 10, 3), dtype="float32")  # dt = 0.01: a spike is 100 Hz
     spikes[:, 4] = 100.0
     assert value(L2(1.0, target=(10, 20), time_axis=1)(spikes)) == 0
-    # Silent steps are 10 Hz too low, nine of ten; steps with a spike are 80 Hz too high.
+    # Nine silent steps are 10 Hz too low; one step with a spike is 80 Hz too high.
     assert value(L2(1.0, target=(10, 20))(spikes)) == 2 * 3 * (9 * 10**2 + 80**2)
     spikes[0, :3, 0] = 100.0  # 40 Hz
     assert value(L2(1.0, target=(10, 20), time_axis=1)(spikes)) == 20**2
@@ -75,7 +75,7 @@ def test_an_array_target_broadcasts_against_the_mean():
 
 
 @pytest.mark.parametrize("percentile", [0, 33.3, 50, 99.9, 100])
-def test_percentile_is_that_of_numpy(percentile):
+def test_percentile_equals_numpy(percentile):
     for axis in (0, 1, 2, -1, (0, 1), (2, 0), (0, 1, 2)):
         expected = np.abs(np.percentile(X, percentile, axis=axis) - 2.0).sum()
         np.testing.assert_allclose(value(Percentile(percentile, axis, 2.0, l1=1.0)(X)), expected, **CLOSE)
@@ -93,9 +93,9 @@ def test_percentile_of_the_mean_over_time():
 
 
 def gradients(regularizers, w, jit_compile):
-    """The steps of gradient descent on kernels whose only loss is the regularizers'."""
+    """Return the gradients of regularizers by kernels ``w``, from one SGD step without another loss."""
     inputs = keras.Input((w.shape[0],))
-    dense = [keras.layers.Dense(w.shape[1], use_bias=False, kernel_regularizer=of) for of in regularizers]
+    dense = [keras.layers.Dense(w.shape[1], use_bias=False, kernel_regularizer=penalty) for penalty in regularizers]
     model = keras.Model(inputs, keras.layers.add([layer(inputs) for layer in dense]))
     for layer in dense:
         layer.kernel.assign(w)
@@ -121,9 +121,10 @@ GRADIENTS = [
 @pytest.mark.parametrize("jit_compile", JIT)
 def test_gradients(jit_compile):
     regularizers, expected = zip(*GRADIENTS, strict=True)
-    for regularizer, step, wanted in zip(regularizers, gradients(regularizers, W, jit_compile), expected, strict=True):
-        # Subtracting a step of 1 from weights of 40 leaves 4e-6 of rounding.
-        np.testing.assert_allclose(step, wanted, atol=1e-5, err_msg=str(regularizer.get_config()))
+    results = gradients(regularizers, W, jit_compile)
+    for regularizer, gradient, by_hand in zip(regularizers, results, expected, strict=True):
+        # atol: the difference of weights near 40 has a rounding error of 4e-6.
+        np.testing.assert_allclose(gradient, by_hand, atol=1e-5, err_msg=str(regularizer.get_config()))
 
 
 @pytest.mark.parametrize("jit_compile", JIT)

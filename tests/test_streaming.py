@@ -1,4 +1,4 @@
-"""Models over parts of the time axis: the same outputs as in one run, for every layer, mask and kind of model."""
+"""Models over parts of the time axis give the outputs of one run, for every layer, mask and kind of model."""
 
 import threading
 
@@ -14,12 +14,12 @@ DENSE, POOL = keras.layers.Dense, layers.TemporalAveragePooling
 T, UNITS = 12, 6
 RNG = np.random.default_rng(0)
 X = RNG.normal(0.5, 1.0, size=(4, T, UNITS)).astype("float32")
-#: Averages over time: XLA multiplies by the reciprocal of a constant number of steps, and adds in another order.
+#: For averages over time: XLA multiplies by the reciprocal of the number of steps, and adds in another order.
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 
 
 class LSTMCells(layers.SpikingLayer):
-    """A cell of Keras in the engine of this package."""
+    """A Keras cell in this package's engine."""
 
     def build_cell(self, input_shape):
         return keras.layers.LSTMCell(UNITS)
@@ -65,7 +65,7 @@ CREATED = {
 
 
 def network(make, shape=(T, UNITS)):
-    """Return a model with one output for each of the layers, and one for layers that are called twice and nested."""
+    """Return the input, and the output of each layer by name."""
     keras.utils.set_random_seed(1)
     inputs = keras.Input(shape)
     outputs = {}
@@ -86,7 +86,7 @@ def timed():
     outputs["shared"] = shared(DENSE(UNITS)(shared(inputs)))
     inner = keras.Sequential([keras.Input((T, UNITS)), DENSE(4), layers.LIF(threshold=0.2), POOL(), DENSE(3)])
     outputs["nested"] = inner(inputs)
-    # A second time behind the end of the first would be a second axis; layers without time are called as usual.
+    # Layers after the end of the time axis run without time.
     outputs["after"] = DENSE(2, activation="tanh")(keras.layers.concatenate([outputs["LastStep"], outputs["nested"]]))
     return keras.Model(inputs, outputs)
 
@@ -98,29 +98,29 @@ def created():
     return keras.Model(inputs, {**outputs, "mean": POOL()(outputs["Poisson"])})
 
 
-def assert_same(found, wanted):
-    assert found.keys() == wanted.keys()
-    for name, of in wanted.items():
+def assert_same(results, expected):
+    assert results.keys() == expected.keys()
+    for name, values in expected.items():
         averages = name in ("TemporalAveragePooling", "VotingPooling", "nested", "after", "mean")
-        # A matmul of other rows may round differently in the last bit.
+        # A matmul with another number of rows may round differently in the last bit.
         matmul = name in ("TimeFold", "LSTM cells", "RecurrentLIF", "RNN", "Lowpass", "Alpha")
         options = CLOSE if averages or matmul or "Lowpass" in name else {"rtol": 0, "atol": 0}
-        np.testing.assert_allclose(found[name], of, **options, err_msg=name)
-        assert found[name].dtype == of.dtype
+        np.testing.assert_allclose(results[name], values, **options, err_msg=name)
+        assert results[name].dtype == values.dtype
 
 
 def test_predict_gives_the_outputs_of_a_whole_run(timed):
-    # The streams below test every layer; compilation of all takes half a minute.
+    # A subset: compilation of all layers takes half a minute. The streams below test every layer.
     names = ("MaxRatePooling", "LSTM cells", "LIF, last output", "shared", "nested", "after")
     model = keras.Model(timed.input, {name: timed.output[name] for name in names})
     before = [np.array(w) for w in model.get_weights()]
     if keras.config.backend() == "torch":
         model.train()
-    for _ in range(2):  # the second time with the compiled function of the first
+    for _ in range(2):  # the second call reuses the compiled function
         assert_same(keras_snn.predict(model, X, steps_at_once=5, verbose=0), after(model, X))
     assert keras.config.backend() != "torch" or model.training
-    for was, now in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(was, now)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_an_interrupted_prediction_leaves_the_weights(monkeypatch):
@@ -133,28 +133,28 @@ def test_an_interrupted_prediction_leaves_the_weights(monkeypatch):
     monkeypatch.setattr(streaming._InParts, "predict_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         keras_snn.predict(model, X, steps_at_once=5, verbose=0)
-    for was, now in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(was, now)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_threads_predict_with_one_model():
     model = sequential(DENSE(3), layers.LIF(threshold=0.4), POOL())
-    xs, found = (X, X[::-1].copy()), [[], []]
+    xs, results = (X, X[::-1].copy()), [[], []]
 
     def run(k):
         for _ in range(3):
-            found[k].append(keras_snn.predict(model, xs[k], steps_at_once=5, batch_size=1, verbose=0))
+            results[k].append(keras_snn.predict(model, xs[k], steps_at_once=5, batch_size=1, verbose=0))
 
     threads = [threading.Thread(target=run, args=(k,)) for k in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    wanted = model.predict(X, verbose=0)
-    for k, of in enumerate((wanted, wanted[::-1])):
-        assert len(found[k]) == 3
-        for y in found[k]:
-            np.testing.assert_allclose(y, of, **CLOSE)
+    whole = model.predict(X, verbose=0)
+    for k, expected in enumerate((whole, whole[::-1])):
+        assert len(results[k]) == 3
+        for y in results[k]:
+            np.testing.assert_allclose(y, expected, **CLOSE)
 
 
 def test_time_that_the_model_creates(created):
@@ -164,15 +164,15 @@ def test_time_that_the_model_creates(created):
     live = keras_snn.stream(created, 4)
     live.start(x)
     steps = [live.step() for _ in range(T)]
-    found = {name: np.stack([step[name] for step in steps], axis=1) for name in whole if name != "mean"}
-    assert_same({**found, "mean": steps[-1]["mean"]}, whole)
+    results = {name: np.stack([step[name] for step in steps], axis=1) for name in whole if name != "mean"}
+    assert_same({**results, "mean": steps[-1]["mean"]}, whole)
 
 
 def test_a_data_frame(created):
     x = RNG.uniform(size=(4, UNITS)).astype("float32")
     frame = pytest.importorskip("pandas").DataFrame(x)
-    found = keras_snn.predict(created, frame, steps_at_once=5, verbose=0)
-    assert_same(found, keras_snn.predict(created, x, steps_at_once=5, verbose=0))
+    results = keras_snn.predict(created, frame, steps_at_once=5, verbose=0)
+    assert_same(results, keras_snn.predict(created, x, steps_at_once=5, verbose=0))
 
 
 @pytest.fixture(scope="module")
@@ -184,15 +184,15 @@ def test_a_stream_gives_the_output_after_each_part(timed, live):
     live.reset()
     parts = [live.step(X[:, t : t + 4]) for t in range(0, T, 4)]
     for i, outputs in enumerate(parts):
-        wanted = after(timed, X[:, : 4 * i + 4])
-        assert_same(outputs, {name: y if ended(name) else y[:, -4:] for name, y in wanted.items()})
+        expected = after(timed, X[:, : 4 * i + 4])
+        assert_same(outputs, {name: y if ended(name) else y[:, -4:] for name, y in expected.items()})
 
 
 def test_one_step():
     model = keras.Sequential([keras.Input((T, UNITS)), layers.LIF(threshold=0.4), DENSE(3)])
     whole, live = model.predict(X, verbose=0), keras_snn.stream(model, 4)
     for t in range(T):
-        np.testing.assert_allclose(live.step(X[:, t]), whole[:, t], **CLOSE)  # a matmul of other rows
+        np.testing.assert_allclose(live.step(X[:, t]), whole[:, t], **CLOSE)  # a matmul with another number of rows
 
 
 def ended(name):
@@ -206,7 +206,7 @@ def ended(name):
 
 
 def after(model, x):
-    """Return the outputs of one run on these steps only."""
+    """Return the outputs of one run over the steps of ``x``."""
     with streaming.graph.time_axis.any_length(model):
         outputs = model(x, training=False)
     return {name: ops.convert_to_numpy(y) for name, y in outputs.items()}
@@ -224,24 +224,24 @@ def test_a_mask_holds_a_stream(timed, live):
         if not mask[row].any():
             assert all((y[row] == 0).all() for y in parts[-1].values())
             continue
-        # Without the padding, and at its place in the batch, by which it is drawn.
-        wanted = after(timed, np.repeat(X[row : row + 1, mask[row]], 4, axis=0))
-        found = {name: parts[-1][name][row] for name in wanted if ended(name)}
-        for name in wanted.keys() - found.keys():
-            found[name] = np.concatenate([part[name] for part in parts], axis=1)[row, mask[row]]
-        assert_same({name: found[name] for name in wanted}, {name: y[row] for name, y in wanted.items()})
+        # The sequence without padding, at the same row: random draws depend on the row.
+        expected = after(timed, np.repeat(X[row : row + 1, mask[row]], 4, axis=0))
+        results = {name: parts[-1][name][row] for name in expected if ended(name)}
+        for name in expected.keys() - results.keys():
+            results[name] = np.concatenate([part[name] for part in parts], axis=1)[row, mask[row]]
+        assert_same({name: results[name] for name in expected}, {name: y[row] for name, y in expected.items()})
 
 
-def test_streams_begin_anew_one_by_one(timed, live):
+def test_single_streams_can_be_reset(timed, live):
     live.reset()
     live.step(X[:, :4])
     live.reset(1)
     live.reset(np.array([False, False, False, True]))
     mixed = live.step(X[:, 4:8])
-    whole, anew = after(timed, X[:, :8]), after(timed, X[:, 4:8])
-    for rows, of in (([0, 2], whole), ([1, 3], anew)):
-        wanted = {name: (y if ended(name) else y[:, -4:])[rows] for name, y in of.items()}
-        assert_same({name: y[rows] for name, y in mixed.items()}, wanted)
+    whole, restarted = after(timed, X[:, :8]), after(timed, X[:, 4:8])
+    for rows, outputs in (([0, 2], whole), ([1, 3], restarted)):
+        expected = {name: (y if ended(name) else y[:, -4:])[rows] for name, y in outputs.items()}
+        assert_same({name: y[rows] for name, y in mixed.items()}, expected)
 
 
 def test_start_sets_single_streams(created):
@@ -264,24 +264,24 @@ def test_masks_that_layers_of_the_model_make():
     inputs = keras.Input((None, UNITS))
     spikes = layers.NoisyLIF(threshold=0.4, seed=0)(keras.layers.Masking(0.0)(inputs))
     model = keras.Model(inputs, {**{name: end(spikes) for name, end in ends.items()}, "spikes": spikes})
-    found = keras_snn.predict(model, x, steps_at_once=5, verbose=0)
-    for name, of in model.predict(x, verbose=0).items():
-        np.testing.assert_allclose(found[name], of, **(CLOSE if name == "mean" else {"rtol": 0, "atol": 0}))
+    results = keras_snn.predict(model, x, steps_at_once=5, verbose=0)
+    for name, values in model.predict(x, verbose=0).items():
+        np.testing.assert_allclose(results[name], values, **(CLOSE if name == "mean" else {"rtol": 0, "atol": 0}))
 
 
-def test_stateful_layers_keep_their_own_states():
+def test_predict_does_not_change_the_states_of_stateful_layers():
     model = keras.Sequential([keras.Input((T, UNITS), batch_size=4), layers.LIF(threshold=0.4, stateful=True)])
     model.predict(X, batch_size=4, verbose=0)
     states = [ops.convert_to_numpy(ops.copy(state)) for state in model.layers[0].states]
-    found = keras_snn.predict(model, X, steps_at_once=5, batch_size=4, verbose=0)
+    outputs = keras_snn.predict(model, X, steps_at_once=5, batch_size=4, verbose=0)
     fresh = layers.LIF(threshold=0.4)
-    np.testing.assert_array_equal(found, ops.convert_to_numpy(fresh(X)))
-    for was, now in zip(states, model.layers[0].states, strict=True):
-        np.testing.assert_array_equal(was, ops.convert_to_numpy(now))
+    np.testing.assert_array_equal(outputs, ops.convert_to_numpy(fresh(X)))
+    for old, new in zip(states, model.layers[0].states, strict=True):
+        np.testing.assert_array_equal(old, ops.convert_to_numpy(new))
 
 
 class Subclassed(keras.Model):
-    """A causal model whose graph cannot be read."""
+    """A causal model without a graph."""
 
     def __init__(self):
         super().__init__()
@@ -291,20 +291,20 @@ class Subclassed(keras.Model):
         return self.last(self.pool(ops.tanh(self.spikes(self.first(x)))))
 
 
-def test_the_weights_of_a_training_are_followed():
-    model, found = sequential(DENSE(3), layers.LeakyIntegrator(), POOL()), []
+def test_streams_and_predict_use_the_current_weights_in_a_fit():
+    model, results = sequential(DENSE(3), layers.LeakyIntegrator(), POOL()), []
     model.compile(keras.optimizers.SGD(0.1), "mse")
     live = keras_snn.stream(model, 4)
 
-    def look(batch, logs):
+    def record_outputs(batch, logs):
         live.reset()
-        found.append((keras_snn.predict(model, X, steps_at_once=5, verbose=0), live.step(X)))
+        results.append((keras_snn.predict(model, X, steps_at_once=5, verbose=0), live.step(X)))
 
-    look = keras.callbacks.LambdaCallback(on_train_batch_end=look)
-    model.fit(X, np.ones((4, 3)), epochs=2, batch_size=2, verbose=0, callbacks=[look])
-    for y in found[-1]:
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=record_outputs)
+    model.fit(X, np.ones((4, 3)), epochs=2, batch_size=2, verbose=0, callbacks=[callback])
+    for y in results[-1]:
         np.testing.assert_allclose(y, model.predict(X, verbose=0), **CLOSE)
-    assert np.abs(found[0][0] - found[-1][0]).max() > 1e-4
+    assert np.abs(results[0][0] - results[-1][0]).max() > 1e-4
 
 
 def test_rematerialized_layers():
@@ -316,7 +316,7 @@ def test_rematerialized_layers():
     np.testing.assert_allclose(live.step(X[:, 7:]), whole, **CLOSE)
 
 
-def test_a_subclassed_model_needs_the_promise():
+def test_a_subclassed_model_requires_causal():
     model = Subclassed()
     model(X)
     with pytest.raises(ValueError, match=r"graph of .* cannot be read: it is a subclassed model. Pass causal=True"):
@@ -355,13 +355,13 @@ def sequential(*parts, shape=(T, UNITS)):
         (lambda: sequential(DENSE(4), shape=(UNITS,)), "not all inputs have a time axis"),
     ],
 )
-def test_a_layer_that_cannot_run_in_parts_is_refused_by_name(model, message):
+def test_layers_that_mix_time_steps_are_refused_by_name(model, message):
     with pytest.raises(ValueError, match=f"cannot run over parts of its time axis: .*{message}"):
         keras_snn.stream(model())
 
 
 @pytest.mark.backend_free
-def test_a_promise_does_not_help_where_the_graph_shows_the_contrary():
+def test_causal_does_not_override_a_graph_that_mixes_time_steps():
     model = sequential(keras.layers.Bidirectional(layers.LIF()), POOL())
     with pytest.raises(ValueError, match="mixes time steps"):
         keras_snn.stream(model, causal=True)
@@ -369,15 +369,15 @@ def test_a_promise_does_not_help_where_the_graph_shows_the_contrary():
 
 @pytest.mark.backend_free
 def test_inputs_that_do_not_fit_are_reported_with_their_shapes():
-    one = sequential(layers.LIF(), POOL())
+    single_input = sequential(layers.LIF(), POOL())
     with pytest.raises(ValueError, match=r"cannot run on arrays of the shapes \[\(2, 4, 99\)\]") as error:
-        keras_snn.predict(one, np.zeros((2, 4, 99)))
+        keras_snn.predict(single_input, np.zeros((2, 4, 99)))
     assert "\x1b" not in str(error.value)
     a, b = keras.Input((None, 3), name="a"), keras.Input((None, 3), name="b")
-    two = keras.Model({"a": a, "b": b}, layers.LIF()(keras.layers.Add()([a, b])))
+    two_inputs = keras.Model({"a": a, "b": b}, layers.LIF()(keras.layers.Add()([a, b])))
     with pytest.raises(ValueError, match='Missing data for input "b"'):
-        keras_snn.predict(two, {"a": np.zeros((1, 4, 3))})
-    live = keras_snn.stream(two)
+        keras_snn.predict(two_inputs, {"a": np.zeros((1, 4, 3))})
+    live = keras_snn.stream(two_inputs)
     for frame in ({"a": np.zeros((1, 3))}, {"a": np.zeros((1, 2, 3)), "b": np.zeros((1, 5, 3))}):
         with pytest.raises(ValueError, match="`frame` must be one time step, or a block of steps"):
             live.step(frame)
@@ -399,22 +399,22 @@ def test_errors_name_the_argument():
         live.step()
     with pytest.raises(ValueError, match="must create its time axis for `start`; its inputs have one"):
         live.start(X[:2, 0])
-    made = keras_snn.stream(sequential(layers.Repeat(3), layers.LIF(), shape=(UNITS,)), 2)
+    encoder_stream = keras_snn.stream(sequential(layers.Repeat(3), layers.LIF(), shape=(UNITS,)), 2)
     with pytest.raises(ValueError, match=r"no input yet: call `start\(x\)` first"):
-        made.step()
+        encoder_stream.step()
     with pytest.raises(ValueError, match=r"creates its time axis: set its input with `start\(x\)`"):
-        made.step(X[:2, 0])
+        encoder_stream.step(X[:2, 0])
     with pytest.raises(ValueError, match="`which` must be None in the first call of `start`"):
-        made.start(X[:2, 0], which=0)
+        encoder_stream.start(X[:2, 0], which=0)
     with pytest.raises(ValueError, match=r"`x` must have the shape \(2, 6\)"):
-        made.start(X[:2, 0, :4])
+        encoder_stream.start(X[:2, 0, :4])
     with pytest.raises(TypeError, match="`model` must be a Keras model; got LIF"):
         keras_snn.stream(layers.LIF())
     with pytest.raises(ValueError, match="must be built: call it, or begin it with keras.Input"):
         keras_snn.stream(keras.Sequential([layers.LIF()]))
 
 
-def test_a_long_stream_is_exact_and_its_memory_flat():
+def test_a_long_stream_is_exact_and_its_memory_constant():
     model = sequential(layers.IF(threshold=1.0, reset="subtract"), POOL(), shape=(None, 1))
     live = keras_snn.stream(model)
     block = np.full((1, 1000, 1), 0.0625, "float32")
@@ -422,12 +422,12 @@ def test_a_long_stream_is_exact_and_its_memory_flat():
     for _ in range(20):
         rate = live.step(block)
         sizes.add(sum(int(ops.size(leaf)) for leaf in keras.tree.flatten(live._states)))
-    assert rate.item() == np.float32(1249 / 20_000)  # one spike for each 1.0; the last 1.0 is not above the threshold
+    assert rate.item() == np.float32(1249 / 20_000)  # a spike per 1.0 of input; the last 1.0 is not above the threshold
     assert sizes == {1 + 1 + 1}  # membrane, sum, count
 
 
 class Counter(layers.SpikingCell):
-    """A cell of the user that counts its steps in a weight."""
+    """A user's cell that counts its steps in a weight."""
 
     def build(self, input_shape):
         self.n = self.add_weight(shape=(), initializer="zeros", trainable=False)
@@ -437,18 +437,18 @@ class Counter(layers.SpikingCell):
         return inputs * self.n, states
 
 
-def test_variables_of_a_cell_go_on_from_part_to_part():
+def test_variables_of_a_cell_continue_from_part_to_part():
     model = sequential(layers.RNN(Counter(UNITS)))
-    wanted = X * np.arange(1, T + 1, dtype="float32")[:, None]
+    expected = X * np.arange(1, T + 1, dtype="float32")[:, None]
     model.set_weights([np.zeros((), "float32")])
-    np.testing.assert_array_equal(keras_snn.predict(model, X, steps_at_once=5, verbose=0), wanted)
+    np.testing.assert_array_equal(keras_snn.predict(model, X, steps_at_once=5, verbose=0), expected)
     model.set_weights([np.zeros((), "float32")])
     live = keras_snn.stream(model, 4)
     for t in range(0, T, 4):
-        np.testing.assert_array_equal(live.step(X[:, t : t + 4]), wanted[:, t : t + 4])
+        np.testing.assert_array_equal(live.step(X[:, t : t + 4]), expected[:, t : t + 4])
 
 
-def test_draws_are_those_of_the_whole_run_in_a_scope():
+def test_in_a_scope_draws_equal_those_of_a_whole_run():
     model = sequential(layers.Poisson(T), layers.SpikingActivation("relu", dt=0.3), POOL(), shape=(UNITS,))
     axis = streaming.graph.TimeAxis(model, X[:, 0])
     x, index = np.abs(X[:, 0]), np.arange(4, dtype="int32")
@@ -467,4 +467,4 @@ def test_the_compiled_function_is_made_once(monkeypatch):
     monkeypatch.setattr(layers.LIF, "run", lambda *args: traces.append(1) or call(*args))
     for t in range(T):
         live.step(X[:, t])
-    assert len(traces) == (T if keras.config.backend() == "torch" else 2)  # the first step, and the others
+    assert len(traces) == (T if keras.config.backend() == "torch" else 2)  # the first step, the others

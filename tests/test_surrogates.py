@@ -1,4 +1,4 @@
-"""Surrogates: the spike is a Heaviside, its gradient that of the primitive, and both are saved with a model."""
+"""Surrogates: the spike is a Heaviside, its gradient is the derivative of the primitive, and models save them."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from keras_snn.surrogates import NAMES, ATan, Rectangular, Sigmoid, Surrogate
 each = pytest.mark.parametrize("name", NAMES)
 SLOPES = (0.7, 1.0, 3.0)
 
-#: The primitives, written again in float64.
+#: The primitives in NumPy, in float64.
 PRIMITIVES = {
     "atan": lambda x, a: np.arctan(math.pi / 2 * a * x) / math.pi + 0.5,
     "sigmoid": lambda x, a: 1 / (1 + np.exp(-a * x)),
@@ -32,28 +32,28 @@ PRIMITIVES = {
 
 
 def points(n=400):
-    """Points away from the kinks at 0, 1 / a and 1 / (2 a) of the tested slopes."""
+    """Return points away from the kinks at 0, 1 / a and 1 / (2 a) of the tested slopes a."""
     x = np.random.default_rng(0).uniform(-3, 3, n)
     kinks = [0, *(s * k / a for a in SLOPES for s in (-1, 1) for k in (0.5, 1))]
     return x[np.min([abs(x - kink) for kink in kinks], axis=0) > 1e-3].astype("float32")
 
 
-#: All surrogates compiled, and one in an eager call.
+#: All surrogates compiled, and ATan eagerly.
 ALL_AND_ONE = [(COMPILED, name) for name in NAMES] + [("eager", "atan")] * (COMPILED != "eager")
 all_and_one = pytest.mark.parametrize(("mode", "name"), ALL_AND_ONE)
 
 
 @all_and_one
 def test_the_spike_is_heaviside(mode, name):
-    tiny = np.finfo("float32").tiny  # the smallest normal number: XLA and TensorFlow take smaller ones for 0
-    one = np.float32(1)
-    x = [-np.inf, -1, -tiny, -0.0, 0.0, tiny, np.nextafter(one, 2 * one) - one, 1, np.inf]
+    tiny = np.finfo("float32").tiny  # smallest normal number: XLA and TensorFlow flush smaller numbers to 0
+    unit = np.float32(1)
+    x = [-np.inf, -1, -tiny, -0.0, 0.0, tiny, np.nextafter(unit, 2 * unit) - unit, 1, np.inf]
     spikes = run(mode, surrogates.get(name), np.array(x, "float32"))
     np.testing.assert_array_equal(spikes, [0, 0, 0, 0, 0, 1, 1, 1, 1])
     assert spikes.dtype == np.float32
 
 
-def test_nan_is_not_a_spike():
+def test_nan_gives_no_spike():
     np.testing.assert_array_equal(run(COMPILED, surrogates.get("atan"), np.array([np.nan, 1], "float32")), [0, 1])
 
 
@@ -68,20 +68,20 @@ def test_spikes_have_the_dtype_of_the_membrane(dtype):
 def test_the_derivative_is_that_of_the_primitive(name):
     x = points()
     assert len(x) > 300
-    ours = [NAMES[name](slope) for slope in SLOPES]
-    results = run(COMPILED, lambda x: [(surrogate.derivative(x), surrogate.primitive(x)) for surrogate in ours], x)
+    by_slope = [NAMES[name](slope) for slope in SLOPES]
+    results = run(COMPILED, lambda x: [(surrogate.derivative(x), surrogate.primitive(x)) for surrogate in by_slope], x)
     primitive, step = PRIMITIVES[name], 1e-5
     wide = x.astype("float64")
-    for slope, (derivative, own) in zip(SLOPES, results, strict=True):
+    for slope, (derivative, value) in zip(SLOPES, results, strict=True):
         differences = (primitive(wide + step, slope) - primitive(wide - step, slope)) / (2 * step)
-        # The layers compute in float32, a few roundings; the difference has an error of step^2, 1e-10.
+        # rtol, atol: a few roundings in float32. The central difference has an error of step^2 = 1e-10.
         np.testing.assert_allclose(derivative, differences, rtol=2e-6, atol=2e-6)
-        # And the surrogate's own primitive is that one, to float32.
-        np.testing.assert_allclose(own, primitive(wide, slope), rtol=1e-5, atol=1e-6)
+        # rtol, atol: the surrogate's primitive in float32
+        np.testing.assert_allclose(value, primitive(wide, slope), rtol=1e-5, atol=1e-6)
 
 
 def test_atan_by_hand():
-    """The values that the publication's surrogate has with a slope of 2."""
+    """ATan has the values of the published surrogate with slope 2."""
     values = run(COMPILED, surrogates.get("atan").derivative, np.float32([0.0, 0.5, -0.5, 1.0, -1.0]))
     np.testing.assert_allclose(values, [1, 0.288400, 0.288400, 0.0919997, 0.0919997], rtol=3e-6)  # digits given
 
@@ -110,18 +110,17 @@ def test_the_ends_of_the_rectangle():
 
 @all_and_one
 def test_the_gradient_of_a_spike_is_the_derivative_times_upstream(mode, name):
-    ours = [NAMES[name](), NAMES[name](3.0)]
+    both_slopes = [NAMES[name](), NAMES[name](3.0)]
     x = points(60)
     upstream = np.random.default_rng(1).normal(size=x.shape).astype("float32")
 
     def loss(xs):
-        return sum(ops.sum(ops.multiply(surrogate(x), upstream)) for surrogate, x in zip(ours, xs, strict=True))
+        return sum(ops.sum(ops.multiply(surrogate(x), upstream)) for surrogate, x in zip(both_slopes, xs, strict=True))
 
     (grads,) = gradients(mode, loss, [x, x])
-    derivatives = run(COMPILED, lambda x: [surrogate.derivative(x) for surrogate in ours], x)
+    derivatives = run(COMPILED, lambda x: [surrogate.derivative(x) for surrogate in both_slopes], x)
     for grad, derivative in zip(grads, derivatives, strict=True):
-        # rtol, atol: a product and a fused derivative; XLA's sigmoid has an error of 1e-7 of its height 1, times the
-        # slope
+        # rtol, atol: a product and a fused derivative. XLA's sigmoid has an error of 1e-7, multiplied by the slope.
         np.testing.assert_allclose(grad, upstream * derivative, rtol=1e-5, atol=2e-6)
         assert np.abs(grad).max() > 0
 
@@ -138,12 +137,12 @@ def test_names_configs_and_objects(name):
     assert type(surrogate) is NAMES[name]
     assert surrogates.get(surrogate) is surrogate
     other = NAMES[name](1.25)
-    again = surrogates.get(json.loads(json.dumps(surrogates.serialize(other))))
-    assert type(again) is NAMES[name]
-    assert again.slope == 1.25
-    assert again == other
-    assert hash(again) == hash(other)
-    assert repr(again) == f"{NAMES[name].__name__}(slope=1.25)"
+    restored = surrogates.get(json.loads(json.dumps(surrogates.serialize(other))))
+    assert type(restored) is NAMES[name]
+    assert restored.slope == 1.25
+    assert restored == other
+    assert hash(restored) == hash(other)
+    assert repr(restored) == f"{NAMES[name].__name__}(slope=1.25)"
 
 
 def test_equality():
@@ -156,7 +155,7 @@ def test_equality():
 
 @keras.saving.register_keras_serializable(package="test_surrogates")
 class Wide(Surrogate):
-    """A user's surrogate with a new argument."""
+    """A user's surrogate with an additional argument."""
 
     def __init__(self, slope=1.0, width=1.0):
         super().__init__(slope)
@@ -169,10 +168,10 @@ class Wide(Surrogate):
         return {**super().get_config(), "width": self.width}
 
 
-def test_surrogates_with_different_arguments_differ():
+def test_surrogates_with_different_additional_arguments_are_not_equal():
     assert Wide(1.0, 2.0) == Wide(1.0, 2.0) != Wide(1.0, 3.0)
     x = np.array([[[1.5]]], "float32")
-    # Had the engine taken the two for one, the second layer would have the gradient of the first.
+    # If the engine reused the compiled function, the second layer would have the gradient of the first.
     grads = [
         gradients("eager", lambda x, layer=layer: ops.sum(layer(x)), x)[0].item()
         for layer in (LIF(1.0, surrogate=Wide(1.0, width)) for width in (0.25, 1.0))
@@ -191,15 +190,15 @@ def test_a_saved_model_keeps_its_surrogate(surrogate, tmp_path):
 
 @keras.saving.register_keras_serializable(package="test_surrogates")
 def soft(x):
-    """A user's function: a spike with the gradient of a ramp."""
+    """A user's surrogate function: a spike with the gradient of a ramp."""
     ramp = ops.clip(x + 0.5, 0.0, 1.0)
     return ramp + ops.stop_gradient(ops.cast(x > 0, x.dtype) - ramp)
 
 
 def trained(surrogate):
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(4), LIF(surrogate=surrogate), keras.layers.Flatten(), keras.layers.Dense(1)]
-    model = keras.Sequential([keras.Input((5, 3)), *layers])
+    parts = [keras.layers.Dense(4), LIF(surrogate=surrogate), keras.layers.Flatten(), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((5, 3)), *parts])
     model.compile(keras.optimizers.SGD(0.1), "mse")
     x = np.random.default_rng(0).uniform(0, 3, (16, 5, 3)).astype("float32")
     before = ops.convert_to_numpy(model.layers[0].kernel)
@@ -217,12 +216,12 @@ def test_a_users_function_trains_and_is_saved(tmp_path):
 
 
 def test_a_function_without_a_gradient_does_not_train():
-    """A counterexample, for which the test above fails."""
+    """Counterexample to the test above: without a gradient, the weights do not change."""
     assert trained(lambda x: ops.stop_gradient(ops.cast(x > 0, x.dtype)))[2] == 0
 
 
 @pytest.mark.parametrize("slope", [0, -1, 0.0, math.inf, math.nan, True, "2", None])
-def test_a_slope_that_makes_no_sense_is_refused(slope):
+def test_slopes_must_be_positive_finite_numbers(slope):
     with pytest.raises((TypeError, ValueError), match="`slope` must be a (finite )?number.*; got"):
         ATan(slope)
 
@@ -235,7 +234,7 @@ def test_unknown_surrogates_are_refused():
             LIF(surrogate=wrong)
 
 
-def test_the_base_class_names_the_missing_method():
+def test_missing_methods_of_a_surrogate_are_named():
     with pytest.raises(NotImplementedError, match=r"Surrogate must override `derivative\(x\)`"):
         Surrogate(1.0).derivative(0.0)
     with pytest.raises(NotImplementedError, match="Wide has no `primitive"):

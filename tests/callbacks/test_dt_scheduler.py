@@ -9,7 +9,7 @@ from keras import ops
 from keras_snn.callbacks import DtScheduler
 from keras_snn.layers import Lowpass, SpikingActivation, TemporalAveragePooling
 
-# Keras logs running means, in float32, of losses that XLA may round differently where dt is a constant.
+# Keras logs running means in float32. With a constant dt, XLA may round the losses differently.
 CLOSE = {"rtol": 1e-5}
 DTS = (1.0, 0.5, 0.25)
 X = np.random.default_rng(0).uniform(0.5, 2.0, (2, 4, 3)).astype("float32")
@@ -25,7 +25,7 @@ def variable(value=1.0):
 
 
 def network(dt, jit_compile="auto"):
-    """Two layers that depend on dt, and a Dense, with fixed weights."""
+    """Return two layers that depend on dt and a Dense. The weights are equal in every call."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [
@@ -42,12 +42,12 @@ def network(dt, jit_compile="auto"):
 
 @functools.cache
 def network_loss(dt):
-    """Return the loss of a model with a number for dt; the targets are 0."""
+    """Return the loss of a model with a constant dt, for targets of 0."""
     return np.mean(np.square(ops.convert_to_numpy(network(dt)(X))))
 
 
 class ReadsDt(keras.layers.Layer):
-    """Returns ``w dt``, with the dt of a spiking layer and w = 1."""
+    """``w * dt``, with the dt of a spiking layer and w = 1."""
 
     def __init__(self, source, **kwargs):
         super().__init__(**kwargs)
@@ -61,7 +61,7 @@ class ReadsDt(keras.layers.Layer):
 
 
 def reader(dt, learning_rate=0.0, **kwargs):
-    """Return a model whose loss for targets of 0 is dt^2."""
+    """Return a model whose loss is dt^2 for targets of 0."""
     spikes = SpikingActivation("relu", dt=dt, name="spikes")
     model = keras.Sequential([keras.Input((1, 1)), spikes, ReadsDt(spikes)])
     model.compile(keras.optimizers.SGD(learning_rate), "mse", **kwargs)
@@ -74,7 +74,7 @@ def compiled_reader():
 
 
 def shared_reader(value=1.0):
-    """Return a reader and its dt, which is ``value``. Tests share one model: each model compiles its functions."""
+    """Return a reader and its dt, set to ``value``. Tests share the model, which is compiled once."""
     model = compiled_reader()
     dt = model.layers[0].dt
     dt.assign(value)
@@ -86,13 +86,13 @@ def zeros(n):
 
 
 def stream(n_batches):
-    """Yield batches. Keras cannot know their number."""
+    """Yield batches. Their number is unknown to Keras."""
     for _ in range(n_batches):
         yield zeros(1)
 
 
 class Losses(keras.callbacks.Callback):
-    """Records the logs of every batch, and stops at a given batch."""
+    """Record the logged loss of every batch; raise KeyboardInterrupt after ``interrupt_after`` batches."""
 
     def __init__(self, interrupt_after=None):
         super().__init__()
@@ -106,7 +106,7 @@ class Losses(keras.callbacks.Callback):
 
 
 class Recorder:
-    """A schedule that records the steps of its calls."""
+    """A schedule that records its calls."""
 
     def __init__(self, schedule=cycle):
         self.schedule = schedule
@@ -118,7 +118,7 @@ class Recorder:
 
 
 def running_means(losses, n_steps):
-    """Return the values that Keras logs: means over the batches of an epoch so far."""
+    """Return the losses that Keras logs: means over the batches of an epoch so far."""
     return np.concatenate([np.cumsum(epoch) / np.arange(1, n_steps + 1) for epoch in np.reshape(losses, (-1, n_steps))])
 
 
@@ -144,7 +144,7 @@ def test_dt_changes_inside_a_compiled_fit(jit_compile):
     np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), expected[-1], **CLOSE)
 
 
-@pytest.mark.tensorflow("tf.Variable is TensorFlow's")
+@pytest.mark.tensorflow("tf.Variable")
 def test_a_tensorflow_variable():
     import tensorflow as tf
 
@@ -175,8 +175,8 @@ def test_a_schedule_may_return_any_kind_of_number():
     assert value(dt) == 2.0
 
 
-def test_training_goes_on_beside_the_changes():
-    """On JAX the weights are stored elsewhere during an epoch. A change of dt must not discard their updates."""
+def test_changes_of_dt_keep_the_weight_updates():
+    """A change of dt keeps the updates of the weights, which JAX stores outside the variables during an epoch."""
     dt, n_steps = variable(), 6
     model, by_hand = reader(dt, learning_rate=0.1), reader(dt, learning_rate=0.1)
     model.fit(*zeros(n_steps), batch_size=1, verbose=0, callbacks=[DtScheduler(dt, cycle)])
@@ -188,25 +188,25 @@ def test_training_goes_on_beside_the_changes():
     np.testing.assert_allclose(by_hand.get_weights()[0], expected, **CLOSE)
 
 
-def test_an_interrupted_fit_goes_on_where_it_was():
+def test_a_fit_resumes_at_the_next_epoch():
     fit = {"batch_size": 1, "epochs": 3, "verbose": 0}
-    (model, dt), whole, schedule = shared_reader(), Losses(), Recorder(lambda step: 1 / (1 + step))
-    model.fit(*zeros(4), callbacks=[DtScheduler(dt, schedule), whole], **fit)
+    (model, dt), uninterrupted, schedule = shared_reader(), Losses(), Recorder(lambda step: 1 / (1 + step))
+    model.fit(*zeros(4), callbacks=[DtScheduler(dt, schedule), uninterrupted], **fit)
     expected = running_means([1 / (1 + step) ** 2 for step in range(12)], 4)
-    np.testing.assert_allclose(whole.losses, expected, **CLOSE)
+    np.testing.assert_allclose(uninterrupted.losses, expected, **CLOSE)
     assert schedule.steps == list(range(12))
 
     first, second, schedule = Losses(interrupt_after=4), Losses(), Recorder(schedule.schedule)
     dt.assign(1.0)
     with pytest.raises(KeyboardInterrupt):
         model.fit(*zeros(4), callbacks=[DtScheduler(dt, schedule), first], **fit)
-    dt.assign(0.9)  # whatever happens in between
+    dt.assign(0.9)  # a change between the fits has no effect
     model.fit(*zeros(4), callbacks=[DtScheduler(dt, schedule), second], initial_epoch=1, **fit)
     assert schedule.steps == list(range(12))
-    assert first.losses + second.losses == whole.losses
+    assert first.losses + second.losses == uninterrupted.losses
 
 
-def test_in_the_middle_of_an_epoch_it_begins_that_epoch_again():
+def test_a_fit_interrupted_within_an_epoch_repeats_that_epoch():
     (model, dt), schedule = shared_reader(), Recorder()
     callback = DtScheduler(dt, schedule)
     with pytest.raises(KeyboardInterrupt):
@@ -224,7 +224,7 @@ def test_steps_per_epoch_sets_the_step():
     assert schedule.steps == list(range(6, 12))
 
 
-@pytest.mark.filterwarnings("ignore:.*input ran out of data")  # how Keras finds the end of a generator
+@pytest.mark.filterwarnings("ignore:.*input ran out of data")  # Keras's warning at the end of a generator
 def test_batches_of_unknown_number_are_counted():
     (model, dt), schedule = shared_reader(), Recorder()
     callback = DtScheduler(dt, schedule)
@@ -235,7 +235,7 @@ def test_batches_of_unknown_number_are_counted():
         model.fit(
             stream(n_batches), epochs=epoch + 1, initial_epoch=epoch, shuffle=False, verbose=0, callbacks=[callback]
         )
-        # TensorFlow and JAX begin one more batch, to find that there is none.
+        # TensorFlow and JAX begin one more batch to detect the end.
         assert len(schedule.steps) in (n_batches, n_batches + 1)
         return schedule.steps[:n_batches]
 
@@ -268,7 +268,7 @@ def test_validation_runs_at_the_last_dt_of_the_epoch():
     np.testing.assert_allclose(history["val_loss"], [cycle(1) ** 2, cycle(3) ** 2], **CLOSE)
 
 
-def test_the_report_names_exactly_the_changes(capsys):
+def test_verbose_prints_only_changes_of_dt(capsys):
     model, dt = shared_reader(0.5)
     fit = {"batch_size": 1, "epochs": 2, "verbose": 0}
     schedule = lambda step: (0.5, 0.5, 0.1, 0.1, 0.1, 0.2)[step]  # noqa: E731
@@ -279,8 +279,8 @@ def test_the_report_names_exactly_the_changes(capsys):
     assert capsys.readouterr().out.split("\n") == ["", "Step 2: dt = 0.1 s", "", "Step 5: dt = 0.2 s", ""]
 
 
-@pytest.mark.jax("only JAX keeps the values of variables elsewhere")
-def test_it_syncs_only_for_a_change(monkeypatch):
+@pytest.mark.jax("only JAX stores the values of variables elsewhere")
+def test_only_changes_of_dt_sync_the_state(monkeypatch):
     dt = variable()
     model, syncs = reader(dt), []
     original = type(model).jax_state_sync
@@ -297,13 +297,13 @@ def test_it_syncs_only_for_a_change(monkeypatch):
 
 def test_a_change_from_outside_is_overruled_at_the_next_epoch():
     model, dt = shared_reader(0.5)
-    meddler = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: dt.assign(0.1))
-    callbacks = [DtScheduler(dt, lambda step: 0.5), meddler]
+    assign_dt = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: dt.assign(0.1))
+    callbacks = [DtScheduler(dt, lambda step: 0.5), assign_dt]
     history = model.fit(*zeros(2), batch_size=1, epochs=2, verbose=0, callbacks=callbacks).history
     np.testing.assert_allclose(history["loss"], [0.25, 0.25], **CLOSE)
 
 
-def test_a_loop_of_ones_own():
+def test_a_custom_training_loop():
     (model, dt), schedule = shared_reader(), Recorder()
     callbacks = keras.callbacks.CallbackList([DtScheduler(dt, schedule)], model=model)
     callbacks.on_train_begin()
@@ -319,7 +319,7 @@ def test_a_loop_of_ones_own():
     assert schedule.steps == list(range(6))
 
 
-def test_dt_has_to_be_a_variable():
+def test_dt_must_be_a_variable():
     for dt in (0.001, None, np.array(0.1), ops.convert_to_tensor(0.1)):
         with pytest.raises(TypeError, match=r"`dt` must be a variable.*Make one with `dt = keras\.Variable"):
             DtScheduler(dt, cycle)
@@ -336,13 +336,13 @@ def test_dt_becomes_non_trainable():
     assert not dt.trainable
 
 
-def test_the_scheduler_has_to_be_callable():
+def test_the_scheduler_must_be_callable():
     with pytest.raises(TypeError, match="`scheduler` must be a learning-rate schedule or a callable"):
         DtScheduler(variable(), 0.1)
 
 
 @pytest.mark.parametrize(
-    "bad, error",
+    "invalid, error",
     [
         (0, ValueError),
         (-0.1, ValueError),
@@ -355,30 +355,30 @@ def test_the_scheduler_has_to_be_callable():
         ([0.1], TypeError),
     ],
 )
-def test_a_value_that_is_no_time_step_is_refused(bad, error):
+def test_invalid_values_of_dt_are_refused(invalid, error):
     model, dt = shared_reader(0.5)
-    callback = DtScheduler(dt, lambda step: 0.25 if step < 2 else bad)
+    callback = DtScheduler(dt, lambda step: 0.25 if step < 2 else invalid)
     with pytest.raises(error, match=r"`scheduler` returned .* for step 2\. `dt` must be a"):
         model.fit(*zeros(4), batch_size=1, verbose=0, callbacks=[callback])
     assert value(dt) == 0.25
 
 
-def test_a_dt_that_the_model_does_not_hold_is_refused(tmp_path):
+def test_a_dt_that_no_layer_of_the_model_has_is_refused(tmp_path):
     dt = variable()
     clone = keras.models.clone_model(network(dt))
     clone.compile(keras.optimizers.SGD(0.0), "mse")
     with pytest.raises(ValueError, match=r"variable that a layer of .* holds.*`model.get_layer\(name\).dt`"):
         clone.fit(X, Y, verbose=0, callbacks=[DtScheduler(dt, cycle)])
-    own = clone.get_layer("spikes").dt
-    clone.fit(X, Y, verbose=0, callbacks=[DtScheduler(own, lambda step: 0.5)])
-    assert (value(own), value(dt)) == (0.5, 1.0)
+    dt_of_clone = clone.get_layer("spikes").dt
+    clone.fit(X, Y, verbose=0, callbacks=[DtScheduler(dt_of_clone, lambda step: 0.5)])
+    assert (value(dt_of_clone), value(dt)) == (0.5, 1.0)
 
 
 def test_an_unbuilt_model():
     dt = variable()
 
     class Late(keras.Model):
-        """Creates its layers when it is built."""
+        """A model that creates its layers in ``build``."""
 
         def build(self, input_shape):
             self.spikes = SpikingActivation("relu", dt=dt)

@@ -1,4 +1,4 @@
-"""Exported models: each file returns the model's outputs for new inputs."""
+"""Exported models give the model's outputs for new inputs."""
 
 import keras
 import numpy as np
@@ -11,17 +11,17 @@ from keras_snn.ops.backend import straight_through, with_derivative
 
 BACKEND = keras.config.backend()
 TIME = 6
-#: Values in eighths, and sums that no order of additions rounds.
+#: Inputs are multiples of 1 / 8: sums are exact in any order.
 KERNEL = np.float32([[1, 0.5, 0], [0, 1, 0.5], [0.5, 0, 1]])
-#: Rows with operations that an exporter does not have: an error says so.
+#: Rows with operations that the exporter does not support. The export raises an error.
 NOT_IN_TORCHSCRIPT = {"SpikingActivation", "Lowpass", "Alpha", "Poisson", "RankOrder"}
 NOT_IN_TORCH_ONNX = {"RankOrder"}
-#: A loop over one state and over several, with refractory steps, without a gradient, a filter, and a user's cell.
-FEW = ["SpikingActivation", "Lowpass", "RNN", "LIF-options", "Synaptic", "LeakyIntegrator"]
-few_and_all = pytest.mark.parametrize(
+#: Loops over one state and over several, with refractory steps, without a gradient; a filter; a user's cell.
+REPRESENTATIVE = ["SpikingActivation", "Lowpass", "RNN", "LIF-options", "Synaptic", "LeakyIntegrator"]
+representative_and_all = pytest.mark.parametrize(
     "names",
-    [FEW, pytest.param(list(MAIN), marks=pytest.mark.nightly("all layers in place of a few"))],
-    ids=["few", "all"],
+    [REPRESENTATIVE, pytest.param(list(MAIN), marks=pytest.mark.nightly("all layers"))],
+    ids=["representative", "all"],
 )
 
 
@@ -30,7 +30,7 @@ def images(batch, seed):
 
 
 def model_of(names, **options):
-    """Return a model with the layers of these rows side by side, with their means over time as one output."""
+    """Return a model with the layers of these rows in parallel. Its output joins their means over time."""
     inputs = keras.Input((TIME, *UNITS))
     outputs = []
     for name in names:
@@ -47,7 +47,7 @@ def model_of(names, **options):
 
 
 def assert_equals_model(run, model, names, batches=(1, 3)):
-    """Compare the outputs of the file's ``run`` with the model's, on new inputs."""
+    """Compare the outputs of the exported ``run`` with the model's, for new inputs."""
     for batch in batches:
         x = images(batch, seed=1)
         actual, expected = (
@@ -55,7 +55,7 @@ def assert_equals_model(run, model, names, batches=(1, 3)):
             for y in (run(x), ops.convert_to_numpy(model(x, training=False)))
         )
         for name, a, b in zip(names, actual, expected, strict=True):
-            # Sums of a few products in another order: 1e-6 relative. A missing spike is a sixth of the range.
+            # rtol: sums in another order differ by 1e-6. A missing spike changes the mean by a sixth of the range.
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * ROWS[name].scale, err_msg=name)
 
 
@@ -66,14 +66,14 @@ def onnx_runner(path):
     return lambda x: session.run(None, {inputs.name: x})[0]
 
 
-@pytest.mark.torch("its exporters trace the layers")
-@pytest.mark.filterwarnings("ignore")  # those of the exporters
+@pytest.mark.torch("PyTorch's exporters")
+@pytest.mark.filterwarnings("ignore")  # warnings of the exporters
 @pytest.mark.parametrize(
     "fixed_batch", [False, pytest.param(True, marks=pytest.mark.nightly("takes long; torch.export has a test too"))]
 )
-@few_and_all
+@representative_and_all
 def test_torch_onnx(names, fixed_batch, tmp_path):
-    """Keras traces with TorchScript where the batch size is open, and with torch.export where it is fixed."""
+    """Keras traces with TorchScript for an unknown batch size, and with torch.export for a fixed one."""
     pytest.importorskip("onnxscript", reason="the extra `exports` is not installed")
     names = [name for name in names if name not in (NOT_IN_TORCH_ONNX if fixed_batch else NOT_IN_TORCHSCRIPT)]
     model, path = model_of(names), tmp_path / "model.onnx"
@@ -82,9 +82,9 @@ def test_torch_onnx(names, fixed_batch, tmp_path):
     assert_equals_model(onnx_runner(path), model, names, batches=(1,) if fixed_batch else (1, 3))
 
 
-@pytest.mark.torch("its exporters trace the layers")
+@pytest.mark.torch("PyTorch's exporters")
 @pytest.mark.filterwarnings("ignore")
-@few_and_all
+@representative_and_all
 def test_torch_export_and_trace(names):
     import torch
 
@@ -95,19 +95,19 @@ def test_torch_export_and_trace(names):
         assert_equals_model(lambda x, run=run: run(torch.tensor(x)).detach(), model, names, batches=(3,))
 
 
-@pytest.mark.torch("its exporters trace the layers")
+@pytest.mark.torch("PyTorch's exporters")
 @pytest.mark.filterwarnings("ignore")
 def test_torch_export_of_values_with_another_gradient():
     import torch
 
-    class Both(torch.nn.Module):
+    class CustomGradients(torch.nn.Module):
         def forward(self, value, x):
             return straight_through(value, x), with_derivative(value, x, lambda x: 2 * x)
 
     value, x = torch.ones(3), torch.ones(3, requires_grad=True)
     for run in (
-        torch.jit.trace(Both(), (value, x), check_trace=False),
-        torch.export.export(Both(), (value, x)).module(),
+        torch.jit.trace(CustomGradients(), (value, x), check_trace=False),
+        torch.export.export(CustomGradients(), (value, x)).module(),
     ):
         for result in run(5 * value, x):
             np.testing.assert_array_equal(result.detach(), [5, 5, 5])
@@ -117,7 +117,7 @@ def test_torch_export_of_values_with_another_gradient():
 @pytest.mark.torch("compiles with torch.compile")
 @pytest.mark.filterwarnings("ignore")
 def test_torch_compile():
-    """Values and gradients, with a compiler that needs no C++."""
+    """Values and gradients equal those of eager calls. The compiler "aot_eager" needs no C++."""
     import torch
 
     model, x = model_of(["LIF", "Synaptic"]), torch.tensor(images(3, seed=1))
@@ -131,14 +131,14 @@ def test_torch_compile():
         results.append([y.detach(), *(p.grad.clone() for p in model.parameters() if p.requires_grad)])
     assert len(results[0]) > 1
     for a, b in zip(*results, strict=True):
-        torch.testing.assert_close(a, b)  # of the same operations
+        torch.testing.assert_close(a, b)  # default tolerances: the operations are the same
 
 
 @pytest.mark.tensorflow("Keras exports to LiteRT from TensorFlow")
 @pytest.mark.filterwarnings("ignore")
-@few_and_all
+@representative_and_all
 def test_litert(names, tmp_path):
-    """Without TensorFlow's own operations, for which the interpreter would need a delegate."""
+    """LiteRT files contain no TensorFlow operations, which would need a delegate in the interpreter."""
     import tensorflow as tf
 
     model, path = model_of(names), str(tmp_path / "model.tflite")
@@ -156,7 +156,7 @@ def test_litert(names, tmp_path):
     assert_equals_model(run, model, names)
 
 
-@pytest.mark.tensorflow("its ONNX exporter has no compiled loop")
+@pytest.mark.tensorflow("TensorFlow's ONNX exporter does not support compiled loops")
 @pytest.mark.filterwarnings("ignore")
 def test_tensorflow_onnx_needs_unrolled_layers(tmp_path):
     pytest.importorskip("tf2onnx", reason="the extra `exports` is not installed")
@@ -167,15 +167,15 @@ def test_tensorflow_onnx_needs_unrolled_layers(tmp_path):
     looped = keras.Sequential([keras.Input((TIME, *UNITS)), LIF()])
     looped(images(1, seed=0))
     looped.export(path, format="onnx", verbose=False)
-    with pytest.raises(Exception, match="INVALID_GRAPH"):  # an exception of onnxruntime's own
+    with pytest.raises(Exception, match="INVALID_GRAPH"):  # an exception class of onnxruntime
         onnx_runner(path)
 
 
 @pytest.mark.jax("jax.export")
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-@few_and_all
+@representative_and_all
 def test_training_steps_lower_for_accelerators(names, policy):
-    """For any batch size, on a machine without Keras and TensorFlow."""
+    """Training steps lower for GPU and TPU with any batch size, on a machine without them."""
     import jax
     from jax import export
 

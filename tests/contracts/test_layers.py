@@ -1,4 +1,4 @@
-"""The table of all public layers, and the rules that hold for each of them. A new layer is a new row."""
+"""The contract table: rules that hold for all public layers. A new layer adds a row."""
 
 import dataclasses
 import inspect
@@ -55,7 +55,7 @@ BATCH, TIME, UNITS = 2, 6, (3,)
 
 @keras.saving.register_keras_serializable(package="contracts")
 class Leaky(SpikingCell):
-    """A cell of a user: a weight, two states of two dtypes with nonzero start, and another computation in training."""
+    """A user's cell with a weight, two states of different dtypes with non-zero initial values, and a training call."""
 
     def __init__(self, size, **kwargs):
         super().__init__(size, state_size=[size, size], always_use_inference=False, **kwargs)
@@ -83,7 +83,7 @@ class Leaky(SpikingCell):
 
 
 class BranchCell(SpikingCell):
-    """Outputs of another shape than inputs and states."""
+    """A cell whose outputs have another shape than inputs and states."""
 
     def __init__(self, size, decay, **kwargs):
         super().__init__(size, **kwargs)
@@ -101,7 +101,7 @@ class BranchCell(SpikingCell):
 
 @keras.saving.register_keras_serializable(package="contracts")
 class Branch(SpikingLayer):
-    """A user's layer, with a new argument."""
+    """A user's layer with an additional argument."""
 
     def __init__(self, decay, **kwargs):
         super().__init__(**kwargs)
@@ -116,7 +116,7 @@ class Branch(SpikingLayer):
 
 @keras.saving.register_keras_serializable(package="contracts")
 class LargerOfTwo(keras.layers.Layer):
-    """A pooling of units without an axis of channels."""
+    """Max pooling over units, without a channel axis."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -131,31 +131,31 @@ class LargerOfTwo(keras.layers.Layer):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """How to create a layer, and its properties."""
+    """A constructor of a layer, and the layer's properties."""
 
     make: Callable  # (shape of one step, **options of the layer) -> layer
     dt: float = 1 / 64
-    scale: float = 64.0  # of the inputs: rates, for activations
+    scale: float = 64.0  # scale of the inputs; rates for activations
     has_time: bool = True  # the inputs have a time axis
-    keeps_time: bool = True  # the outputs have one
-    own_training: bool = False  # training is not inference
-    elementwise: bool = True  # each unit separately
-    has_gradient: bool = True  # by its inputs
-    before: str | None = None  # the activation of the layer before it in a model
-    rounds_state: bool = False  # its outputs differ from its states in the last bit
+    keeps_time: bool = True  # the outputs have a time axis
+    own_training: bool = False  # training differs from inference
+    elementwise: bool = True  # units are independent
+    has_gradient: bool = True  # the inputs have a gradient
+    before: str | None = None  # activation of the layer before it in a model
+    rounds_state: bool = False  # the returned state is rounded; the state within a call is not
     spikes: str | None = None  # "exact": half precision changes no spike
     wide: bool = False  # the outputs are float32 under half policies
     uses_dt: bool = True  # the outputs depend on dt
-    zero_state: bool = False  # it starts from zeros
-    positive: bool = False  # its inputs are not negative: it spikes
-    any_rank: bool = True
-    variant: bool = False  # of another row: left out where many functions are compiled
+    zero_state: bool = False  # the initial states are zeros
+    positive: bool = False  # the inputs are not negative, so that the layer spikes
+    any_rank: bool = True  # inputs may have any rank
+    variant: bool = False  # variant of another row: left out of tests that compile many functions
 
     def layer(self, units=UNITS, **options):
         return self.make(units, **options)
 
     def x(self, batch=BATCH, time=TIME, units=UNITS):
-        """Inputs that half precision does not round."""
+        """Return inputs that are exact in half precision."""
         shape = (batch, time, *units) if self.has_time else (batch, *units)
         return (self.scale * RNG.integers(0 if self.positive else -8, 9, size=shape) / 8).astype("float32")
 
@@ -203,7 +203,7 @@ ROWS = {
         lambda units, dt, dtype=None, **o: RNN(Leaky(units, dt=dt, dtype=dtype), **o), own_training=True, wide=True
     ),
     "SpikingLayer": cell_row(lambda _, **o: Branch(20.0, **o), zero_state=True, wide=True),
-    # Options with which outputs depend on much earlier inputs.
+    # Long time constants: outputs depend on inputs many steps earlier.
     "IF": neuron_row(IF, reset="subtract"),
     "LIF": neuron_row(LIF, tau=20.0, decay_input=False, reset="subtract"),
     "LIF-options": neuron_row(
@@ -237,7 +237,7 @@ ROWS = {
         recurrent_initializer=keras.initializers.RandomNormal(seed=0),
         fields={"any_rank": False},
     ),
-    # Without noise, which goes by the place in the call and not by that in time; its own tests have it.
+    # Without noise: it depends on the step within a call. test_noisy_lif.py tests noise.
     "NoisyLIF": neuron_row(NoisyLIF, alpha=2.0, fields={"elementwise": False}),
     "OscillationLIF": neuron_row(OscillationLIF, tau=4.0, reset="subtract", noise_range=(0.0, 0.0)),
     "AlternativeOscillationLIF": neuron_row(AlternativeOscillationLIF, c=0.25, d=-0.25),
@@ -261,7 +261,7 @@ ROWS = {
     "Delta": code_row(lambda _: Delta(0.25), has_time=True, before=None),
     "VotingPooling": Row(lambda _: VotingPooling(3), keeps_time=False, elementwise=False),
     "TopKMask": Row(lambda _: TopKMask(0.5), has_time=False, keeps_time=False, elementwise=False, scale=1.0),
-    # Where nothing is zero, every first spike is at step 0, and there is nothing to learn.
+    # relu gives zeros. Without zeros, every first spike is at step 0, and the Dense after it has nothing to learn.
     "FirstSpikeTime": Row(lambda _: FirstSpikeTime(), keeps_time=False, has_gradient=False, before="relu", wide=True),
 }
 CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SequenceLayer)}
@@ -274,23 +274,23 @@ def each(rows):
 
 
 def to_numpy(nest):
-    def one(x):
+    def leaf_to_numpy(x):
         if isinstance(x, np.ndarray):
             return x
         dtype = keras.backend.standardize_dtype(x.dtype)
         return ops.convert_to_numpy(ops.cast(x, "float32") if dtype == "bfloat16" else x)
 
-    return tree.map_structure(one, nest)
+    return tree.map_structure(leaf_to_numpy, nest)
 
 
 def assert_same(row, actual, expected):
-    """Assert that two calls with the same computation return the same values, bit for bit where possible."""
+    """Assert that two calls give the same values: bit by bit if the layer allows it, else within rounding."""
     exact = row.spikes or row not in CELLS.values() or keras.config.backend() != "tensorflow"
     if exact and not row.rounds_state:
         np.testing.assert_array_equal(actual, expected)
     else:
-        # Eager TensorFlow compiles a loop for some shapes, at some call, and not for others. XLA fuses a multiplication
-        # and an addition, which then round once less a step. Alpha multiplies its slope by tau and divides it again.
+        # rtol: eager TensorFlow compiles only some loops with XLA, whose fused multiply-add rounds once instead of
+        # twice. Alpha multiplies its slope by tau and divides it again.
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
 
 
@@ -304,7 +304,7 @@ def dtype_of(x):
 
 
 def built(row, units=UNITS, weights=None, **options):
-    """Return a layer, with ``weights`` if they are given."""
+    """Return a built layer, with ``weights`` if given."""
     layer = row.layer(units, **options)
     layer.build((TIME, BATCH, *units) if options.get("time_major") else row.x(units=units).shape)
     if weights is not None:
@@ -313,12 +313,12 @@ def built(row, units=UNITS, weights=None, **options):
 
 
 def initial_states(layer):
-    """Return states that differ from the layer's initial states and between units."""
+    """Return states that differ from the layer's initial states, and between units."""
     return [state / 2 + ramp(state) if "float" in dtype_of(state) else state + 3 for state in fresh_states(layer)]
 
 
 def ramp(state):
-    """Return 1 / 8, 5 / 32, ..., of the shape of ``state``."""
+    """Return 1 / 8, 5 / 32, ..., in the shape of ``state``."""
     return ops.convert_to_tensor((np.arange(np.prod(state.shape)).reshape(state.shape) / 32 + 0.125).astype("float32"))
 
 
@@ -327,9 +327,9 @@ def fresh_states(layer):
 
 
 def model_around(row, layer, time=TIME, name=None):
-    """Return a model with weights before the layer, which are trained if a gradient reaches them, and after it."""
+    """Return a model with a Dense before and after the layer. The first one is trained if it receives a gradient."""
     inputs = keras.Input((time, *UNITS) if row.has_time else UNITS, name=name)
-    positive = keras.initializers.RandomUniform(0, 1)  # for spikes wherever the inputs are positive
+    positive = keras.initializers.RandomUniform(0, 1)  # positive inputs give spikes
     options = {"kernel_initializer": positive} if row.positive else {}
     x = keras.layers.Dense(3, row.before, trainable=row.has_gradient, **options)(inputs)
     x = layer(x)
@@ -339,33 +339,33 @@ def model_around(row, layer, time=TIME, name=None):
 
 
 def joined(models):
-    """Return one model with the given models as branches, by their names: one compilation and one file for all."""
+    """Return one model with the given models as named branches, for one compilation and one file."""
     return keras.Model({k: model.input for k, model in models.items()}, {k: m.output for k, m in models.items()})
 
 
 def assert_losses(history, targets, outputs):
-    """Compare the logged loss of each branch with the mean square error of its outputs, epoch by epoch."""
+    """Compare the logged loss of each branch with the mean squared error of its outputs, for each epoch."""
     for name in outputs[0]:
         expected = [np.mean((y[name] - target[name]) ** 2) for y, target in zip(outputs, targets, strict=True)]
-        # Matrix products in compiled code round otherwise than the eager ones.
+        # rtol: compiled matrix products round differently from eager ones.
         np.testing.assert_allclose(history.history[f"{name}_loss"], expected, rtol=1e-4, err_msg=name)
 
 
 @pytest.fixture(autouse=True)
-def _the_same_inputs_in_any_selection():
-    """A test must not depend on the number of random draws of earlier tests."""
+def _reset_rng():
+    """Reset the generator, so that a test does not depend on the draws of earlier tests."""
     RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
 def test_the_table_has_all_public_layers():
     built_layers = [built(row) for row in ROWS.values()]
-    found = {type(item) for layer in built_layers for item in (layer, cell_of(layer))}
+    covered = {type(item) for layer in built_layers for item in (layer, cell_of(layer))}
     public = [getattr(layers, name) for name in layers.__all__]
     classes = {item for item in public if inspect.isclass(item) and issubclass(item, keras.layers.Layer)}
-    bases = {SpikingCell, SpikingLayer, SpikingNeuron}  # these two by a user's subclass
-    of_images = {layers.ParallelConvEncoder}  # its own file tests these rules
-    assert classes - bases - of_images - found == set()
-    assert all(any(issubclass(cls, base) for cls in found - {base}) for base in bases)
+    bases = {SpikingCell, SpikingLayer, SpikingNeuron}  # tested through subclasses
+    of_images = {layers.ParallelConvEncoder}  # has these rules in test_parallel_conv_encoder.py
+    assert classes - bases - of_images - covered == set()
+    assert all(any(issubclass(cls, base) for cls in covered - {base}) for base in bases)
 
 
 def cell_of(layer):
@@ -373,7 +373,7 @@ def cell_of(layer):
 
 
 def arguments(cls):
-    """Return the names of the arguments of ``cls`` and of its bases, without those of ``keras.layers.Layer``."""
+    """Return the names of all arguments of ``cls``, including those of its bases, without those of all layers."""
     names = set()
     for base in cls.__mro__:
         if base in (keras.layers.Layer, keras.layers.Wrapper):
@@ -389,28 +389,28 @@ def test_config_round_trip(row):
     for item in filter(None, [layer, cell_of(layer)]):
         config = item.get_config()
         text = json.dumps(config)
-        again = type(item).from_config(json.loads(text))
-        assert json.dumps(again.get_config()) == text
-        assert json.dumps(config) == text  # from_config left it alone
+        restored = type(item).from_config(json.loads(text))
+        assert json.dumps(restored.get_config()) == text
+        assert json.dumps(config) == text  # from_config did not change it
         for name in arguments(type(item)) - ignored(item):
             assert hasattr(item, name), name
             assert name in config, name
 
 
 def ignored(item):
-    """Return the arguments that a class of this package or file does not pass to its base."""
+    """Return the arguments of base classes that a class sets itself."""
     fixed = {"state_size", "always_use_inference"}
-    given = {
+    ignored_by_class = {
         RNN: {"dt"},
         BranchCell: set(),
         LeakyIntegrator: {"threshold", "reset", "surrogate", "detach_reset"},
         Izhikevich: {"reset", "v_reset"},
     }
-    return given.get(type(item), fixed if isinstance(item, SpikingCell) else set())
+    return ignored_by_class.get(type(item), fixed if isinstance(item, SpikingCell) else set())
 
 
 def test_save_and_load(tmp_path):
-    """Every layer is a branch of one file; every layer that can be stateful is there in its stateful form too."""
+    """All layers, also as stateful layers, are restored from one file."""
     rows = {**ROWS, **{f"stateful {name}": row for name, row in CELLS.items()}}
     x = {name: row.x() for name, row in rows.items()}
     models = {}
@@ -435,9 +435,9 @@ OPTIONS = [
     for state in (True, False)
     for major in (True, False)
 ]
-#: The options act in the base class: all combinations for one layer, and for the others those that differ most.
+#: The base class implements these options: all combinations for one layer, the most different ones for the others.
 MOST_DIFFERENT = [OPTIONS[0], OPTIONS[-1]]
-REPEATS = pytest.mark.nightly("combinations of options that the base class treats alike for every layer")
+REPEATS = pytest.mark.nightly("the base class implements these combinations of options for every layer")
 
 
 @pytest.mark.parametrize(
@@ -453,7 +453,7 @@ REPEATS = pytest.mark.nightly("combinations of options that the base class treat
         ),
     ],
 )
-def test_symbolic_shapes_and_dtypes_are_the_eager_ones(name, options):
+def test_symbolic_shapes_and_dtypes_equal_eager_ones(name, options):
     row = ROWS[name]
     x = row.x(batch=2, time=5)
     x = np.swapaxes(x, 0, 1) if options.get("time_major") else x
@@ -478,7 +478,7 @@ def test_symbolic_shapes_and_dtypes_are_the_eager_ones(name, options):
 
 
 def test_one_fit_step():
-    """Every layer is a branch of one model: its loss is that of the eager call, and all its weights move."""
+    """In a compiled fit, the loss equals that of an eager call, and all weights change. All layers are in one model."""
     models = {name: model_around(row, row.layer(), name=name) for name, row in ROWS.items()}
     x = {name: row.x() for name, row in ROWS.items()}
     y = {name: np.ones((BATCH, 1), "float32") for name in ROWS}
@@ -499,13 +499,13 @@ def test_one_fit_step():
 
 
 def batches(row):
-    """Two batches that differ in size and in length."""
+    """Yield two batches that differ in size and length."""
     for batch, time in [(2, 4), (3, 5)]:
         yield row.x(batch, time), np.ones((batch, 1), "float32")
 
 
 def test_fit_of_sequences_of_many_lengths():
-    """The other layers have this test in their files."""
+    """Layers with cells train on batches of different sizes and lengths. Other layers have a test in their file."""
     model = joined({name: model_around(row, row.layer(), None, name) for name, row in MAIN_CELLS.items()})
     of_rows = {name: list(batches(row)) for name, row in MAIN_CELLS.items()}
     x, y = ([{name: rows[i][part] for name, rows in of_rows.items()} for i in (0, 1)] for part in (0, 1))
@@ -530,7 +530,7 @@ def test_tf_graph_of_unknown_batch_and_time(row):
     shape = (None, None, *UNITS) if row.has_time else (None, *UNITS)
     function = tf.function(lambda x: layer(x, training=False), input_signature=[tf.TensorSpec(shape)])
     for x, _ in batches(row):
-        # The loop of unknown length is not compiled by XLA, whose fused multiply-add rounds once less a step.
+        # rtol: XLA does not compile loops of unknown length. Its fused multiply-add rounds once instead of twice.
         np.testing.assert_allclose(function(x), layer(x, training=False), rtol=1e-5, atol=1e-5)
 
 
@@ -555,7 +555,7 @@ def test_half_precision(row, policy):
         if row.spikes == "exact":
             np.testing.assert_array_equal(y, expected)
         else:
-            # Inputs are exact; weights, results within a layer and outputs are rounded.
+            # atol: weights, intermediate results and outputs are rounded; inputs are exact.
             np.testing.assert_allclose(y, expected, rtol=0, atol=4 * rounding * np.abs(expected).max())
     assert {dtype_of(w) for w in half.weights if "float" in dtype_of(w)} <= {"float32"}
     if row in CELLS.values():
@@ -565,7 +565,7 @@ def test_half_precision(row, policy):
 
 
 @each(CELLS)
-def test_a_stateful_layer_on_chunks_equals_one_on_the_whole(row):
+def test_a_stateful_layer_gives_the_same_outputs_for_chunks_and_for_the_whole(row):
     x = row.x(time=24)
     layer = built(row, stateful=True)
     start = [to_numpy(state) for state in layer.states]
@@ -592,12 +592,12 @@ def test_a_stateful_layer_on_chunks_equals_one_on_the_whole(row):
 
 
 class Branches(keras.Model):
-    """Layers side by side, with a Dense after each, that are built when the model is first fitted."""
+    """Parallel layers with a Dense after each, built in the first fit."""
 
-    def __init__(self, layers):
+    def __init__(self, branches):
         super().__init__()
-        self.branches = layers
-        self.heads = {name: keras.layers.Dense(1) for name in layers}
+        self.branches = branches
+        self.heads = {name: keras.layers.Dense(1) for name in branches}
 
     def call(self, inputs):
         flatten = keras.layers.Flatten()
@@ -606,22 +606,22 @@ class Branches(keras.Model):
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist for variables.*initial_level")
 def test_a_stateful_layer_carries_its_state_through_fit():
-    # Keras warns rightly: the initial level of a stateful filter acts at a reset only.
+    # Keras warns because the initial level of a stateful filter is only used in a reset.
     model = Branches({name: row.layer(stateful=True) for name, row in MAIN_CELLS.items()})
     x = {name: row.x()[:, :3] for name, row in MAIN_CELLS.items()}
     y = {name: np.zeros((BATCH, 1), "float32") for name in x}
-    # TensorFlow's XLA makes no variables, and says so.
+    # XLA of TensorFlow cannot create variables.
     model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=keras.config.backend() == "jax")
     model.fit(x, y, batch_size=BATCH, verbose=0)
     for name, row in MAIN_CELLS.items():
-        other = built(row, stateful=True)
-        other(x[name], training=True)
-        for state, expected in zip(model.branches[name].states, other.states, strict=True):
-            # A fused multiplication and addition in the one, and not in the other, rounds once less a step.
+        eager = built(row, stateful=True)
+        eager(x[name], training=True)
+        for state, expected in zip(model.branches[name].states, eager.states, strict=True):
+            # rtol: only one of the two may use a fused multiply-add, which rounds once instead of twice.
             np.testing.assert_allclose(to_numpy(state), to_numpy(expected), rtol=1e-5, err_msg=name)
 
 
-#: With statistics of the units or of the batch, and with noise.
+#: Statistics over the units or over the batch, with noise.
 WITH_STATISTICS = {
     f"NoisyLIF-{alpha}-{statistics}": neuron_row(NoisyLIF, alpha=alpha, statistics=statistics, seed=0)
     for alpha in (4.0, None)
@@ -631,10 +631,10 @@ WITH_STATISTICS = {
 
 @pytest.mark.parametrize("empty", ["batch", "units"])
 def test_an_empty_batch_and_an_empty_step_give_an_empty_result(empty):
-    """Every layer is a branch of one model. Keras's own `predict` fails for no samples, hence `predict_on_batch`."""
+    """Empty inputs give empty outputs. All layers are in one model; Keras's `predict` fails without samples."""
     rows = {**MAIN, **WITH_STATISTICS}
     if empty == "units":
-        del rows["MaxRatePooling"]  # the pooling of this file takes one unit away
+        del rows["MaxRatePooling"]  # LargerOfTwo removes one unit
     units = UNITS if empty == "batch" else (0,)
     x = {name: row.x(BATCH if empty == "units" else 0, units=units) for name, row in rows.items()}
     models, shapes = {}, {}
@@ -655,7 +655,7 @@ def test_the_end_of_time_of_an_empty_batch_with_a_mask(row):
 
 
 @each(ROWS)
-def test_samples_do_not_see_each_other(row):
+def test_samples_are_independent(row):
     layer, x = built(row), row.x()
     options = {"initial_state": initial_states(layer)} if row in CELLS.values() else {}
     y = to_numpy(layer(x, training=False, **options))
@@ -692,10 +692,10 @@ def test_inputs_of_any_rank(row):
     weights = [w.reshape(*w.shape[: w.ndim - 3], 6) if w.ndim else w for w in layer.get_weights()]
     flat = built(row, (6,), weights=weights)
     shapes = [s.shape if s.shape[-1] == 6 else (*s.shape[:-3], 6) for s in options.get("initial_state", [])]
-    for name, states in options.items():  # Alpha's state is flat as it is
+    for name, states in options.items():  # Alpha's state is already flat
         options[name] = [ops.reshape(s, shape) for s, shape in zip(states, shapes, strict=True)]
     z = to_numpy(flat(x.reshape(*x.shape[:-3], 6), training=False, **options))
-    # Vectorised and remaining units of a loop round otherwise under XLA.
+    # rtol: XLA rounds vectorized and remaining units of a loop differently.
     np.testing.assert_allclose(z.reshape(y.shape), y, rtol=1e-6, atol=1e-6)
 
 
@@ -713,7 +713,7 @@ def test_time_major(row):
 
 
 @each(MAIN_CELLS)
-def test_returned_values(row):
+def test_returned_outputs_and_states(row):
     x = row.x()
     layer = built(row, return_state=True)
     states = initial_states(layer)
@@ -722,9 +722,9 @@ def test_returned_values(row):
     assert [state.shape for state in last] == [(BATCH, *shape) for shape in layer.step_shapes(x.shape)[1]]
 
     for sequences in (True, False):
-        plain = built(row, return_sequences=sequences)(x, training=False, initial_state=states)
-        assert not tree.is_nested(plain)
-        assert_same(row, to_numpy(plain), full if sequences else full[:, -1])
+        outputs = built(row, return_sequences=sequences)(x, training=False, initial_state=states)
+        assert not tree.is_nested(outputs)
+        assert_same(row, to_numpy(outputs), full if sequences else full[:, -1])
     y, *states_y = built(row, return_sequences=False, return_state=True)(x, training=False, initial_state=states)
     assert_same(row, to_numpy(y), full[:, -1])
     for a, b in zip(states_y, last, strict=True):
@@ -751,7 +751,7 @@ def test_initial_state_as_a_second_input(row):
 
 
 @each({name: row for name, row in ROWS.items() if row.has_time})
-def test_the_mask_goes_on_and_ends_with_time(row):
+def test_the_mask_is_passed_on_until_time_ends(row):
     layer, x, mask = built(row), row.x(), np.arange(TIME) < np.array([[2], [TIME]])
     x[x == 0] = row.scale  # zeros are masked
     x[~mask] = 0
@@ -775,10 +775,7 @@ PADDED = np.array([[1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1], [1, 0, 1, 1, 0, 1], [
 
 
 def padded(x):
-    """Return sequences ``(4, 4, ...)`` with padding behind, before and between their steps, and one of padding alone.
-
-    The padding is NaN: whatever stands there must not matter.
-    """
+    """Return sequences ``(4, 4, ...)`` with NaN as padding after, before and between the steps, and padding only."""
     with_padding = np.full((4, 6, *x.shape[2:]), np.nan, "float32")
     for sample, mask, sequence in zip(with_padding, PADDED, x, strict=True):
         sample[mask] = sequence[: mask.sum()]
@@ -786,8 +783,8 @@ def padded(x):
 
 
 def assert_padding_does_not_matter(row, layer, actual, expected):
-    """Compare outputs for ``padded(x)`` with outputs for x."""
-    # Loops of another length may round a multiplication and an addition together or apart.
+    """Compare outputs for ``padded(x)`` with those for x."""
+    # Loops of another length may or may not use a fused multiply-add.
     rtol = 0 if row.spikes else 1e-5
     close = {"rtol": rtol, "atol": rtol / 10 * np.abs(expected).max()}
     if not row.keeps_time:
@@ -834,7 +831,7 @@ def test_padding_does_not_matter(row):
 
 
 def test_masks_in_a_compiled_model():
-    """Every layer behind ``Masking``, in one model."""
+    """Padding does not change the outputs of layers after ``Masking``. All layers are in one model."""
     rows = {n: r for n, r in MAIN.items() if r.has_time and "BatchNorm" not in n and not r.own_training}
     x = {name: row.x(batch=4, time=4) for name, row in rows.items()}
     expected, masked = {}, {}
@@ -855,15 +852,15 @@ def test_training_argument(row):
     assert differ(training, inference) == row.own_training
     if row in CELLS.values() and row.own_training:
         layer = built(row, weights=layer.get_weights(), return_state=True)
-        kept = [to_numpy(s) for s in initial_states(layer)]
-        _, *states = layer(x, training=True, initial_state=kept)
-        untouched = all(np.array_equal(to_numpy(s), k) for s, k in zip(states, kept, strict=True))
-        assert untouched == (not isinstance(layer, RNN))
+        initial = [to_numpy(s) for s in initial_states(layer)]
+        _, *states = layer(x, training=True, initial_state=initial)
+        unchanged = all(np.array_equal(to_numpy(s), k) for s, k in zip(states, initial, strict=True))
+        assert unchanged == (not isinstance(layer, RNN))
 
 
-@pytest.mark.torch("only modules have a mode")
+@pytest.mark.torch("only PyTorch modules have a mode")
 @each(CELLS)
-def test_torch_mode_is_the_training_argument_where_none_comes(row):
+def test_without_a_training_argument_the_torch_mode_counts(row):
     x = row.x()
     layer = built(row)
     inputs = keras.Input(x.shape[1:])
@@ -873,19 +870,19 @@ def test_torch_mode_is_the_training_argument_where_none_comes(row):
         for mode, expected in [(net.train, training), (net.eval, inference)]:
             mode()
             np.testing.assert_array_equal(to_numpy(net(x)), expected)
-        np.testing.assert_array_equal(to_numpy(net(x, training=True)), training)  # the argument is stronger
+        np.testing.assert_array_equal(to_numpy(net(x, training=True)), training)  # the argument overrides the mode
     nets[0].train()
-    np.testing.assert_array_equal(to_numpy(nets[0](x)), inference)  # the layer itself was left in eval mode
+    np.testing.assert_array_equal(to_numpy(nets[0](x)), inference)  # the layer is still in eval mode
 
 
-@pytest.mark.tensorflow("PyTorch has a mode, and JAX is as TensorFlow")
+@pytest.mark.tensorflow("PyTorch has a mode; JAX equals TensorFlow")
 @each(ROWS)
 def test_training_is_off_by_default(row):
     layer, x = built(row), row.x()
     assert_same(row, to_numpy(layer(x)), to_numpy(layer(x, training=False)))
 
 
-@pytest.mark.torch("its own saving and its own optimizers")
+@pytest.mark.torch("PyTorch's state_dict and optimizers")
 @each(ROWS)
 def test_torch_state_dict_and_optimizer(row):
     import torch

@@ -1,4 +1,4 @@
-"""An input that is not finite stops the spikes of its neuron only, in every layer, on every backend."""
+"""Input that is not finite ends the spikes of the neuron that receives it, in every layer, on every backend."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from keras_snn.layers import (
 )
 
 TIME, BAD = 8, 4
-#: A sample and a unit for each value; the samples are alike but for these, and sample 0 has none.
+#: (sample, unit) of each value. All other inputs are the same in all samples; sample 0 has no such value.
 PLACES = {(1, 0): np.nan, (2, 1): np.inf, (3, 2): -np.inf}
 
 
@@ -47,7 +47,7 @@ NEURONS = {
     "KLIF-leaky_relu": lambda: KLIF(variant="klif*", activation="leaky_relu", reset=None),
     "LIF-no-decay": lambda: LIF(decay_input=False, reset="subtract"),
     "LIF-unroll": lambda: LIF(reset="subtract", unroll=True),
-    # Spikes at steps 0, 2, 4, ..., and at 0, 3, 6, ...: the value comes when the neuron is free, and when it waits.
+    # Spikes at steps 0, 2, 4, ... and at 0, 3, 6, ...: at step 4, the first neuron is free and the second refractory.
     "IF-free": lambda: IF(refractory=1),
     "IF-waiting": lambda: IF(refractory=2),
     "LIF-waiting": lambda: LIF(tau=1.5, refractory=2, reset="subtract", unroll=True),
@@ -65,54 +65,54 @@ CONNECTED = {  # neurons of a sample affect each other
     "NoisyLIF": lambda: NoisyLIF(alpha=4.0, noise=None),
 }
 LAYERS = NEURONS | ANALOG | FILTERS | CONNECTED
-#: One layer for each kind of code: in eager mode every layer is compiled separately, which takes long.
-FEW = ("IF-subtract", "KLIF-zero", "ALIF-None", "IF-waiting", "LIF-unroll", *ANALOG, *FILTERS, *CONNECTED)
+#: One layer for each kind of code. Eager mode compiles every layer separately, which takes long.
+REPRESENTATIVE = ("IF-subtract", "KLIF-zero", "ALIF-None", "IF-waiting", "LIF-unroll", *ANALOG, *FILTERS, *CONNECTED)
 
 
 def currents():
-    """Return inputs, and a mask of the neurons and steps after an input that is not finite. Most neurons spike."""
+    """Return inputs, and a Bool array: True from a neuron's non-finite input on. Most neurons spike at every step."""
     x = np.full((4, TIME, 3), 2, "float32")
-    x[:, ::2] = 3  # Delta has no spikes without a change
-    own = np.zeros(x.shape, bool)
+    x[:, ::2] = 3  # Delta only spikes for changes
+    affected = np.zeros(x.shape, bool)
     for (sample, unit), value in PLACES.items():
         x[sample, BAD, unit] = value
-        own[sample, BAD:, unit] = True
-    return x, own
+        affected[sample, BAD:, unit] = True
+    return x, affected
 
 
 @pytest.mark.parametrize("mode", FEW_MODES)
-def test_a_value_that_is_not_finite_ends_the_spikes_of_its_own_neuron(mode):
-    x, own = currents()
-    layers = {name: LAYERS[name]() for name in (LAYERS if mode == COMPILED else FEW)}
+def test_a_non_finite_input_ends_the_spikes_of_its_neuron(mode):
+    x, affected = currents()
+    layers = {name: LAYERS[name]() for name in (LAYERS if mode == COMPILED else REPRESENTATIVE)}
     for layer in layers.values():
         layer.build(x.shape)
     results = run(mode, lambda x: {name: layer(x) for name, layer in layers.items()}, x)
     for name, y in results.items():
         expected = np.broadcast_to(y[:1], y.shape)
-        assert np.isfinite(y[0]).all() and expected[own].any(), f"{name} has no spikes after the bad value"
+        assert np.isfinite(y[0]).all() and expected[affected].any(), f"{name} has no spikes after the bad value"
         if name in NEURONS:
-            np.testing.assert_array_equal(y, np.where(own, 0, expected), err_msg=name)
+            np.testing.assert_array_equal(y, np.where(affected, 0, expected), err_msg=name)
         elif name in ANALOG:
-            np.testing.assert_array_equal(y, np.where(own, np.nan, expected), err_msg=name)
+            np.testing.assert_array_equal(y, np.where(affected, np.nan, expected), err_msg=name)
         elif name in FILTERS:
-            np.testing.assert_array_equal(np.isfinite(y), ~own, err_msg=name)
-            np.testing.assert_array_equal(y[~own], expected[~own], err_msg=name)
+            np.testing.assert_array_equal(np.isfinite(y), ~affected, err_msg=name)
+            np.testing.assert_array_equal(y[~affected], expected[~affected], err_msg=name)
         else:
             assert not any(y[sample, BAD, unit] for sample, unit in PLACES) and np.isfinite(y).all(), name
             np.testing.assert_array_equal(y[:, :BAD], expected[:, :BAD], err_msg=name)
-    # In these two the neurons of a sample are connected: the others go on, if not as before.
+    # The neurons of a sample are connected in these two layers: the other neurons still spike, at other steps.
     for name in ("RecurrentLIF", "NoisyLIF"):
-        assert not results[name][own].any() and results[name][1:, BAD + 1 :].any(), name
+        assert not results[name][affected].any() and results[name][1:, BAD + 1 :].any(), name
 
 
 def test_spikes_and_gradients_in_training():
-    """Test one layer for each kind of loop: over one state, over several, and unrolled."""
+    """Affected neurons have no spikes and NaN gradients, in loops over one state, over several, and unrolled."""
     layers = [LIF(), IF(reset="subtract"), ALIF(), IF(refractory=2), LIF(unroll=True)]
-    x, own = currents()
+    x, affected = currents()
     for layer in layers:
         layer.build(x.shape)
     results, (gradients,) = results_and_gradients(COMPILED, lambda x: [layer(x) for layer in layers], x)
     for y in results:
-        np.testing.assert_array_equal(y, np.where(own, 0, y[:1]))
-    assert np.isnan(gradients[:, :BAD][own[:, BAD:]]).all()
-    assert np.isfinite(gradients[~own.any(axis=1, keepdims=True) & np.ones(x.shape, bool)]).all()
+        np.testing.assert_array_equal(y, np.where(affected, 0, y[:1]))
+    assert np.isnan(gradients[:, :BAD][affected[:, BAD:]]).all()
+    assert np.isfinite(gradients[~affected.any(axis=1, keepdims=True) & np.ones(x.shape, bool)]).all()

@@ -1,4 +1,4 @@
-"""Values that half precision cannot represent, and float64 that stays float64."""
+"""Values outside the range or precision of half precision, and float64 policies."""
 
 import keras
 import numpy as np
@@ -16,7 +16,11 @@ def numpy_of(x):
 @pytest.mark.filterwarnings("ignore:A spike of .* is 1 / dt")
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"], indirect=True)
 def test_high_spikes_and_their_sums(policy):
-    """A spike is 1e5 high at dt = 1e-5, above 65504; at dt = 0.003 it is 333.3, which bfloat16 rounds to 334."""
+    """Spike heights and their sums are exact under half policies.
+
+    At dt = 1e-5 the height is 1e5, above the maximum of float16, 65504. At dt = 0.003 it is 333.3, which bfloat16
+    rounds to 334.
+    """
     for dt, rate in ((1e-5, 2e4), (0.003, 100.0)):
         parts = [layers.Repeat(10), layers.SpikingActivation("relu", dt=dt, seed=0), layers.TemporalAveragePooling()]
         model = keras.Sequential([keras.Input((64,)), *parts])
@@ -25,7 +29,7 @@ def test_high_spikes_and_their_sums(policy):
         counts = spikes.astype("float64") * dt
         np.testing.assert_allclose(counts, np.rint(counts), rtol=0, atol=1e-6)  # float32, one spike
         assert np.all(abs(counts.sum(axis=1) - 10 * rate * dt) <= 1)
-        # The mean of ten is rounded once, to half precision.
+        # rtol: the mean is rounded once, to half precision.
         rounding = 2.0**-11 if policy == "mixed_float16" else 2.0**-8
         mean = numpy_of(model(x)).astype("float64")
         np.testing.assert_allclose(mean, spikes.astype("float64").mean(axis=1), rtol=rounding)
@@ -35,21 +39,21 @@ def test_high_spikes_and_their_sums(policy):
 
 
 FLOAT64 = pytest.mark.skipif(
-    keras.config.backend() == "jax", reason="JAX has no float64 unless the process asks for it, which changes all tests"
+    keras.config.backend() == "jax", reason="JAX only has float64 if the whole process enables it"
 )
 
 
 @FLOAT64
 def test_float64_by_hand():
-    big = 2.0**24 + 1  # float32 has no such number
-    x = np.array([[[big, 1e300]]])
-    assert numpy_of(layers.TemporalAveragePooling(dtype="float64")(x)).tolist() == [[big, 1e300]]
-    assert numpy_of(layers.VotingPooling(1, dtype="float64")(x)).tolist() == [[big, 1e300]]
-    assert numpy_of(layers.LastStep(dtype="float64")(x)).tolist() == [[big, 1e300]]
+    odd_integer = 2.0**24 + 1  # not a float32 number
+    x = np.array([[[odd_integer, 1e300]]])
+    assert numpy_of(layers.TemporalAveragePooling(dtype="float64")(x)).tolist() == [[odd_integer, 1e300]]
+    assert numpy_of(layers.VotingPooling(1, dtype="float64")(x)).tolist() == [[odd_integer, 1e300]]
+    assert numpy_of(layers.LastStep(dtype="float64")(x)).tolist() == [[odd_integer, 1e300]]
     pooled = layers.MaxRatePooling(keras.layers.MaxPooling1D(1, dtype="float64"), dtype="float64")(
-        np.full((1, 2, 1, 1), big)
+        np.full((1, 2, 1, 1), odd_integer)
     )
-    assert numpy_of(pooled).ravel().tolist() == [big, big]
+    assert numpy_of(pooled).ravel().tolist() == [odd_integer, odd_integer]
     above = np.array([[[1 + 1e-9]]])
     for neuron in (
         layers.IF(dtype="float64"),
@@ -58,9 +62,9 @@ def test_float64_by_hand():
     ):
         assert numpy_of(neuron(above)).tolist() == [[[1.0]]]
     assert numpy_of(layers.SpikingActivation("linear", dt=1.0, seed=0, dtype="float64")(x[..., :1])).tolist() == [
-        [[big]]
+        [[odd_integer]]
     ]
-    # 1e-9 below the threshold, and at it.
+    # A change of 1e-9 below the threshold, and one at the threshold.
     signal = np.array([[[0.0], [1 - 1e-9], [1.0]]])
     assert numpy_of(layers.Delta(1.0, dtype="float64")(signal)).ravel().tolist() == [0, 0, 1]
     assert numpy_of(layers.Poisson(3, dtype="float64")(np.ones((1, 2)))).tolist() == np.ones((1, 3, 2)).tolist()
@@ -69,7 +73,7 @@ def test_float64_by_hand():
 @FLOAT64
 @pytest.mark.parametrize("policy", ["float64"], indirect=True)
 def test_float64_of_analog_layers(policy):
-    """To float64's precision, compared with NumPy loops."""
+    """Analog layers equal NumPy loops to the precision of float64."""
     rng = np.random.default_rng(0)
     x, dt, tau = rng.normal(size=(1, 5, 2)), 0.01, 0.03
     decay, level, expected = np.exp(-dt / tau), np.zeros(2), []
@@ -88,13 +92,13 @@ def test_float64_of_analog_layers(policy):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
-def test_spikes_that_a_later_layer_cannot_hold_are_named(policy):
+def test_spikes_above_the_range_of_the_policy_warn(policy):
     with pytest.warns(UserWarning, match=r"is 1 / dt = 100000 high \(dt=1e-05\).*'mixed_float16'.*larger dt"):
         layers.SpikingActivation("relu", dt=1e-5)(np.ones((1, 2, 3), "float32"))
     layers.SpikingActivation("relu", dt=1e-4)(np.ones((1, 2, 3), "float32"))
 
 
 @FLOAT64
-def test_a_wrapper_has_the_dtype_of_its_cell():
+def test_the_dtype_of_a_wrapper_must_be_that_of_its_cell():
     with pytest.raises(ValueError, match=r"`dtype` must be that of the cell.*got 'float64' and a cell of 'float32'"):
         layers.RNN(layers.LowpassCell(3, 0.1), dtype="float64")

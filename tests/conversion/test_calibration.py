@@ -9,41 +9,41 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("percentile", [50, 99, 99.9, 100])
-def test_percentiles_are_those_of_the_positive_values(percentile):
+def test_percentiles_are_over_positive_values(percentile):
     values = RNG.normal(size=(5000, 3)) * [1, 10, 100]
     histogram = Histogram()
     for batch in np.array_split(values, 7):
         histogram.add(batch)
     expected = [np.percentile(column[column > 0], percentile) for column in values.T]
-    # A bin is a 256th of an octave, 0.3 %; between the 25 largest of 2,500 values, where the percentile 99 is, are gaps
-    # of 1 %, and between the two or three where 99.9 is some per cent.
+    # rtol: a bin is a 256th of an octave, 0.3 %. The 25 largest of 2,500 values, near percentile 99, have gaps of 1 %.
+    # Near percentile 99.9, the gaps are several per cent.
     rtol = {50: 0.004, 99: 0.015, 99.9: 0.1, 100: 0}[percentile]
     np.testing.assert_allclose(histogram.percentile(percentile), expected, rtol=rtol)
     if percentile == 100:
         np.testing.assert_array_equal(histogram.percentile(100), values.max(axis=0))
 
 
-def test_one_huge_value_changes_nothing():
+def test_one_huge_value_does_not_change_the_percentile():
     values = np.abs(RNG.normal(size=(100_000, 1)))
     histogram = Histogram()
     histogram.add(np.concatenate([values, [[1e6]]]))
-    # 0.3 % of a bin, and one sample more in 100,000.
+    # rtol: a bin of 0.3 %, and one more sample in 100,000.
     np.testing.assert_allclose(histogram.percentile(99.9), np.percentile(values, 99.9), rtol=0.01)
     np.testing.assert_array_equal(histogram.percentile(100), 1e6)
 
 
 def test_the_order_of_batches_does_not_matter():
     batches = [RNG.random((50, 2)) * size for size in (1e-3, 1e2, 7, 1e-6)]
-    found = []
+    percentiles = []
     for order in ([0, 1, 2, 3], [1, 3, 0, 2]):
         histogram = Histogram()
         for i in order:
             histogram.add(batches[i])
-        found.append(histogram.percentile(90))
-    np.testing.assert_array_equal(*found)
+        percentiles.append(histogram.percentile(90))
+    np.testing.assert_array_equal(*percentiles)
 
 
-def test_activations_that_are_never_positive_have_the_scale_one():
+def test_columns_without_positive_values_have_scale_1():
     histogram = Histogram()
     histogram.add(np.array([[-1.0, 2.0], [0.0, 1.0]]))
     np.testing.assert_array_equal(histogram.percentile(100), [1, 2])
@@ -71,5 +71,5 @@ def test_scales_from_data_in_batches(kind):
     x, y = RNG.normal(size=(10, 3)).astype("float32"), np.arange(10)
     options = {"percentile": 90, "per": "channel", "batch_size": None}
     scales = activation_scales(model, ["d"], x, **options)["d"]
-    found = activation_scales(model, ["d"], in_batches(kind, x, y), **options)["d"]
-    np.testing.assert_allclose(found, scales, rtol=1e-6)  # matmuls of other sizes
+    of_batches = activation_scales(model, ["d"], in_batches(kind, x, y), **options)["d"]
+    np.testing.assert_allclose(of_batches, scales, rtol=1e-6)  # matmuls with another batch size

@@ -1,4 +1,4 @@
-"""Converted models: their outputs, their use as ordinary models, and the errors for other models."""
+"""Converted models: outputs, saving and training, and models that are refused."""
 
 import keras
 import numpy as np
@@ -45,7 +45,7 @@ IMAGES = RNG.random((12, 8, 8, 2)).astype("float32")
 
 
 def randomize(model):
-    """Set statistics and weights of the normalizations as after a training."""
+    """Set the statistics and weights of normalizations as after training."""
     rng = np.random.default_rng(1)
     for layer in model._flatten_layers():
         if isinstance(layer, BatchNormalization):
@@ -105,9 +105,9 @@ MODELS = {make.__name__: make for make in (residual, branched, nested, sequentia
 
 
 def error_of(model, spiking, x=IMAGES):
-    plain, rates = (keras.tree.map_structure(ops.convert_to_numpy, m(x, training=False)) for m in (model, spiking))
-    keras.tree.assert_same_structure(plain, rates)
-    pairs = zip(keras.tree.flatten(plain), keras.tree.flatten(rates), strict=True)
+    analog, rates = (keras.tree.map_structure(ops.convert_to_numpy, m(x, training=False)) for m in (model, spiking))
+    keras.tree.assert_same_structure(analog, rates)
+    pairs = zip(keras.tree.flatten(analog), keras.tree.flatten(rates), strict=True)
     return max(np.abs(a - b).max() / np.abs(a).max() for a, b in pairs)
 
 
@@ -123,9 +123,9 @@ def error_of(model, spiking, x=IMAGES):
         ),
     ],
 )
-def test_integrate_and_fire_neurons_come_near_to_the_activations(name, per):
+def test_rates_of_integrate_and_fire_neurons_approach_the_activations(name, per):
     model = randomize(MODELS[name]())
-    # The count of each unit is right to one spike of T, give or take those that come too early or too late.
+    # The count of each unit is exact to one spike in T, plus errors from spikes that are too early or too late.
     errors = {
         n: error_of(model, convert(model, n_steps=n, calibration=IMAGES, percentile=100, per=per))
         for n in ((8, 512) if per == "layer" else (512,))
@@ -138,7 +138,7 @@ def test_integrate_and_fire_neurons_come_near_to_the_activations(name, per):
 @pytest.mark.parametrize("name", MODELS)
 def test_spiking_activations_are_exact_in_the_limit_of_long_steps(name):
     model = randomize(MODELS[name]())
-    # Of rates times dt, of 1e5 and more, no more than one spike is lost: 1e-5, through three layers.
+    # rate * dt is at least 1e5, and at most one spike is lost: an error of 1e-5 in each of three layers.
     assert error_of(model, convert(model, n_steps=2, neuron="spiking_activation", dt=1e6)) < 1e-4
 
 
@@ -149,11 +149,14 @@ def test_any_activation_function_converts_to_spiking_activations():
     options = {"neuron": "spiking_activation", "dt": 0.001}
     errors = [error_of(model, convert(model, n_steps=4, scale_firing_rates=s, **options), x) for s in (1e3, 1e5, 1e8)]
     assert errors[0] > errors[1] > errors[2]
-    assert errors[2] < 1e-3  # one spike of 1e5
+    assert errors[2] < 1e-3  # one spike in 1e5
 
 
-def test_lif_neurons_stand_for_the_rates_that_they_were_trained_with():
-    """Intervals are whole steps, rounded up: 3 % of 31 steps of 0.1 ms at the highest rate."""
+def test_lif_neurons_have_the_rates_of_their_activation():
+    """LIF neurons have the rates of LIFRate, to within rounding.
+
+    Intervals between spikes are rounded up to whole steps: 3 % at the highest rate, 31 steps of 0.1 ms.
+    """
     x = RNG.uniform(2, 20, size=(20, 6)).astype("float32")
     rate = activations.LIFRate(amplitude=0.01)
     model = keras.Sequential([keras.Input((6,)), Dense(9, activation=rate, kernel_initializer="identity"), Dense(3)])
@@ -162,8 +165,8 @@ def test_lif_neurons_stand_for_the_rates_that_they_were_trained_with():
 
 
 @pytest.mark.parametrize("neuron", ["spiking_activation", "lif"])
-def test_a_synapse_smooths_the_input_of_the_next_layer(neuron):
-    """Neurons with a nonlinear rate respond to fluctuations of their input, not only to its mean."""
+def test_a_synapse_reduces_the_error_of_the_next_layer(neuron):
+    """A synapse smooths the input of nonlinear neurons, whose rate does not only depend on the mean of their input."""
     rng = np.random.default_rng(3)
     function = {"spiking_activation": "relu", "lif": activations.LIFRate(amplitude=0.1)}[neuron]
     hidden = [Dense(20, activation=function, name=name) for name in ("one", "two")]
@@ -178,7 +181,7 @@ def test_a_synapse_smooths_the_input_of_the_next_layer(neuron):
 
 
 def test_counts_by_hand():
-    """The threshold is the largest activation, 2; the weights after it are in its units."""
+    """The threshold is the max activation, 2. The next weights are multiplied by it."""
     model = keras.Sequential([keras.Input((2,)), Dense(2, activation="relu", name="hidden"), Dense(1, name="sum")])
     model.layers[0].set_weights([np.eye(2), np.zeros(2)])
     model.layers[1].set_weights([np.array([[1.0], [10.0]]), np.array([0.25])])
@@ -186,7 +189,7 @@ def test_counts_by_hand():
     spiking = convert(model, n_steps=4, calibration=x, percentile=100, initial_potential=0)
     neurons = spiking.get_layer("hidden_spikes")
     assert (neurons.threshold, neurons.reset) == (2.0, "subtract")
-    # Rising by 2, 1 and 0.5 a step, they are above 2 at the steps 2, 3, 4; 3; never: a spike needs more than 2.
+    # Membranes rise by 2, 1 and 0.5 per step. They exceed 2 at the steps 2, 3, 4; at step 3; and never.
     spikes = ops.convert_to_numpy(keras.Model(spiking.inputs[0], neurons.output)(x))
     np.testing.assert_array_equal(spikes[..., 0], [[0, 1, 1, 1], [0, 0, 0, 0]])
     np.testing.assert_array_equal(spikes[..., 1], [[0, 0, 1, 0], [0, 0, 0, 0]])
@@ -194,18 +197,18 @@ def test_counts_by_hand():
     np.testing.assert_allclose(ops.convert_to_numpy(spiking(x))[:, 0], [(3 * 2 + 20) / 4 + 0.25, 0.25])
     half = convert(model, n_steps=4, calibration=x, percentile=100)
     half = ops.convert_to_numpy(keras.Model(half.inputs[0], half.get_layer("hidden_spikes").output)(x))
-    np.testing.assert_array_equal(half.sum(axis=1), [[4, 2], [1, 0]])  # 0.5 of 2 is four steps of 1 / 4
+    np.testing.assert_array_equal(half.sum(axis=1), [[4, 2], [1, 0]])  # 0.5 / 2 is one spike in four steps
 
 
 @backend_free
-def test_relu6_is_at_most_six():
+def test_the_threshold_for_relu6_is_at_most_six():
     model = keras.Sequential([keras.Input((1,)), Dense(1, activation="relu6", kernel_initializer="ones"), Dense(1)])
     x = np.array([[9.0], [3.0]], "float32")
     assert convert(model, n_steps=2, calibration=x, percentile=100).layers[3].threshold == 6.0
 
 
 @backend_free
-def test_the_input_is_seen_once_and_time_begins_before_the_first_neurons():
+def test_layers_before_the_first_neurons_run_once_without_time():
     model = residual()
     spiking = convert(model, n_steps=5, calibration=IMAGES)
     kinds = [type(layer).__name__ for layer in spiking.layers[:4]]
@@ -213,28 +216,28 @@ def test_the_input_is_seen_once_and_time_begins_before_the_first_neurons():
     assert not any(isinstance(layer, (BatchNormalization, Dropout)) for layer in spiking._flatten_layers())
 
 
-def test_layers_that_cannot_be_folded_run_at_every_step():
+def test_a_normalization_that_cannot_be_folded_runs_at_every_step():
     model = randomize(
         keras.Sequential([keras.Input((4,)), Dense(6, activation="relu"), BatchNormalization(), Dense(3)])
     )
     x = RNG.random((10, 4)).astype("float32")
     spiking = convert(model, n_steps=400, calibration=x, percentile=100)
     assert any(isinstance(layer, BatchNormalization) for layer in spiking._flatten_layers())
-    assert error_of(model, spiking, x) < 0.02  # as above
+    assert error_of(model, spiking, x) < 0.02  # as in the test of integrate-and-fire neurons
 
 
 @pytest.mark.parametrize("options", [{}, {"per": "channel"}, {"neuron": "spiking_activation", "scale_firing_rates": 9}])
-def test_it_is_an_ordinary_model(options, tmp_path):
+def test_a_converted_model_is_saved_trained_and_inspected(options, tmp_path):
     model = randomize(shallow())
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     before = [w.copy() for w in model.get_weights()]
     spiking = convert(model, n_steps=4, calibration=IMAGES, **options)
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert [len(layer._inbound_nodes) for layer in model.layers] == [1] * len(model.layers)  # called by nobody else
+    assert [len(layer._inbound_nodes) for layer in model.layers] == [1] * len(model.layers)  # no new calls
     spiking.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    if not options.get("neuron"):  # the initial voltages are random
+    if not options.get("neuron"):  # spiking activations start from random voltages
         np.testing.assert_array_equal(*(ops.convert_to_numpy(m(IMAGES)) for m in (spiking, loaded)))
     labels = RNG.integers(5, size=len(IMAGES))
     if not options:  # compilation takes seconds
@@ -242,30 +245,30 @@ def test_it_is_an_ordinary_model(options, tmp_path):
         weights = [w.copy() for w in loaded.get_weights()]
         loaded.fit(IMAGES, labels, verbose=0)
         assert any(np.any(a != b) for a, b in zip(weights, loaded.get_weights(), strict=True))
-    (found,) = keras_snn.inspect(spiking, IMAGES, labels, n_steps=2, examples=0)
-    assert next(iter(found.layers)) == "first_spikes"
+    (result,) = keras_snn.inspect(spiking, IMAGES, labels, n_steps=2, examples=0)
+    assert next(iter(result.layers)) == "first_spikes"
 
 
 @backend_free
-def test_the_model_is_only_read():
+def test_the_source_model_is_not_changed():
     model = nested()
     model.compile("adam", "mse")
     with only_read(model):
         assert convert(model, n_steps=2, neuron="spiking_activation").compiled
 
 
-def test_a_spike_is_one_event_for_the_inspector():
-    """Spikes before synapses are 0 or 1: each causes one operation per synapse."""
+def test_the_inspector_counts_one_event_per_spike():
+    """Inputs of synapses are 0 or 1, so that the operations of a spike equal its fan-out."""
     model = keras.Sequential([keras.Input((3,)), Dense(4, activation="relu"), Dense(7)])
     x = RNG.random((6, 3)).astype("float32")
-    (found,) = keras_snn.inspect(convert(model, n_steps=10, calibration=x), x, examples=0)
-    (layer,) = found.layers.values()
+    (result,) = keras_snn.inspect(convert(model, n_steps=10, calibration=x), x, examples=0)
+    (layer,) = result.layers.values()
     spikes = layer.per_unit.sum() * layer.dt * 10
-    np.testing.assert_allclose(found.synaptic_operations, 7 * spikes, rtol=1e-5)  # float32 sums
+    np.testing.assert_allclose(result.synaptic_operations, 7 * spikes, rtol=1e-5)  # float32 sums
 
 
 @backend_free
-def test_whatever_does_not_convert_is_listed_before_anything_is_built():
+def test_all_unsupported_layers_are_listed_before_anything_is_built():
     inputs = keras.Input((5, 3))
     x = LSTM(4, name="memory")(inputs)
     y = LayerNormalization(name="norm")(Dense(4, activation="softmax", name="attention")(x))
@@ -274,14 +277,14 @@ def test_whatever_does_not_convert_is_listed_before_anything_is_built():
     with pytest.raises(ValueError, match="Nothing was built") as caught:
         convert(model, n_steps=4, calibration=np.zeros((1, 5, 3)))
     lines = str(caught.value).splitlines()[1:]
-    for name, what in (
+    for name, reason in (
         ("memory", "LSTM"),
         ("norm", "LayerNormalization"),
         ("product", "remove it or use Add"),
         ("attention", "'softmax' depends on several units"),
         ("signed", "neuron='spiking_activation'"),
     ):
-        assert any(f"'{name}'" in line and what in line for line in lines), name
+        assert any(f"'{name}'" in line and reason in line for line in lines), name
     assert len(lines) == 5
 
 
@@ -296,7 +299,7 @@ def test_whatever_does_not_convert_is_listed_before_anything_is_built():
         (lambda: [layers.Repeat(2), layers.LIF(), Dense(2)], "if", "is a layer of keras_snn"),
     ],
 )
-def test_invalid_arguments_of_each_kind_of_neuron(make, neuron, message):
+def test_activations_that_a_kind_of_neuron_refuses(make, neuron, message):
     model = keras.Sequential([keras.Input((3,)), *make()])
     with pytest.raises(ValueError, match=message):
         convert(model, n_steps=2, neuron=neuron, calibration=np.zeros((1, 3)))

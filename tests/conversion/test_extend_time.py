@@ -1,4 +1,4 @@
-"""extend_time: the same weights at more steps."""
+"""extend_time: the same weights, more steps."""
 
 import keras
 import numpy as np
@@ -32,8 +32,8 @@ def functional(**options):
     x = inputs = keras.Input((4,))
     hidden = Repeat(1)(keras.layers.Dense(16)(x))
     hidden = NoisyLIF(name="hidden", **options)(hidden)
-    other = Repeat(1)(keras.layers.Dense(16)(x))
-    x = keras.layers.Add()([hidden, NoisyLIF(**options)(other)])
+    branch = Repeat(1)(keras.layers.Dense(16)(x))
+    x = keras.layers.Add()([hidden, NoisyLIF(**options)(branch)])
     x = TimeFold(keras.layers.BatchNormalization())(keras.layers.Dense(3)(x))
     return keras.Model(inputs, TemporalAveragePooling()(NoisyLIF(name="out", **options)(x)))
 
@@ -46,55 +46,55 @@ def nested(**options):
     return keras.Model(inputs, TemporalAveragePooling()(shared(x)))
 
 
-def ours(model, cls):
+def layers_of(model, cls):
     return [layer for layer in model._flatten_layers() if isinstance(layer, cls)]
 
 
 @pytest.mark.parametrize("build", [sequential, functional, nested])
-def test_the_steps_and_the_neurons_change_and_the_weights_do_not(build, tmp_path):
+def test_steps_and_neurons_change_and_weights_do_not(build, tmp_path):
     model = build()
     rng = np.random.default_rng(1)
-    # Variances are positive; kernels have both signs, for scores that are neither all 0 nor all 1.
+    # Variances are positive. Kernels have both signs, so that some scores are between 0 and 1.
     draw = {1: lambda n: rng.uniform(0.1, 1, n), 2: lambda m, n: rng.normal(0, 0.5, (m, n))}
     weights = [draw[w.ndim](*w.shape).astype(w.dtype) for w in model.get_weights()]
     model.set_weights(weights)
     new = extend_time(model, 5, alpha=8, beta=0.25)
     assert type(new) is type(model)
     assert len(new.weights) == len(weights)
-    for before, kept, given in zip(weights, model.get_weights(), new.get_weights(), strict=True):
+    for before, kept, extended in zip(weights, model.get_weights(), new.get_weights(), strict=True):
         np.testing.assert_array_equal(kept, before)
-        np.testing.assert_array_equal(given, before)
+        np.testing.assert_array_equal(extended, before)
     assert not {id(w) for w in new.weights} & {id(w) for w in model.weights}
     for each, n, alpha, beta in ((model, 1, None, 0.5), (new, 5, 8.0, 0.25)):
-        assert {layer.n for layer in ours(each, Repeat)} == {n}
-        assert {(layer.alpha, layer.beta) for layer in ours(each, NoisyLIF)} == {(alpha, beta)}
-    assert len(ours(new, NoisyLIF)) == len(ours(model, NoisyLIF))  # shared ones stay shared
+        assert {layer.n for layer in layers_of(each, Repeat)} == {n}
+        assert {(layer.alpha, layer.beta) for layer in layers_of(each, NoisyLIF)} == {(alpha, beta)}
+    assert len(layers_of(new, NoisyLIF)) == len(layers_of(model, NoisyLIF))  # shared layers stay shared
     scores = new.predict(X, verbose=0)
-    np.testing.assert_allclose(5 * scores, np.round(5 * scores), atol=1e-5)  # spikes of five steps
+    np.testing.assert_allclose(5 * scores, np.round(5 * scores), atol=1e-5)  # multiples of 1 / 5
     assert np.any((scores > 0) & (scores < 1))
     new.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras")
     for a, b in zip(restored.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert {layer.alpha for layer in ours(restored, NoisyLIF)} == {8.0}
+    assert {layer.alpha for layer in layers_of(restored, NoisyLIF)} == {8.0}
     assert restored.predict(X, verbose=0).shape == scores.shape
 
 
-def test_at_one_step_without_memory_it_is_the_model_itself():
+def test_one_step_without_memory_gives_the_outputs_of_the_model():
     model = sequential(seed=0)
     new = extend_time(model, 1, None)
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(m(X, training=False)) for m in (new, model)))
 
 
 @backend_free
-def test_it_can_be_extended_again():
+def test_an_extended_model_can_be_extended():
     model = extend_time(extend_time(sequential(), 5), 3, alpha=None)
-    assert [layer.n for layer in ours(model, Repeat)] == [3]
-    assert {layer.alpha for layer in ours(model, NoisyLIF)} == {None}
+    assert [layer.n for layer in layers_of(model, Repeat)] == [3]
+    assert {layer.alpha for layer in layers_of(model, NoisyLIF)} == {None}
 
 
 @backend_free
-def test_other_options_stay():
+def test_other_options_do_not_change():
     model = sequential(noise="uniform", statistics="batch", tau=3.0, threshold=0.75)
     config = extend_time(model, 4).get_layer("hidden").get_config()
     names = ("noise", "statistics", "tau", "threshold", "alpha", "beta")
@@ -113,19 +113,19 @@ def test_a_compiled_model_stays_compiled():
     assert 0 <= accuracy <= 1
 
 
-def test_the_report_has_the_accuracy_of_every_number_of_steps():
+def test_inspect_reports_the_accuracy_after_each_step():
     neurons = [Repeat(1), NoisyLIF(name="hidden"), TemporalAveragePooling()]
     model = extend_time(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), *neurons]), 4)
-    (whole,) = inspect(model, X, Y, batch_size=12, examples=0)
-    (parts,) = inspect(model, X, Y, batch_size=4, examples=0)
-    assert list(whole.latency.steps) == [1, 2, 3, 4]
-    np.testing.assert_array_equal(whole.latency.accuracy, parts.latency.accuracy)  # whatever the batch size
-    assert whole.layers["hidden"].rate.mean == parts.layers["hidden"].rate.mean
+    (one_batch,) = inspect(model, X, Y, batch_size=12, examples=0)
+    (three_batches,) = inspect(model, X, Y, batch_size=4, examples=0)
+    assert list(one_batch.latency.steps) == [1, 2, 3, 4]
+    np.testing.assert_array_equal(one_batch.latency.accuracy, three_batches.latency.accuracy)  # for any batch size
+    assert one_batch.layers["hidden"].rate.mean == three_batches.layers["hidden"].rate.mean
 
 
 @pytest.mark.parametrize("build", [sequential, nested])
-def test_the_model_is_only_read(build):
-    """It stays compiled at all times: another thread may train it."""
+def test_the_source_model_is_not_changed(build):
+    """The source model is not changed, not even temporarily: another thread may train it."""
     model = build()
     model.compile("adam", "mse", metrics=["mae"])
     with only_read(model):
@@ -154,8 +154,8 @@ def test_errors():
 
 
 @backend_free
-def test_a_model_with_a_call_of_its_own_is_refused():
-    class Own(keras.Model):
+def test_a_subclassed_model_is_refused():
+    class Subclassed(keras.Model):
         def __init__(self):
             super().__init__()
             self.inner = sequential()
@@ -163,16 +163,16 @@ def test_a_model_with_a_call_of_its_own_is_refused():
         def call(self, x):
             return self.inner(x)
 
-    own = Own()
-    own(X)
-    with pytest.raises(ValueError, match="Own is a subclassed model"):
-        extend_time(own, 10)
+    subclassed = Subclassed()
+    subclassed(X)
+    with pytest.raises(ValueError, match="Subclassed is a subclassed model"):
+        extend_time(subclassed, 10)
     inputs = keras.Input((4,))
     with pytest.raises(ValueError, match="`model` has .*hidden.* inside another layer or a subclassed model"):
-        extend_time(keras.Model(inputs, own(inputs)), 10)
+        extend_time(keras.Model(inputs, subclassed(inputs)), 10)
 
 
-def test_an_adapted_normalization_stays_as_it_is():
+def test_an_adapted_normalization_does_not_change():
     normalization = keras.layers.Normalization()
     normalization.adapt(100 + 30 * X)
     layers = [normalization, keras.layers.Dense(3, name="current"), Repeat(1), NoisyLIF(), TemporalAveragePooling()]
@@ -185,15 +185,15 @@ def test_an_adapted_normalization_stays_as_it_is():
 
 
 @backend_free
-def test_a_loss_that_has_no_name_leaves_the_model_uncompiled():
+def test_an_unregistered_loss_leaves_the_model_uncompiled():
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(3), Repeat(1), NoisyLIF(), TemporalAveragePooling()]
     )
 
-    def own(y, p):
+    def custom_loss(y, p):
         return keras.ops.mean((y - p) ** 2)
 
-    model.compile("sgd", own)
+    model.compile("sgd", custom_loss)
     with pytest.warns(UserWarning, match="is not compiled"):
         new = extend_time(model, 3)
     assert model.compiled
@@ -201,8 +201,8 @@ def test_a_loss_that_has_no_name_leaves_the_model_uncompiled():
 
 
 @backend_free
-def test_a_functional_model_with_a_call_of_its_own_is_refused():
-    class Own(keras.Model):
+def test_a_functional_model_with_its_own_call_is_refused():
+    class Overridden(keras.Model):
         def __init__(self):
             inputs = keras.Input((4,))
             super().__init__(inputs, TemporalAveragePooling()(NoisyLIF()(Repeat(1)(keras.layers.Dense(3)(inputs)))))
@@ -210,12 +210,12 @@ def test_a_functional_model_with_a_call_of_its_own_is_refused():
         def call(self, x):
             return 2 * super().call(x)
 
-    with pytest.raises(ValueError, match="Own is a subclassed model"):
-        extend_time(Own(), 10)
+    with pytest.raises(ValueError, match="Overridden is a subclassed model"):
+        extend_time(Overridden(), 10)
 
 
-def test_a_python_lambda_is_used_again():
-    """Nothing is read from a file here: Keras's rules for files do not apply."""
+def test_python_lambdas_are_reused():
+    """Python lambdas are reused. Keras's restrictions for files do not apply, because no file is read."""
     inner = keras.Sequential([keras.Input((6,)), keras.layers.Lambda(lambda x: x + 1)])
     model = keras.Sequential(
         [
@@ -230,7 +230,7 @@ def test_a_python_lambda_is_used_again():
         ]
     )
     x = np.ones((2, 4), "float32")
-    again = extend_time(model, np.int64(1), alpha=None)
-    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
-    assert again.get_layer("doubled").function is model.get_layer("doubled").function
+    extended = extend_time(model, np.int64(1), alpha=None)
+    np.testing.assert_array_equal(extended.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert extended.get_layer("doubled").function is model.get_layer("doubled").function
     assert extend_time(model, 5).predict(x, verbose=0).shape == (2, 6)

@@ -21,29 +21,29 @@ def network(activation="relu"):
 
 
 @pytest.mark.parametrize("batch_size", [7, 30])
-def test_figures_are_those_of_numpy(batch_size):
+def test_figures_equal_numpy(batch_size):
     model = network()
     spiking = convert(model, n_steps=20, calibration=X, percentile=90)
-    found = report(model, spiking, X, batch_size=batch_size)
-    assert (found.n_steps, found.n_samples, list(found.layers)) == (20, 30, ["hidden_0", "hidden_1"])
-    for name, fit in found.layers.items():
+    result = report(model, spiking, X, batch_size=batch_size)
+    assert (result.n_steps, result.n_samples, list(result.layers)) == (20, 30, ["hidden_0", "hidden_1"])
+    for name, fit in result.layers.items():
         neurons = spiking.get_layer(f"{name}_spikes")
-        plain = ops.convert_to_numpy(keras.Model(model.inputs[0], model.get_layer(name).output)(X))
+        activations = ops.convert_to_numpy(keras.Model(model.inputs[0], model.get_layer(name).output)(X))
         spikes = ops.convert_to_numpy(keras.Model(spiking.inputs[0], neurons.output)(X))
         rates = spikes.mean(axis=1) * neurons.threshold
         expected = {
             "scale": neurons.threshold,
-            "activation": plain.mean(),
+            "activation": activations.mean(),
             "rate": rates.mean(),
-            "correlation": np.corrcoef(plain.ravel(), rates.ravel())[0, 1],
-            "error": np.sqrt(((plain - rates) ** 2).mean() / (plain**2).mean()),
-            "clipped": (plain > neurons.threshold).mean(),
+            "correlation": np.corrcoef(activations.ravel(), rates.ravel())[0, 1],
+            "error": np.sqrt(((activations - rates) ** 2).mean() / (activations**2).mean()),
+            "clipped": (activations > neurons.threshold).mean(),
             "spikes_per_step": spikes.mean(),
         }
-        for what, value in expected.items():
-            # Sums of float32 values, in float64 in another order.
-            np.testing.assert_allclose(getattr(fit, what), value, rtol=1e-4, err_msg=what)
-    assert 0 < found.layers["hidden_0"].clipped < 0.1
+        for figure, value in expected.items():
+            # rtol: float32 values, summed in float64 in another order.
+            np.testing.assert_allclose(getattr(fit, figure), value, rtol=1e-4, err_msg=figure)
+    assert 0 < result.layers["hidden_0"].clipped < 0.1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -53,17 +53,17 @@ def test_data_in_batches(kind):
     of_arrays, of_batches = (report(model, spiking, x).to_dict() for x in (X, in_batches(kind, X, X, size=8)))
     for name, fit in of_arrays.pop("layers").items():
         assert fit.pop("name") == of_batches["layers"][name].pop("name")
-        assert of_batches["layers"][name] == pytest.approx(fit, rel=1e-4)  # as above
+        assert of_batches["layers"][name] == pytest.approx(fit, rel=1e-4)  # as in the test above
     del of_batches["layers"]
     assert of_batches == of_arrays
 
 
-def test_more_steps_and_a_finer_scale_are_nearer():
+def test_more_steps_reduce_the_error():
     model = network()
     spiking = convert(model, n_steps=64, calibration=X, percentile=100)
     errors = [report(model, spiking, X, n_steps=n).layers["hidden_0"].error for n in (4, 64)]
     assert errors[1] < errors[0] / 4
-    assert errors[1] < 0.03  # half a spike of 64, against activations of some 40 % of the largest
+    assert errors[1] < 0.03  # half a spike in 64, relative to activations of about 40 % of the max
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_more_steps_and_a_finer_scale_are_nearer():
 def test_other_neurons(activation, options):
     model = network(activation)
     if activation != "sigmoid":
-        model.set_weights([10 * w for w in model.get_weights()])  # currents of some times the threshold
-    found = report(model, convert(model, n_steps=1000, dt=0.001, **options), X)
-    fit = found.layers["hidden_0"]
+        model.set_weights([10 * w for w in model.get_weights()])  # currents of several thresholds
+    result = report(model, convert(model, n_steps=1000, dt=0.001, **options), X)
+    fit = result.layers["hidden_0"]
     assert fit.correlation > 0.95
-    np.testing.assert_allclose(fit.rate, fit.activation, rtol=0.2)  # LIF: intervals of some steps of 1 ms
-    assert found.layers["hidden_0"].scale == pytest.approx(1e-5 if activation == "sigmoid" else 1000)
+    np.testing.assert_allclose(fit.rate, fit.activation, rtol=0.2)  # LIF: intervals of a few steps of 1 ms
+    assert result.layers["hidden_0"].scale == pytest.approx(1e-5 if activation == "sigmoid" else 1000)
 
 
 @pytest.mark.parametrize(
@@ -93,30 +93,30 @@ def test_other_neurons(activation, options):
         (LIFRate(), 1000 / 3, {"neuron": "lif", "dt": 0.001}),  # a spike, and two refractory steps of 1 ms
     ],
 )
-def test_the_clipped_share_of_every_kind_of_neuron(activation, limit, options):
+def test_the_clipped_fraction_of_every_kind_of_neuron(activation, limit, options):
     model = network(activation)
     model.set_weights([1000 * np.abs(w) for w in model.get_weights()])  # LIF: 500 Hz
     spiking = convert(model, n_steps=3, **options)
-    found = report(model, spiking, X)
-    for name, fit in found.layers.items():
-        plain = ops.convert_to_numpy(keras.Model(model.inputs[0], model.get_layer(name).output)(X))
+    result = report(model, spiking, X)
+    for name, fit in result.layers.items():
+        activations = ops.convert_to_numpy(keras.Model(model.inputs[0], model.get_layer(name).output)(X))
         threshold = getattr(spiking.get_layer(f"{name}_spikes"), "threshold", None)
         threshold = ops.convert_to_numpy(threshold) if activation == "relu" and limit < 1 else limit
-        assert fit.clipped == (plain > threshold).mean()
+        assert fit.clipped == (activations > threshold).mean()
         assert fit.clipped == pytest.approx(0.5 if limit < 1 else float(limit < 1000), abs=0.01)
-    assert ("100.00%" in found.table()) == (options.get("neuron") == "lif")
+    assert ("100.00%" in result.table()) == (options.get("neuron") == "lif")
 
 
 def test_table_file_and_picture(tmp_path):
     model = network()
-    found = report(model, convert(model, n_steps=5, calibration=X), X)
-    table = str(found)
+    result = report(model, convert(model, n_steps=5, calibration=X), X)
+    table = str(result)
     assert "30 samples, 5 steps" in table
     assert table.splitlines()[1].split()[:2] == ["layer", "scale"]
-    assert "<table>" in found._repr_html_()
-    found.save(tmp_path / "report.json")
-    assert json.loads((tmp_path / "report.json").read_text()) == found.to_dict()
-    figure = found.plot(tmp_path / "report.png")
+    assert "<table>" in result._repr_html_()
+    result.save(tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text()) == result.to_dict()
+    figure = result.plot(tmp_path / "report.png")
     assert (tmp_path / "report.png").stat().st_size > 1000
     assert [axis.get_xlabel() for axis in figure.axes] == [
         "correlation of activation and rate",
@@ -133,7 +133,7 @@ def test_a_layer_that_is_never_active_has_no_correlation():
 
 
 def shared(activation):
-    """A layer that is called twice, and a layer in a nested model."""
+    """Return a model with a layer that is called twice, and a layer in a nested model."""
     twice = Dense(4, activation=activation, name="twice")
     inner = keras.Sequential([keras.Input((4,)), Dense(5, activation=activation, name="inner")])
     inputs = keras.Input((4,))
@@ -164,7 +164,7 @@ def test_loaded_and_cloned_models_have_the_same_report(activation, options, tmp_
         assert expected["layers"][call]["scale"] == pytest.approx(np.mean(unit), rel=1e-12)
         if "calibration" in options:
             threshold = ops.convert_to_numpy(spiking.get_layer(name).threshold)
-            np.testing.assert_allclose(unit, threshold, rtol=1e-7)  # which is float32
+            np.testing.assert_allclose(unit, threshold, rtol=1e-7)  # the threshold is float32
             assert np.shape(unit) == (() if "per" not in options else threshold.shape)
         else:
             assert unit == pytest.approx(1 / 30 if activation == "relu" else 0.1 / 0.002)
@@ -173,13 +173,13 @@ def test_loaded_and_cloned_models_have_the_same_report(activation, options, tmp_
     clone = keras.models.clone_model(spiking)
     clone.set_weights(spiking.get_weights())
     inputs = keras.Input((4,))
-    for again in (loaded, clone, keras.Model(inputs, spiking(inputs))):
-        assert report(model, again, X).to_dict() == expected
+    for same_model in (loaded, clone, keras.Model(inputs, spiking(inputs))):
+        assert report(model, same_model, X).to_dict() == expected
     assert {layer.name: layer.stands_for for layer in loaded.layers if hasattr(layer, "stands_for")} == stands_for
 
 
-def test_the_unit_is_that_of_the_conversion():
-    """The height is part of the weights after the neurons. LIF neurons count steps: another dt does not change it."""
+def test_the_scale_does_not_depend_on_a_later_dt():
+    """The report uses the scale of the conversion, which is part of the weights. A new dt does not change it."""
     model = network(LIFRate())
     model.set_weights([10 * np.abs(w) for w in model.get_weights()])
     spiking = convert(model, n_steps=20, neuron="lif", dt=0.001)
@@ -190,7 +190,7 @@ def test_the_unit_is_that_of_the_conversion():
 
 @pytest.mark.parametrize("other", ["else", "hidden_0"])
 def test_another_model_is_refused(other):
-    """A model without a call of this name, and one with a call of another shape."""
+    """Models without a call of this name, and with a call of another shape, are refused."""
     spiking = convert(
         keras.Sequential([keras.Input((4,)), Dense(7, "relu", name=other), Dense(3)]), n_steps=5, calibration=X
     )

@@ -1,7 +1,7 @@
-"""Valid models of which a part is easily converted wrong: each is compared with the plain one.
+"""Conversion of unusual models: the outputs of the converted model are compared with those of the ANN.
 
-Spiking activations of long steps are exact to 1e-4, as in test_convert.py, integrate-and-fire neurons to some
-spikes of 256.
+Spiking activations with a large dt are exact to 1e-4, as in test_convert.py. Integrate-and-fire neurons are exact to
+some spikes in 256.
 """
 
 import keras
@@ -39,18 +39,18 @@ BOTH = ("layer", "channel")
 pytestmark = pytest.mark.backend_free
 
 
-def answers(model, x):
+def outputs_of(model, x):
     return [ops.convert_to_numpy(y) for y in keras.tree.flatten(model(x, training=False))]
 
 
 def check(model, x=X, *, per=("channel",)):
     spiking = convert(model, n_steps=2, neuron="spiking_activation", dt=1e6)
-    for a, b in zip(answers(model, x), answers(spiking, x), strict=True):
+    for a, b in zip(outputs_of(model, x), outputs_of(spiking, x), strict=True):
         assert np.abs(a - b).max() < 1e-4 * np.abs(a).max()
-    for one in per:
-        spiking = convert(model, n_steps=256, calibration=x, percentile=100, per=one)
-        for a, b in zip(answers(model, x), answers(spiking, x), strict=True):
-            assert np.abs(a - b).max() < 0.03 * np.abs(a).max(), one
+    for scale in per:
+        spiking = convert(model, n_steps=256, calibration=x, percentile=100, per=scale)
+        for a, b in zip(outputs_of(model, x), outputs_of(spiking, x), strict=True):
+            assert np.abs(a - b).max() < 0.03 * np.abs(a).max(), scale
     return spiking
 
 
@@ -60,7 +60,7 @@ def test_an_adapted_normalization(tmp_path):
     spiking = check(keras.Sequential([keras.Input((8,)), normalization, Dense(6, activation="relu"), Dense(3)]), x)
     spiking.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(answers(spiking, x)[0], answers(loaded, x)[0])
+    np.testing.assert_array_equal(outputs_of(spiking, x)[0], outputs_of(loaded, x)[0])
 
 
 def test_a_renormalized_batch_normalization():
@@ -80,20 +80,20 @@ def test_low_rank_updates_are_part_of_the_weights():
 
 
 @pytest.mark.parametrize("pooling", [AveragePooling1D(2, data_format="channels_first"), Flatten("channels_first")])
-def test_thresholds_by_channel_before_layers_with_the_channels_first(pooling):
+def test_thresholds_per_channel_before_layers_with_channels_first(pooling):
     x = RNG.random((12, 8, 3)).astype("float32")
     hidden = Conv1D(4, 3, activation="relu", bias_initializer=keras.initializers.Constant([0, 1, 3, 10]))
     check(keras.Sequential([keras.Input((8, 3)), hidden, pooling, Reshape((-1,)), Dense(3)]), x, per=BOTH)
 
 
-def test_batch_normalization_with_the_channels_first():
+def test_batch_normalization_with_channels_first():
     x = RNG.random((12, 8, 3)).astype("float32")
     parts = [Reshape((3, 8)), BatchNormalization(axis=1), ReLU(), Flatten(), Dense(3)]
     check(keras.Sequential([keras.Input((8, 3)), Conv1D(3, 3, padding="same"), *parts]), x, per=BOTH)
 
 
-@pytest.mark.parametrize("length", [4, 256, 1])  # 256, as many as there are steps
-def test_an_addition_of_several_ranks(length):
+@pytest.mark.parametrize("length", [4, 256, 1])  # 256 is the number of steps
+def test_an_addition_of_different_ranks(length):
     inputs = keras.Input((8,))
     gate = Dense(5, activation="relu")(inputs)
     rows = Dense(5, activation="relu")(Reshape((length, 2))(Dense(2 * length)(inputs)))
@@ -101,8 +101,8 @@ def test_an_addition_of_several_ranks(length):
     check(keras.Model(inputs, Dense(3)(Flatten()(summed))), per=BOTH if length == 4 else ("channel",))
 
 
-def test_a_functional_model_with_a_call_of_its_own_is_refused():
-    class Own(keras.Model):
+def test_a_functional_model_with_its_own_call_is_refused():
+    class Overridden(keras.Model):
         def __init__(self):
             inputs = keras.Input((8,))
             super().__init__(inputs, Dense(3)(Dense(4, activation="relu")(inputs)))
@@ -111,12 +111,12 @@ def test_a_functional_model_with_a_call_of_its_own_is_refused():
             return 2 * super().call(x)
 
     with pytest.raises(
-        TypeError, match="`model` must be a Sequential or functional Keras model that is built; got Own"
+        TypeError, match="`model` must be a Sequential or functional Keras model that is built; got Overridden"
     ):
-        convert(Own(), n_steps=2, calibration=X)
+        convert(Overridden(), n_steps=2, calibration=X)
     inputs = keras.Input((8,))
-    with pytest.raises(ValueError, match=r"\(Own\): it is a subclassed model; write it as a functional one"):
-        convert(keras.Model(inputs, Dense(2)(Own()(inputs))), n_steps=2, calibration=X)
+    with pytest.raises(ValueError, match=r"\(Overridden\): it is a subclassed model; write it as a functional one"):
+        convert(keras.Model(inputs, Dense(2)(Overridden()(inputs))), n_steps=2, calibration=X)
 
 
 def block(name, n_in=8, n_out=8):
@@ -124,7 +124,7 @@ def block(name, n_in=8, n_out=8):
 
 
 @pytest.mark.every_backend
-def test_models_in_the_middle_of_models():
+def test_nested_models():
     inputs = keras.Input((8,))
     twice, inner = block("twice"), block("inner")
     outer_inputs = keras.Input((8,))
@@ -134,7 +134,7 @@ def test_models_in_the_middle_of_models():
     check(keras.Model(inputs, Dense(3, activation="softmax")(block("last")(x))), per=BOTH)
 
 
-def test_a_model_of_models():
+def test_a_sequential_model_of_nested_models():
     check(
         keras.Sequential(
             [keras.Input((8,)), Rescaling(2.0), block("one"), block("two"), block("three", 8, 3), Dense(2)]
@@ -142,19 +142,19 @@ def test_a_model_of_models():
     )
 
 
-def test_names_of_the_user_and_of_the_converter_do_not_meet():
-    inputs, other = keras.Input((8,)), keras.Input((8,))
+def test_names_of_the_converter_do_not_collide_with_names_of_the_user():
+    inputs, second = keras.Input((8,)), keras.Input((8,))
     shared, relu = Dense(6, name="dense"), ReLU(name="relu")
-    a, b = relu(shared(inputs)), relu(shared(other))
+    a, b = relu(shared(inputs)), relu(shared(second))
     c = Dense(6, activation="relu", name="dense_2")(Add(name="repeat")([a, b]))
     c = Rescaling(2.0, name="in_activations")(c)
     softmax = Activation("softmax", name="mean_over_time")
-    model = keras.Model([inputs, other], [softmax(Dense(3, name="dense_call_2")(c)), softmax(c), a])
+    model = keras.Model([inputs, second], [softmax(Dense(3, name="dense_call_2")(c)), softmax(c), a])
     check(model, [X, X[::-1].copy()], per=())
     convert(model, n_steps=4, calibration=[X, X])
 
 
-def test_an_output_that_comes_twice():
+def test_the_same_output_under_two_names():
     inputs = keras.Input((8,))
     y = Dense(2)(Dense(4, activation="relu")(inputs))
     check(keras.Model(inputs, {"a": y, "b": y}))
@@ -175,24 +175,24 @@ def test_losses_and_metrics_by_the_names_of_outputs():
     assert spiking.output_names == model.output_names
     y = {"kind": np.zeros(12), "size": np.ones((12, 1)), "plain": np.ones((12, 1))}
     losses = [m.evaluate(X, y, verbose=0, return_dict=True)["loss"] for m in (model, spiking)]
-    assert abs(losses[0] - losses[1]) < 0.1 * losses[0]  # rates of 64 steps
+    assert abs(losses[0] - losses[1]) < 0.1 * losses[0]  # rates over 64 steps
 
 
-def test_a_loss_that_has_no_name_leaves_the_model_uncompiled():
+def test_an_unregistered_loss_leaves_the_model_uncompiled():
     model = keras.Sequential([keras.Input((8,)), Dense(4, activation="relu"), Dense(2)])
 
-    def own(y, p):
+    def custom_loss(y, p):
         return ops.mean((y - p) ** 2)
 
-    model.compile("sgd", own)
+    model.compile("sgd", custom_loss)
     with pytest.warns(UserWarning, match="is not compiled, because the loss, .* Call its `compile`"):
         spiking = convert(model, n_steps=4, calibration=X)
     assert not spiking.compiled
     assert model.compiled
-    assert answers(spiking, X)[0].shape == (12, 2)
+    assert outputs_of(spiking, X)[0].shape == (12, 2)
 
 
-def test_dtypes_are_those_of_the_plain_layers():
+def test_dtypes_are_those_of_the_source_layers():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         model = keras.Sequential(
@@ -203,11 +203,11 @@ def test_dtypes_are_those_of_the_plain_layers():
         keras.config.set_dtype_policy("float32")
     assert spiking.outputs[0].dtype == model.outputs[0].dtype == "float32"
     assert spiking.get_layer("dense_spikes").compute_dtype == "float16"
-    assert np.abs(answers(model, X)[0] - answers(spiking, X)[0]).max() < 0.02  # of shares, in 64 steps of float16
+    assert np.abs(outputs_of(model, X)[0] - outputs_of(spiking, X)[0]).max() < 0.02  # 64 steps in float16
 
 
 def test_max_pooling_counts_many_steps_in_half_precision():
-    keras.config.set_dtype_policy("mixed_bfloat16")  # in which 256 + 1 is 256
+    keras.config.set_dtype_policy("mixed_bfloat16")  # in bfloat16, 256 + 1 is 256
     try:
         parts = [Dense(6, activation="relu"), keras.layers.MaxPooling1D(2, name="largest"), Flatten(), Dense(2)]
         model = keras.Sequential([keras.Input((4, 2)), *parts])
@@ -222,7 +222,7 @@ def test_max_pooling_counts_many_steps_in_half_precision():
     assert pooled.sum(axis=1).min() > 500
 
 
-def test_regularizers_and_constraints_are_of_the_plain_weights_alone():
+def test_the_converted_model_has_no_regularizers_and_constraints():
     options = {
         "kernel_regularizer": "l2",
         "kernel_constraint": keras.constraints.MaxNorm(0.1),
@@ -239,8 +239,8 @@ def test_regularizers_and_constraints_are_of_the_plain_weights_alone():
 
 
 @pytest.mark.parametrize("per", ["layer", "channel"])
-def test_spike_heights_pass_through_paddings_and_concatenations(per):
-    """The spikes that synapses see are 0 or 1."""
+def test_scales_pass_through_paddings_and_concatenations(per):
+    """Scales pass through paddings and concatenations to the next weights: inputs of synapses are 0 or 1."""
     inputs = keras.Input((8, 2))
     a = ZeroPadding1D(1)(UpSampling1D(2)(Conv1D(3, 3, padding="same", activation="relu")(inputs)))
     b = Cropping1D((0, 6))(ZeroPadding1D(4)(Conv1D(4, 1, activation="relu")(UpSampling1D(2)(inputs))))
@@ -254,7 +254,7 @@ def test_spike_heights_pass_through_paddings_and_concatenations(per):
     assert set(np.unique(ops.convert_to_numpy(joint(x)))) == {0.0, 1.0}
 
 
-def test_augmentation_is_left_out():
+def test_augmentation_layers_are_removed():
     x = RNG.random((4, 8, 8, 1)).astype("float32")
     parts = [keras.layers.RandomFlip(), keras.layers.RandomRotation(0.1), Conv2D(3, 3, activation="relu")]
     check(keras.Sequential([keras.Input((8, 8, 1)), *parts, GlobalAveragePooling2D(), Dense(2)]), x)
@@ -270,19 +270,19 @@ def test_augmentation_is_left_out():
         (lambda x: ops.relu(Dense(2)(x)), r"\(Relu\): write it as keras.layers.ReLU\(\)"),
         (lambda x: Dense(2, activation="relu")(x) / 2.0, r"\(TrueDivide\): this operation cannot be converted"),
         (
-            lambda x: Untold()(Dense(2, activation="relu")(x)),
-            r"\(Untold\): replace it with layers that can be",
+            lambda x: DataDependent()(Dense(2, activation="relu")(x)),
+            r"\(DataDependent\): replace it with layers that can be",
         ),
     ],
 )
-def test_errors_name_the_layer(make, message):
+def test_unsupported_parts_are_refused_by_name(make, message):
     inputs = keras.Input((8,))
     with pytest.raises(ValueError, match=message):
         convert(keras.Model(inputs, make(inputs)), n_steps=2, calibration=X)
 
 
-class Untold(keras.layers.Layer):
-    """A layer whose output shape is only known by running it."""
+class DataDependent(keras.layers.Layer):
+    """A layer that cannot compute its output shape without values."""
 
     def call(self, x):
         return x[:, :1] + float(np.ones(1)[0])
@@ -295,7 +295,7 @@ def test_quantized_layers_are_refused_by_name():
         convert(model, n_steps=2, calibration=X)
 
 
-def test_sizes_that_are_not_known_are_refused_by_name():
+def test_unknown_sizes_are_refused_by_name():
     model = keras.Sequential([keras.Input((None, 3)), Conv1D(4, 3, activation="relu", name="open"), Dense(2)])
     with pytest.raises(ValueError, match=r"'open' \(Conv1D\): its neurons have the shape \(None, 4\)"):
         convert(model, n_steps=2, calibration=X[..., None].repeat(3, axis=2))
@@ -343,7 +343,7 @@ def embedding():
 
 @pytest.mark.parametrize("make", [masking, embedding])
 def test_a_model_with_a_mask_is_refused_by_name(make):
-    """Its mask is over an axis of the sample, not over time steps."""
+    """A model with a mask is refused by name: its mask is over an axis of the sample, not over time steps."""
     inputs, layer = make()
     model = keras.Model(inputs, Dense(2)(GlobalAveragePooling1D()(Dense(4, "relu")(layer(inputs)))))
     with pytest.raises(ValueError, match=rf"'{layer.name}' \({type(layer).__name__}\): masks are not converted"):

@@ -1,4 +1,4 @@
-"""The batches of every kind of data, compared with slices of NumPy arrays."""
+"""Batches of every kind of data equal slices of NumPy arrays."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def pandas(x, y):
 
 
 def check(batches, x=X, y=Y, weight=None):
-    """Check every batch, and that no sample is missing."""
+    """Check every batch, and that all samples are in them."""
     starts = []
     for batch in batches:
         part = slice(batch.start, batch.start + SIZE)
@@ -41,7 +41,7 @@ def check(batches, x=X, y=Y, weight=None):
 
 @pytest.mark.every_backend
 @pytest.mark.parametrize("kind", ["arrays", "tensors", "pandas", *KINDS])
-def test_every_kind_gives_the_batches_of_the_arrays(kind):
+def test_every_kind_of_data_gives_the_same_batches(kind):
     if kind in KINDS:
         batches = Batches(in_batches(kind, X, Y))
         assert batches.n_samples is None
@@ -80,8 +80,8 @@ def test_a_list_or_tuple_of_arrays_is_one_nest_of_inputs():
 
 
 def test_labels_by_output():
-    plain = {"a": Y.tolist(), "b": None, "c": W}
-    for batches in (Batches(X, plain, batch_size=SIZE), Batches((x, {"a": a, "c": c}) for x, a, c in cut(X, Y, W))):
+    labels = {"a": Y.tolist(), "b": None, "c": W}
+    for batches in (Batches(X, labels, batch_size=SIZE), Batches((x, {"a": a, "c": c}) for x, a, c in cut(X, Y, W))):
         batch = list(batches)[1]
         assert batch.y.keys() == {"a", "c"}
         np.testing.assert_array_equal(batch.y["c"], W[4:8])
@@ -94,9 +94,9 @@ def test_a_generator_is_read_once():
     np.testing.assert_array_equal(batches.first(9).y[""], Y[:9])
     assert batches.first(100).n_samples == N
     check(batches)
-    for again in (lambda: list(batches), lambda: batches.first(1)):
+    for second_pass in (lambda: list(batches), lambda: batches.first(1)):
         with pytest.raises(ValueError, match="`x` is a list_iterator, which can be read only once, and has been read"):
-            again()
+            second_pass()
     with pytest.raises(TypeError, match="`x` must be data that can be read several times, since find_dt .*Dataset"):
         batches.need_several_passes("find_dt")
 
@@ -112,7 +112,7 @@ def test_first_samples_are_those_of_the_next_pass_and_copies():
     x = X.copy()
     batches = Batches(x)
     first = batches.first(2).x
-    assert next(iter(batches)).x.base is x  # and no copy of all
+    assert next(iter(batches)).x.base is x  # no copy of the whole array
     x[:] = 0
     np.testing.assert_array_equal(first, X[:2])
 
@@ -120,10 +120,10 @@ def test_first_samples_are_those_of_the_next_pass_and_copies():
 def test_steps_end_endless_data():
     endless = Pieces(cut(X, Y), endless=True)
     assert [batch.start for batch in Batches(endless, steps=5)] == [0, 4, 8, 10, 14]
-    assert endless.asked == [0, 1, 2, 3, 4]
+    assert endless.requested == [0, 1, 2, 3, 4]
     source = itertools.cycle(cut(X, Y))
     assert sum(batch.n_samples for batch in Batches(source, steps=3)) == N
-    np.testing.assert_array_equal(next(source)[0], X[:4])  # no batch was read beyond them
+    np.testing.assert_array_equal(next(source)[0], X[:4])  # no further batch was read
     data = in_batches("tf.data", X, Y)
     assert len(list(Batches(data.repeat(), steps=4))) == 4
     with pytest.raises(ValueError, match=r"`x` must end, and this tf.data.Dataset is endless.*`x.take\(100\)`.*steps"):
@@ -155,13 +155,13 @@ def test_batch_size_and_steps_of_arrays(options, sizes):
 def test_larger_batches_are_cut():
     parts = list(Batches(iter(cut(X, Y, W)), most=3))
     assert [(part.start, part.n_samples) for part in parts] == [(0, 3), (3, 1), (4, 3), (7, 1), (8, 2)]
-    for i, whole in enumerate((X, Y, W)):
-        found = [part.y[""] if i == 1 else part[i] for part in parts]
-        np.testing.assert_array_equal(np.concatenate(found), whole)
+    for i, expected in enumerate((X, Y, W)):
+        arrays = [part.y[""] if i == 1 else part[i] for part in parts]
+        np.testing.assert_array_equal(np.concatenate(arrays), expected)
 
 
 @pytest.mark.parametrize(("n_samples", "size"), [(1000, 125), (1280, 128), (1, 128), (131, 128), (130, 65)])
-def test_the_default_batch_size_leaves_no_rest_if_it_can(n_samples, size):
+def test_the_default_batch_size_divides_the_data_if_possible(n_samples, size):
     assert default_batch_size(n_samples) == size
 
 
@@ -182,12 +182,12 @@ def test_one_batch_at_a_time_is_in_memory():
         for batch in Batches(data):
             assert batch.n_samples == 1
         del batch
-    assert data.asked == [*range(N), *range(N)]
-    assert max(data.living) == 1  # the caller's ``batch``, while the next one is made
+    assert data.requested == [*range(N), *range(N)]
+    assert max(data.n_alive) == 1  # the caller's ``batch``, while the next one is made
 
 
 class Lazy:
-    """An array in a file: only slices are read."""
+    """An array-like that records its largest slice."""
 
     def __init__(self, array):
         self.array, self.shape, self.read = array, array.shape, 0
@@ -268,7 +268,7 @@ def test_pandas_objects_are_checked_before_reading():
             Batches(*data)
 
 
-def test_labels_are_not_looked_at_without_need():
+def test_with_inputs_only_labels_are_ignored():
     assert len(list(Batches(iter([(X, "no labels")]), inputs_only=True))) == 1
     assert next(iter(Batches(X, Y[:9], inputs_only=True))).y == {}
 

@@ -1,4 +1,4 @@
-"""The loaders, the embedded sample and their errors. Tests of the full sets need their files, and skip without them."""
+"""The loaders, the embedded sample and their errors. Tests of full sets are skipped without the files."""
 
 import hashlib
 import importlib.util
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.backend_free
 
 
 def need_files(name):
-    """Skip unless Keras finds the set without a network."""
+    """Skip the test unless Keras has the files of the set."""
     if not os.access(KERAS_HOME, os.W_OK) or not all((KERAS_HOME / "datasets" / f).exists() for f in FILES[name]):
         pytest.skip(f"KERAS_HOME ({KERAS_HOME}) is not a writable folder with {name}")
 
@@ -45,7 +45,7 @@ def make_sample():
 # The embedded sample
 
 
-def test_sample_is_balanced_in_every_slice():
+def test_the_first_n_images_of_the_sample_are_balanced():
     (x, y), (x_test, y_test) = data.load("fashion_mnist_sample")
     assert x.shape == (7800, 28, 28)
     assert x_test.shape == (1000, 28, 28)
@@ -56,14 +56,14 @@ def test_sample_is_balanced_in_every_slice():
         np.testing.assert_array_equal(labels, np.arange(len(images)) % 10)
 
 
-def test_sample_file_is_small_and_has_its_licence_beside_it():
+def test_sample_file_is_small_and_has_a_license_file():
     assert sample.PATH.stat().st_size <= 3_000_000
-    licence = sample.PATH.with_name("FASHION_MNIST_LICENSE.txt").read_text(encoding="utf-8")
-    assert "Copyright © 2017 Zalando SE" in licence
-    assert "MIT License" in licence
+    license_text = sample.PATH.with_name("FASHION_MNIST_LICENSE.txt").read_text(encoding="utf-8")
+    assert "Copyright © 2017 Zalando SE" in license_text
+    assert "MIT License" in license_text
 
 
-def test_sample_images_are_rows_of_the_full_set():
+def test_sample_images_are_images_of_the_full_set():
     need_files("fashion_mnist")
     for (x, y), (x_full, y_full) in zip(sample.read(), keras.datasets.fashion_mnist.load_data(), strict=True):
         label = {image.tobytes(): int(c) for image, c in zip(x_full, y_full, strict=True)}
@@ -71,10 +71,10 @@ def test_sample_images_are_rows_of_the_full_set():
         assert len({image.tobytes() for image in x}) == len(x)
 
 
-def test_the_sample_equals_the_draw_of_its_tool(make_sample, monkeypatch, tmp_path, capsys):
+def test_the_tool_makes_the_sample(make_sample, monkeypatch, tmp_path, capsys):
     need_files("fashion_mnist")
     monkeypatch.setattr(sample, "PATH", tmp_path / "again.npz")
-    # Packing all 8,800 images takes seconds: fewer show the same rows first, since a draw is a prefix of a longer one.
+    # Packing all 8,800 images takes seconds. A smaller sample has the first images of a larger one.
     monkeypatch.setattr(make_sample, "N_TRAIN", 50)
     monkeypatch.setattr(sample, "N_TEST", 20)
     make_sample.main()
@@ -86,7 +86,7 @@ def test_the_sample_equals_the_draw_of_its_tool(make_sample, monkeypatch, tmp_pa
     assert "SHA256 = " in capsys.readouterr().out
 
 
-def test_packing_loses_nothing(make_sample, tmp_path):
+def test_packing_is_lossless(make_sample, tmp_path):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (5, 28, 28))
     sparse = noise * (rng.random((5, 28, 28)) < 0.3)
@@ -94,15 +94,15 @@ def test_packing_loses_nothing(make_sample, tmp_path):
     x = np.concatenate([noise, sparse, steps, 255 * np.ones((1, 28, 28)), np.zeros((1, 28, 28))]).astype(np.uint8)
     y = np.arange(len(x), dtype=np.uint8)
     make_sample.pack(tmp_path / "x.npz", x, y)
-    x_again, y_again = sample.unpack(tmp_path / "x.npz")
-    np.testing.assert_array_equal(x_again, x)
-    np.testing.assert_array_equal(y_again, y)
-    assert x_again.dtype == np.uint8
+    x_unpacked, y_unpacked = sample.unpack(tmp_path / "x.npz")
+    np.testing.assert_array_equal(x_unpacked, x)
+    np.testing.assert_array_equal(y_unpacked, y)
+    assert x_unpacked.dtype == np.uint8
 
 
 def test_predictor_by_hand():
     west, north, northwest = np.array([[10, 20, 5], [10, 20, 25], [10, 20, 12], [30, 0, 0]], np.int16).T
-    # Northwest below both: the larger; above both: the smaller; between: the plane 10 + 20 - 12.
+    # Northwest below both: the max. Above both: the min. Between: 10 + 20 - 12.
     assert sample.predict(west, north, northwest).tolist() == [20, 10, 18, 30]
 
 
@@ -135,7 +135,7 @@ def test_keras_arrays_are_only_scaled(name):
 
 
 @pytest.mark.every_backend
-def test_labels_lose_the_axis_that_cifar10_has(monkeypatch):
+def test_labels_of_cifar10_are_one_dimensional(monkeypatch):
     x = np.full((4, 32, 32, 3), 51, np.uint8)
     y = np.array([[3], [1], [2], [0]], np.uint8)
     monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: ((x, y), (x[:2], y[:2])))
@@ -147,7 +147,7 @@ def test_labels_lose_the_axis_that_cifar10_has(monkeypatch):
     assert y_test.tolist() == [3, 1]
 
 
-def test_damaged_file_of_keras_names_the_ways_out(monkeypatch):
+def test_damaged_file_of_keras_is_an_error_with_its_cause(monkeypatch):
     def load_data():
         raise EOFError("Compressed file ended before the end-of-stream marker was reached")
 
@@ -166,14 +166,14 @@ def tfds():
 
 
 def prepare(tfds, name, shape, data_dir, file_format):
-    """Write a small set under the name and version of a real one; image i is filled with i."""
+    """Write a small set with the name and version of a real one. All pixels of image i are i."""
 
     class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.builder_cls(name).VERSION
 
         def _info(self):
             features = {
-                "id": tfds.features.Text(),  # CIFAR-10 has one; it is not read
+                "id": tfds.features.Text(),  # CIFAR-10 has ids; they are not read
                 "image": tfds.features.Image(shape=shape),
                 "label": tfds.features.ClassLabel(num_classes=10),
             }
@@ -204,7 +204,7 @@ def test_tfds_gives_the_original_order(tfds, name, shape, data_format, loaded, f
     if file_format == "array_record":
         pytest.importorskip("array_record", reason="array_record is not installed")
     prepare(tfds, name, shape, tmp_path, file_format)
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", None)  # prepared: must not be called
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", None)  # must not be called for prepared files
     monkeypatch.setattr(keras.config, "image_data_format", lambda: data_format)
     for (x, y), n in zip(data.load(name, source="tfds", data_dir=tmp_path), (30, 12), strict=True):
         assert x.shape == (n, *loaded)
@@ -215,7 +215,7 @@ def test_tfds_gives_the_original_order(tfds, name, shape, data_format, loaded, f
         assert y.tolist() == [i % 10 for i in range(n)]
 
 
-@pytest.mark.nightly("test_tfds_gives_the_original_order, with all 70,000 images of a real set")
+@pytest.mark.nightly("all 70,000 images of a real set")
 def test_tfds_equals_keras(tfds):
     need_files("fashion_mnist")
     if TFDS_DATA_DIR is None or not (Path(TFDS_DATA_DIR) / "fashion_mnist").exists():
@@ -227,7 +227,7 @@ def test_tfds_equals_keras(tfds):
         np.testing.assert_array_equal(y, y_keras)
 
 
-def test_failed_download_of_tfds_names_the_three_ways_out(tfds, monkeypatch, tmp_path):
+def test_failed_download_of_tfds_names_three_alternatives(tfds, monkeypatch, tmp_path):
     for error in (ConnectionError("no route"), tfds.download.DownloadError("no route")):
 
         def fail(self, error=error):
@@ -247,11 +247,11 @@ def test_digits_split():
     (x, _), (x_test, y_test) = data.load("digits")
     assert x.shape == (1437, 8, 8)
     assert x_test.shape == (360, 8, 8)
-    # Together they are the whole set, once.
-    both = np.concatenate([x, x_test]) * 16
-    whole = digits.images.astype(np.float32)
-    assert sorted(image.tobytes() for image in both) == sorted(image.tobytes() for image in whole)
-    # A fifth of each class, up to rounding.
+    # The two splits are the whole set, without duplicates.
+    split = np.concatenate([x, x_test]) * 16
+    all_images = digits.images.astype(np.float32)
+    assert sorted(image.tobytes() for image in split) == sorted(image.tobytes() for image in all_images)
+    # atol: a fifth of each class, rounded.
     np.testing.assert_allclose(np.bincount(y_test), np.bincount(digits.target) * 360 / 1797, atol=1)
     for image, label in zip(x_test, y_test, strict=True):
         rows = (digits.images == image * 16).all((1, 2))
@@ -260,7 +260,7 @@ def test_digits_split():
 
 def test_digits_split_is_the_same_everywhere():
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-    keras.utils.set_random_seed(1)  # the split has its own seed
+    keras.utils.set_random_seed(1)  # the split does not use the global seed
     y_test = data.load("digits")[1][1]
     assert hashlib.sha256(y_test.astype(np.uint8).tobytes()).hexdigest()[:8] == "70ee2850"
 

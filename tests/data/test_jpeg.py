@@ -9,7 +9,7 @@ Image = pytest.importorskip("PIL.Image", reason="Pillow is an optional package")
 
 
 def stored(images):
-    """Return the bytes of the JPEG files of the images, the offsets of the files, and the decoded images."""
+    """Return the joined JPEG files of images as bytes, their offsets, and the decoded images."""
     files, decoded = [], []
     for image in images:
         buffer = io.BytesIO()

@@ -5,7 +5,7 @@ import pytest
 
 from keras_snn import data
 
-# Coordinates up to 28 in float32 are rounded by up to 2e-6; the values between pixels by a few times as much.
+# float32 coordinates up to 28 have errors up to 2e-6. Interpolated values have errors of a few times 2e-6.
 ROUNDING = 1e-5
 
 pytestmark = pytest.mark.backend_free
@@ -15,26 +15,26 @@ def images(n=5, height=28, width=28):
     return np.random.default_rng(1).random((n, height, width))
 
 
-# Turning
+# Rotation
 
 
 @pytest.mark.parametrize("size", [(28, 28), (5, 5), (4, 4), (1, 1)])
 @pytest.mark.parametrize("quarters", [-1, 0, 1, 2, 3, 4, 5])
-def test_quarter_turns_are_those_of_numpy(size, quarters):
+def test_quarter_turns_equal_numpy(size, quarters):
     x = images(3, *size)
-    turned = data.turn(x, np.full(3, quarters * np.pi / 2))
-    np.testing.assert_allclose(turned, np.rot90(x, quarters, axes=(1, 2)), atol=ROUNDING)
+    rotated = data.turn(x, np.full(3, quarters * np.pi / 2))
+    np.testing.assert_allclose(rotated, np.rot90(x, quarters, axes=(1, 2)), atol=ROUNDING)
 
 
 @pytest.mark.every_backend
-def test_half_a_turn_of_an_oblong():
+def test_half_a_turn_of_a_rectangle():
     x = images(2, 3, 8)
     np.testing.assert_allclose(data.turn(x, [np.pi, 0]), [x[0, ::-1, ::-1], x[1]], atol=ROUNDING)
 
 
 def test_values_between_pixels_are_bilinear():
-    # A point 2 to the right of the centre goes to sqrt(2) up and to the right: each pixel takes the share of the
-    # point's unit square that the inverse turn gives it.
+    # A point 2 to the right of the center moves to sqrt(2) up and sqrt(2) to the right. The value of a pixel is the
+    # bilinear weight of the point at the inversely rotated position.
     x = np.zeros((1, 7, 7))
     x[0, 3, 5] = 1
     expected = np.zeros((7, 7))
@@ -42,36 +42,36 @@ def test_values_between_pixels_are_bilinear():
         for j in range(-3, 4):
             source_i, source_j = (i + j) * np.sqrt(0.5), (j - i) * np.sqrt(0.5)
             expected[i + 3, j + 3] = max(0, 1 - abs(source_i)) * max(0, 1 - abs(source_j - 2))
-    turned = data.turn(x, [np.pi / 4])[0]
-    np.testing.assert_allclose(turned, expected, atol=ROUNDING)
-    assert np.unravel_index(turned.argmax(), turned.shape) in {(1, 4), (2, 4), (2, 5)}  # up and to the right
+    rotated = data.turn(x, [np.pi / 4])[0]
+    np.testing.assert_allclose(rotated, expected, atol=ROUNDING)
+    assert np.unravel_index(rotated.argmax(), rotated.shape) in {(1, 4), (2, 4), (2, 5)}  # up and to the right
 
 
-def test_outside_is_zero_and_nothing_wraps_around():
-    turned = data.turn(np.ones((1, 28, 28)), [np.pi / 4])[0]
-    assert turned[0, 0] == turned[0, -1] == turned[-1, 0] == turned[-1, -1] == 0  # 19.1 from the centre, not 14
-    np.testing.assert_allclose(turned[10:18, 10:18], 1, atol=ROUNDING)
+def test_pixels_from_outside_are_zero():
+    rotated = data.turn(np.ones((1, 28, 28)), [np.pi / 4])[0]
+    assert rotated[0, 0] == rotated[0, -1] == rotated[-1, 0] == rotated[-1, -1] == 0  # 19.1 from the center
+    np.testing.assert_allclose(rotated[10:18, 10:18], 1, atol=ROUNDING)
 
 
 def test_every_image_has_its_own_angle_in_every_batch():
-    x = np.repeat(images(1), 300, axis=0).astype("float32")  # more than a batch
+    x = np.repeat(images(1), 300, axis=0).astype("float32")  # more than one batch
     angles = np.linspace(0, 6, 300)
-    turned = data.turn(x, angles)
-    assert turned.dtype == np.float32
+    rotated = data.turn(x, angles)
+    assert rotated.dtype == np.float32
     for k in (0, 255, 256, 299):
-        np.testing.assert_array_equal(turned[k], data.turn(x[:1], angles[k : k + 1])[0])
-    assert len({image.tobytes() for image in turned}) == 300
+        np.testing.assert_array_equal(rotated[k], data.turn(x[:1], angles[k : k + 1])[0])
+    assert len({image.tobytes() for image in rotated}) == 300
 
 
 def test_rotate_draws_angles_from_the_whole_circle():
     x = np.zeros((2000, 9, 9), "float32")
-    x[:, 4, 7] = 1  # 3 to the right of the centre
-    turned = data.rotate(x, seed=0)
-    total = turned.sum(axis=(1, 2))
-    up = -(turned * (np.arange(9)[:, None] - 4)).sum(axis=(1, 2)) / total
-    right = (turned * (np.arange(9) - 4)).sum(axis=(1, 2)) / total
+    x[:, 4, 7] = 1  # 3 to the right of the center
+    rotated = data.rotate(x, seed=0)
+    total = rotated.sum(axis=(1, 2))
+    up = -(rotated * (np.arange(9)[:, None] - 4)).sum(axis=(1, 2)) / total
+    right = (rotated * (np.arange(9) - 4)).sum(axis=(1, 2)) / total
     angles = np.arctan2(up, right) % (2 * np.pi)
-    # 250 to an octant; five standard deviations of the count.
+    # atol: five standard deviations of a count; 250 images per octant.
     counts = np.histogram(angles, bins=8, range=(0, 2 * np.pi))[0]
     np.testing.assert_allclose(counts, 250, atol=5 * np.sqrt(2000 / 8 * 7 / 8))
 
@@ -86,7 +86,7 @@ def test_rotate_is_fixed_by_its_seed():
 # Noise
 
 
-def test_background_is_the_larger_of_image_and_noise():
+def test_background_is_the_max_of_image_and_noise():
     x = np.zeros((50, 28, 28), "float32")
     x[:, :14] = 0.25
     x[:, 14] = 1
@@ -96,7 +96,7 @@ def test_background_is_the_larger_of_image_and_noise():
     assert noisy.dtype == np.float32
     assert noise.min() >= 0
     assert noise.max() < 1
-    # 39,200 values of mean 1/2 and variance 1/12: five standard errors.
+    # abs: five standard errors of 39,200 values with mean 1/2 and variance 1/12.
     assert noise.mean() == pytest.approx(0.5, abs=5 * np.sqrt(1 / 12 / noise.size))
     assert noise.var() == pytest.approx(1 / 12, abs=5 * np.sqrt(1 / 180 / noise.size))
 
@@ -108,14 +108,14 @@ def test_background_is_fixed_by_its_seed():
 
 
 @pytest.mark.parametrize("change", [lambda x: data.rotate(x, 0), lambda x: data.random_background(x, 0)])
-def test_images_that_are_none(change):
+def test_invalid_images_are_refused(change):
     with pytest.raises(ValueError, match=r"`images`.*\(784,\)"):
         change(np.zeros(784))
     with pytest.raises(TypeError, match="`images`.*uint8"):
         change(np.zeros((2, 28, 28), "uint8"))
 
 
-def test_as_many_angles_as_images():
+def test_each_image_needs_an_angle():
     with pytest.raises(ValueError, match=r"`angles`.*5 images.*\(4,\)"):
         data.turn(images(), np.zeros(4))
 
@@ -124,7 +124,7 @@ def test_as_many_angles_as_images():
 
 
 def write(path, x, y):
-    """Write the images column by column, as the published files have them."""
+    """Write images column by column, as in the published files."""
     lines = []
     for image, label in zip(x, y, strict=True):
         pixels = [image[i, j] for j in range(28) for i in range(28)]
@@ -138,14 +138,14 @@ def test_amat_round_trip(tmp_path):
     write(tmp_path / "some.amat", x, y)
     x_read, y_read = data.load_amat(tmp_path / "some.amat")
     assert (x_read.dtype, y_read.dtype) == (np.float32, np.int64)
-    np.testing.assert_allclose(x_read, x, rtol=1e-7)  # eight digits are written
+    np.testing.assert_allclose(x_read, x, rtol=1e-7)  # eight digits
     np.testing.assert_array_equal(y_read, y)
 
 
-def test_amat_pixels_go_down_the_columns(tmp_path):
+def test_amat_pixels_are_column_by_column(tmp_path):
     numbers = ["0"] * 785
-    numbers[1] = "1"  # the second pixel is the one below the first
-    numbers[28] = "0.5"  # and after 28 the next column begins
+    numbers[1] = "1"  # the second pixel is below the first
+    numbers[28] = "0.5"  # the next column starts after 28 pixels
     (tmp_path / "one.amat").write_text(" ".join(numbers))
     (image,), (label,) = data.load_amat(str(tmp_path / "one.amat"))
     assert (image[1, 0], image[0, 1], label) == (1, 0.5, 0)

@@ -1,4 +1,4 @@
-"""Connections and fan-out against a count of every tap of every kernel."""
+"""Connections and fan-out, against loops over all taps of the kernels."""
 
 import itertools
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.backend_free
 
 
 def count(layer, shape):
-    """Return (all taps, taps inside the input, fan-out): a loop over outputs, taps and channels; channels come last."""
+    """Return (number of all taps, fan-out) from a loop over outputs, taps and channels. Channels are the last axis."""
     sizes, channels = shape[:-1], shape[-1]
     pooling = hasattr(layer, "pool_size")
     kernel = layer.pool_size if pooling else layer.kernel_size
@@ -76,7 +76,7 @@ def test_windows_equal_a_loop_over_every_tap(layer, shape):
 
 
 def reached(layer, shape):
-    """Return the fan-out by brute force: how many outputs change with each input."""
+    """Return the fan-out by brute force: the number of outputs that change with each input."""
     x = np.zeros((1, *shape), "float32")
     zero = keras.ops.convert_to_numpy(layer(x))
     fed = np.zeros(shape, int)
@@ -90,7 +90,7 @@ def reached(layer, shape):
 @pytest.mark.every_backend
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("strides", [1, 2])
-def test_a_spike_reaches_the_layers_that_change(padding, strides):
+def test_fan_out_is_the_number_of_outputs_that_change(padding, strides):
     x = (5, 4, 2)
     for layer in (
         layers.Conv2D(3, 3, strides=strides, padding=padding, kernel_initializer="ones"),
@@ -115,11 +115,11 @@ def test_einsum_dense():
         assert connections(layer, (None, *shape), (None, *output)) == np.prod(output) * 4
 
 
-def test_separable_convolutions_have_two_halves():
+def test_separable_convolutions_have_two_parts():
     layer = layers.SeparableConv2D(5, 3, depth_multiplier=2)
     layer.build((None, 6, 6, 3))
     assert connections(layer, (None, 6, 6, 3), (None, 4, 4, 5)) == 4 * 4 * (9 * 3 * 2 + 3 * 2 * 5)
-    # A corner feeds one position: two depthwise outputs, each of them five pointwise ones.
+    # A corner reaches one position: two depthwise outputs, each of which reaches five pointwise outputs.
     assert fan_out(layer, (None, 6, 6, 3))[0, 0].tolist() == [2 + 2 * 5] * 3
 
 
@@ -134,7 +134,7 @@ def test_channels_first():
 
 
 def pruned(layer, shape):
-    """Build a layer and set most of its weights to zero; the others are positive."""
+    """Build a layer, and set its weights to 1 or, most of them, to 0."""
     layer.build((None, *shape))
     rng = np.random.default_rng(0)
     for kernel in layer.trainable_weights:
@@ -157,24 +157,24 @@ def pruned(layer, shape):
     ],
     ids=lambda x: getattr(x, "name", str(x)),
 )
-def test_a_weight_of_zero_is_no_connection(layer, shape):
+def test_zero_weights_are_not_connections(layer, shape):
     layer = pruned(layer, shape)
     fed = reached(layer, shape)
-    # Where a kernel acts on the last axes alone, the fan-out is that of any position.
+    # If a kernel only acts on the last axes, the fan-out is the same at all positions.
     np.testing.assert_array_equal(np.broadcast_to(fan_out(layer, (None, *shape)), shape), fed)
     output = layer.compute_output_shape((1, *shape))
-    whole = [connections(layer, (None, *shape), output, dense=dense) for dense in (False, True)]
+    n_connections = [connections(layer, (None, *shape), output, dense=dense) for dense in (False, True)]
     kernel = keras.ops.convert_to_numpy(layer.kernel)
-    assert whole[0] / whole[1] == pytest.approx((kernel != 0).mean())
+    assert n_connections[0] / n_connections[1] == pytest.approx((kernel != 0).mean())
     if getattr(layer, "padding", "valid") == "valid":
-        assert whole[0] == fed.sum()
+        assert n_connections[0] == fed.sum()
 
 
 def test_separable_convolutions_without_some_weights():
     layer = pruned(layers.SeparableConv2D(4, 2, depth_multiplier=2, use_bias=False), (3, 3, 2))
     depthwise, pointwise = (keras.ops.convert_to_numpy(k) for k in (layer.depthwise_kernel, layer.pointwise_kernel))
     expected = np.zeros((3, 3, 2), int)
-    for y, x, i, j, c, m in np.ndindex(2, 2, 2, 2, 2, 2):  # positions of the output, taps, channels, multiplier
+    for y, x, i, j, c, m in np.ndindex(2, 2, 2, 2, 2, 2):  # output positions, taps, channels, multiplier
         expected[y + i, x + j, c] += (depthwise[i, j, c, m] != 0) * (1 + (pointwise[0, 0, 2 * c + m] != 0).sum())
     np.testing.assert_array_equal(fan_out(layer, (None, 3, 3, 2)), expected)
     n_weights = (depthwise != 0).sum() + (pointwise != 0).sum()
@@ -190,7 +190,7 @@ def test_quantized_kernels():
         assert connections(layer, (None, 5), (None, 6), dense=True) == 30
 
 
-def test_other_layers_are_not_known():
+def test_other_layers_are_unknown():
     layer = layers.LSTM(3)
     assert connections(layer, (None, 4, 2), (None, 3)) is None
     assert fan_out(layers.Flatten(), (None, 4)) is None

@@ -1,4 +1,4 @@
-"""The table of energies against hand counts."""
+"""ModelEnergy, against hand-computed values."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def test_counts_by_hand():
         "flat": (0, 0, 0, True),
         "hidden": (784 * 128, 0, 785 * 128, True),
         "repeat": (0, 0, 0, True),
-        "spikes": (0, 128, 0, True),  # of one step, however many Repeat makes
+        "spikes": (0, 128, 0, True),  # per step, for any number of steps
         "mean": (0, 0, 0, True),
         "out": (1280, 10, 1290, False),  # a relu does not spike
     }
@@ -48,11 +48,11 @@ def test_counts_by_hand():
 def test_energy_by_hand():
     model, x = network(), images()
     energy = ModelEnergy(model, x)
-    # A device without spikes does each operation once, whatever the steps.
+    # A non-spiking device does each operation once, for any number of steps.
     assert energy.layer_energy("hidden", "cpu", 10, dt=0.5) == pytest.approx((8.6e-9 * 784 * 128, 0))
     assert energy.layer_energy(model.get_layer("out"), "gpu") == pytest.approx((0.3e-9 * 1280, 0.3e-9 * 10))
     assert energy.total_energy("arm") == pytest.approx(0.9e-9 * (784 * 128 + 128 + 1280 + 10))
-    # rel: a mean of float32
+    # rel: a float32 mean
     rate = energy.rows["hidden"]["rate"]
     assert rate == pytest.approx(x.mean(), rel=1e-5)
     synop, neuron = energy.layer_energy("hidden", "loihi", timesteps_per_inference=10, dt=0.01)
@@ -75,7 +75,7 @@ def test_rates_are_means_over_all_data():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_data_in_batches(kind):
-    """All kinds of data give the same spikes: they depend only on the place of a sample in the data."""
+    """All kinds of data give the same spikes, which only depend on the position of a sample in the data."""
     parts = [layers.Repeat(10), layers.SpikingActivation("relu", name="s"), layers.TemporalAveragePooling()]
     model = keras.Sequential([keras.Input((4,)), *parts, keras.layers.Dense(2, name="d")])
     x, y = np.random.default_rng(1).random((30, 4), dtype="float32") * 500, np.arange(30)
@@ -110,7 +110,7 @@ def test_shared_and_nested_layers_count_at_every_call():
     assert energy.rows["tanh"]["neurons"] == 4
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_not_changed():
     model = keras.Sequential(
         [
             keras.Input(batch_shape=(2, 5, 3)),
@@ -156,7 +156,7 @@ def test_summary(capsys):
 
 
 @pytest.mark.backend_free
-def test_a_layer_that_is_not_known_is_named():
+def test_unknown_layers_are_named():
     model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(2, name="cells")])
     with pytest.warns(UserWarning, match=r"not known: cells \(LSTM\). Register"):
         energy = ModelEnergy(model)
@@ -191,10 +191,10 @@ def test_a_new_device():
         assert energy.total_energy("mychip") == energy.total_energy("MyChip")
         assert energy.layer_energy("out", "MYCHIP") == pytest.approx((1280e-12, 20e-12))
         assert ModelEnergy.devices["mychip"]["energy_per_synop"] == 1e-12
-        again = {"energy_per_neuron": 0, "spiking": True, "energy_per_mac": 5e-12}
+        costs = {"energy_per_neuron": 0, "spiking": True, "energy_per_mac": 5e-12}
         with pytest.warns(UserWarning, match="'MYCHIP' is already registered"):
-            ModelEnergy.register_device(device_name="MYCHIP", energy_per_synop=1e-12, **again)
-        assert ModelEnergy.devices["mychip"] == {"energy_per_synop": 1e-12, **again}
+            ModelEnergy.register_device(device_name="MYCHIP", energy_per_synop=1e-12, **costs)
+        assert ModelEnergy.devices["mychip"] == {"energy_per_synop": 1e-12, **costs}
     finally:
         del DEVICES["mychip"]
 
@@ -219,7 +219,7 @@ def test_a_subclassed_model_needs_data():
 
 
 @pytest.mark.backend_free
-def test_bad_arguments_are_errors_that_say_so():
+def test_bad_arguments_are_refused():
     energy = ModelEnergy(network())
     with pytest.raises(ValueError, match="one of .*'cpu'.*; got 'abacus'"):
         energy.total_energy("abacus")
@@ -262,13 +262,13 @@ def test_bad_arguments_are_errors_that_say_so():
 
 
 def all_firing(layer):
-    """Return a model of 16 steps in which each of 32 neurons spikes at each step, and the input."""
+    """Return a model in which each of 32 neurons spikes at each of 16 steps, and its input."""
     parts = layers.IF(threshold=0.5), layer, layers.TemporalAveragePooling()
     return keras.Sequential([keras.Input((16, 32)), *parts]), np.ones((3, 16, 32), "float32")
 
 
 @pytest.mark.parametrize("wrap", [lambda layer: layer, layers.TimeFold, keras.layers.TimeDistributed])
-def test_connections_and_rates_are_those_of_a_step(wrap):
+def test_connections_and_rates_are_per_step(wrap):
     model, x = all_firing(wrap(keras.layers.Dense(10, name="dense")))
     for inputs in ("rates", "analog"):
         energy = ModelEnergy(model, x, inputs=inputs)
@@ -311,7 +311,7 @@ def test_a_time_axis_of_unknown_length():
 
 
 @pytest.mark.backend_free
-def test_an_image_as_high_as_there_are_steps_has_no_time():
+def test_an_image_whose_height_is_the_number_of_steps_has_no_time():
     parts = keras.layers.Conv2D(2, 3, name="c"), layers.Repeat(8), layers.IF()
     energy = ModelEnergy(keras.Sequential([keras.Input((8, 8, 1)), *parts]))
     assert energy.rows["c"]["connections"] == 6 * 6 * 9 * 2
@@ -322,7 +322,7 @@ def test_an_image_as_high_as_there_are_steps_has_no_time():
 
 
 @pytest.mark.backend_free
-def test_analog_inputs_cost_multiply_accumulates_whatever_dt():
+def test_analog_inputs_cost_multiply_accumulates_at_any_dt():
     parts = keras.layers.Dense(50, name="dense"), layers.Repeat(4), layers.IF()
     model = keras.Sequential([keras.Input((100,)), *parts])
     energy = ModelEnergy(model, np.full((2, 100), 0.5, "float32"), inputs="analog")
@@ -332,7 +332,7 @@ def test_analog_inputs_cost_multiply_accumulates_whatever_dt():
 
 
 @pytest.mark.backend_free
-def test_each_rate_has_the_dt_of_the_layer_that_spikes():
+def test_rates_use_the_dt_of_the_spiking_layer():
     inputs = keras.Input((10, 3))
     first = layers.IF(threshold=0.5, dt=0.01)(inputs)
     second = layers.IF(threshold=0.5, dt=0.1)(inputs)
@@ -343,19 +343,19 @@ def test_each_rate_has_the_dt_of_the_layer_that_spikes():
         energy = ModelEnergy(model, x, inputs=kind)
         assert [energy.rows[name]["rate"] for name in "ab"] == pytest.approx([100, 10])  # dt in float32
         for name in "ab":
-            # Without a dt, a spike at each of 10 steps goes from each of 3 units to 2.
+            # At the layer's dt, each of 3 units sends a spike at each of 10 steps to 2 units.
             assert energy.layer_energy(name, "loihi", 10)[0] == pytest.approx(27.1e-12 * 60)
-        # A rate is multiplied by dt; neurons that count steps spike as often at any dt.
+        # "rates": rate * dt grows with dt. "analog": the spikes of an IF do not depend on dt.
         expected = {"rates": 120, "analog": 60}[kind]
         assert energy.layer_energy("a", "loihi", 10, dt=0.02)[0] == pytest.approx(27.1e-12 * expected)
-    both = keras.Model(inputs, dense[0](keras.layers.add([first, second])))
-    energy = ModelEnergy(both, x, inputs="analog")
+    summed = keras.Model(inputs, dense[0](keras.layers.add([first, second])))
+    energy = ModelEnergy(summed, x, inputs="analog")
     assert energy._calls["a"].mixed
     assert energy.layer_energy("a", "45nm", None)[0] == pytest.approx(4.6e-12 * 60)
 
 
 def reached_by_spikes(*between, end=None):
-    """Return the number of operations of the last layer of a model. All 4 neurons spike at all 6 steps."""
+    """Return the operations of the last layer of a model. All 4 neurons before it spike at all 6 steps."""
     ends = [] if end is None else [end]
     parts = layers.IF(threshold=0.5), *between, *ends, keras.layers.Dense(2, name="last")
     model = keras.Sequential([keras.Input((6, 4)), *parts])
@@ -363,12 +363,12 @@ def reached_by_spikes(*between, end=None):
 
 
 @pytest.mark.backend_free
-def test_which_layers_spikes_reach():
+def test_layers_that_receive_spikes():
     assert reached_by_spikes() == 6 * 4 * 2
     assert reached_by_spikes(keras.layers.Activation("relu"), keras.layers.Dropout(0.5)) == 48
-    assert reached_by_spikes(end=layers.TemporalAveragePooling()) == 48  # all spikes are in the mean
+    assert reached_by_spikes(end=layers.TemporalAveragePooling()) == 48  # the mean contains all spikes
     assert reached_by_spikes(end=keras.layers.GlobalAveragePooling1D()) == 48
-    assert reached_by_spikes(end=layers.LastStep()) == 8  # those of one step
+    assert reached_by_spikes(end=layers.LastStep()) == 8  # spikes of one step
     for analog in (
         keras.layers.Dense(4, kernel_initializer="zeros"),
         keras.layers.Activation("sigmoid"),
@@ -380,12 +380,12 @@ def test_which_layers_spikes_reach():
     assert reached_by_spikes(end=layers.FirstSpikeTime()) is None
     encoded = [keras.Input((4,)), layers.Latency(5), keras.layers.Dense(2, name="last"), layers.IF(dt=0.5)]
     energy = ModelEnergy(keras.Sequential(encoded), np.ones((1, 4), "float32"), inputs="analog")
-    assert energy.rows["last"]["work"].operations == 4 * 2  # a spike of each value
+    assert energy.rows["last"]["work"].operations == 4 * 2  # one spike per value
     assert energy.rows["last"]["rate"] == pytest.approx(1 / (5 * 0.5))
 
 
-def operations_behind(*parts, time=5, units=6):
-    """Return operations and connections of a Dense(2) after neurons that all spike at every step."""
+def operations_after(*parts, time=5, units=6):
+    """Return operations and connections of a Dense(2) after neurons that spike at every step."""
     inputs = keras.Input((units,))
     x = layers.IF(threshold=0.5, name="spikes")(layers.Repeat(time)(inputs))
     for part in parts:
@@ -397,25 +397,25 @@ def operations_behind(*parts, time=5, units=6):
 
 
 @pytest.mark.backend_free
-def test_a_spike_is_counted_once_however_it_arrives():
-    both = [layers.TemporalAveragePooling(), layers.LastStep()]
+def test_a_spike_is_counted_once_on_every_path():
+    ends = [layers.TemporalAveragePooling(), layers.LastStep()]
     for expected, parts in (
         ((60, 60), [keras.layers.Flatten()]),
         ((60, 12), [lambda z: keras.ops.sum(z, axis=1)]),
         ((12, 12), [lambda z: z[:, 0]]),
-        ((72, 24), [lambda z: keras.layers.concatenate([end(z) for end in both])]),
+        ((72, 24), [lambda z: keras.layers.concatenate([end(z) for end in ends])]),
         ((60, 12), [keras.layers.Rescaling(1 / 255)]),
         ((60, 12), [keras.layers.Rescaling(0.5), layers.TemporalAveragePooling()]),
         ((60, 12), [layers.TimeFold(keras.layers.ReLU(max_value=0.5))]),
         ((60, 12), [layers.TemporalAveragePooling(), keras.layers.Reshape((1, 6))]),
     ):
-        assert operations_behind(*parts) == expected
-    # An axis that has the length of the time axis is not time behind its end.
-    assert operations_behind(layers.TemporalAveragePooling(), keras.layers.Reshape((6, 1)), time=6) == (72, 12)
+        assert operations_after(*parts) == expected
+    # After the end of the time axis, an axis of the same length is not time.
+    assert operations_after(layers.TemporalAveragePooling(), keras.layers.Reshape((6, 1)), time=6) == (72, 12)
 
 
 @pytest.mark.backend_free
-def test_spikes_with_other_signals_count_as_analog():
+def test_spikes_mixed_with_other_signals_count_as_analog():
     inputs = keras.Input((6,))
     analog, spikes = keras.layers.Dense(6)(inputs), layers.IF(threshold=0.5)(layers.Repeat(5)(inputs))
     analog_in_time = keras.layers.Dense(6)(layers.Repeat(5)(inputs))
@@ -433,7 +433,7 @@ def test_spikes_with_other_signals_count_as_analog():
 
 
 @pytest.mark.backend_free
-def test_each_call_has_the_number_of_its_own_steps():
+def test_each_call_has_its_number_of_steps():
     first, second = layers.IF(threshold=0.5, name="first"), layers.IF(threshold=0.5, name="second")
     between = layers.TemporalAveragePooling(), keras.layers.Dense(3, name="dense"), layers.Repeat(6)
     for parts, runs in (
@@ -452,7 +452,7 @@ def test_each_call_has_the_number_of_its_own_steps():
 @pytest.mark.backend_free
 def test_nested_wrappers_and_bidirectional_layers():
     dense = keras.layers.Dense(2, name="dense")
-    found = []
+    works = []
     for wrapped in (
         dense,
         layers.TimeFold(layers.TimeFold(dense)),
@@ -460,11 +460,11 @@ def test_nested_wrappers_and_bidirectional_layers():
     ):
         parts = layers.IF(threshold=0.5), wrapped, layers.TemporalAveragePooling()
         model = keras.Sequential([keras.Input((5, 3, 6)), *parts])
-        found.append(ModelEnergy(model, np.ones((2, 5, 3, 6), "float32"), inputs="analog").rows["dense"]["work"])
-    assert found[0] == found[1] == found[2]
-    assert (found[0].operations, found[0].connections, found[0].runs) == (5 * 36, 36, 5)
-    both = keras.layers.Bidirectional(layers.IF(threshold=0.5, return_sequences=False, name="if"))
-    energy = ModelEnergy(keras.Sequential([keras.Input((5, 6)), keras.layers.Dense(4, name="dense"), both]))
+        works.append(ModelEnergy(model, np.ones((2, 5, 3, 6), "float32"), inputs="analog").rows["dense"]["work"])
+    assert works[0] == works[1] == works[2]
+    assert (works[0].operations, works[0].connections, works[0].runs) == (5 * 36, 36, 5)
+    bidirectional = keras.layers.Bidirectional(layers.IF(threshold=0.5, return_sequences=False, name="if"))
+    energy = ModelEnergy(keras.Sequential([keras.Input((5, 6)), keras.layers.Dense(4, name="dense"), bidirectional]))
     assert energy.n_steps == 5
     assert (energy.rows["dense"]["connections"], energy.rows["dense"]["work"].runs) == (24, 5)
     assert sum(row["neurons"] for row in energy.rows.values()) == 8
@@ -484,7 +484,7 @@ def test_each_layer_has_its_own_mask():
     assert (rows["a"]["work"].operations, rows["b"]["work"].operations) == (6, 15)
 
 
-def test_more_spikes_than_int32_holds():
+def test_numbers_of_spikes_above_int32():
     model = keras.Sequential(
         [keras.Input((10, 400, 1)), layers.SpikingActivation("relu", dt=1.0), keras.layers.Dense(1)]
     )
@@ -493,16 +493,16 @@ def test_more_spikes_than_int32_holds():
 
 
 @pytest.mark.backend_free
-def test_a_call_of_the_user_stays_on_its_layer():
+def test_a_users_call_attribute_is_kept():
     model = network()
     layer = model.get_layer("out")
-    layer.call = own = lambda x, training=None: x[:, :10]
+    layer.call = custom_call = lambda x, training=None: x[:, :10]
     ModelEnergy(model, images(2))
-    assert vars(layer)["call"] is own
+    assert vars(layer)["call"] is custom_call
 
 
 @pytest.mark.backend_free
-def test_weights_of_zero_do_no_work():
+def test_zero_weights_have_no_operations():
     model, x = all_firing(keras.layers.Dense(10, use_bias=False, name="dense"))
     kernel = np.zeros((32, 10), "float32")
     kernel[:, 0] = 1
@@ -513,7 +513,7 @@ def test_weights_of_zero_do_no_work():
     assert "32 of 320" in energy.summary_string()
 
 
-# Layers that hold others, and layers that Keras calls in another way
+# Nested, wrapped, quantized and rematerialized layers
 
 
 @pytest.mark.backend_free
@@ -569,8 +569,8 @@ def test_quantized_and_rematerialized_layers_are_counted():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")])
     model.quantize("int8", filters=lambda layer: isinstance(layer, keras.layers.Dense))
     with keras.RematScope(mode="full"):
-        again = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")])
-    for one in (model, again):
-        energy = ModelEnergy(one, np.ones((2, 4), "float32"))
+        remat = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(2, name="b")])
+    for each_model in (model, remat):
+        energy = ModelEnergy(each_model, np.ones((2, 4), "float32"))
         assert {name: row["dense_connections"] for name, row in energy.rows.items()} == {"a": 12, "b": 6}
         assert energy.rows["b"]["rate"] > 0

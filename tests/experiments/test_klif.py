@@ -1,4 +1,4 @@
-"""KLIF against LIF, with a thin net on a set of a few synthetic images."""
+"""KLIF against LIF, with a narrow network and a small synthetic image set."""
 
 import csv
 import dataclasses
@@ -17,14 +17,14 @@ from keras_snn.experiments.klif import EXPERIMENT, PUBLISHED, experiment, table
 from keras_snn.experiments.spec import configuration
 
 TINY = {"width": 0.02, "n_steps": 2, "batch_size": 20, "n_train": 60, "n_test": 20}
-SHALLOW = (128, "pool", "pool", "pool")  # the encoder alone; with the two dense layers, three layers of neurons
+SHALLOW = (128, "pool", "pool", "pool")  # the encoder; with two dense layers, three layers of neurons
 
 pytestmark = pytest.mark.backend_free
 
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny():
-    """Shorten the quick preset to seconds, with networks that compile in seconds."""
+    """Reduce the networks and the data of the quick preset, so that it runs in seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "load", lambda *_: bars(70, 30))
         patch.setitem(experiment.PRESETS, "quick", {**experiment.PRESETS["quick"], **TINY})
@@ -35,23 +35,23 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Train two kinds, for two epochs; return results, folder, and the networks."""
-    out, made = tmp_path_factory.mktemp("results"), []
+    """Train two kinds for two epochs; return the results, their folder, and the networks."""
+    out, networks = tmp_path_factory.mktemp("results"), []
     build = experiment.klif_net
 
     def klif_net(*args, **kwargs):
-        made.append(build(*args, **kwargs))
-        return made[-1]
+        networks.append(build(*args, **kwargs))
+        return networks[-1]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "klif_net", klif_net)
-        found = EXPERIMENT.run(epochs=2, only=["lif", "klif, one branch"], n_seeds=1, seed=3, out=out, verbose=False)
-    return found, out, made
+        record = EXPERIMENT.run(epochs=2, only=["lif", "klif, one branch"], n_seeds=1, seed=3, out=out, verbose=False)
+    return record, out, networks
 
 
 @pytest.fixture
 def calls(results):
-    """Return the names and data of trainings, and an experiment that calls the network instead of a training."""
+    """Return a list for the names and data of parts, and an experiment that calls networks without training them."""
     calls, result = [], results[0]["parts"]["lif, seed 3"]
 
     def train_part(part):
@@ -66,19 +66,19 @@ def calls(results):
 
 
 @pytest.mark.every_backend
-def test_every_neuron_is_there(results):
-    found, out, _ = results
-    assert found["finished"]
-    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(found))
-    assert list(found["parts"]) == ["lif, seed 3", "klif, one branch, seed 3"]
-    lif, klif = found["parts"].values()
+def test_every_part_has_its_results(results):
+    record, out, _ = results
+    assert record["finished"]
+    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(record))
+    assert list(record["parts"]) == ["lif, seed 3", "klif, one branch, seed 3"]
+    lif, klif = record["parts"].values()
     for part in (lif, klif):
         assert len(part["accuracy"]) == len(part["train_accuracy"]) == len(part["seconds"]) == 2
-        right = 20 * np.array(part["accuracy"])  # of twenty test images
+        right = 20 * np.array(part["accuracy"])  # twenty test images
         np.testing.assert_allclose(right, np.round(right), atol=1e-4)
         assert len(part["spikes_per_step"]) == 3
         assert all(0 <= rate <= 1 for rate in part["spikes_per_step"])
-    assert max(lif["spikes_per_step"]) > 0  # a single branch gives too little current
+    assert max(lif["spikes_per_step"]) > 0  # with a single branch, the current is too low for spikes
     assert lif["k"] == [[]] * 3
     assert klif["k"][0] == [1.0] * 3
     assert np.shape(klif["k"]) == (3, 3)
@@ -88,46 +88,46 @@ def test_every_neuron_is_there(results):
         assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_one_branch_is_the_same_but_for_the_encoder(results):
-    found, _, (three, one) = results
-    assert (three.get_layer("encoder").branches, one.get_layer("encoder").branches) == (3, 1)
-    kernels = [[w.shape for w in model.weights if w.path.endswith("kernel")] for model in (three, one)]
+def test_networks_of_one_and_three_branches_differ_in_the_encoder(results):
+    record, _, (three_branches, one_branch) = results
+    assert (three_branches.get_layer("encoder").branches, one_branch.get_layer("encoder").branches) == (3, 1)
+    kernels = [[w.shape for w in model.weights if w.path.endswith("kernel")] for model in (three_branches, one_branch)]
     assert len(kernels[0]) == 3
     assert kernels[0][1:] == kernels[1][1:]
-    assert "klif, one branch  1 " in table(found)
+    assert "klif, one branch  1 " in table(record)
 
 
 def test_the_table_gives_means_and_deviations(results, tmp_path):
-    """For two neurons and two seeds, with a stub for the training."""
+    """The table has mean and standard deviation over seeds, here of made-up results of two neurons and two seeds."""
     trained = results[0]["parts"]["klif, one branch, seed 3"]
-    of = {}
+    made_up = {}
 
     def train_part(part):
-        of[part.name] = {**trained, "accuracy": [0.1, 0.2 + 0.15 * len(of) ** 2]}
-        return {**of[part.name], "k": [[]] * 3} if part.kind == "lif" else of[part.name]
+        made_up[part.name] = {**trained, "accuracy": [0.1, 0.2 + 0.15 * len(made_up) ** 2]}
+        return {**made_up[part.name], "k": [[]] * 3} if part.kind == "lif" else made_up[part.name]
 
     without_training = dataclasses.replace(EXPERIMENT, train_part=train_part)
-    found = without_training.run(epochs=2, only=["lif", "klif"], n_seeds=2, seed=3, out=tmp_path, verbose=False)
-    assert list(found["parts"]) == ["lif, seed 3", "klif, seed 3", "lif, seed 4", "klif, seed 4"]
-    lines = table(found).splitlines()
+    record = without_training.run(epochs=2, only=["lif", "klif"], n_seeds=2, seed=3, out=tmp_path, verbose=False)
+    assert list(record["parts"]) == ["lif, seed 3", "klif, seed 3", "lif, seed 4", "klif, seed 4"]
+    lines = table(record).splitlines()
     rows = {line.split()[0]: line.split() for line in lines if line.startswith(("lif ", "klif "))}
     for name, published in (("lif", "94.28"), ("klif", "94.35")):
-        last = 100 * np.array([of[f"{name}, seed {seed}"]["accuracy"][-1] for seed in (3, 4)])
+        last = 100 * np.array([made_up[f"{name}, seed {seed}"]["accuracy"][-1] for seed in (3, 4)])
         assert rows[name][5:9] == [f"{last.mean():.2f}", "±", f"{last.std(ddof=1):.2f}", published]
         assert rows[name][1] == "2"
     assert "not run here" in lines[-1]
     assert "nothing follows" in lines[-3]
-    assert "best of" not in table(found)
+    assert "best of" not in table(record)
 
 
 def full_configuration(dataset):
-    """Return the configuration and the kinds of a run with the full preset."""
+    """Return configuration and parts of a run with the full preset."""
     config = configuration(EXPERIMENT, preset="full", dataset=dataset)
     return config, EXPERIMENT.parts(config)
 
 
 @pytest.mark.parametrize("dataset", EXPERIMENT.entry.datasets)
-def test_the_full_preset_runs_the_published_kinds(dataset):
+def test_the_full_preset_has_the_published_settings(dataset):
     config, kinds = full_configuration(dataset)
     assert set(PUBLISHED[dataset]) <= set(kinds)
     assert {"klif, celu", "klif, leaky relu"} <= set(kinds)
@@ -137,19 +137,19 @@ def test_the_full_preset_runs_the_published_kinds(dataset):
 
 @pytest.mark.parametrize(("dataset", "n_neurons"), [("cifar10_vgg16", 16), ("cifar10_resnet18", 18)])
 def test_the_deep_networks(dataset, n_neurons):
-    """The ablation varies the encoder alone and keeps the votes; chapter 3 has another set-up."""
+    """The ablation only changes the encoder and keeps the votes. Chapter 3 has other settings."""
     config, kinds = full_configuration(dataset)
     config = {**config, "width": 0.02}
-    found = {}
+    networks = {}
     for name in ("klif, leaky relu", "klif, three branches", "lif, chapter 3"):
         assert name in kinds
         model = experiment._network(experiment.KINDS[name], config)
         (*_, last) = (layer for layer in model.layers if isinstance(layer, layers.SpikingNeuron))
         n = sum(isinstance(layer, layers.SpikingNeuron) for layer in model.layers)
-        found[name] = (n, model.get_layer("encoder").branches, last.output.shape[1:], last.decay_input)
+        networks[name] = (n, model.get_layer("encoder").branches, last.output.shape[1:], last.decay_input)
         if name == "klif, leaky relu":
             assert last.activation == LeakyReLU(0.01)
-    assert found == {
+    assert networks == {
         "klif, leaky relu": (n_neurons, 1, (6, 100), True),
         "klif, three branches": (n_neurons, 3, (6, 100), True),
         "lif, chapter 3": (n_neurons, 1, (8, 10), False),
@@ -160,8 +160,8 @@ def test_one_seed_has_no_deviation(results):
     assert not any("±" in line for line in table(results[0]).splitlines()[1:])
 
 
-def test_an_interrupted_training_goes_on_from_its_last_epoch(results, tmp_path, monkeypatch):
-    """The same seed gives the same results."""
+def test_an_interrupted_training_continues_after_its_last_epoch(results, tmp_path, monkeypatch):
+    """An interrupted training continues after its last epoch, and gives the results of an uninterrupted one."""
     begun = interrupt_second_epoch(monkeypatch, experiment._EpochLog)
     options = {"epochs": 2, "only": ["klif, one branch"], "n_seeds": 1, "seed": 3, "out": tmp_path, "verbose": False}
     with pytest.raises(KeyboardInterrupt):
@@ -174,7 +174,7 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch(results, tmp_path, 
     assert part["accuracy"][0] == float(first["accuracy"])
     assert part["k"][:2] == [[1.0] * 3, json.loads(first["k"].strip('"'))]
     before = results[0]["parts"]["klif, one branch, seed 3"]
-    # Sums over a batch run in two threads, in an order that may change.
+    # rtol: two threads sum over a batch, in any order.
     np.testing.assert_allclose(part["k"][:2], before["k"][:2], rtol=1e-3)
     assert part["k"][1] != part["k"][0]
 
@@ -200,13 +200,13 @@ def test_frames_of_events(calls, tmp_path):
         arrays[f"label_{split}"] = np.arange(n)
     np.savez(tmp_path / "events.npz", **arrays)
     options = {"dataset": "nmnist", "epochs": 1, "n_seeds": 1, "only": ["lif"], "verbose": False}
-    found = without_training.run(data_name=str(tmp_path / "events.npz"), out=tmp_path, **options)
-    assert found["config"]["dataset"] == "nmnist"
+    record = without_training.run(data_name=str(tmp_path / "events.npz"), out=tmp_path, **options)
+    assert record["config"]["dataset"] == "nmnist"
     ((name, sets),) = calls
     assert name == "lif, seed 0"
     for (x, y), split, n in zip(sets, ("train", "test"), (6, 4), strict=True):
         assert x.shape == (n, 2, 34, 34, 2)
-        assert x.sum() == 50 * n  # the events
+        assert x.sum() == 50 * n  # number of events
         np.testing.assert_array_equal(y, arrays[f"label_{split}"])
     with pytest.raises(ValueError, match="file of events for 'nmnist'; got 'full'"):
         without_training.run(out=tmp_path, **options)
@@ -214,16 +214,16 @@ def test_frames_of_events(calls, tmp_path):
 
 def test_cifar_takes_a_file_of_jpegs(calls, tmp_path, monkeypatch):
     calls, without_training = calls
-    images = np.random.default_rng(0).uniform(size=(8, 32, 32, 3)).astype("float32"), np.arange(8)
-    monkeypatch.setattr(data, "load", lambda name, path: (images, images))
+    split = np.random.default_rng(0).uniform(size=(8, 32, 32, 3)).astype("float32"), np.arange(8)
+    monkeypatch.setattr(data, "load", lambda name, path: (split, split))
     (tmp_path / "cifar.npz").write_bytes(b"")
     options = {"epochs": 1, "n_seeds": 1, "only": ["lif"], "verbose": False}
-    found = without_training.run(dataset="cifar10", data_name=str(tmp_path / "cifar.npz"), out=tmp_path, **options)
-    assert found["config"]["width"] == 0.0625
+    record = without_training.run(dataset="cifar10", data_name=str(tmp_path / "cifar.npz"), out=tmp_path, **options)
+    assert record["config"]["width"] == 0.0625
     ((name, sets),) = calls
     assert name == "lif, seed 0"
     for x, y in sets:
-        np.testing.assert_array_equal(x, images[0])
-        np.testing.assert_array_equal(y, images[1])
+        np.testing.assert_array_equal(x, split[0])
+        np.testing.assert_array_equal(y, split[1])
     with pytest.raises(ValueError, match="'full' or a path for 'cifar10'"):
         without_training.run(dataset="cifar10", data_name="sample", out=tmp_path, **options)

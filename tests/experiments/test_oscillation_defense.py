@@ -1,4 +1,4 @@
-"""The scenarios of the oscillation defense, with a thin net on a set of a few synthetic images."""
+"""The scenarios of the oscillation defense, with a small network and a small synthetic image set."""
 
 import copy
 import functools
@@ -30,7 +30,7 @@ TINY = {
 
 
 def small_net(neuron=None, *, width=1.0, n_steps=2):
-    """Build a network of one layer of neurons, which compiles in less time than five."""
+    """Return a network with one layer of neurons, which compiles faster than five layers."""
     x = inputs = keras.Input((28, 28, 1))
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(4)(x))
     x = layers.Repeat(n_steps)(keras.layers.Dense(10)(x))
@@ -39,7 +39,7 @@ def small_net(neuron=None, *, width=1.0, n_steps=2):
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny():
-    """Shorten the quick preset to seconds."""
+    """Reduce the network, the data and the attacks of the quick preset, so that it runs in seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "load", lambda *_: bars(70, 30))
         patch.setitem(BUILDERS, "fashion_mnist", small_net)
@@ -58,7 +58,7 @@ def found(tmp_path_factory):
     return EXPERIMENT.run(epochs=1, only=kinds, seed=3, out=out, verbose=False), out
 
 
-def test_each_row_has_counts_of_the_attacks_that_apply(found):
+def test_each_row_has_the_counts_of_its_attacks(found):
     found, out = found
     assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(found))
     oscillation, scratch, ann = (part for part in found["parts"].values())
@@ -75,14 +75,14 @@ def test_each_row_has_counts_of_the_attacks_that_apply(found):
             assert all(0 <= correct <= n == 10 for correct, n in counts.values())
     assert list(oscillation["clean"]) == ["oscillation", "LIF copy", "f1"]
     assert len(oscillation["fits"]["f1"]["threshold_by_epoch"]) == 1
-    # The neuron from scratch has the constants that were fitted before.
+    # The neuron trained from scratch has the fitted constants.
     assert scratch["fits"]["f1"] == {name: oscillation["fits"]["f1"][name] for name in "cd"}
     assert not list((out / "begun").iterdir())
     for picture in ("accuracy", "learning", "gradients"):
         assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_scenarios_of_one_target_begin_at_the_same_accuracy(found):
+def test_scenarios_of_one_target_have_the_same_clean_accuracy(found):
     rows = found[0]["parts"]["oscillation, seed 3"]["attacked"]
     assert rows["scenario 1"]["clean"] == rows["scenario 3"]["clean"]
     assert rows["scenario 1"]["attacks"]["random signs"] == rows["scenario 3"]["attacks"]["random signs"]
@@ -127,11 +127,11 @@ def test_the_table(found):
     assert "Square was not run: adversarial-robustness-toolbox" in " ".join(table(found).split())
 
 
-def test_orders_count_beyond_the_standard_error():
+def test_verdicts_depend_on_the_standard_error():
     first, second = Share([80, 70], [100, 100]), Share([60, 60], [100, 100])
     gap, error = difference(first, second)
     assert gap == pytest.approx(0.15)
-    # The images': sqrt(0.75 * 0.25 / 200 + 0.6 * 0.4 / 200) = 0.046; the seeds': std(0.2, 0.1) / sqrt(2) = 0.05.
+    # Over images: sqrt(0.75 * 0.25 / 200 + 0.6 * 0.4 / 200) = 0.046. Over seeds: std(0.2, 0.1) / sqrt(2) = 0.05.
     assert error == pytest.approx(0.05)
     assert difference(Share([75], [100]), Share([60], [100]))[1] == pytest.approx(np.sqrt(0.4275 / 100))
     assert [verdict(gap, 0.05) for gap in (0.06, 0.04, -0.06)] == [
@@ -141,7 +141,7 @@ def test_orders_count_beyond_the_standard_error():
     ]
 
 
-def test_shares_of_several_seeds(found):
+def test_accuracies_of_several_seeds(found):
     found = copy.deepcopy(found[0])
     found["parts"]["oscillation, seed 4"] = copy.deepcopy(found["parts"]["oscillation, seed 3"])
     for seed, correct in ((3, 2), (4, 6)):
@@ -170,7 +170,7 @@ def test_examples_of_a_source_are_crafted_once():
 
 @pytest.mark.parametrize("function", list(OSCILLATIONS))
 def test_the_derivatives_of_figure_3_4(function):
-    """By finite differences of the function, and of the spike's surrogate through the fold."""
+    """The derivatives equal finite differences of the function."""
     h = np.linspace(-1, 2, 301)
     c, d = 0.3, -0.2
     slope = np.gradient(curves.oscillation(function, h, c, d), h)
@@ -180,7 +180,7 @@ def test_the_derivatives_of_figure_3_4(function):
 @pytest.mark.every_backend
 def test_the_derivatives_of_figure_3_2():
     h = np.array([-1.0, 0.5, 1.0])
-    # ATan(3): 3 / (2 (1 + (1.5 pi u)^2)). Below zero the fold has the slope -0.03.
+    # The derivative of ATan(3) is 3 / (2 (1 + (1.5 pi u)^2)). Below zero, the fold has the slope -0.03.
     expected = [-0.03 * 1.5 / (1 + (1.5 * np.pi * (0.03 * 1.2 - 1)) ** 2), 1.5 / (1 + (1.5 * np.pi * -0.7) ** 2)]
     np.testing.assert_allclose(curves.noisy_derivative(h, -0.2)[:2], expected, rtol=1e-5)
     np.testing.assert_allclose(curves.noisy_derivative(h, 0.0)[2], 1.5)
@@ -198,7 +198,7 @@ def test_the_threshold_of_the_published_constants():
     assert curves.threshold("f1", 0.0, -9.0) is None
 
 
-def test_the_network_without_spikes_has_scores_that_are_not_rectified():
+def test_the_scores_of_the_non_spiking_network_are_not_rectified():
     model = non_spiking({"dataset": "cifar10", "width": 0.02, "n_steps": 4})
     assert model.input_shape == (None, 32, 32, 3)
     assert sum(isinstance(layer, keras.layers.ReLU) for layer in model.layers) == 4
@@ -206,19 +206,19 @@ def test_the_network_without_spikes_has_scores_that_are_not_rectified():
     assert keras.ops.convert_to_numpy(model(x)).min() < 0
 
 
-def test_adversarial_training_goes_on_at_an_epoch_with_pgd_examples(monkeypatch):
-    seen = []
+def test_adversarial_training_resumes_at_an_epoch_with_pgd_examples(monkeypatch):
+    batches = []
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
     monkeypatch.setattr(robustness, "pgd", lambda model, x, *_, **__: x + 1)
-    monkeypatch.setattr(model, "train_on_batch", lambda x, y, **_: seen.append(x) or {"loss": 1.0})
+    monkeypatch.setattr(model, "train_on_batch", lambda x, y, **_: batches.append(x) or {"loss": 1.0})
     fit = attacks.adversarial_fit(model, 0.1, 2, seed=0)
     x = np.zeros((5, 2), "float32")
     fit(x, np.zeros((5, 3)), batch_size=2, initial_epoch=1, epochs=3, callbacks=[], verbose=0)
-    assert len(seen) == 4  # two epochs of two whole batches
-    assert all((batch == 1).all() for batch in seen)
+    assert len(batches) == 4  # two epochs of two full batches
+    assert all((batch == 1).all() for batch in batches)
 
 
-def test_the_full_preset_takes_the_published_settings():
+def test_the_full_preset_has_the_published_settings():
     for dataset in ("cifar10_vgg16", "cifar10_resnet18", "cifar100_resnet18"):
         config = configuration(EXPERIMENT, preset="full", dataset=dataset)
         names = ("epochs", "batch_size", "learning_rate", "n_steps", "n_attacked", "width")
@@ -227,7 +227,7 @@ def test_the_full_preset_takes_the_published_settings():
     assert all(row in ROWS for rows in PUBLISHED.values() for row in rows)
 
 
-def test_every_text_on_the_study_says_obfuscated_gradients():
+def test_every_text_on_the_study_mentions_obfuscated_gradients():
     texts = [ROOT / "README.rst", ROOT / "docs" / "studies" / "oscillation_defense.rst"]
     texts.append(ROOT / "notebooks" / "07_oscillation_defense.ipynb")
     for path in texts:

@@ -1,4 +1,4 @@
-"""The results file of an experiment: saved after every part, continued only where it fits."""
+"""The results file of an experiment: saved after every part, continued if the configuration is the same."""
 
 import json
 import sys
@@ -46,14 +46,14 @@ def test_an_interrupted_run_is_continued(tmp_path):
 
 @pytest.mark.parametrize("part", [None, 1, [], "text", {}, {"accuracy": 0.5}, {"accuracy": 0.5, "test": None}])
 def test_an_incomplete_part_runs_again(tmp_path, part):
-    whole = {"accuracy": 0.25, "test": {}, "more": None}
-    Record(tmp_path, CONFIG).add("a", whole)
-    (tmp_path / "results.json").write_text(json.dumps({**content(tmp_path), "parts": {"ann": part, "snn": whole}}))
-    record = Record(tmp_path, CONFIG, ("accuracy", "test"))
-    assert (record.parts, record.left_out) == ({"snn": whole}, ["ann"])
+    complete = {"accuracy": 0.25, "test": {}, "more": None}
+    Record(tmp_path, CONFIG).add("a", complete)
+    (tmp_path / "results.json").write_text(json.dumps({**content(tmp_path), "parts": {"ann": part, "snn": complete}}))
+    resumed = Record(tmp_path, CONFIG, ("accuracy", "test"))
+    assert (resumed.parts, resumed.left_out) == ({"snn": complete}, ["ann"])
     with pytest.raises(ValueError, match="part 'ann' of the results must have all its figures; it lacks"):
-        record.add("ann", part)
-    assert "ann" not in record.parts
+        resumed.add("ann", part)
+    assert "ann" not in resumed.parts
 
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path):
@@ -71,7 +71,7 @@ def test_a_finished_run_is_not_continued(tmp_path):
     after = Record(tmp_path, CONFIG)
     assert not after.resumed
     assert after.parts == {}
-    assert content(tmp_path)["finished"]  # until there is something new
+    assert content(tmp_path)["finished"]  # until the first new part
     after.add("b", PART)
     assert content(tmp_path)["parts"] == {"b": PART}
 
@@ -93,9 +93,9 @@ def test_other_versions_are_not_continued(tmp_path, monkeypatch):
 
 
 def broken_files():
-    whole = json.dumps({"config": CONFIG, "versions": versions(), "parts": {"a": PART}, "finished": False})
-    without_parts, no_text = whole.replace(json.dumps({"a": PART}), "null"), whole.replace('"a"', '"\udcff"')
-    return [whole[:40], whole[:-1], "", "null", "[]", "7", '{"config": {}}', without_parts, no_text]
+    text = json.dumps({"config": CONFIG, "versions": versions(), "parts": {"a": PART}, "finished": False})
+    without_parts, no_text = text.replace(json.dumps({"a": PART}), "null"), text.replace('"a"', '"\udcff"')
+    return [text[:40], text[:-1], "", "null", "[]", "7", '{"config": {}}', without_parts, no_text]
 
 
 @pytest.mark.parametrize("text", broken_files(), ids=range(9))
@@ -117,11 +117,11 @@ def test_an_unwritable_folder_is_an_error_at_once(tmp_path):
 
 
 @pytest.mark.every_backend
-def test_versions_are_those_that_run():
+def test_versions_are_those_in_use():
     backend = keras.config.backend()
-    found = versions()
-    assert found["keras_snn"] == keras_snn.__version__
-    assert (found["keras"], found["numpy"]) == (keras.__version__, np.__version__)
-    assert (found["backend"], found[backend]) == (backend, sys.modules[backend].__version__)
-    assert sys.version.startswith(found["python"])
-    assert json.loads(json.dumps(found)) == found
+    current = versions()
+    assert current["keras_snn"] == keras_snn.__version__
+    assert (current["keras"], current["numpy"]) == (keras.__version__, np.__version__)
+    assert (current["backend"], current[backend]) == (backend, sys.modules[backend].__version__)
+    assert sys.version.startswith(current["python"])
+    assert json.loads(json.dumps(current)) == current

@@ -1,4 +1,4 @@
-"""Rules that hold for every experiment, and ``execute`` with trainings that return at once."""
+"""Rules for every experiment, and ``execute`` without training."""
 
 import dataclasses
 import json
@@ -22,13 +22,13 @@ FOLDER = Path(keras_snn.__file__).parent / "experiments"
 
 @pytest.fixture
 def log(monkeypatch):
-    """Replace the data by bars; return the list of the trained parts, and of "interrupt" to stop before a part."""
+    """Replace the data by synthetic images; return a list for the names of trained parts."""
     monkeypatch.setattr(data, "load", lambda name, **_: bars(70, 30))
     return []
 
 
 def without_training(experiment, log, interrupt_at=None, result=1.0):
-    """Return the experiment with a training that returns at once."""
+    """Return the experiment with a training that returns ``result``, and raises KeyboardInterrupt at a part."""
 
     def train_part(part):
         if interrupt_at == len(log):
@@ -85,7 +85,7 @@ def test_an_interrupted_run_continues(experiment, log, tmp_path, capsys):
     assert log[len(log) // 2 :] == list(finished["parts"])
 
 
-def test_the_default_folder_names_preset_and_data_set(log, tmp_path, monkeypatch):
+def test_the_default_folder_is_named_after_experiment_data_and_preset(log, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = without_training(experiments.get("klif"), log)
     for arguments in ({}, {"dataset": "fashion_mnist"}, {"dataset": "fashion_mnist", "preset": "full"}):
@@ -104,7 +104,7 @@ def test_another_configuration_starts_again(log, tmp_path, change):
     assert log == list(results["parts"])
 
 
-def test_a_loss_that_is_not_finite_can_be_read_again(log, tmp_path):
+def test_results_that_are_not_finite_can_be_loaded(log, tmp_path):
     experiment = experiments.get("fashion-mnist")
     with pytest.raises(KeyboardInterrupt):
         execute(without_training(experiment, log, interrupt_at=1, result=math.nan), out=tmp_path, verbose=False)

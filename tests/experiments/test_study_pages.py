@@ -1,4 +1,4 @@
-"""The tables of docs/studies and of the README have the figures of the committed results."""
+"""The tables in docs/studies and in the README have the figures of the committed results."""
 
 import json
 import re
@@ -26,10 +26,10 @@ def parts_of(name):
 
 
 def tables(path):
-    """Return the tables of a page as lists of rows; a row is the list of its cells, without empty ones."""
+    """Return the tables of a page as lists of rows. A row is the list of its non-empty cells."""
     border = r"=+(?: +=+)+\n"
-    found = re.findall(rf"^{border}.+\n{border}((?:.+\n)+?){border}$", path.read_text(encoding="utf-8"), re.M)
-    return [[re.split(r" {2,}", line.strip()) for line in table.splitlines()] for table in found]
+    bodies = re.findall(rf"^{border}.+\n{border}((?:.+\n)+?){border}$", path.read_text(encoding="utf-8"), re.M)
+    return [[re.split(r" {2,}", line.strip()) for line in table.splitlines()] for table in bodies]
 
 
 def percent(share):
@@ -45,11 +45,11 @@ def rates(hertz):
 
 
 def assert_rows(table, expected):
-    """Compare: ``expected`` has, for each row, the cells that come from our results, in their order."""
+    """Check that each row contains the cells in ``expected``, in their order."""
     assert len(table) == len(expected)
-    for cells, ours in zip(table, expected, strict=True):
+    for cells, wanted in zip(table, expected, strict=True):
         remaining = iter(cells)
-        assert all(cell in remaining for cell in ours), (cells, ours)
+        assert all(cell in remaining for cell in wanted), (cells, wanted)
 
 
 @pytest.mark.every_backend
@@ -144,7 +144,7 @@ def test_oscillation_defense():
     assert_rows(page[1], [[row, *cells(row, ("PGD-5", *CONTROLS))] for row in with_controls])
 
 
-def test_the_readme_repeats_figures_of_the_pages():
+def test_figures_of_the_readme_are_in_the_pages():
     results, speed, _ = tables(ROOT / "README.rst")
     cells = {cell for path in STUDIES.glob("*.rst") for table in tables(path) for row in table for cell in row}
     for row in results:

@@ -1,4 +1,4 @@
-"""The log of a training's epochs: an interrupted training continues from its last finished epoch."""
+"""The log of epochs: an interrupted training continues after its last finished epoch."""
 
 import json
 
@@ -15,11 +15,11 @@ X, Y = np.eye(10, dtype="float32"), np.arange(10)
 
 
 class Killed(BaseException):
-    """Raised in place of the end of a process."""
+    """Stands for the end of a process."""
 
 
 class KilledLog(EpochLog):
-    """Record the epochs that begin, and end the process after ``n_epochs_alive``."""
+    """An epoch log that records the begun epochs, and raises Killed after ``n_epochs_alive`` epochs."""
 
     def __init__(self, folder, n_epochs_alive=3):
         super().__init__(folder, "lif*, seed 0")
@@ -56,16 +56,16 @@ def begin(folder, n_epochs_alive=2):
 def test_a_killed_training_continues_and_ends_with_the_same_weights(tmp_path):
     files = begin(tmp_path / "a")
     assert sorted(path.name for path in files.iterdir()) == ["epoch-2.weights.h5", "epochs.csv", "header.json"]
-    # Killed while it wrote the weights, and while it wrote the row after them.
+    # Files of a process killed while writing the weights, and while writing the row after them.
     with (files / "epochs.csv").open("a") as file:
         file.write("2,6,0.2")
     (files / ".epoch-3-12345678.part.weights.h5").write_bytes(b"half")
     (files / "epoch-3.weights.h5").write_bytes(b"half")
     log, kernel = train(tmp_path / "a")
     assert log.begun == [2]
-    whole, expected = train(tmp_path / "b")
+    uninterrupted, expected = train(tmp_path / "b")
     np.testing.assert_array_equal(kernel, expected)
-    assert log.columns()["iterations"] == whole.columns()["iterations"] == [2, 4, 6]
+    assert log.columns()["iterations"] == uninterrupted.columns()["iterations"] == [2, 4, 6]
     assert sorted(path.name for path in files.iterdir()) == ["epoch-3.weights.h5", "epochs.csv", "header.json"]
     done, kernel = train(tmp_path / "a")  # killed after the last epoch
     assert done.begun == []

@@ -19,7 +19,7 @@ def network():
 
 
 def methods(model):
-    """Return the functions among the attributes of a model's layers, which come before the methods of their classes."""
+    """Return the functions that are attributes of a model's layers and override methods of their classes."""
     return [(x.name, name) for x in model._flatten_layers() for name, value in vars(x).items() if callable(value)]
 
 
@@ -30,41 +30,41 @@ def in_another_thread(function):
     assert not thread.is_alive()
 
 
-def test_threads_that_observe_one_model():
-    """Each thread gets the calls that it makes, and the last one leaves the model as the first one found it."""
+def test_several_threads_observe_one_model():
+    """Each thread receives its own calls, and the last one restores the model."""
     model = network()
     expected = ops.convert_to_numpy(model(X))
-    before, found, outputs = methods(model), {"first": [], "second": []}, []
+    before, calls_of, outputs = methods(model), {"first": [], "second": []}, []
     opened, closed = threading.Event(), threading.Event()
 
     def observe(thread, size):
-        with graph.calls(model, lambda name, layer, x, y: found[thread].append((name, len(x)))):
+        with graph.calls(model, lambda name, layer, x, y: calls_of[thread].append((name, len(x)))):
             if thread == "second":
                 opened.set()
                 assert closed.wait(60)
             outputs.append(model(X[:size]))
 
     second = threading.Thread(target=observe, args=("second", 1))
-    with graph.calls(model, lambda name, layer, x, y: found["first"].append((name, len(x)))) as seen:
+    with graph.calls(model, lambda name, layer, x, y: calls_of["first"].append((name, len(x)))) as n_samples:
         assert methods(model) != before
         second.start()
         assert opened.wait(60)
         in_another_thread(lambda: outputs.append(model(X)))
-        assert found == {"first": [], "second": []}
+        assert calls_of == {"first": [], "second": []}
         outputs.append(model(X))
-        assert [(layer.name, n) for layer, n in seen] == [("time_distributed", 5), ("spikes", 5)]
+        assert [(layer.name, n) for layer, n in n_samples] == [("time_distributed", 5), ("spikes", 5)]
     closed.set()  # the first block ends before the second
     second.join(60)
-    assert found["first"] == [("first", 2), ("inner", 10), ("spikes", 2)]  # TimeDistributed folds 5 steps
-    assert found["second"] == [("first", 1), ("inner", 5), ("spikes", 1)]
+    assert calls_of["first"] == [("first", 2), ("inner", 10), ("spikes", 2)]  # TimeDistributed folds 5 steps
+    assert calls_of["second"] == [("first", 1), ("inner", 5), ("spikes", 1)]
     for output in outputs:
-        # Folded steps are one product of matrices, single steps are five.
+        # rtol: folded steps are one matrix product, single steps are five.
         np.testing.assert_allclose(ops.convert_to_numpy(output), expected[: len(output)], rtol=1e-6)
     assert methods(model) == before
 
 
 @pytest.mark.backend_free
-def test_blocks_in_one_thread():
+def test_nested_blocks_in_one_thread():
     model = network()
     before, names = methods(model), []
 
@@ -75,7 +75,7 @@ def test_blocks_in_one_thread():
     def inner(name, layer, inputs, outputs):
         names.append(f"inner {name}")
         if name == "spikes":
-            assert ops.convert_to_numpy(outputs).min() >= 1  # the attributes of the outer block
+            assert ops.convert_to_numpy(outputs).min() >= 1  # outputs changed by the outer block
             raise KeyError("a fault of the caller")
 
     with graph.calls(model, outer):

@@ -1,4 +1,4 @@
-"""Which models can run over parts of their time axis, found from their graphs."""
+"""Analysis of graphs: models that can run over parts of their time axis."""
 
 import re
 
@@ -20,7 +20,7 @@ class LowpassOfUser(layers.SpikingLayer):
 
 
 class Differences(layers.Delta):
-    """A layer of a user that looks at all time steps."""
+    """A user's layer that mixes all time steps."""
 
     def call(self, inputs, mask=None):
         return super().call(inputs - ops.mean(inputs, axis=1, keepdims=True))
@@ -67,9 +67,9 @@ def why_not(model):
         (lambda: sequential(keras.layers.UpSampling1D(2), LIF()), r"\(UpSampling1D\) mixes"),
         (lambda: sequential(LIF(), POOL(), keras.layers.RepeatVector(T), LIF()), r"\(LIF\) has a time axis of its own"),
         (lambda: sequential(keras.layers.Activation(ops.flip), LIF()), r"\(Activation\) may mix"),
-        # Weights of single time steps.
+        # Weights per time step.
         (lambda: sequential(keras.layers.PReLU(), LIF(), POOL()), "mixes time steps"),
-        # Time as the last axis.
+        # Time is the last axis.
         (lambda: sequential(keras.layers.Softmax(), column(), LIF(), POOL(), shape=(T,)), r"\(Softmax\) mixes"),
         (lambda: sequential(layers.TimeFold(sequential(column(), LIF(), shape=(UNITS,)))), r"\(LIF\) has a time axis"),
         (lambda: repeated(3, 5), "time axes of different lengths, 3 and 5 steps"),
@@ -118,9 +118,9 @@ def test_models_that_can_run_in_parts(model):
     ("units", "n_steps", "expected"),
     [
         (64, 1, 512),
-        # One step of the neurons, inputs and outputs in float32, is 8 * 2**15 bytes: 256 samples are 64 MiB.
+        # Inputs and outputs of one step take 8 * 2**15 bytes in float32: 256 samples take 64 MiB.
         (2**15, 1, 256),
-        (2**15, 4, 128),  # 64 samples would be 64 MiB
+        (2**15, 4, 128),  # 64 samples would take 64 MiB
     ],
 )
 def test_batches_are_smaller_for_large_layers(units, n_steps, expected):
@@ -128,7 +128,7 @@ def test_batches_are_smaller_for_large_layers(units, n_steps, expected):
     assert graph.TimeAxis(model, np.zeros((1, T, units), "float32")).batch_size(n_steps) == expected
 
 
-def test_layers_without_time_count_whole_in_the_batch_size():
+def test_the_batch_size_includes_layers_without_time():
     units = 2**15
     model = sequential(DENSE(units), keras.layers.Activation("relu"), layers.Repeat(T), shape=(1,))
     assert graph.TimeAxis(model, np.zeros((1, 1), "float32")).batch_size(1) == 256

@@ -1,9 +1,9 @@
-"""The search for dt, on models whose accuracy at each dt is known."""
+"""The search for dt, on models with known accuracy at each dt."""
 
 import keras
 import numpy as np
 import pytest
-from reference.batches import AGAIN, in_batches
+from reference.batches import REPEATABLE, in_batches
 
 import keras_snn
 from keras_snn import find_dt, inspect, layers
@@ -12,7 +12,7 @@ N = 40
 
 
 def network(aware=False):
-    """Return a model that says the class of the largest input once its rates are fine enough, and images for it."""
+    """Return a model, inputs and labels. The class is the index of the largest input; a large dt resolves it."""
     spiking = layers.SpikingActivation("relu", spiking_aware_training=aware, name="s")
     model = keras.Sequential([keras.Input((4,)), layers.Repeat(10), spiking, layers.TemporalAveragePooling()])
     rng = np.random.default_rng(0)
@@ -22,7 +22,7 @@ def network(aware=False):
 
 @pytest.fixture(scope="module")
 def classifier():
-    """Give one model, its images and labels for most tests, since each model compiles a function."""
+    """Return one model, inputs and labels for most tests: each new model is compiled."""
     return network()
 
 
@@ -34,7 +34,7 @@ def accuracies(model, x, y, dts):
 def test_dt_goes_up_until_the_target_is_reached(classifier, capsys):
     model, x, y = classifier
     known = accuracies(model, x, y, [0.001, 0.01, 0.1, 1.0])
-    assert known[0] < known[1] < known[2]  # a task for a search
+    assert known[0] < known[1] < known[2]  # the accuracy depends on dt
     search = find_dt(model, x, y, target=known[1])
     assert [(step.dt, step.accuracy, step.reached) for step in search.tries] == [
         (0.001, known[0], False),
@@ -66,19 +66,19 @@ def test_a_target_that_is_never_reached(classifier):
 
 
 @pytest.mark.parametrize(("factor", "stop", "n_tries"), [(10, 0.5, 3), (2, 0.008, 4), (3, 0.001, 1)])
-def test_the_dt_that_are_tried(classifier, factor, stop, n_tries):
+def test_tried_values_of_dt(classifier, factor, stop, n_tries):
     model, x, _ = classifier
     search = find_dt(model, x, np.zeros(N, int), target=1.0, factor=factor, stop=stop, verbose=False)
     expected = [0.001 * factor**k for k in range(n_tries)]
     assert [step.dt for step in search.tries] == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_plain_model_is_a_target(classifier):
+def test_the_accuracy_of_an_ann_may_be_the_target(classifier):
     model, x, y = classifier
-    plain = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
+    ann = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
     for labels in (y, np.eye(4)[y]):
-        assert find_dt(model, x, labels, target=plain, tolerance=1.0, verbose=False).target == 0.0
-        assert find_dt(model, x, labels, target=plain, stop=0.001, verbose=False).target == 1.0
+        assert find_dt(model, x, labels, target=ann, tolerance=1.0, verbose=False).target == 0.0
+        assert find_dt(model, x, labels, target=ann, stop=0.001, verbose=False).target == 1.0
 
 
 def test_bisection_narrows_the_interval(classifier):
@@ -107,7 +107,7 @@ def test_fit_is_called_for_every_dt(classifier):
     assert search.model is models[0.01]
 
 
-def test_a_model_that_wants_training_is_pointed_out():
+def test_a_model_whose_training_depends_on_dt_warns():
     model, x, y = network(aware=True)
     with pytest.warns(UserWarning, match="depend on dt.*give fit="):
         find_dt(model, x, y, target=0.0, verbose=False)
@@ -128,9 +128,9 @@ def test_labels_of_one_of_several_outputs(classifier):
     assert 0 < search.target <= 1
 
 
-def test_the_predictions_of_a_target_model_are_means_over_time(classifier):
+def test_the_class_of_a_target_model_is_that_of_its_mean_output_over_time(classifier):
     model, x, y = classifier
-    # The class is the largest input on average over the steps, but not at any one of them.
+    # The class is the index of the largest mean over the steps. At each step, it is another class.
     inputs = keras.Input((4,))
     outputs = keras.layers.Lambda(lambda x: keras.ops.stack([3 * keras.ops.flip(x, -1), 4 * x], axis=1) / 2)(inputs)
     target = keras.Model(inputs, outputs)
@@ -139,12 +139,12 @@ def test_the_predictions_of_a_target_model_are_means_over_time(classifier):
     assert search.target + 1 == pytest.approx(np.mean(mean == y), rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", AGAIN)
+@pytest.mark.parametrize("kind", REPEATABLE)
 def test_data_in_batches(classifier, kind):
     model, x, y = classifier
-    plain = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
-    of_arrays = find_dt(model, x, y, target=plain, verbose=False)
-    of_batches = find_dt(model, in_batches(kind, x, y, size=16), target=plain, verbose=False)
+    ann = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
+    of_arrays = find_dt(model, x, y, target=ann, verbose=False)
+    of_batches = find_dt(model, in_batches(kind, x, y, size=16), target=ann, verbose=False)
     assert of_batches.table() == of_arrays.table()
     assert of_arrays.target == 1.0
 
@@ -205,7 +205,7 @@ def test_a_model_that_does_not_depend_on_dt_is_tried_once():
         ("positive, finite", {"start": 0}),
     ],
 )
-def test_bad_arguments_are_errors_that_say_so(classifier, message, arguments):
+def test_bad_arguments_are_refused(classifier, message, arguments):
     model, x, y = classifier
     with pytest.raises(ValueError, match=message):
         find_dt(model, x, y, **{"target": 0.5, "verbose": False, **arguments})

@@ -1,4 +1,4 @@
-"""The page: well-formed, alone in the world, safe from what names hold, and moved by its slider."""
+"""The HTML page is well-formed and self-contained, escapes names, and has a working slider."""
 
 import base64
 import functools
@@ -26,7 +26,7 @@ ACCURACIES = {0.001: 0.25, 0.01: 0.745, 1.0: 0.75}
 
 
 def report(name="hidden", *, labels=True, **about):
-    """Return a report of two examples at three dt, whose classes are 0 and 2."""
+    """Return a report at three dt, with two examples of the classes 0 and 2."""
     results = []
     for i, (dt, accuracy) in enumerate(ACCURACIES.items()):
         layer = LayerReport(
@@ -34,18 +34,18 @@ def report(name="hidden", *, labels=True, **about):
         )
         spikes = np.zeros((2, 6, 5))
         spikes[0, 0, : i + 1] = spikes[1, :2, : i + 1] = 1
-        # The answer to sample 0 is the class i, to sample 1 class 0.
+        # The predictions are class i for sample 0, and class 0 for sample 1.
         outputs = np.full((2, 2, 3), 0.25)
         outputs[0, :, i] = outputs[1, :, 0] = 0.5
         labels_of = {"": np.array([0, 2])} if labels else {}
-        recorded = Examples(np.zeros((2, 4, 3)), labels_of, {name: spikes}, np.array([1, 6]), {"": outputs})
+        examples = Examples(np.zeros((2, 4, 3)), labels_of, {name: spikes}, np.array([1, 6]), {"": outputs})
         latency = Latency(np.array([1, 6]), np.array([0.25, 0.5]), np.array([0.3, 0.4]), {0.5: (0.5, 2.0)})
         results.append(
             DtReport(
                 dt,
                 {"": accuracy} if labels else {},
                 {name: layer},
-                recorded,
+                examples,
                 n_steps=6,
                 latencies={"": latency},
                 work={name: Work(1.0, 10.0 * (i + 1), 5, 5)},
@@ -68,19 +68,19 @@ def hostile_page():
 
 
 def without_pictures(report, **options):
-    """Return the page with images of no content: drawing takes seconds."""
+    """Return the page with empty images, because drawing takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(html_of_report, "_png", lambda figure: b"")
         return report.to_html(**options)
 
 
 class Page(html.parser.HTMLParser):
-    """What a page holds; raises an error where elements are not closed in their order."""
+    """The elements of a page. Raises AssertionError if elements are not closed in order."""
 
     def __init__(self, text):
         super().__init__()
         self.open, self.tags, self.attributes, self.ids, self.texts = [], [], [], {}, {}
-        self.elements = {}  # the attributes of each element of a tag
+        self.elements = {}  # tag -> attributes of each element
         self.feed(text)
         self.close()
         assert self.open == []
@@ -102,12 +102,12 @@ class Page(html.parser.HTMLParser):
         self.texts.setdefault(self.open[-1] if self.open else None, []).append(data)
 
     def pictures(self):
-        """Return the attributes of the figures with the examples, and those of their images."""
+        """Return the attributes of the figures of examples, and of their images."""
         figures = [attributes for attributes in self.elements.get("figure", []) if "data-title" in attributes]
         return figures, self.elements.get("img", [])[len(self.elements.get("img", [])) - len(figures) :]
 
 
-def test_the_page_is_well_formed_and_names_its_origin():
+def test_the_page_is_well_formed_and_names_model_data_and_date():
     text = page_of_the_report()
     page = Page(text)
     assert text.startswith("<!doctype html>")
@@ -118,7 +118,7 @@ def test_the_page_is_well_formed_and_names_its_origin():
     assert ("for", "dt") in page.attributes
 
 
-def test_all_pictures_are_whole_and_have_words():
+def test_all_images_are_complete_and_have_a_description():
     text = report().to_html()
     assert len(text) < 1e6
     images = Page(text).elements["img"]
@@ -132,7 +132,7 @@ def test_all_pictures_are_whole_and_have_words():
         assert len(image["alt"]) > 20
 
 
-def test_one_picture_for_each_dt_of_which_one_is_shown():
+def test_each_dt_has_a_picture_and_one_is_shown():
     figures, images = Page(page_of_the_report()).pictures()
     assert [figure["data-title"] for figure in figures] == [f"dt = {dt} s, 6 steps" for dt in ("0.001", "0.01", "1")]
     assert ["hidden" in figure for figure in figures] == [True, False, True]
@@ -175,7 +175,7 @@ def test_the_glossary_explains_the_words_of_the_tables():
     assert len(page.elements["dt"]) == len(page.elements["dd"])
 
 
-def test_the_page_needs_nothing_from_elsewhere():
+def test_the_page_is_self_contained():
     text = page_of_the_report()
     for word in ("http://", "https://", "//cdn", "@import", "url(", "fetch(", "XMLHttpRequest"):
         assert word not in text
@@ -186,7 +186,7 @@ def test_the_page_needs_nothing_from_elsewhere():
     assert all(value.startswith("data:") for name, value in page.attributes if name in ("src", "href"))
 
 
-def test_names_are_text_whatever_they_hold():
+def test_names_with_markup_are_escaped():
     page, harmless = Page(hostile_page()), Page(page_of_the_report())
     assert page.tags == harmless.tags
     assert page.texts["h1"] == [f"Inspection of {HOSTILE}"]
@@ -200,8 +200,8 @@ def test_names_are_text_whatever_they_hold():
 
 
 def test_examples_are_optional():
-    recorded = [DtReport(of.dt, of.accuracies, of.layers, n_steps=6) for of in report()]
-    text = without_pictures(Report(recorded, 3), title="A title")
+    results = [DtReport(result.dt, result.accuracies, result.layers, n_steps=6) for result in report()]
+    text = without_pictures(Report(results, 3), title="A title")
     page = Page(text)
     assert page.texts["h1"] == ["A title"]
     assert page.pictures()[0] == []
@@ -223,7 +223,7 @@ def test_the_page_of_a_report_without_labels():
     assert ["hidden" in figure for figure in page.pictures()[0]] == [False, True, True]
 
 
-# In a browser
+# Tests in a browser
 
 
 def browser():
@@ -235,7 +235,7 @@ in_a_browser = pytest.mark.skipif(browser() is None, reason="no Chromium or Chro
 
 
 def chromium(tmp_path, path, *options):
-    """Return the completed run of a browser without a screen on a page."""
+    """Run a headless browser on a page, and return the completed process."""
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     arguments += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--enable-logging=stderr"]
     command = [browser(), *arguments, *options, path.as_uri()]
@@ -243,7 +243,7 @@ def chromium(tmp_path, path, *options):
 
 
 def dom(tmp_path, text):
-    """Return the page as it is after its script ran; raises an error for one of the script."""
+    """Return the page after its script ran. Raises AssertionError for an error in the script."""
     path = tmp_path / "page.html"
     path.write_text(text, encoding="utf-8")
     result = chromium(tmp_path, path, "--dump-dom")
@@ -252,7 +252,7 @@ def dom(tmp_path, text):
 
 
 def shown(text):
-    """Return the titles of the pictures that are shown, and the words beside the slider."""
+    """Return the titles of the visible pictures, and the text beside the slider."""
     page = Page(text)
     return [figure["data-title"] for figure in page.pictures()[0] if "hidden" not in figure], page.texts["output"]
 
@@ -274,16 +274,16 @@ control.dispatchEvent(new Event("input"));
 
 
 @in_a_browser
-def test_hostile_names_stay_text(tmp_path):
+def test_hostile_names_are_escaped_in_a_browser(tmp_path):
     page = Page(dom(tmp_path, hostile_page()))
     assert page.tags.count("script") == 1
     assert page.tags.count("img") == 6
 
 
 @in_a_browser
-def test_the_slider_is_for_several_dt(tmp_path):
-    one = dom(tmp_path, without_pictures(Report(report().results[:1], 3)))
-    assert "hidden" in Page(one).ids["controls"]
+def test_a_report_of_one_dt_has_no_slider(tmp_path):
+    single_dt = dom(tmp_path, without_pictures(Report(report().results[:1], 3)))
+    assert "hidden" in Page(single_dt).ids["controls"]
     assert "hidden" in Page(dom(tmp_path, Report([], 0).to_html())).ids["controls"]
 
 
@@ -295,5 +295,5 @@ def test_a_picture_of_the_page_is_not_blank(tmp_path):
     assert imread(tmp_path / "page.png")[..., :3].std() > 0.05
 
 
-def test_the_frame_is_a_file_of_the_package():
+def test_the_template_is_a_file_of_the_package():
     assert (Path(html_of_report.__file__).parent / "page.html").is_file()

@@ -1,4 +1,4 @@
-"""The panels: what each draws on its axis."""
+"""Panels: the content of each axis."""
 
 import math
 
@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.mark.every_backend
-def test_raster_puts_steps_and_units_at_their_numbers():
+def test_raster_axes_are_steps_and_units():
     axis = Figure().subplots()
     counts = np.array([[0, 1], [0, 0], [7, 0]])
     assert panels.raster(axis, counts) is axis
@@ -32,17 +32,17 @@ def colors_of(axis, *numbers):
 
 
 def bar_of(axis):
-    (bar,) = [other for other in axis.figure.axes if other is not axis]
+    (bar,) = [other_axis for other_axis in axis.figure.axes if other_axis is not axis]
     return bar.get_ylabel()
 
 
 @pytest.mark.parametrize("most", [1, 2, 30, 100_000])
-def test_one_spike_is_visible_whatever_the_largest_number_is(most):
+def test_one_spike_is_visible_for_any_max(most):
     axis = Figure().subplots()
     panels.raster(axis, np.array([[0, 1, most]]))
-    none, one, all_ = colors_of(axis, 0, 1, most)
-    assert (none, all_) == ((1, 1, 1), (0, 0, 0))
-    assert max(one) <= (0.71 if most < 1000 else 1)  # beyond a thousand, one spike is next to nothing
+    zero_spikes, one_spike, most_spikes = colors_of(axis, 0, 1, most)
+    assert (zero_spikes, most_spikes) == ((1, 1, 1), (0, 0, 0))
+    assert max(one_spike) <= (0.71 if most < 1000 else 1)  # above a thousand, one spike may be invisible
 
 
 def test_a_convolution_shows_its_busiest_units():
@@ -54,7 +54,7 @@ def test_a_convolution_shows_its_busiest_units():
     panels.raster(axis, counts)
     np.testing.assert_array_equal(axis.images[0].get_array(), counts[:, np.sort(busy)].T)
     assert axis.get_ylabel() == f"{panels.MOST_UNITS} most active of 10,000 units,\nin ascending order"
-    assert len(axis.get_yticks()) == 0  # labels must be integers: numbers of units
+    assert len(axis.get_yticks()) == 0  # ticks would not be unit numbers
 
 
 def test_many_steps_are_added_up_in_bins():
@@ -74,12 +74,12 @@ def test_raster_of_silence_has_a_scale():
     assert colors_of(axis, 0, 1) == [(1, 1, 1), (0, 0, 0)]
 
 
-def test_output_over_time_names_the_largest_at_the_end():
+def test_output_over_time_names_the_classes_with_the_largest_last_output():
     axis = Figure().subplots()
     outputs = np.array([[0.7, 0.1, 0.1, 0.1], [0.0, 0.5, 0.2, 0.3]])
     assert panels.output_over_time(axis, [1, 5], outputs, class_names="abcd", n_classes=2) is axis
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["b", "d"]
-    for k, line in zip((0, 2, 1, 3), axis.lines, strict=True):  # the named ones last, in front
+    for k, line in zip((0, 2, 1, 3), axis.lines, strict=True):  # lines with a name are drawn last, in front
         assert line.get_xdata().tolist() == [1, 5]
         np.testing.assert_array_equal(line.get_ydata(), outputs[:, k])
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("first k steps", "probability")
@@ -91,7 +91,7 @@ def test_a_long_name_of_a_class_is_cut():
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["a very long name of…", "b"]
 
 
-def test_outputs_that_are_no_probabilities_go_through_softmax():
+def test_softmax_is_applied_to_outputs_that_are_not_probabilities():
     axis = Figure().subplots()
     logits = np.array([[0.0, np.log(3.0)], [1000.0, 1000.0]])
     panels.output_over_time(axis, [1, 2], logits)
@@ -103,10 +103,10 @@ def test_outputs_that_are_no_probabilities_go_through_softmax():
 def test_raster_of_negative_spikes_has_a_scale_on_both_sides():
     axis = Figure().subplots()
     panels.raster(axis, np.array([[0, -3], [1, 0]]))
-    least, one_less, none, one, most = colors_of(axis, -3, -1, 0, 1, 3)
-    assert (none, most) == ((1, 1, 1), (0, 0, 0))
-    assert len(set(one)) == 1  # a gray
-    assert one_less[0] > one_less[2] + 0.2  # orange
+    least, minus_one, zero, plus_one, most = colors_of(axis, -3, -1, 0, 1, 3)
+    assert (zero, most) == ((1, 1, 1), (0, 0, 0))
+    assert len(set(plus_one)) == 1  # a gray
+    assert minus_one[0] > minus_one[2] + 0.2  # orange
     assert least[0] > least[2] + 0.2
 
 
@@ -150,12 +150,12 @@ def test_trace_in_milliseconds():
 
 
 @pytest.mark.parametrize("unit", [4, -1])
-def test_trace_of_a_unit_that_is_not_there_is_an_error(unit):
+def test_trace_of_an_unknown_unit_is_an_error(unit):
     with pytest.raises(ValueError, match=f"from 0 to 3; got {unit}"):
         panels.trace(Figure().subplots(), np.zeros((3, 4)), units=[unit])
 
 
-def test_histogram_shows_shares_up_to_the_last_that_came():
+def test_histogram_ends_at_the_last_nonzero_bin():
     axis = Figure().subplots()
     counts = {"<0": 0, "0": 90, "1": 8, "2": 0, "3": 2, "4": 0, ">=10": 0}
     assert panels.histogram(axis, counts) is axis
@@ -201,13 +201,13 @@ def test_rate_image_of_a_dense_layer_is_an_error():
 
 def test_latency_shows_accuracy_confidence_and_early_exits():
     axis = Figure().subplots()
-    found = Latency(
+    latency = Latency(
         np.array([1, 2, 4]),
         np.array([0.25, 0.5, 0.75]),
         np.array([0.5, 0.5, 1.0]),
         {0.5: (0.25, 1.0), 0.9: (0.5, 2.5)},
     )
-    assert panels.latency(axis, found) is axis
+    assert panels.latency(axis, latency) is axis
     lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines}
     assert lines == {
         "accuracy": ([1, 2, 4], [25, 50, 75]),

@@ -1,4 +1,4 @@
-"""Which layers spikes reach, and the outputs after each part of the time axis: from shapes and the graph."""
+"""The prober: layers that receive spikes, and outputs after each part of the time axis."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ def data(*shape, n=24):
 
 
 class Subclassed(keras.Model):
-    """A model whose graph cannot be read: the mean of both directions of time goes to the classes."""
+    """A model without a graph that averages both directions of time."""
 
     def __init__(self):
         super().__init__()
@@ -38,14 +38,14 @@ class Subclassed(keras.Model):
 
 
 def mixed_in_time(name):
-    """Return a model whose output after k steps depends on what comes later, and inputs."""
+    """Return a model whose output at a step depends on later steps, and its data."""
     first = DENSE(8, use_bias=False), layers.Repeat(7), layers.LIF(threshold=0.05)
     last = layers.LIF(threshold=0.05), POOL(), DENSE(4)
     if name == "conv":
         return sequential((6,), *first, keras.layers.Conv1D(8, 5, padding="same", use_bias=False), *last), data(6)
     if name == "bidirectional":
-        both = keras.layers.Bidirectional(layers.LIF(threshold=0.05), merge_mode="concat")
-        return sequential((7, 6), both, *last), data(7, 6)
+        bidirectional = keras.layers.Bidirectional(layers.LIF(threshold=0.05), merge_mode="concat")
+        return sequential((7, 6), bidirectional, *last), data(7, 6)
     if name == "subclassed":
         keras.utils.set_random_seed(1)
         model, (x, y) = Subclassed(), data(7, 6)
@@ -62,7 +62,7 @@ def mixed_in_time(name):
 
 
 def after(model, x, k, **scope):
-    """Return the output of the model given the first k steps."""
+    """Return the output of the model for the first k steps."""
     with probe.scope(sample_index=ops.arange(len(x)), **scope):
         return ops.convert_to_numpy(model(x[:, :k] if x.ndim == 3 else x, training=False))
 
@@ -71,9 +71,9 @@ def after(model, x, k, **scope):
     "name",
     ["conv", *(pytest.param(n, marks=pytest.mark.backend_free) for n in ("bidirectional", "subclassed", "attention"))],
 )
-def test_a_model_that_mixes_steps_runs_whole(name):
+def test_a_model_that_mixes_steps_runs_over_the_whole_time_axis(name):
     model, (x, y) = mixed_in_time(name)
-    x[:4] = 0  # the samples from which nothing can be seen
+    x[:4] = 0  # samples without spikes
 
     def confidence(y, outputs):
         return ops.max(probabilities(outputs), axis=1)
@@ -97,7 +97,7 @@ def test_a_model_that_mixes_steps_runs_whole(name):
 
 
 class LessMean(layers.LIF):
-    """A neuron of the user whose `call` mixes time steps."""
+    """A user's neuron whose `call` mixes time steps."""
 
     def call(self, inputs, **kwargs):
         return super().call(inputs - ops.mean(inputs, axis=1, keepdims=True), **kwargs)
@@ -109,7 +109,7 @@ def test_layers_that_may_mix_time_steps():
         return x - ops.mean(x, axis=1, keepdims=True)
 
     x = np.ones((1, 7, 6), "float32")
-    # With the promise that the model is causal, only what is known to mix steps is in the way.
+    # With causal=True, only layers that are known to mix steps are refused.
     for expected, with_promise, part in (
         (None, None, layers.SpikingActivation(keras_snn.activations.Scaled("relu", 2.0))),
         (None, None, DENSE(4, activation=keras.layers.LeakyReLU())),
@@ -131,12 +131,12 @@ def test_layers_that_may_mix_time_steps():
             inputs = keras.Input((7, 6))
             model = keras.Model(inputs, model(less_mean(inputs)))
         for reason, causal in ((expected, False), (with_promise, True)):
-            found = graph.TimeAxis(model, x, causal=causal).why_not
-            assert (found is None) if reason is None else reason in found
+            why_not = graph.TimeAxis(model, x, causal=causal).why_not
+            assert (why_not is None) if reason is None else reason in why_not
 
 
 @pytest.mark.backend_free
-def test_the_end_of_time_must_not_come_back_into_time():
+def test_steps_must_not_depend_on_the_end_of_time():
     inputs = keras.Input((7, 6))
     spikes = layers.LIF()(inputs)
     rates = POOL()(spikes)
@@ -144,21 +144,21 @@ def test_the_end_of_time_must_not_come_back_into_time():
     gated = POOL()(keras.layers.Multiply(name="gated")([spikes, gate]))
     seeded = POOL()(layers.LeakyIntegrator(name="seeded")(spikes, initial_state=rates))
     for name, outputs in (("gated", gated), ("seeded", seeded), (None, keras.layers.add([rates, DENSE(6)(rates)]))):
-        found = graph.TimeAxis(keras.Model(inputs, outputs), np.ones((1, 7, 6), "float32")).why_not
-        assert (found is None) if name is None else f"each time step of the layer '{name}' (" in found
+        why_not = graph.TimeAxis(keras.Model(inputs, outputs), np.ones((1, 7, 6), "float32")).why_not
+        assert (why_not is None) if name is None else f"each time step of the layer '{name}' (" in why_not
     still = keras.Input((6,))
     towers = [POOL()(layers.LIF()(layers.Repeat(7)(DENSE(6)(still)))) for _ in range(2)]
-    towers[0] = DENSE(6)(DENSE(6)(towers[0]))  # Keras calls the end of the first before the start of the second
+    towers[0] = DENSE(6)(DENSE(6)(towers[0]))  # Keras calls the end of the first tower before the start of the second
     for name, outputs in (
         (None, keras.layers.add(towers)),
-        ("again", POOL()(layers.LIF()(layers.Repeat(7, name="again")(towers[0])))),
+        ("second", POOL()(layers.LIF()(layers.Repeat(7, name="second")(towers[0])))),
     ):
-        found = graph.TimeAxis(keras.Model(still, outputs), np.ones((1, 6), "float32")).why_not
-        assert (found is None) if name is None else "each time step of the layer 'again' (Repeat) depends" in found
+        why_not = graph.TimeAxis(keras.Model(still, outputs), np.ones((1, 6), "float32")).why_not
+        assert (why_not is None) if name is None else "each time step of the layer 'second' (Repeat) depends" in why_not
 
 
 @pytest.mark.backend_free
-def test_two_time_axes_have_no_first_steps():
+def test_a_model_with_two_time_axes_has_no_latency():
     model = sequential((2, 6), layers.LIF(threshold=0.05), POOL(), layers.Repeat(5), layers.LIF(threshold=0.05), POOL())
     (result,) = inspect(model, data(2, 6)[0], examples=0)
     assert result.latency is None
@@ -166,39 +166,39 @@ def test_two_time_axes_have_no_first_steps():
 
 
 def assert_answers(latency, steps, y, outputs_after):
-    """Compare the answers after each number of steps with the outputs ``outputs_after(k)``."""
+    """Compare accuracy and confidence after each number of steps with those of ``outputs_after(k)``."""
     assert latency.steps.tolist() == steps
     for k, accuracy, confidence in zip(steps, latency.accuracy, latency.confidence, strict=True):
         outputs = outputs_after(k)
         assert accuracy == np.mean(outputs.argmax(axis=1) == y)
-        # rel: float32 in a compiled function, of sums over parts
+        # rel: float32 sums over parts in a compiled function
         expected = ops.convert_to_numpy(ops.max(probabilities(outputs), axis=1)).mean()
         assert confidence == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_first_steps_of_an_encoder_are_those_of_its_code():
+def test_outputs_after_the_first_steps_of_an_encoder():
     x, y = data(6)
     x = np.abs(x) / 4
     model = sequential((6,), layers.Latency(7), DENSE(8), layers.LIF(threshold=0.05), POOL(), DENSE(4))
     spikes = ops.convert_to_numpy(model.layers[0](x))
 
     def outputs_after(k):
-        rest = spikes[:, :k]
+        x = spikes[:, :k]
         for layer in model.layers[1:]:
-            rest = layer(rest)
-        return ops.convert_to_numpy(rest)
+            x = layer(x)
+        return ops.convert_to_numpy(x)
 
     (result,) = inspect(model, x, y, examples=0)
     assert_answers(result.latency, list(range(1, 8)), y, outputs_after)
 
 
-def test_predictions_after_each_part_equal_those_of_the_first_steps():
+def test_outputs_after_each_part_equal_those_of_a_shorter_run():
     inputs = keras.Input((None, 6))
     x = keras.layers.LayerNormalization()(inputs)
     x = layers.SpikingActivation("relu")(layers.RNN(keras.layers.GRUCell(8))(x))
     x = keras.layers.add([layers.TimeFold(DENSE(8))(x), DENSE(8, "tanh")(x)])
     rates = POOL()(layers.LIF(threshold=0.05)(x))
-    # After the end of the time axis, all layers are allowed.
+    # After the end of the time axis, any layer is allowed.
     model = keras.Model(inputs, DENSE(4)(keras.layers.concatenate([rates, DENSE(3, "relu")(rates)])))
     x, y = data(7, 6)
     for at_once, steps in ((None, list(range(1, 8))), (3, [1, 4, 7])):
@@ -208,7 +208,7 @@ def test_predictions_after_each_part_equal_those_of_the_first_steps():
 
 
 class Causal(keras.Model):
-    """A model whose graph cannot be read, and which knows no later steps."""
+    """A causal model without a graph."""
 
     def __init__(self):
         super().__init__()
@@ -220,7 +220,7 @@ class Causal(keras.Model):
         return self.pool(self.last(self.spikes(2 * x)))
 
 
-def test_the_caller_may_promise_that_a_model_is_causal():
+def test_causal_gives_a_subclassed_model_a_latency():
     keras.utils.set_random_seed(1)
     model, (x, y) = Causal(), data(7, 6)
     model(x)
@@ -236,7 +236,7 @@ def test_the_caller_may_promise_that_a_model_is_causal():
         np.testing.assert_array_equal(whole.examples.counts[name], result.examples.counts[name])
 
 
-# The figures of `inspect` and of ModelEnergy
+# Operations and energy of `inspect` and of ModelEnergy
 
 
 def poisson(n_steps=5):
@@ -263,7 +263,7 @@ def distributed():
 
 
 @pytest.mark.parametrize("network", [poisson, images, filtered, distributed])
-def test_model_energy_gives_the_figures_of_inspect(network):
+def test_model_energy_equals_inspect(network):
     model = network()
     x = np.abs(data(*model.input_shape[1:])[0])
     energy = ModelEnergy(model, x, inputs="analog")
@@ -287,7 +287,7 @@ def test_operations_do_not_depend_on_the_batch_size():
 
 
 @pytest.mark.backend_free
-def test_a_batch_is_no_larger_than_the_counts_allow(monkeypatch):
+def test_the_batch_size_is_limited(monkeypatch):
     monkeypatch.setattr(sweep, "MOST_SAMPLES", 10)
     batches, on = [], prober.Prober.on
     monkeypatch.setattr(
@@ -298,26 +298,26 @@ def test_a_batch_is_no_larger_than_the_counts_allow(monkeypatch):
 
 
 @pytest.mark.backend_free
-def test_macs_do_not_depend_on_how_a_layer_is_applied_at_each_step():
-    found, weights = [], None
+def test_macs_do_not_depend_on_the_time_wrapper_of_a_layer():
+    figures, weights = [], None
     for wrap in (lambda layer: layer, layers.TimeFold, keras.layers.TimeDistributed):
         model = sequential(
             (7, 6), layers.IF(threshold=0.1), wrap(DENSE(5)), layers.IF(threshold=0.1), wrap(DENSE(4)), POOL()
         )
         weights = weights or model.get_weights()
         model.set_weights(weights)
-        energy = ModelEnergy(model, data(7, 6)[0], inputs="analog")  # whose figures are those of `inspect`
+        energy = ModelEnergy(model, data(7, 6)[0], inputs="analog")  # equals `inspect`
         works = [row["work"] for row in energy.rows.values()]
         connections = sum(work.connections for work in works)
-        found.append((connections, [work.operations for work in works], energy.total_energy("45nm", None)))
-    assert found[0] == found[1] == found[2]
-    assert found[0][0] == 6 * 5 + 5 * 4
+        figures.append((connections, [work.operations for work in works], energy.total_energy("45nm", None)))
+    assert figures[0] == figures[1] == figures[2]
+    assert figures[0][0] == 6 * 5 + 5 * 4
 
 
 @pytest.mark.parametrize("mixing", [pytest.param(True, marks=pytest.mark.backend_free), False])
-def test_the_figures_after_zero_weights_are_those_of_a_fresh_model(mixing):
+def test_after_an_inspection_with_zero_weights_results_equal_those_of_a_new_model(mixing):
     def network():
-        keras.utils.clear_session(free_memory=False)  # the names of its layers are those of the one before
+        keras.utils.clear_session(free_memory=False)  # the same layer names in each call
         second = keras.layers.Conv1D(8, 3, padding="same") if mixing else DENSE(8)
         parts = layers.Repeat(5), layers.LIF(threshold=0.05), second, layers.LIF(threshold=0.05), POOL(), DENSE(4)
         return sequential((6,), DENSE(8), *parts)
@@ -328,25 +328,25 @@ def test_the_figures_after_zero_weights_are_those_of_a_fresh_model(mixing):
     silent = inspect(model, x, y, examples=0)[None]
     assert (silent.ann_macs, silent.ann_dense_macs) == (0, (5 * 3 if mixing else 1) * 8 * 8 + 8 * 4)
     fresh = network()
-    for copy in (model, fresh):
-        copy.set_weights(weights)
+    for same_network in (model, fresh):
+        same_network.set_weights(weights)
     assert inspect(model, x, y, examples=0)[None].to_dict() == inspect(fresh, x, y, examples=0)[None].to_dict()
 
 
 @pytest.mark.backend_free
-def test_spike_reach_does_not_depend_on_values():
+def test_layers_that_receive_spikes_do_not_depend_on_values():
     inputs = keras.Input((6,))
     x = layers.Repeat(4)(inputs)
     spikes = keras.layers.add([layers.SpikingActivation("relu", dt=0.5)(x), layers.IF(threshold=0.5)(x)])
     model = keras.Model(inputs, POOL()(DENSE(2, name="last")(spikes)))
     x = np.ones((6, 6), "float32")
-    for dts in ([0.001], [0.001, 1.0], [1.0]):  # at 1 s, spikes in Hz have the height of the others
+    for dts in ([0.001], [0.001, 1.0], [1.0]):  # at 1 s, spikes in Hz and 0/1 spikes have the same height
         for result in inspect(model, x, dt=dts, examples=0):
             assert result.work["last"].operations is None
             assert "Counted as multiply-accumulates: last" in " ".join(result.notes)
     parts = keras.layers.Embedding(5, 4, mask_zero=True), layers.IF(threshold=0.01), DENSE(3, name="last"), POOL()
     model = sequential((None,), *parts)
-    ids = np.tile(np.arange(8)[:, None] // 4, (1, 5))  # nothing counts in the first four samples
+    ids = np.tile(np.arange(8)[:, None] // 4, (1, 5))  # the first four samples are masked
     operations = [inspect(model, x, examples=0)[None].work["last"].operations for x in (ids, ids[::-1])]
     assert operations[0] == operations[1] > 0
     model = sequential((5, 4), keras.layers.Masking(1.0), *parts[1:])
@@ -354,7 +354,7 @@ def test_spike_reach_does_not_depend_on_values():
 
 
 @pytest.mark.backend_free
-def test_a_layer_whose_operations_are_unknown_is_named():
+def test_layers_with_unknown_operations_are_named():
     parts = layers.RecurrentLIF(name="recurrent"), keras.layers.GRU(4, name="gru"), DENSE(4)
     table = inspect(sequential((1, 6), *parts), data(1, 6)[0], examples=0).table()
     assert "Operations not counted: recurrent, gru. Register the class" in table

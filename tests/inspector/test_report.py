@@ -1,4 +1,4 @@
-"""The report as objects, tables, dict and files; made by hand, without a model."""
+"""The report as objects, tables, dict and files. Reports are made by hand, without a model."""
 
 import html.parser
 import json
@@ -31,10 +31,10 @@ def layer(rate=(0.0, 2.5, 100.0), silent=0.25, saturated=0.0):
 
 
 def report(accuracy=0.875):
-    one, two = {"hidden": layer(), "deep": layer((1, 20, 1234567), 0, 1)}, {"hidden": layer(), "deep": layer()}
+    slow, fast = {"hidden": layer(), "deep": layer((1, 20, 1234567), 0, 1)}, {"hidden": layer(), "deep": layer()}
     notes = ("Not all is known.",)
     accuracies = {} if accuracy is None else {"": accuracy}
-    results = [DtReport(dt, accuracies, layers, n_steps=10, notes=notes) for dt, layers in ((0.001, one), (1.0, two))]
+    results = [DtReport(dt, accuracies, layers, n_steps=10, notes=notes) for dt, layers in ((0.001, slow), (1.0, fast))]
     return Report(results, 1000)
 
 
@@ -59,24 +59,24 @@ def test_table_without_labels_and_with_own_dt():
 
 
 def test_lookup_by_dt():
-    both = report()
-    assert len(both) == 2
-    assert [result.dt for result in both] == [0.001, 1.0]
-    assert both[0.001] is both.results[0]
-    assert both[1] is both.results[1]
-    assert both[np.float32(0.001)] is both.results[0]  # 0.001 with an error of 5e-8
-    assert both[0.001].layers["hidden"].rate.mean == 2.5
-    own = Report([DtReport(None, {}, {})], 3)
-    assert own[None] is own.results[0]
+    two_dt = report()
+    assert len(two_dt) == 2
+    assert [result.dt for result in two_dt] == [0.001, 1.0]
+    assert two_dt[0.001] is two_dt.results[0]
+    assert two_dt[1] is two_dt.results[1]
+    assert two_dt[np.float32(0.001)] is two_dt.results[0]  # float32(0.001) has a relative error of 5e-8
+    assert two_dt[0.001].layers["hidden"].rate.mean == 2.5
+    own_dt = Report([DtReport(None, {}, {})], 3)
+    assert own_dt[None] is own_dt.results[0]
 
 
 @pytest.mark.parametrize("dt", [0.01, 0.00101, None, 0])
-def test_another_dt_is_an_error_that_names_those_there_are(dt):
+def test_an_unknown_dt_is_an_error_that_lists_the_known_ones(dt):
     with pytest.raises(KeyError, match=r"\[\(0.001, 10\), \(1.0, 10\)\]"):
         report()[dt]
 
 
-def test_dict_holds_plain_numbers():
+def test_the_dict_is_json():
     as_dict = report().to_dict()
     assert json.loads(json.dumps(as_dict)) == as_dict
     assert as_dict["n_samples"] == 1000
@@ -136,7 +136,7 @@ def test_plot_writes_a_picture(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["report.txt", "report", "json", "a.json/report"])
-def test_another_ending_is_an_error_that_names_ours(tmp_path, name):
+def test_an_unknown_file_ending_is_an_error_that_lists_the_known_ones(tmp_path, name):
     with pytest.raises(ValueError, match=r"\.json, \.html, \.png or \.pdf; got '.*" + name):
         report().save(tmp_path / name)
     assert os.listdir(tmp_path) == []
@@ -149,7 +149,7 @@ def test_an_unwritable_folder_is_an_error(tmp_path, name):
         report().save(tmp_path / "file" / name)
 
 
-def test_a_failed_picture_leaves_the_old_one(tmp_path):
+def test_a_failed_plot_keeps_the_old_file(tmp_path):
     (tmp_path / "plot.xyz").write_text("old")
     with pytest.raises(ValueError, match="xyz"):
         report().plot(tmp_path / "plot.xyz")
@@ -158,15 +158,15 @@ def test_a_failed_picture_leaves_the_old_one(tmp_path):
 
 
 def test_examples_as_a_picture(tmp_path):
-    recorded = Examples(np.zeros((1, 4)), {}, {"hidden": np.ones((1, 3, 2))}, np.array([1, 3]), {})
-    result = DtReport(0.01, {}, {"hidden": layer()}, recorded)
+    examples = Examples(np.zeros((1, 4)), {}, {"hidden": np.ones((1, 3, 2))}, np.array([1, 3]), {})
+    result = DtReport(0.01, {}, {"hidden": layer()}, examples)
     assert "examples" not in repr(result)
     figure = result.plot(tmp_path / "examples.png", class_names=["a", "b"])
-    assert len(figure.axes) == 4  # the line above, the input, the spikes and their color bar
+    assert len(figure.axes) == 4  # the heading, the input, the spikes and their color bar
     assert (tmp_path / "examples.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_no_examples_is_an_error_that_says_so(tmp_path):
+def test_a_result_without_examples_cannot_be_drawn(tmp_path):
     with pytest.raises(ValueError, match="examples=4"):
         report()[1].plot(tmp_path / "examples.png")
     assert os.listdir(tmp_path) == []
@@ -182,7 +182,7 @@ WORK = {
 
 
 def full(dt=0.01, n_steps=10, accuracy=0.75, mean=2.5, operations=400.0, examples=None, name="hidden"):
-    """Return a report of one result that has everything but examples."""
+    """Return a report of one result with all fields; ``examples`` is optional."""
     latency = Latency(np.array([1, 10]), np.array([0.5, accuracy]), np.array([0.25, 1 / 3]), {0.9: (0.5, 2.75)})
     work = {**WORK, "second": Work(40.0, operations, 200, 250)}
     result = DtReport(
@@ -200,8 +200,8 @@ def full(dt=0.01, n_steps=10, accuracy=0.75, mean=2.5, operations=400.0, example
 
 
 def test_energy_table():
-    # loihi: 27.1 pJ for each of 1000 + 400 operations, 81 pJ for each of 2 neurons x 10 steps: 39.56 nJ.
-    # spinnaker2: 1400 x 450 pJ + 20 x 2.19 nJ. cpu: (1000 + 200 + 2) x 8.6 nJ. gpu: the same x 0.3 nJ.
+    # loihi: (1000 + 400 operations) x 27.1 pJ + (2 neurons x 10 steps) x 81 pJ = 39.56 nJ.
+    # spinnaker2: 1400 x 450 pJ + 20 x 2.19 nJ. cpu: (1000 + 200 + 2) x 8.6 nJ. gpu: (1000 + 200 + 2) x 0.3 nJ.
     lines = full().energy_table().splitlines()
     assert [cell.strip() for cell in lines[0].split("  ") if cell.strip()] == [
         *("dt (s)", "steps", "synaptic operations", "ANN MACs", "ratio"),
@@ -220,11 +220,11 @@ def test_energy_on_a_device_with_two_costs_and_as_an_ann():
     assert (result.ann_macs, result.ann_dense_macs) == (200, 250)
 
 
-def test_energy_table_of_unknown_layers():
+def test_energy_table_with_unknown_values():
     lines = Report([DtReport(None, {}, {"hidden": layer()})], 3).energy_table().splitlines()
     assert lines[2].split() == ["own"] + ["-"] * 8
-    no_spikes_reach = Report([DtReport(1.0, {}, {"a": layer()}, work={"first": Work(None, None, 50, 50)})], 3)
-    assert no_spikes_reach.energy_table().splitlines()[2].split()[2:5] == ["-", "-", "-"]
+    without_synapses = Report([DtReport(1.0, {}, {"a": layer()}, work={"first": Work(None, None, 50, 50)})], 3)
+    assert without_synapses.energy_table().splitlines()[2].split()[2:5] == ["-", "-", "-"]
 
 
 def test_str_is_both_tables():
@@ -232,7 +232,7 @@ def test_str_is_both_tables():
 
 
 class Cells(html.parser.HTMLParser):
-    """The text of every cell, and the tags."""
+    """The texts of the table cells of a page, and its tags."""
 
     def __init__(self, text):
         super().__init__()
@@ -250,13 +250,13 @@ class Cells(html.parser.HTMLParser):
 
 
 def test_notebooks_show_both_tables_without_a_script():
-    found = Cells(full(name="<b>&amp;")._repr_html_())
-    assert found.tags.count("table") == 2
-    assert "script" not in found.tags
-    assert "b" not in found.tags
-    assert "<b>&amp;" in found.cells
+    page = Cells(full(name="<b>&amp;")._repr_html_())
+    assert page.tags.count("table") == 2
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert "<b>&amp;" in page.cells
     for cell in ("0.01", "75.00%", "2.5", "25.00%", "ratio", "0.0396", "loihi (µJ)"):
-        assert cell in found.cells
+        assert cell in page.cells
 
 
 # From file to report
@@ -275,9 +275,9 @@ NESTS = {
 
 
 @pytest.mark.parametrize("x", NESTS.values(), ids=NESTS)
-def test_load_brings_everything_back(tmp_path, x):
-    recorded = image_examples(x, {"": np.array([3])}, {"": np.array([[[0.1, 0.9], [1 / 3, 2 / 3]]], "float32")})
-    saved = full(examples=recorded)
+def test_load_restores_a_report(tmp_path, x):
+    examples = image_examples(x, {"": np.array([3])}, {"": np.array([[[0.1, 0.9], [1 / 3, 2 / 3]]], "float32")})
+    saved = full(examples=examples)
     saved.save(tmp_path / "r.json")
     loaded = Report.load(tmp_path / "r.json")
     assert loaded.to_dict() == saved.to_dict()
@@ -293,8 +293,8 @@ def test_load_brings_everything_back(tmp_path, x):
     back = loaded[0.01].examples
     assert back.y.tolist() == [3]
     assert back.output.dtype == "float32"
-    np.testing.assert_allclose(back.output, recorded.output, rtol=6e-6)  # six digits: half of 1e-5 at 1.00000
-    np.testing.assert_array_equal(back.counts["hidden"], recorded.counts["hidden"])
+    np.testing.assert_allclose(back.output, examples.output, rtol=6e-6)  # six digits: an error of 5e-6 at 1.00000
+    np.testing.assert_array_equal(back.counts["hidden"], examples.counts["hidden"])
 
 
 @pytest.mark.every_backend
@@ -303,7 +303,7 @@ def test_inputs_keep_their_type(tmp_path):
         full(examples=image_examples(x)).save(tmp_path / "r.json")
         back = Report.load(tmp_path / "r.json")[0.01].examples.x
         assert back.dtype == x.dtype
-        np.testing.assert_allclose(back, x, rtol=6e-6)  # six digits: half of 1e-5 at 1.00000
+        np.testing.assert_allclose(back, x, rtol=6e-6)  # six digits: an error of 5e-6 at 1.00000
     full(examples=image_examples(NESTS["dict"])).save(tmp_path / "r.json")
     back = Report.load(tmp_path / "r.json")[0.01].examples.x
     assert {name: (a.dtype.name, a.shape) for name, a in back.items()} == {
@@ -312,18 +312,18 @@ def test_inputs_keep_their_type(tmp_path):
     }
 
 
-def test_rates_of_units_come_back_in_their_shape():
+def test_rates_of_units_keep_their_shape():
     per_unit = np.random.default_rng(0).random((2, 3, 4))
     of_layer = LayerReport(Rate(0, 1, 2), per_unit, layer().histogram, 0.0, 0.0, 10, 0.1)
     back = LayerReport.from_dict(json.loads(json.dumps(of_layer.to_dict())))
-    np.testing.assert_allclose(back.per_unit, per_unit, rtol=6e-6)  # six digits: half of 1e-5 at 1.00000
+    np.testing.assert_allclose(back.per_unit, per_unit, rtol=6e-6)  # six digits: an error of 5e-6 at 1.00000
     assert back.to_dict() == of_layer.to_dict()
 
 
-def test_several_outputs_come_back():
-    one = full()[0.01]
+def test_several_outputs_are_restored():
+    base = full()[0.01]
     several = DtReport(
-        0.5, {"a": 0.25, "steps": 1.0}, one.layers, latencies={"a": one.latency, "steps": one.latency}, n_steps=10
+        0.5, {"a": 0.25, "steps": 1.0}, base.layers, latencies={"a": base.latency, "steps": base.latency}, n_steps=10
     )
     assert (several.accuracy, several.latency) == (several.accuracies, several.latencies)
     saved = Report([several], 7)
@@ -336,7 +336,7 @@ def test_several_outputs_come_back():
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("several", [False, True])
 def test_files_of_older_versions_are_read(version, several):
-    """Written by those versions: a model of 3 inputs, 4 spiking units and 2 classes, 5 samples, at two dt."""
+    """Files of older versions are read. Their model has 3 inputs, 4 spiking units and 2 classes; 5 samples, two dt."""
     path = Path(__file__).parent / "reports" / f"version_{version}{'_several' if several else ''}.json"
     report = Report.load(path)
     slow, fast = report
@@ -346,14 +346,14 @@ def test_files_of_older_versions_are_read(version, several):
     assert {name: latency.steps.tolist() for name, latency in slow.latencies.items()} == {
         name: [1, 2, 3] for name in slow.accuracies
     }
-    recorded = slow.examples
-    assert {name: y.tolist() for name, y in recorded.labels.items()} == (
+    examples = slow.examples
+    assert {name: y.tolist() for name, y in examples.labels.items()} == (
         {"kind": [0, 1], "colour": [1, 2]} if several else {"": [0, 1]}
     )
-    assert {name: of.shape[:2] for name, of in recorded.outputs.items()} == dict.fromkeys(slow.accuracies, (2, 3))
+    assert {name: y.shape[:2] for name, y in examples.outputs.items()} == dict.fromkeys(slow.accuracies, (2, 3))
     hidden = slow.layers["hidden"]
     assert (hidden.per_unit.shape, hidden.histogram["1"]) == ((4,), 6)
-    assert slow.spikes_per_inference == pytest.approx(6 / 5)  # 6 spikes, all of them single, of 5 samples
+    assert slow.spikes_per_inference == pytest.approx(6 / 5)  # 6 spikes of 5 samples
     assert slow.synapses["kind" if several else "last"].operations == pytest.approx(2 * 6 / 5)
     assert slow.work["hidden"].neurons == 4
     current = report.to_dict()
@@ -367,22 +367,22 @@ def test_a_report_without_examples_is_small(tmp_path):
     assert (tmp_path / "r.json").stat().st_size < 2000
 
 
-def test_files_that_are_no_reports_are_errors_that_name_them(tmp_path):
+def test_files_that_are_not_reports_are_errors_with_their_name(tmp_path):
     path = tmp_path / "r.json"
     full().save(path)
-    whole = path.read_text()
-    damaged = json.loads(whole)
+    content = path.read_text()
+    damaged = json.loads(content)
     del damaged["results"][0]["layers"]["hidden"]["silent"]
-    for text, why in (
-        (whole[: len(whole) // 2], "JSON|Expecting|Unterminated|delimiter"),
+    for text, reason in (
+        (content[: len(content) // 2], "JSON|Expecting|Unterminated|delimiter"),
         ("", "Expecting value"),
         ("[1, 2]", "must be the dict of a report"),
         ('{"results": []}', "must be the dict of a report"),
-        (whole.replace('"version":3', '"version":4'), "version 4.* newer version"),
+        (content.replace('"version":3', '"version":4'), "version 4.* newer version"),
         (json.dumps(damaged), "the report is damaged .*silent"),
     ):
         path.write_text(text)
-        with pytest.raises(ValueError, match=f"r.json.* must be a .json file of `Report.save`.*({why})"):
+        with pytest.raises(ValueError, match=f"r.json.* must be a .json file of `Report.save`.*({reason})"):
             Report.load(path)
     path.write_bytes(b"\x89PNG\xff")
     with pytest.raises(ValueError, match="r.json"):
@@ -406,38 +406,39 @@ def test_dataframe():
     assert frame["synaptic_operations"].isna().tolist() == [True] * 4 + [False]
 
 
-def test_dataframe_without_pandas_is_an_error_that_says_what_to_install(monkeypatch):
+def test_dataframe_without_pandas_is_an_error_with_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pip install pandas"):
         full().to_dataframe()
 
 
-# One report less another
+# Differences of two reports
 
 
 def test_differences():
-    mine, other = full(accuracy=0.75, mean=2.5, operations=400.0), full(accuracy=0.5, mean=4.0, operations=100.0)
-    (found,) = mine - other
-    assert (found.dt, found.n_steps, found.accuracies, found.accuracy) == (0.01, 10, {"": 0.25}, 0.25)
-    assert found.rates == {"hidden": -1.5}
-    assert found.synaptic_operations == 300
-    assert found.energy["loihi"] == pytest.approx(300 * 27.1e-12, rel=1e-9)  # a difference of two sums
-    assert found.energy["cpu"] == 0
-    comparison = mine.compare(other)
-    assert comparison[0.01] == found
+    first, second = full(accuracy=0.75, mean=2.5, operations=400.0), full(accuracy=0.5, mean=4.0, operations=100.0)
+    (difference,) = first - second
+    assert (difference.dt, difference.n_steps) == (0.01, 10)
+    assert (difference.accuracies, difference.accuracy) == ({"": 0.25}, 0.25)
+    assert difference.rates == {"hidden": -1.5}
+    assert difference.synaptic_operations == 300
+    assert difference.energy["loihi"] == pytest.approx(300 * 27.1e-12, rel=1e-9)  # rounding of two sums
+    assert difference.energy["cpu"] == 0
+    comparison = first.compare(second)
+    assert comparison[0.01] == difference
     line = comparison.table().splitlines()[2].split()
     assert line == ["0.01", "10", "+25.00", "+300", "+0.00813", "+0.135", "+0", "+0", "hidden", "-1.5"]
     (listed,) = json.loads(json.dumps(comparison.to_dict()))["results"]
     assert (listed["accuracies"], listed["rates_hz"]) == ({"": 0.25}, {"hidden": -1.5})
     assert "+25.00" in Cells(comparison._repr_html_()).cells
-    assert (other - mine)[0.01].rates == {"hidden": 1.5}
+    assert (second - first)[0.01].rates == {"hidden": 1.5}
 
 
-def test_differences_are_of_the_common_results():
-    mine = Report([*full(0.01).results, *full(0.1).results], 3)
-    other = Report([*full(1.0).results, *full(np.float32(0.1), name="renamed").results], 3)
-    comparison = mine - other
-    assert [(of.dt, of.rates) for of in comparison] == [(0.1, {})]
+def test_differences_only_have_the_settings_and_layers_of_both_reports():
+    first = Report([*full(0.01).results, *full(0.1).results], 3)
+    second = Report([*full(1.0).results, *full(np.float32(0.1), name="renamed").results], 3)
+    comparison = first - second
+    assert [(difference.dt, difference.rates) for difference in comparison] == [(0.1, {})]
     assert comparison.notes == [
         "Only in this report: (0.01, 10), 'hidden'.",
         "Only in the other report: (1.0, 10), 'renamed'.",
@@ -448,19 +449,19 @@ def test_differences_are_of_the_common_results():
 
 def test_differences_of_unknown_values():
     unknown = Report([DtReport(0.01, {}, {"hidden": layer()}, n_steps=10)], 3)
-    (found,) = full() - unknown
-    assert (found.accuracy, found.synaptic_operations, found.energy) == (None, None, {})
+    (difference,) = full() - unknown
+    assert (difference.accuracy, difference.synaptic_operations, difference.energy) == (None, None, {})
     assert (full() - unknown).table().splitlines()[2].split() == ["0.01", "10", *["-"] * 6, "hidden", "+0"]
 
 
 def test_differences_of_several_outputs():
     shares = ({"x": 0.75, "y": 0.5, "z": 1.0}, {"x": 0.5, "y": 0.5})
-    a, b = (Report([DtReport(0.01, of, {"hidden": layer()}, n_steps=10)], 3) for of in shares)
+    a, b = (Report([DtReport(0.01, accuracies, {"hidden": layer()}, n_steps=10)], 3) for accuracies in shares)
     assert (a - b)[0.01].accuracy == {"x": 0.25, "y": 0.0}
     assert "x +25.00, y +0.00" in (a - b).table()
 
 
-def test_reports_without_common_settings_are_an_error():
+def test_reports_without_common_settings_are_an_error_that_lists_them():
     with pytest.raises(ValueError, match=r"\[\(0.01, 10\)\], the other \[\(0.1, 10\)\]"):
         full(0.01).compare(full(0.1))
     with pytest.raises(ValueError, match="in common"):

@@ -1,7 +1,7 @@
-"""`inspect` against a recomputation in NumPy, and what it leaves behind: nothing.
+"""`inspect` equals a computation in NumPy, and does not change the model.
 
-Inputs, weights and most dt are such that no product or sum of the networks has to be rounded: then NumPy and all
-backends agree to the last bit, whatever the order of their sums.
+Inputs, weights and most dt make all products and sums of the networks exact. NumPy and all backends then agree to the
+last bit, in any order of the sums.
 """
 
 import datetime
@@ -36,15 +36,15 @@ def with_exact_weights(model):
     rng = np.random.default_rng(1)
     for variable in model.trainable_variables:
         values = rng.integers(-8, 8, size=variable.shape) / 4
-        values[values >= 0] += 0.25  # a weight of zero would be no connection
+        values[values >= 0] += 0.25  # zero weights do not count as connections
         if values.ndim == 1:
-            values += np.arange(values.size) / 256  # no two classes are equally likely
+            values += np.arange(values.size) / 256  # no two outputs are equal
         variable.assign(values)
     return model
 
 
 def uniform(n_samples, units, draw, seed=0):
-    """Return the initial voltages of the layer that is called as the number `draw`."""
+    """Return the initial voltages of the layer with the ``draw``-th draw, from 1."""
     return loops.uniform_by_index(range(n_samples), units, 1009 * seed + draw)
 
 
@@ -66,7 +66,7 @@ def assert_layer(layer, counts, dt):
     """Compare the report on a layer with its spike counts (sample, time, ...)."""
     flat = counts.reshape(*counts.shape[:2], -1)
     rates = flat.sum(axis=1) / (counts.shape[1] * dt)
-    # rtol: sums of some hundred float64 in another order
+    # rtol: float64 sums of some hundred numbers in another order
     close = {"rtol": 1e-12}
     assert layer.rate.min == pytest.approx(rates.min(), rel=1e-12)
     assert layer.rate.mean == pytest.approx(rates.mean(), rel=1e-12)
@@ -80,7 +80,7 @@ def assert_layer(layer, counts, dt):
     assert layer.spikes_per_inference == counts.sum() / len(counts)
 
 
-# Each network comes with its input and its twin in NumPy: (x, dt, n_steps) -> (spike counts by layer, outputs).
+# Each function returns a model, its input and its twin in NumPy: (x, dt, n_steps) -> (spike counts by layer, outputs).
 
 
 def sequential():
@@ -104,14 +104,14 @@ def sequential():
 
 
 class Doubled(keras.layers.Layer):
-    """A layer of a user."""
+    """A user's layer."""
 
     def call(self, x):
         return 2 * x
 
 
 class Subclassed(keras.Model):
-    """Layers in a list, a Lambda, and a `call` that knows nothing of training. The output has a time axis."""
+    """A model with layers in a list, a Lambda, a `call` without `training`, and a time axis in its output."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -190,7 +190,7 @@ def time_series():
         [
             keras.Input((None, 4)),
             layers.SpikingActivation("relu", dt=0.25, name="s"),
-            layers.Lowpass(0.1, name="filter"),  # no spikes: not in the report
+            layers.Lowpass(0.1, name="filter"),  # does not spike: not in the report
             layers.LastStep(),
             keras.layers.Dense(3),
         ]
@@ -202,18 +202,18 @@ def time_series():
     return model, integers(N, T, 4), twin
 
 
-# The synaptic operations of each layer, from the spikes of each layer for one sample.
+# The synaptic operations of each layer, from the spikes per sample.
 OPERATIONS = {
-    # Each spike goes to 6 units, although a Lambda halves it; 3 units come after the second layer.
+    # Each spike of a goes to 6 units, although a Lambda halves it. Each spike of b goes to 3 units.
     subclassed: lambda counts: [None, 6 * counts["a"], 3 * counts["b"]],
-    # Each pooled train of spikes goes to 3 classes.
+    # The average of each spike train goes to 3 classes.
     two_inputs_into_a_shared_layer: lambda counts: [None, None, 3 * (counts["s"] + counts["s (call 2)"])],
 }
 NETWORKS = (sequential, subclassed, two_inputs_into_a_shared_layer, nested_with_images, time_series)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_inspect_equals_numpy_and_first_steps_are_those_of_a_shorter_run(network):
+def test_inspect_equals_numpy_and_its_first_steps_equal_a_shorter_run(network):
     model, x, twin = network()
     y = np.arange(N) % 3
     options = {"batch_size": 10, "examples": 0, "causal": network is subclassed}
@@ -233,17 +233,17 @@ def test_inspect_equals_numpy_and_first_steps_are_those_of_a_shorter_run(network
         assert report[1.0].notes[0].endswith("(Repeat) depends on the end of the time axis.")
     else:
         assert latency.steps.tolist() == list(range(1, T + 1))
-    # A time series may be cut where it ends anyway.
-    for recorded in inspect(model, x, y, dt=1.0, n_steps=(3, T) if network is time_series else 3, **options):
+    # A time series also accepts n_steps = T.
+    for shorter in inspect(model, x, y, dt=1.0, n_steps=(3, T) if network is time_series else 3, **options):
         if latency is not None:
-            assert_latency(latency, recorded)
-        counts, outputs = twin(x, 1.0, n_steps=recorded.n_steps)
-        for name, layer in recorded.layers.items():
+            assert_latency(latency, shorter)
+        counts, outputs = twin(x, 1.0, n_steps=shorter.n_steps)
+        for name, layer in shorter.layers.items():
             assert_layer(layer, counts[name], 1.0)
         if outputs is not None:
-            assert recorded.accuracy == np.mean(outputs.argmax(axis=1) == y)
-    if network in OPERATIONS:  # without a graph, and in one run of all steps
-        operations = [of.operations for of in report[1.0].synapses.values()]
+            assert shorter.accuracy == np.mean(outputs.argmax(axis=1) == y)
+    if network in OPERATIONS:  # without a graph; in one run of all steps
+        operations = [synapses.operations for synapses in report[1.0].synapses.values()]
         counts = {name: of_layer.sum() / N for name, of_layer in twin(x, 1.0)[0].items()}
         expected = OPERATIONS[network](counts)
         assert [o is None for o in operations] == [o is None for o in expected]
@@ -252,17 +252,17 @@ def test_inspect_equals_numpy_and_first_steps_are_those_of_a_shorter_run(network
 
 
 def assert_latency(latency, *results):
-    """Compare the latency after some numbers of steps with inspections of so many steps."""
-    for of in results:
-        k = latency.steps.tolist().index(of.n_steps)
-        assert latency.accuracy[k] == of.accuracy
-        # rtol: the confidence is a softmax in float32, of sums in another order
-        np.testing.assert_allclose(latency.confidence[k], of.latency.confidence[-1], rtol=1e-5)
+    """Compare the latency after k steps with results of k steps."""
+    for result in results:
+        k = latency.steps.tolist().index(result.n_steps)
+        assert latency.accuracy[k] == result.accuracy
+        # rtol: the confidence is a float32 softmax of sums in another order
+        np.testing.assert_allclose(latency.confidence[k], result.latency.confidence[-1], rtol=1e-5)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _keep_compiled_functions():
-    """Keep the compiled functions of more than the last model, so that tests in between do not cost another one."""
+    """Keep the compiled functions of all models, so that models are not compiled again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prober, "_cached_probers", functools.lru_cache(maxsize=None)(prober._cached_probers.__wrapped__))
         yield
@@ -270,11 +270,11 @@ def _keep_compiled_functions():
 
 @pytest.fixture(scope="module")
 def small():
-    """The first network, for tests that ask for little."""
+    """Return the first network, for tests without requirements."""
     return sequential()
 
 
-def test_dt_that_are_no_powers_of_two(small):
+def test_dt_that_are_not_powers_of_two(small):
     model, x, twin = small
     for result in inspect(model, x, dt=[0.001, 0.003, 0.1], batch_size=10, examples=0):
         assert_layer(result.layers["s"], twin(x, result.dt)[0]["s"], result.dt)
@@ -290,7 +290,7 @@ def test_labels(small):
     assert inspect(model, x, dt=1.0, batch_size=10, examples=0)[1.0].accuracy is None
 
 
-def test_own_dt_is_the_one_that_layers_have_now():
+def test_without_dt_the_current_dt_of_the_layers_is_used():
     model, x, twin = sequential()
     layer = model.get_layer("s")
     variable = keras.Variable(0.5, dtype="float32", trainable=False)
@@ -308,29 +308,29 @@ def figures(report):
 
 
 def without_confidence(report):
-    """Return the figures without the confidences of the answers, and these."""
+    """Return the figures without the confidences, and the confidences."""
     results, per_unit = figures(report)
-    confidences = [of.pop("confidence") for result in results for of in result["latencies"].values()]
-    return (results, per_unit), [value for of in confidences for value in of]
+    confidences = [values.pop("confidence") for result in results for values in result["latencies"].values()]
+    return (results, per_unit), [value for values in confidences for value in values]
 
 
-def test_batch_size_changes_no_figure(small):
+def test_results_do_not_depend_on_the_batch_size(small):
     model, x, _ = small
     y = np.arange(N) % 3
-    whole, confidence = without_confidence(inspect(model, x, y, dt=0.25, examples=0))
+    all_at_once, confidence = without_confidence(inspect(model, x, y, dt=0.25, examples=0))
     for batch_size in (1, 7):
         exact, rounded = without_confidence(inspect(model, x, y, dt=0.25, batch_size=batch_size, examples=0))
-        assert exact == whole
-        # rel: a mean over time and a softmax in float32, which XLA rounds otherwise for another batch size
+        assert exact == all_at_once
+        # rel: XLA rounds a float32 mean over time and softmax differently for another batch size
         assert rounded == pytest.approx(confidence, rel=1e-6)
 
 
-def test_the_seed_decides(small):
+def test_results_depend_on_the_seed(small):
     model, x, _ = small
-    first, again, other = (
+    first, repeated, other = (
         figures(inspect(model, x, dt=0.25, batch_size=10, seed=seed, examples=0)) for seed in (0, 0, 8)
     )
-    assert first == again
+    assert first == repeated
     assert first != other
 
 
@@ -338,53 +338,53 @@ def test_the_seed_decides(small):
 
 
 @pytest.mark.parametrize("examples", [2, 15])
-def test_examples_are_the_first_samples_kept_whole(small, examples):
-    """Fifteen span two batches."""
+def test_examples_are_the_first_samples(small, examples):
+    """Examples are the first samples, also from two batches (15 examples)."""
     model, x, twin = small
     y = np.arange(N) % 3
-    recorded = inspect(model, x, y, dt=1.0, batch_size=10, examples=examples)[1.0].examples
+    kept = inspect(model, x, y, dt=1.0, batch_size=10, examples=examples)[1.0].examples
     x = x[:examples]
-    np.testing.assert_array_equal(recorded.x, x)
-    assert recorded.y.tolist() == y[:examples].tolist()
+    np.testing.assert_array_equal(kept.x, x)
+    assert kept.y.tolist() == y[:examples].tolist()
     counts, _ = twin(x, 1.0)
-    assert list(recorded.counts) == list(counts)
-    np.testing.assert_array_equal(recorded.counts["s"], counts["s"])
-    assert recorded.steps.tolist() == list(range(1, T + 1))
-    wanted = np.stack([twin(x, 1.0, n_steps=k)[1] for k in recorded.steps], axis=1)
-    # rtol, atol: a mean over three steps is rounded, to float32
-    np.testing.assert_allclose(recorded.output, wanted, rtol=1e-5, atol=1e-5)
+    assert list(kept.counts) == list(counts)
+    np.testing.assert_array_equal(kept.counts["s"], counts["s"])
+    assert kept.steps.tolist() == list(range(1, T + 1))
+    outputs = np.stack([twin(x, 1.0, n_steps=k)[1] for k in kept.steps], axis=1)
+    # rtol, atol: a mean over three steps is rounded to float32
+    np.testing.assert_allclose(kept.output, outputs, rtol=1e-5, atol=1e-5)
 
 
 def test_examples_of_several_inputs_and_layers_without_outputs_over_time():
     model, x, twin = two_inputs_into_a_shared_layer()
-    recorded = inspect(model, x, np.arange(N) % 3, dt=1.0, batch_size=10, examples=2)[1.0].examples
+    kept = inspect(model, x, np.arange(N) % 3, dt=1.0, batch_size=10, examples=2)[1.0].examples
     x = keras.tree.map_structure(lambda array: array[:2], x)
-    keras.tree.map_structure(np.testing.assert_array_equal, recorded.x, x)
-    assert recorded.y.tolist() == [0, 1]
+    keras.tree.map_structure(np.testing.assert_array_equal, kept.x, x)
+    assert kept.y.tolist() == [0, 1]
     counts, _ = twin(x, 1.0)
-    assert list(recorded.counts) == list(counts)
+    assert list(kept.counts) == list(counts)
     for name, of_layer in counts.items():
-        np.testing.assert_array_equal(recorded.counts[name], of_layer)
-    assert recorded.output is None
+        np.testing.assert_array_equal(kept.counts[name], of_layer)
+    assert kept.output is None
 
 
-def test_examples_of_a_time_series_are_cut_into_parts():
+def test_steps_at_once_gives_outputs_of_examples_after_each_part():
     model = keras.Sequential(
         [keras.Input((T, 4)), layers.SpikingActivation("relu", name="s"), layers.TemporalAveragePooling()]
     )
     x = integers(N, T, 4)
-    recorded = inspect(model, x, dt=0.25, batch_size=10, steps_at_once=3, examples=30)[0.25].examples
+    kept = inspect(model, x, dt=0.25, batch_size=10, steps_at_once=3, examples=30)[0.25].examples
     counts = spike(x, 0.25)
-    np.testing.assert_array_equal(recorded.counts["s"], counts)
-    assert recorded.steps.tolist() == [2, 5, 8]  # the first part is the shorter one
+    np.testing.assert_array_equal(kept.counts["s"], counts)
+    assert kept.steps.tolist() == [2, 5, 8]  # the first part is shorter
     # rtol: a mean over five steps in float32
-    wanted = np.stack([counts[:, :k].mean(axis=1) / 0.25 for k in (2, 5, 8)], axis=1)
-    np.testing.assert_allclose(recorded.output, wanted, rtol=1e-6)
-    assert recorded.y is None
+    outputs = np.stack([counts[:, :k].mean(axis=1) / 0.25 for k in (2, 5, 8)], axis=1)
+    np.testing.assert_allclose(kept.output, outputs, rtol=1e-6)
+    assert kept.y is None
 
 
 class Counter(keras.layers.Layer):
-    """A user's layer that counts its calls in a weight, and draws in inference too."""
+    """A user's layer that counts its calls in a weight, and draws random numbers in inference."""
 
     def __init__(self):
         super().__init__()
@@ -398,19 +398,19 @@ class Counter(keras.layers.Layer):
         return self.calls * x, keras.random.uniform((*ops.shape(x)[:1], 2), seed=self.seed_generator)
 
 
-def test_changes_by_a_call_continue_in_the_next_part():
+def test_variables_changed_by_a_call_continue_from_part_to_part():
     inputs, counter = keras.Input((T, 4)), Counter()
     multiplied, drawn = counter(layers.SpikingActivation("relu", name="s")(inputs))
     model, x = keras.Model(inputs, {"last": layers.LastStep()(multiplied), "drawn": drawn}), integers(N, T, 4)
     for _ in range(2):
-        recorded = inspect(model, x, dt=1.0, batch_size=10, causal=True, examples=2)[1.0].examples
-        np.testing.assert_array_equal(recorded.outputs["last"], np.arange(1, T + 1)[:, None] * spike(x[:2], 1.0))
-        assert len(np.unique(recorded.outputs["drawn"])) == 2 * T * 2
+        kept = inspect(model, x, dt=1.0, batch_size=10, causal=True, examples=2)[1.0].examples
+        np.testing.assert_array_equal(kept.outputs["last"], np.arange(1, T + 1)[:, None] * spike(x[:2], 1.0))
+        assert len(np.unique(kept.outputs["drawn"])) == 2 * T * 2
         assert int(counter.calls) == 0
 
 
 class Weighted(keras.Model):
-    """A model that weighs each of its three steps."""
+    """A model with a weight for each of its three steps."""
 
     def __init__(self):
         super().__init__()
@@ -422,25 +422,25 @@ class Weighted(keras.Model):
         return x * ops.convert_to_tensor([[[1.0], [2.0], [3.0]]])
 
 
-def test_a_model_that_takes_one_number_of_steps_has_no_output_over_time():
+def test_a_model_with_a_fixed_number_of_steps_has_no_output_over_time():
     model = Weighted()
     model(integers(1, 4))
     report = inspect(model, integers(N, 4), np.zeros(N), dt=1.0, batch_size=10, causal=True, examples=1)
-    recorded = report[1.0].examples
-    assert recorded.output is None
+    kept = report[1.0].examples
+    assert kept.output is None
     assert report[1.0].latency is None
     assert report[1.0].accuracy is not None
     (note,) = report[1.0].notes
     assert note.startswith("No predictions after fewer steps: the model takes 3 steps only (")
     assert note.isprintable()  # Keras prints parts of its messages in bold
     assert report.table().endswith(note)
-    assert [counts.shape for counts in recorded.counts.values()] == [(1, 3, 4)]
+    assert [counts.shape for counts in kept.counts.values()] == [(1, 3, 4)]
 
 
 # After the first k steps
 
 
-def test_parts_are_used_exactly_where_they_are_correct():
+def test_only_models_that_do_not_mix_steps_have_a_latency():
     def network(*between):
         spiking = layers.SpikingActivation("relu", name="s")
         model = keras.Sequential([keras.Input((None, 4)), spiking, *between, layers.TemporalAveragePooling()])
@@ -448,25 +448,25 @@ def test_parts_are_used_exactly_where_they_are_correct():
         return with_exact_weights(model)
 
     x, y = integers(N, T, 4), np.arange(N) % 3
-    # A convolution that sees the step to come makes the end of a shorter run another one, and one that sees the steps
-    # before keeps them in no state.
+    # With padding="same", a step depends on the next step, so that a shorter run ends differently. With
+    # padding="causal", previous steps would have to be in a state.
     for reason, model in (
         (None, network(keras.layers.Dense(5), layers.SpikingActivation("relu", name="t"))),
         ("(Conv1D) mixes time steps", network(keras.layers.Conv1D(4, 3, padding="causal"))),
         ("(Conv1D) mixes time steps", network(keras.layers.Conv1D(4, 3, padding="same"))),
     ):
-        whole = inspect(model, x, y, dt=1.0, batch_size=10, examples=0)[1.0]
+        all_steps = inspect(model, x, y, dt=1.0, batch_size=10, examples=0)[1.0]
         if reason is None:
-            recorded = inspect(model, x, y, dt=1.0, n_steps=3, batch_size=10, examples=0)[1.0]
-            assert_latency(whole.latency, recorded)
+            shorter = inspect(model, x, y, dt=1.0, n_steps=3, batch_size=10, examples=0)[1.0]
+            assert_latency(all_steps.latency, shorter)
         else:
-            assert whole.latency is None
-            assert reason in whole.notes[0]
+            assert all_steps.latency is None
+            assert reason in all_steps.notes[0]
         with probe.scope(dt=1.0, sample_index=ops.arange(N)):
-            assert whole.accuracy == np.mean(ops.convert_to_numpy(model(x)).argmax(axis=1) == y)
+            assert all_steps.accuracy == np.mean(ops.convert_to_numpy(model(x)).argmax(axis=1) == y)
 
 
-def test_the_end_of_time_by_a_pooling_of_keras():
+def test_a_pooling_of_keras_over_time_has_no_latency():
     spiking = layers.SpikingActivation("relu", name="s")
     pooling = keras.layers.GlobalAveragePooling1D()
     model = with_exact_weights(
@@ -475,7 +475,7 @@ def test_the_end_of_time_by_a_pooling_of_keras():
     x, y = integers(N, 4), np.arange(N) % 3
     for n_steps in (3, 4):
         result = inspect(model, x, y, dt=1.0, n_steps=n_steps, batch_size=10, examples=2)[1.0]
-        assert result.latency is None  # it keeps no sum over the steps so far
+        assert result.latency is None  # it has no running sum
         assert "(GlobalAveragePooling1D) mixes time steps" in result.notes[0]
         assert result.examples.output is None
         with probe.scope(dt=1.0, n_steps=n_steps, sample_index=ops.arange(N)):
@@ -483,22 +483,22 @@ def test_the_end_of_time_by_a_pooling_of_keras():
         assert result.accuracy == np.mean(outputs.argmax(axis=1) == y)
 
 
-def test_the_last_step_equals_the_output_of_the_model(small):
+def test_the_last_step_gives_the_predictions_of_the_model(small):
     model, x, _ = small
     y = np.arange(N) % 3
     with probe.scope(dt=ops.convert_to_tensor(0.3), sample_index=ops.arange(N)):
-        said = ops.convert_to_numpy(ops.argmax(model(x), axis=1))
+        predictions = ops.convert_to_numpy(ops.argmax(model(x), axis=1))
     result = inspect(model, x, y, dt=0.3, batch_size=10, examples=0)[0.3]
-    assert result.accuracy == result.latency.accuracy[-1] == np.mean(said == y)
+    assert result.accuracy == result.latency.accuracy[-1] == np.mean(predictions == y)
 
 
 def test_early_exit(small):
     model, x, _ = small
     y = np.arange(N) % 3
-    latency, recorded = (inspect(model, x, y, dt=1.0, batch_size=10, examples=examples)[1.0] for examples in (0, N))
-    outputs = np.exp(recorded.examples.output - recorded.examples.output.max(axis=-1, keepdims=True))
+    latency, complete = (inspect(model, x, y, dt=1.0, batch_size=10, examples=examples)[1.0] for examples in (0, N))
+    outputs = np.exp(complete.examples.output - complete.examples.output.max(axis=-1, keepdims=True))
     shares = outputs / outputs.sum(axis=-1, keepdims=True)
-    right = recorded.examples.output.argmax(axis=-1) == y[:, None]
+    right = complete.examples.output.argmax(axis=-1) == y[:, None]
     used = set()
     for threshold, (accuracy, mean_steps) in latency.latency.early_exit.items():
         exits = []
@@ -508,15 +508,15 @@ def test_early_exit(small):
         assert accuracy == np.mean([right[i, k] for i, k in enumerate(exits)])
         assert mean_steps == np.mean(exits) + 1
         used.add(mean_steps)
-    assert len(used) > 2  # the thresholds do decide
+    assert len(used) > 2  # thresholds have an effect
     assert inspect(model, x, dt=1.0, batch_size=10, examples=0)[1.0].latency.early_exit[0.9][0] is None
 
 
 def test_many_steps_make_32_parts_at_most(small):
     model, x, _ = small
-    whole, recorded = inspect(model, x, np.arange(N) % 3, dt=1.0, n_steps=[200, 11], batch_size=10, examples=0)
-    assert whole.latency.steps.tolist() == list(range(4, 201, 7))
-    assert_latency(whole.latency, recorded)
+    longer, shorter = inspect(model, x, np.arange(N) % 3, dt=1.0, n_steps=[200, 11], batch_size=10, examples=0)
+    assert longer.latency.steps.tolist() == list(range(4, 201, 7))
+    assert_latency(longer.latency, shorter)
     assert inspect(model, x, dt=1.0, n_steps=200, batch_size=10, examples=0)[1.0].latency.accuracy is None
 
 
@@ -538,24 +538,24 @@ def test_synaptic_operations_are_spikes_times_fan_out():
     model, x = with_exact_weights(keras.Model(inputs, outputs)), integers(N, 4)
 
     def counts_of(dt):
-        collected = {}
-        with probe.scope(dt=dt, sample_index=ops.arange(N), record=lambda layer, s: collected.update({layer.name: s})):
+        spikes_of = {}
+        with probe.scope(dt=dt, sample_index=ops.arange(N), record=lambda layer, s: spikes_of.update({layer.name: s})):
             model(x)
-        return {name: np.rint(ops.convert_to_numpy(s).astype("float64") * dt) for name, s in collected.items()}
+        return {name: np.rint(ops.convert_to_numpy(s).astype("float64") * dt) for name, s in spikes_of.items()}
 
     for result in inspect(model, x, dt=[0.25, 1.0], batch_size=10, examples=0):
         counts = counts_of(result.dt)
         assert (result.synapses["first"].operations, result.synapses["first"].connections) == (None, 128)
-        # Windows of 2 x 2 with a stride of 2 tile the 4 x 4 image: each spike goes through three filters.
+        # Windows of 2 x 2 with a stride of 2 tile the 4 x 4 image: each spike goes to three filters.
         conv_spikes = counts["a"].sum() / N
         assert result.synapses["conv"].spikes == pytest.approx(conv_spikes, rel=1e-6)
         assert result.synapses["conv"].operations == pytest.approx(3 * conv_spikes, rel=1e-6)
-        # Each spike goes into one window of the pooling, which makes a quarter of it; the mean over time goes to five.
+        # Each spike goes to one window of the pooling, which divides it by 4. The mean over time goes to five units.
         pooled = counts["b"].sum() / N
         assert result.synapses["pool"].operations == pytest.approx(pooled, rel=1e-6)
         assert result.synapses["last"].spikes == pytest.approx(pooled / 4, rel=1e-6)
         assert result.synapses["last"].operations == pytest.approx(5 * pooled / 4, rel=1e-6)
-        connections = {name: of.connections for name, of in result.synapses.items()}
+        connections = {name: synapses.connections for name, synapses in result.synapses.items()}
         assert connections == {"first": 128, "conv": 2 * 2 * 3 * 8, "pool": 12, "last": 15}
         assert result.ann_macs == 96 + 12 + 15
         assert result.synaptic_operations == pytest.approx(3 * conv_spikes + 2.25 * pooled, rel=1e-6)
@@ -600,13 +600,13 @@ def test_a_report_names_its_model_data_and_date():
     assert before <= datetime.datetime.fromisoformat(report.date) <= datetime.datetime.now(datetime.UTC)
 
 
-def test_each_of_several_outputs_has_its_predictions():
+def test_each_output_has_accuracy_and_latency():
     model, x = two_outputs(), integers(N, 4)
     y = {"kind": np.arange(N) % 3, "late": np.arange(N) % 4}
     result = inspect(model, x, y, dt=0.25, batch_size=10, examples=2)[0.25]
     with probe.scope(dt=0.25, sample_index=ops.arange(N)):
-        said = {name: ops.convert_to_numpy(tensor) for name, tensor in model(x).items()}
-    assert result.accuracy == {name: np.mean(said[name].argmax(axis=1) == y[name]) for name in y}
+        outputs_of = {name: ops.convert_to_numpy(tensor) for name, tensor in model(x).items()}
+    assert result.accuracy == {name: np.mean(outputs_of[name].argmax(axis=1) == y[name]) for name in y}
     assert {name: latency.accuracy.shape for name, latency in result.latency.items()} == {"kind": (T,), "late": (T,)}
     assert {name: outputs.shape for name, outputs in result.examples.outputs.items()} == {
         "kind": (2, T, 3),
@@ -626,14 +626,14 @@ def test_any_keras_metric():
         "size": [keras.metrics.MeanSquaredError(name="mse")],
     }
     y = {"kind": np.arange(N) % 3, "size": size}
-    both = inspect(model, x, y, dt=[0.25, 1.0], batch_size=7, metrics=metrics, examples=0)
-    for result in both:
+    report = inspect(model, x, y, dt=[0.25, 1.0], batch_size=7, metrics=metrics, examples=0)
+    for result in report:
         with probe.scope(dt=result.dt, sample_index=ops.arange(N)):
-            said = {name: ops.convert_to_numpy(tensor) for name, tensor in model(x).items()}
-        top2 = np.mean([label in row.argsort()[-2:] for label, row in zip(y["kind"], said["kind"], strict=True)])
+            outputs = {name: ops.convert_to_numpy(tensor) for name, tensor in model(x).items()}
+        top2 = np.mean([label in row.argsort()[-2:] for label, row in zip(y["kind"], outputs["kind"], strict=True)])
         # rel: means of float32 in another order
         assert result.metrics["kind_top2"] == pytest.approx(top2, rel=1e-6)
-        assert result.metrics["size_mse"] == pytest.approx(np.mean((said["size"] - size) ** 2), rel=1e-5)
+        assert result.metrics["size_mse"] == pytest.approx(np.mean((outputs["size"] - size) ** 2), rel=1e-5)
     with pytest.raises(ValueError, match="needs labels"):
         inspect(model, x, dt=0.25, metrics=metrics)
     with pytest.raises(ValueError, match="`metrics` must be outputs .*; got 'colour'"):
@@ -648,7 +648,7 @@ def test_the_name_of_a_metric_is_enough(small):
 
 
 def deterministic(units, *, sequence=False):
-    """Return a model whose outputs do not depend on a draw, so that ``evaluate`` has the same."""
+    """Return a model without random draws, whose outputs are the same in ``evaluate``."""
     parts = [keras.layers.Dense(6), layers.Repeat(5), layers.LIF(threshold=0.2)]
     parts += [] if sequence else [layers.TemporalAveragePooling()]
     last = keras.layers.Dense(units, "sigmoid" if units == 1 else "softmax", name="last")
@@ -657,12 +657,12 @@ def deterministic(units, *, sequence=False):
 
 def evaluated(model, x, y, metrics, batch_size=10):
     model.compile(loss=lambda y, outputs: ops.mean(outputs, axis=-1), metrics=metrics)
-    found = model.evaluate(x, y, batch_size=batch_size, return_dict=True, verbose=0)
-    return {name: value for name, value in found.items() if name != "loss"}
+    values = model.evaluate(x, y, batch_size=batch_size, return_dict=True, verbose=0)
+    return {name: value for name, value in values.items() if name != "loss"}
 
 
 @pytest.mark.parametrize("units", [3, 1])
-def test_metrics_are_those_of_evaluate(units):
+def test_metrics_equal_evaluate(units):
     model, x = deterministic(units), np.abs(integers(N, 4))
     y = np.arange(N) % max(units, 2)
     one_hot = np.eye(3, dtype="float32")[y]
@@ -671,21 +671,22 @@ def test_metrics_are_those_of_evaluate(units):
         1: [(y, ["accuracy", "mse", "binary_accuracy"]), (y[:, None], ["acc", keras.losses.binary_crossentropy])],
     }
     for labels, metrics in [*cases[units], (y[:, None], ["accuracy"])]:
-        found = inspect(model, x, labels, batch_size=10, metrics=metrics, examples=0)[None]
+        result = inspect(model, x, labels, batch_size=10, metrics=metrics, examples=0)[None]
         # rel: means of float32 in another order
-        assert found.metrics == pytest.approx(evaluated(model, x, labels, metrics), rel=1e-5)
+        assert result.metrics == pytest.approx(evaluated(model, x, labels, metrics), rel=1e-5)
         if units > 1:
-            assert found.metrics == pytest.approx(dict.fromkeys(found.metrics, found.accuracy), rel=1e-6)
+            assert result.metrics == pytest.approx(dict.fromkeys(result.metrics, result.accuracy), rel=1e-6)
 
 
-def test_metrics_at_each_dt_of_one_pass_are_those_of_evaluate():
+def test_metrics_at_each_dt_equal_evaluate():
     def spread(y, outputs):
         return ops.max(outputs, axis=-1) - ops.min(outputs, axis=-1)
 
     def metrics():
         return [keras.metrics.SparseCategoricalCrossentropy(name="entropy"), "accuracy", spread]
 
-    # `evaluate` draws its voltages from this seed and the places in the batch, as the first layer does here.
+    # `evaluate` draws voltages from this seed and the position in the batch. For the first layer, `inspect` draws the
+    # same.
     spiking = layers.SpikingActivation("relu", seed=1, spiking_aware_training=False)
     parts = [layers.Repeat(5), spiking, layers.TemporalAveragePooling(), keras.layers.Dense(3, "softmax")]
     model = with_exact_weights(keras.Sequential([keras.Input((4,)), *parts]))
@@ -695,12 +696,12 @@ def test_metrics_at_each_dt_of_one_pass_are_those_of_evaluate():
         keras_snn.set_dt(model, result.dt)
         # rel: means of float32 in another order
         assert result.metrics == pytest.approx(evaluated(model, x, y, metrics(), batch_size=N), rel=1e-5)
-    for name, least in (("entropy", 3), ("accuracy", 2), ("spread", 3)):  # the dt make a difference
+    for name, least in (("entropy", 3), ("accuracy", 2), ("spread", 3)):  # metrics depend on dt
         assert len({result.metrics[name] for result in report}) >= least
 
 
 @pytest.mark.backend_free
-def test_metrics_of_an_output_over_time_are_those_of_its_mean():
+def test_metrics_of_an_output_over_time_use_its_mean():
     model, x, y = deterministic(3, sequence=True), np.abs(integers(N, 4)), np.eye(3)[np.arange(N) % 3]
     result = inspect(model, x, y, batch_size=10, metrics="accuracy", examples=0)[None]
     pooled = keras.Sequential([model, layers.TemporalAveragePooling()])
@@ -709,7 +710,7 @@ def test_metrics_of_an_output_over_time_are_those_of_its_mean():
 
 
 @pytest.mark.backend_free
-def test_metrics_of_one_name_are_all_reported(small):
+def test_metrics_with_the_same_name_are_all_reported(small):
     model, x, _ = small
     y = np.random.default_rng(0).dirichlet([1, 1, 1], size=N).astype("float32")
     names = {"MeanSquaredError": "m", "MeanAbsoluteError": "m", "CosineSimilarity": "m_1", "KLDivergence": "m"}
@@ -717,7 +718,7 @@ def test_metrics_of_one_name_are_all_reported(small):
     result = inspect(model, x, y, dt=1.0, batch_size=10, metrics=metrics, examples=0)[1.0]
     assert list(result.metrics) == ["m", "m_1", "m_1_1", "m_2"]
     assert len(set(result.metrics.values())) == 4
-    assert result.accuracy is None  # no rows of one class
+    assert result.accuracy is None  # the labels are not classes
     with pytest.raises(ValueError, match="'m' must be given only once"):
         inspect(model, x, y, dt=1.0, batch_size=10, metrics=[metrics[0], metrics[0]], examples=0)
 
@@ -740,7 +741,7 @@ def test_pandas(small):
 # Layers and outputs of all kinds
 
 
-def test_a_cell_of_the_user():
+def test_a_users_cell():
     class Threshold(layers.SpikingCell):
         def call_inference(self, inputs, states):
             voltage = states[0] + inputs * self.dt
@@ -758,7 +759,7 @@ def test_a_cell_of_the_user():
         assert_layer(result.layers["s"], counts, result.dt)
 
 
-def test_outputs_that_are_no_classes():
+def test_outputs_that_are_not_classes():
     inputs = keras.Input((T, 4))
     spikes = layers.SpikingActivation("relu", name="s")(inputs)
     x = integers(N, T, 4)
@@ -772,11 +773,11 @@ def test_outputs_that_are_no_classes():
             inspect(model, x, np.zeros(N), dt=0.25, batch_size=10, examples=0)
 
 
-def test_ten_billion_spikes_lose_none():
+def test_ten_billion_spikes_are_counted_exactly():
     model = keras.Sequential([keras.Input((50,)), layers.Repeat(20), layers.SpikingActivation("relu", name="s")])
     x = np.random.default_rng(0).integers(99_000, 101_000, size=(100, 50)).astype("float32")
     layer = inspect(model, x, dt=1.0, batch_size=50, examples=0)[1.0].layers["s"]
-    # Whole rates, at a dt of one second, make as many spikes in every step.
+    # At dt = 1 s, an integer rate is the number of spikes in every step.
     assert 20 * x.sum(dtype="float64") > 9e9
     np.testing.assert_array_equal(layer.per_unit * 100, x.sum(axis=0, dtype="float64"))
     assert (layer.rate.min, layer.rate.max) == (x.min(), x.max())
@@ -791,14 +792,14 @@ def test_a_batch_may_hold_more_spikes_than_int32():
 
 
 def test_half_precision_counts_every_spike():
-    # 1 / 0.003 Hz is 334 in bfloat16: 300 spikes would add up to 300.6.
+    # 1 / 0.003 Hz is 334 in bfloat16: 300 spikes would be counted as 300.6.
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = keras.Sequential([keras.Input((2,)), layers.Repeat(300), layers.SpikingActivation("relu", name="s")])
     finally:
         keras.config.set_dtype_policy("float32")
     layer = inspect(model, np.full((3, 2), 10_000, "float32"), dt=0.003, examples=0)[0.003].layers["s"]
-    # 9984 is 10,000 in bfloat16; it makes 29.952 spikes a step.
+    # bfloat16 rounds 10,000 to 9984, which gives 29.952 spikes per step.
     assert layer.rate.mean == pytest.approx(9984, abs=1 / (300 * 0.003))
 
 
@@ -806,16 +807,16 @@ def test_half_precision_counts_every_spike():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_data_in_batches_give_the_report_of_the_arrays(small, kind):
+def test_data_in_batches_give_the_same_report_as_arrays(small, kind):
     model, x, _ = small
     y = np.arange(N) % 3
     options = {"dt": [0.25, 1.0], "examples": 9, "metrics": ["accuracy"]}
     expected = inspect(model, x, y, batch_size=7, **options)
-    report = inspect(model, in_batches(kind, x, y, size=7), **options)  # of 7, 7 and 6 samples
+    report = inspect(model, in_batches(kind, x, y, size=7), **options)  # batches of 7, 7 and 6 samples
     assert figures(report) == figures(expected)
     assert (report.n_samples, report.data) == (N, expected.data)
-    recorded, wanted = report[1.0].examples, expected[1.0].examples
-    for ours, theirs in ((recorded.x, wanted.x), (recorded.y, wanted.y), (recorded.output, wanted.output)):
+    actual, of_arrays = report[1.0].examples, expected[1.0].examples
+    for ours, theirs in ((actual.x, of_arrays.x), (actual.y, of_arrays.y), (actual.output, of_arrays.output)):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -827,8 +828,8 @@ def test_the_first_batches_of_endless_data(small):
         inspect(model, data, dt=1.0)
     report = inspect(model, data, dt=1.0, steps=2, examples=0)
     assert figures(report) == figures(inspect(model, x[:10], y[:10], dt=1.0, batch_size=5, examples=0))
-    assert data.asked == [0, 1]  # each batch is read once
-    # Of arrays, `steps` alone is the number of batches.
+    assert data.requested == [0, 1]  # each batch is read once
+    # For arrays without `batch_size`, `steps` is the number of batches.
     assert figures(inspect(model, x[:10], y[:10], dt=1.0, steps=2, examples=0)) == figures(report)
 
 
@@ -837,8 +838,8 @@ def test_one_batch_is_in_memory_and_labels_may_be_missing(small):
     model, x, _ = small
     data = Pieces(cut(x, size=2))
     report = inspect(model, data, dt=[0.25, 1.0], examples=0)
-    # The examples ask for the first batch before the loop.
-    assert (data.asked, max(data.living)) == (list(range(10)), 1)
+    # Each batch is read once. The first one is read before the loop, for the examples.
+    assert (data.requested, max(data.n_alive)) == (list(range(10)), 1)
     assert report[1.0].accuracy is None
     assert figures(report) == figures(inspect(model, x, dt=[0.25, 1.0], batch_size=2, examples=0))
 
@@ -850,7 +851,7 @@ def test_labels_that_do_not_fit_are_errors(small, capsys):
         with pytest.raises(ValueError, match="`y` must hold class numbers from 0 to 2"):
             inspect(model, dt=1.0, **arguments)
         began = "1/2" in capsys.readouterr().out
-        assert began == ("y" not in arguments)  # of arrays, before the work
+        assert began == ("y" not in arguments)  # arrays are checked before the run
     with pytest.raises(ValueError, match="`y` must be None, because the batches of `x`, a Pieces, hold the labels"):
         inspect(model, in_batches("PyDataset", x), late)
     with pytest.raises(ValueError, match="`batch_size` must be None, because `x`, a Pieces, is already in batches"):
@@ -858,7 +859,7 @@ def test_labels_that_do_not_fit_are_errors(small, capsys):
 
 
 @pytest.mark.backend_free
-def test_progress_is_shown_by_default(small, capsys):
+def test_the_progress_is_shown_unless_verbose_is_0(small, capsys):
     model, x, _ = small
     for verbose, data, expected in (
         ("auto", {"x": x, "batch_size": 10}, "2/2"),
@@ -883,12 +884,12 @@ def test_the_global_policy_rounds_neither_dt_nor_data(policy):
     assert_layer(layer, spike(repeat(x, 30), 0.003), 0.003)
 
 
-# Compilation and caching
+# Compiled functions, and the state of the model
 
 
 @pytest.fixture
 def traces(monkeypatch):
-    """Give a list that grows with each run of the Python code that is compiled: with each trace of it."""
+    """Return a list that receives an item for each trace of the prober."""
     runs, call = [], prober.Prober.call
 
     @functools.wraps(call)
@@ -907,14 +908,14 @@ def test_one_compiled_function_serves_every_dt(traces):
         traces.clear()
         inspect(model, x, dt=dts, batch_size=10, examples=0)
         runs.append(len(traces))
-    if keras.config.backend() == "torch":  # nothing is compiled: two batches a dt
+    if keras.config.backend() == "torch":  # not compiled: one call per batch, two batches per dt
         assert runs == [2, 6, 6]
     else:
         assert runs[0] > 0
         assert runs[1:] == [0, 0]
 
 
-def test_a_change_of_the_model_is_seen_and_nothing_else_is_compiled(traces):
+def test_only_changes_of_the_model_are_compiled_again(traces):
     class Quadratic(layers.SpikingNeuron):
         parameter_names = ("a", "threshold")
 
@@ -929,13 +930,13 @@ def test_a_change_of_the_model_is_seen_and_nothing_else_is_compiled(traces):
             return (v,), spikes
 
     def network():
-        keras.utils.clear_session(free_memory=False)  # the names of its layers are those of the one before
+        keras.utils.clear_session(free_memory=False)  # the same layer names in each call
         parts = [keras.layers.Dense(8, activity_regularizer="l2"), layers.Repeat(6), Quadratic(name="q")]
         model = keras.Sequential([keras.Input((4,)), *parts, layers.TemporalAveragePooling(), keras.layers.Dense(3)])
         model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         return model
 
-    def look(model):
+    def inspected(model):
         return figures(inspect(model, x, y, dt=1.0, batch_size=10, examples=0))
 
     model, x, y = network(), np.abs(integers(N, 4)), np.arange(N) % 3
@@ -943,23 +944,23 @@ def test_a_change_of_the_model_is_seen_and_nothing_else_is_compiled(traces):
         lambda model: setattr(model.get_layer("q"), "a", 1.0),
         lambda model: setattr(model.layers[0], "activation", keras.activations.softplus),
     ]
-    collected = [look(model)]
+    reports = [inspected(model)]
     for i, change in enumerate(changes, start=1):
         change(model)
-        collected.append(look(model))
+        reports.append(inspected(model))
         fresh = network()
         fresh.set_weights(model.get_weights())
         for earlier in changes[:i]:
             earlier(fresh)
-        assert look(fresh) == collected[-1]
+        assert inspected(fresh) == reports[-1]
     traces.clear()
     model.fit(x, y, batch_size=10, validation_split=0.5, verbose=0)
-    collected.append(look(model))
+    reports.append(inspected(model))
     model.set_weights([w / 2 for w in model.get_weights()])
-    collected.append(look(model))
+    reports.append(inspected(model))
     if keras.config.backend() != "torch":
         assert not traces
-    assert all(a != b for a, b in itertools.pairwise(collected))
+    assert all(a != b for a, b in itertools.pairwise(reports))
 
 
 def test_a_model_that_does_not_depend_on_dt_runs_once(monkeypatch):
@@ -968,22 +969,24 @@ def test_a_model_that_does_not_depend_on_dt_runs_once(monkeypatch):
     batches, on = [], prober.Prober.on
     monkeypatch.setattr(prober.Prober, "on", lambda self, *args: batches.append(args) or on(self, *args))
     with pytest.warns(UserWarning, match=r"No layer .* depends on dt.* once, .* dt = 0.001, 0.1 s") as warned:
-        both = inspect(model, x, y, dt=[0.001, 0.1], batch_size=10, examples=2)
-    assert sum("depends on dt" in str(of.message) for of in warned) == 1
+        report = inspect(model, x, y, dt=[0.001, 0.1], batch_size=10, examples=2)
+    assert sum("depends on dt" in str(value.message) for value in warned) == 1
     assert len(batches) == 2
-    for result, expected in zip(both, alone, strict=True):
-        (layer,), (wanted,) = result.layers.values(), expected.layers.values()
-        assert (result.dt, result.accuracy, layer.dt) == (expected.dt, expected.accuracy, wanted.dt)
+    for result, expected in zip(report, alone, strict=True):
+        (layer,), (at_one_dt,) = result.layers.values(), expected.layers.values()
+        assert (result.dt, result.accuracy, layer.dt) == (expected.dt, expected.accuracy, at_one_dt.dt)
         # rtol: products and quotients in another order
-        for found, of in ((layer.rate.max, wanted.rate.max), (layer.rate.mean, wanted.rate.mean)):
-            assert found == pytest.approx(of, rel=1e-12)
-        np.testing.assert_allclose(layer.per_unit, wanted.per_unit, rtol=1e-12)
-        assert layer.spikes_per_step == pytest.approx(wanted.histogram["1"] / sum(wanted.histogram.values()), rel=1e-12)
-    assert both[0.001].layers["lif"].rate.mean > 0
+        for actual, value in ((layer.rate.max, at_one_dt.rate.max), (layer.rate.mean, at_one_dt.rate.mean)):
+            assert actual == pytest.approx(value, rel=1e-12)
+        np.testing.assert_allclose(layer.per_unit, at_one_dt.per_unit, rtol=1e-12)
+        assert layer.spikes_per_step == pytest.approx(
+            at_one_dt.histogram["1"] / sum(at_one_dt.histogram.values()), rel=1e-12
+        )
+    assert report[0.001].layers["lif"].rate.mean > 0
 
 
 class Leaky(layers.SpikingNeuron):
-    """A neuron of a user whose leak depends on dt."""
+    """A user's neuron whose leak depends on dt."""
 
     def equation_values(self, p):
         return {**p, "decay": ops.exp(-ops.convert_to_tensor(self.dt, "float32"))}
@@ -1002,33 +1005,33 @@ def test_a_neuron_that_reads_dt_runs_at_each_dt():
     model = keras.Sequential([keras.Input((4,)), layers.Repeat(6), Leaky(), layers.TemporalAveragePooling()])
     x = np.full((3, 4), 0.4, "float32")
     report = inspect(model, x, dt=[1e-3, 10.0], examples=0)
-    # Without a leak, 0.4 a step passes 1 in the third and the sixth step; of a leak of exp(-10) nothing is left.
+    # At dt = 1 ms, 0.4 per step exceeds 1 at the third and the sixth step. At 10 s, the membrane decays by exp(-10).
     assert [result.layers["leaky"].spikes_per_step for result in report] == pytest.approx([1 / 3, 0], abs=1e-12)
 
 
-def test_no_result_grows_with_the_data(small, monkeypatch):
+def test_the_results_of_a_batch_do_not_grow_with_data_or_steps(small, monkeypatch):
     model, x, _ = small
     shapes = []
 
-    def predict_on_batch(prober, batch):
-        result = keras.Model.predict_on_batch(prober, batch)
+    def predict_on_batch(self, batch):
+        result = keras.Model.predict_on_batch(self, batch)
         keras.tree.map_structure(lambda array: shapes.append(array.shape), result)
         return result
 
     monkeypatch.setattr(prober.Prober, "predict_on_batch", predict_on_batch)
-    collected = []
+    shapes_of_runs = []
     for n_batches, n_steps in ((2, 2), (4, 2), (2, 5)):
         shapes.clear()
         inspect(model, np.resize(x, (10 * n_batches, 4)), dt=1.0, n_steps=n_steps, batch_size=10, examples=0)
         assert len(shapes) % n_batches == 0
-        collected.append(set(shapes))
-    # The classes of 10 samples after the first steps, 5 units, three parts of their spikes and of those that
-    # synapses get, 12 bins, whether all is finite.
-    assert collected == [{(10, n_steps), (1, 5), (1, 3, 5), (1, 12), (1,)} for n_steps in (2, 2, 5)]
+        shapes_of_runs.append(set(shapes))
+    # Predictions of 10 samples after each step; 5 units; spike counts of the units and of their synapses in three
+    # parts; 12 bins; whether all values are finite.
+    assert shapes_of_runs == [{(10, n_steps), (1, 5), (1, 3, 5), (1, 12), (1,)} for n_steps in (2, 2, 5)]
 
 
 class Noise(keras.layers.Layer):
-    """Draws in inference too, so that every call changes the state of its seed."""
+    """A layer that draws in inference. Every call changes its seed state."""
 
     def __init__(self):
         super().__init__()
@@ -1056,16 +1059,16 @@ def model_with_states():
 
 
 def variables(model):
-    # Keras leaves the states of its GRU out, and on PyTorch those of our layers too.
-    ours = [v for layer in model.layers for v in getattr(layer, "carried", ())]
-    return [*model.variables, *model.get_layer("gru").states, *ours]
+    # `variables` has no states of Keras's GRU, and on PyTorch none of our layers.
+    carried = [v for layer in model.layers for v in getattr(layer, "carried", ())]
+    return [*model.variables, *model.get_layer("gru").states, *carried]
 
 
 def values(model):
     return [np.array(ops.convert_to_numpy(variable)) for variable in variables(model)]
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_not_changed():
     model, x = model_with_states(), integers(N, T, 4)
     before = values(model)
     predicted = model.predict(x, batch_size=10, verbose=0)
@@ -1076,17 +1079,17 @@ def test_the_model_is_left_as_it_was():
 
     for fails in (True, False):
         if fails:
-            bad = x.copy()
-            bad[-1] = np.nan
+            with_nan = x.copy()
+            with_nan[-1] = np.nan
             with pytest.raises(ValueError, match=r"layer 's' emits .* not finite, for samples 10 to 19"):
-                inspect(model, bad, dt=[1.0, 2.0], batch_size=10, examples=0)
+                inspect(model, with_nan, dt=[1.0, 2.0], batch_size=10, examples=0)
             assert probe.current() is None
         else:
-            both = inspect(model, x, dt=[1.0, 2.0], batch_size=10, examples=10)
-            alone = inspect(model, x, dt=2.0, batch_size=10, examples=0)
-            assert {**alone[2.0].to_dict(), "examples": 0} == {**both[2.0].to_dict(), "examples": 0}
-            again = inspect(model, x, dt=[1.0, 2.0], batch_size=10, examples=10)  # with the current state of the model
-            assert figures(again) == figures(both)
+            two_dt = inspect(model, x, dt=[1.0, 2.0], batch_size=10, examples=10)
+            one_dt = inspect(model, x, dt=2.0, batch_size=10, examples=0)
+            assert {**one_dt[2.0].to_dict(), "examples": 0} == {**two_dt[2.0].to_dict(), "examples": 0}
+            repeated = inspect(model, x, dt=[1.0, 2.0], batch_size=10, examples=10)  # uses the cached analysis
+            assert figures(repeated) == figures(two_dt)
 
         for value, variable in zip(before, values(model), strict=True):
             np.testing.assert_array_equal(variable, value)
@@ -1096,20 +1099,20 @@ def test_the_model_is_left_as_it_was():
     np.testing.assert_array_equal(model.predict(x, batch_size=10, verbose=0), predicted)
 
 
-def test_in_a_callback_it_sees_the_weights_of_the_moment():
+def test_in_a_callback_inspect_uses_the_current_weights():
     model, x, _ = sequential()
     y = np.arange(N) % 3
-    collected = []
+    reports = []
 
-    def look(batch=None, logs=None):
-        collected.append(figures(inspect(model, x, y, dt=0.25, batch_size=10, examples=0)))
+    def record(batch=None, logs=None):
+        reports.append(figures(inspect(model, x, y, dt=0.25, batch_size=10, examples=0)))
 
     model.compile(keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    look()
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+    record()
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=record)
     model.fit(x, y, batch_size=10, shuffle=False, verbose=0, callbacks=[callback])
-    look()
-    before, first_batch, second_batch, after = collected
+    record()
+    before, first_batch, second_batch, after = reports
     assert before != first_batch != second_batch
     assert second_batch == after
 
@@ -1150,14 +1153,14 @@ X = integers(N, 4)
         (TypeError, "Keras model; got function", {"model": lambda x: x}),
     ],
 )
-def test_bad_input_is_an_error_that_says_so(small, error, message, arguments):
+def test_bad_input_is_refused(small, error, message, arguments):
     arguments = {"model": small[0], "x": X, "dt": 1.0, "batch_size": 10, "examples": 0, **arguments}
     with pytest.raises(error, match=message):
         inspect(arguments.pop("model"), arguments.pop("x"), **arguments)
 
 
 @pytest.mark.backend_free
-def test_an_unbuilt_model_is_an_error_that_says_so():
+def test_an_unbuilt_model_is_an_error():
     for model in (keras.Sequential([layers.SpikingActivation("relu")], name="new"), Subclassed(name="new")):
         with pytest.raises(ValueError, match="'new' is not built"):
             inspect(model, X)
@@ -1165,13 +1168,13 @@ def test_an_unbuilt_model_is_an_error_that_says_so():
 
 
 @pytest.mark.backend_free
-def test_a_model_without_spiking_layers_is_an_error_that_says_so():
+def test_a_model_without_spiking_layers_is_an_error():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)], name="plain")
     with pytest.raises(ValueError, match="'plain' calls no spiking layer"):
         inspect(model, X)
 
 
-def test_n_steps_without_a_layer_that_reads_it_is_an_error():
+def test_n_steps_without_effect_is_an_error():
     model = keras.Sequential([keras.Input((None, 4)), layers.SpikingActivation("relu")])
     with pytest.raises(ValueError, match=f"`n_steps` is 9.*`x` has {T} steps"):
         inspect(model, integers(N, T, 4), n_steps=9)
@@ -1182,11 +1185,11 @@ def test_n_steps_without_a_layer_that_reads_it_is_an_error():
         inspect(model, integers(N, T, 4), n_steps=[])
 
 
-def test_the_layer_that_is_not_finite_is_named(small):
-    bad = X.copy()
-    bad[13, 0] = np.inf
+def test_a_layer_with_non_finite_values_is_named(small):
+    with_infinity = X.copy()
+    with_infinity[13, 0] = np.inf
     with pytest.raises(ValueError, match=r"layer 's' .* for samples 10 to 19"):
-        inspect(small[0], bad, dt=1.0, batch_size=10, examples=0)
+        inspect(small[0], with_infinity, dt=1.0, batch_size=10, examples=0)
 
 
 # TensorFlow's distribution strategies
@@ -1209,30 +1212,30 @@ arguments = {"y": np.arange(8) % 4, "dt": [0.25, 1.0], "examples": 0, "verbose":
 
 def figures(report):
     results = report.to_dict()["results"]
-    return [of.pop("confidence") for result in results for of in result["latencies"].values()], results
+    return [latency.pop("confidence") for result in results for latency in result["latencies"].values()], results
 
-confidence, alone = figures(inspect(network(), x, **arguments))
+confidence, on_one_device = figures(inspect(network(), x, **arguments))
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
     model = network()
-    # Neither the batch of 7 nor the batch of 1 can be halved.
+    # Batches of 7 and of 1 cannot be halved.
     rounded, inside = figures(inspect(model, x, batch_size=7, **arguments))
-    # Examples of two batches, each of two replicas.
+    # Examples from two batches, each on two replicas.
     examples = inspect(model, x, dt=0.25, batch_size=5, examples=7, verbose=0)[0.25].examples
-assert inside == alone, (inside, alone)
-np.testing.assert_allclose(rounded, confidence, rtol=1e-6)  # a softmax in float32, of batches of other sizes
+assert inside == on_one_device, (inside, on_one_device)
+np.testing.assert_allclose(rounded, confidence, rtol=1e-6)  # float32 softmax with another batch size
 prober._cached_probers.cache_clear()
 expected = inspect(model, x, dt=0.25, examples=7, verbose=0)[0.25].examples
 np.testing.assert_array_equal(examples.counts["s"], expected.counts["s"])
 np.testing.assert_allclose(examples.output, expected.output, rtol=1e-6)
-assert figures(inspect(model, x, **arguments))[1] == alone
+assert figures(inspect(model, x, **arguments))[1] == on_one_device
 print("equal")
 """
 
 
 @pytest.mark.nightly("test_scan_tensorflow has layers on two replicas")
-@pytest.mark.tensorflow("MirroredStrategy is TensorFlow's")
-def test_two_replicas_give_the_figures_of_one():
+@pytest.mark.tensorflow("MirroredStrategy")
+def test_two_replicas_equal_one_device():
     paths = [str(Path(keras_snn.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": os.pathsep.join(paths)}
     result = subprocess.run(

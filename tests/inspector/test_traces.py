@@ -1,4 +1,4 @@
-"""Traces of states against plain NumPy loops, which spikes they have, and their figure."""
+"""Traces of states against NumPy loops, their spikes, and their figure."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ from keras_snn.inspector.traces import most_active
 N, T = 6, 8
 DTS = [2.0**-4, 0.5]
 
-inspect = functools.partial(inspect, states=True, verbose=0)
+inspect_states = functools.partial(inspect, states=True, verbose=0)
 
 
 def integers(*shape, seed=0):
@@ -25,7 +25,7 @@ def integers(*shape, seed=0):
 
 
 def with_exact_weights(model):
-    """Set weights with which no product or sum has to be rounded, whatever the order."""
+    """Set weights for which all products and sums are exact, in any order."""
     rng = np.random.default_rng(1)
     for variable in model.trainable_variables:
         variable.assign(rng.integers(-8, 8, size=variable.shape) / 4)
@@ -37,7 +37,7 @@ def assert_equal(actual, expected):
 
 
 def assert_spikes_of_examples(result):
-    """Compare the spikes of the traces with those that `inspect` counted."""
+    """Compare the spikes of the traces with the counts of the examples."""
     names = [name for name, trace in result.traces.items() if trace.spikes is not None]
     assert names == list(result.layers)
     for name in names:
@@ -46,13 +46,13 @@ def assert_spikes_of_examples(result):
 
 
 def assert_lif(trace, **options):
-    """Compare the membrane and the spikes of a LIF with a loop over the inputs of the trace."""
+    """Compare membrane and spikes of a LIF with a loop over the inputs of the trace."""
     loop = neurons.leaky(trace.inputs, leak=0.5, **options)
     assert_equal(trace.membrane, loop.v)
     assert_equal(trace.spikes, loop.s)
 
 
-# Two layers whose weights are exact
+# Layers with exact weights
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def exact():
         keras.layers.Dense(3),
     ]
     model, x = with_exact_weights(keras.Sequential([keras.Input((4,)), *parts])), integers(N, 4)
-    return model, x, inspect(model, x, dt=DTS, seed=3)
+    return model, x, inspect_states(model, x, dt=DTS, seed=3)
 
 
 def twin(model, x, dt, seed=3):
@@ -82,7 +82,7 @@ def twin(model, x, dt, seed=3):
     counts = loops.integrate_and_fire(rates, start, dt)[0]
     voltages = [loops.integrate_and_fire(rates[:, : t + 1], start, dt)[1] for t in range(T)]
     between = counts / dt / 4 @ v + c
-    second = neurons.leaky(between, leak=0.5, how="subtract", threshold=0.75)
+    second = neurons.leaky(between, leak=0.5, reset_mode="subtract", threshold=0.75)
     return {"first": (x, np.stack(voltages, axis=1), counts), "second": (between, second.v, second.s)}
 
 
@@ -118,11 +118,11 @@ def test_json_round_trip(exact):
     for dt in DTS:
         assert list(loaded[dt].traces) == list(report[dt].traces)
         for name, trace in report[dt].traces.items():
-            again = loaded[dt].traces[name]
-            assert (again.dt, list(again.states)) == (trace.dt, list(trace.states))
-            assert_equal(again.units, trace.units)
-            assert_equal(again.spikes, trace.spikes)
-            for values, expected in ((again.inputs, trace.inputs), (again.membrane, trace.membrane)):
+            restored = loaded[dt].traces[name]
+            assert (restored.dt, list(restored.states)) == (trace.dt, list(trace.states))
+            assert_equal(restored.units, trace.units)
+            assert_equal(restored.spikes, trace.spikes)
+            for values, expected in ((restored.inputs, trace.inputs), (restored.membrane, trace.membrane)):
                 assert values.dtype == expected.dtype
                 np.testing.assert_allclose(values, expected, rtol=1e-5)  # six digits
     old = report.to_dict()
@@ -131,9 +131,9 @@ def test_json_round_trip(exact):
     assert all(result.traces == {} for result in Report.from_dict(old))
 
 
-def test_no_traces_unless_asked(exact):
+def test_without_states_there_are_no_traces(exact):
     model, x, _ = exact
-    (result,) = inspect(model, x, dt=0.5, states=False)
+    (result,) = inspect_states(model, x, dt=0.5, states=False)
     assert result.traces == {}
 
 
@@ -142,7 +142,7 @@ def test_no_traces_unless_asked(exact):
 
 @keras.saving.register_keras_serializable(package="test_traces")
 class TwoThresholds(layers.SpikingNeuron):
-    """A user's neuron, whose threshold depends on the input."""
+    """A user's neuron with a threshold that depends on the input."""
 
     state_names = ("rest", "v")
 
@@ -154,9 +154,9 @@ class TwoThresholds(layers.SpikingNeuron):
 
 
 def test_every_neuron():
-    """Includes filters, cells of Keras, and learned thresholds out of bounds."""
+    """All neurons, filters, cells of Keras, and learned thresholds out of bounds have traces."""
     inputs, tau = keras.Input((T, 4)), keras.initializers.Constant(0.002)
-    made = [
+    all_layers = [
         layers.ALIF(beta=0.5, threshold=0.5),
         layers.IF(refractory=2, learn="threshold", per="unit"),
         layers.Izhikevich(threshold=-66.0),
@@ -177,15 +177,15 @@ def test_every_neuron():
         layers.Alpha(tau),
         layers.RNN(keras.layers.LSTMCell(4), name="lstm"),
     ]
-    model = keras.Model(inputs, [layer(inputs) for layer in made])
-    by_class = {type(layer): layer for layer in made}
+    model = keras.Model(inputs, [layer(inputs) for layer in all_layers])
+    by_class = {type(layer): layer for layer in all_layers}
     known = {cls for cls in vars(layers).values() if isinstance(cls, type) and issubclass(cls, layers.SpikingNeuron)}
     assert known - {layers.SpikingNeuron} <= set(by_class)
     by_class[layers.IF].threshold.assign([0.5, 1, 2, -1])  # -1 is clamped to 0
 
-    (result,) = inspect(model, integers(N, T, 4, seed=1))
+    (result,) = inspect_states(model, integers(N, T, 4, seed=1))
     traces = result.traces
-    assert set(traces) == {layer.name for layer in made} - {"alpha"}  # its state has another shape
+    assert set(traces) == {layer.name for layer in all_layers} - {"alpha"}  # its state has another shape
     assert_spikes_of_examples(result)
     for trace in traces.values():
         assert trace.inputs.shape == next(iter(trace.states.values())).shape == (4, T, 3)
@@ -206,13 +206,13 @@ def test_every_neuron():
     assert list(traces["izhikevich"].states) == ["v", "u"]
     assert list(traces["lstm"].states) == ["0", "1"]
     assert traces["lstm"].membrane is None
-    own = traces["two_thresholds"]
-    assert_equal(own.threshold, np.where(own.inputs > 1, 2, 1))
+    trace_of_user = traces["two_thresholds"]
+    assert_equal(trace_of_user.threshold, np.where(trace_of_user.inputs > 1, 2, 1))
     assert_lif(traces["lif"])
 
 
 def test_shared_and_nested_layers():
-    """The batch size is fixed, and the number of examples is not a multiple of it."""
+    """Shared and nested layers have a trace for each call. The number of examples is no multiple of the batch size."""
     middle = keras.Input((T, 5), batch_size=3)
     nested = keras.Model(middle, layers.LIF(name="inside", v_reset=0.25)(keras.layers.Dense(4)(middle)))
     shared = layers.LIF(name="shared")
@@ -221,7 +221,7 @@ def test_shared_and_nested_layers():
     x = nested(shared(keras.layers.Dense(5)(x)))
     model = with_exact_weights(keras.Model(inputs, layers.TemporalAveragePooling()(x)))
 
-    (result,) = inspect(model, integers(N, 4, seed=2), batch_size=3)
+    (result,) = inspect_states(model, integers(N, 4, seed=2), batch_size=3)
     assert list(result.traces) == ["shared", "shared (call 2)", "inside"]
     assert_spikes_of_examples(result)
     for name, trace in result.traces.items():
@@ -232,12 +232,12 @@ def test_shared_and_nested_layers():
 
 
 def test_masked_steps_hold_the_state():
-    """The time axis is cut, and no layer depends on dt."""
+    """Masked steps hold the state, with n_steps below the length of the data and a model that does not depend on dt."""
     model = keras.Sequential([keras.Input((T, 4)), keras.layers.Masking(), layers.LIF(name="lif")])
     x = np.abs(integers(N, T, 4))
     x[:2, 2:4] = 0
     with pytest.warns(UserWarning, match="depends on dt"):
-        report = inspect(model, x, dt=[0.5, 1.0], n_steps=6, examples=2)
+        report = inspect_states(model, x, dt=[0.5, 1.0], n_steps=6, examples=2)
     assert [result.traces["lif"].dt for result in report] == [0.5, 1.0]
     trace = report[1.0].traces["lif"]
     assert trace.membrane.shape == (2, 6, 3)
@@ -248,7 +248,7 @@ def test_masked_steps_hold_the_state():
 
 
 class Subclassed(keras.Model):
-    """A model whose graph cannot be read."""
+    """A model without a graph."""
 
     def __init__(self):
         super().__init__()
@@ -258,12 +258,12 @@ class Subclassed(keras.Model):
         return functools.reduce(lambda x, part: part(x), self.parts, x)
 
 
-def test_a_subclassed_model_needs_causal():
+def test_traces_of_a_subclassed_model_require_causal():
     model, x = Subclassed(), integers(N, 4)
     model(x)
     with pytest.raises(ValueError, match="cannot run over parts .* subclassed"):
-        inspect(model, x)
-    assert_spikes_of_examples(inspect(with_exact_weights(model), x, causal=True)[None])
+        inspect_states(model, x)
+    assert_spikes_of_examples(inspect_states(with_exact_weights(model), x, causal=True)[None])
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_a_subclassed_model_needs_causal():
 def test_states_that_cannot_be_recorded_are_an_error(layer, options, match):
     model = keras.Sequential([keras.Input((T, 4)), layer])
     with pytest.raises(ValueError, match=match):
-        inspect(model, integers(N, T, 4), **options)
+        inspect_states(model, integers(N, T, 4), **options)
 
 
 # The units
@@ -287,8 +287,8 @@ def test_the_most_active_units_that_are_sometimes_silent():
     counts[..., 0] = 5  # at every step
     counts[0, 0] = [5, 1, 0, 0, 1, -3, 0]
     counts[1, 1, [1, 4]] = 1
-    assert_equal(most_active(counts), [1, 4, 5])  # of 2, 2 and 3 spikes
-    assert_equal(most_active(counts[..., [2, 0, 3, 4]]), [0, 1, 3])  # then the one that never stops, then silent ones
+    assert_equal(most_active(counts), [1, 4, 5])  # 2, 2 and 3 spikes
+    assert_equal(most_active(counts[..., [2, 0, 3, 4]]), [0, 1, 3])  # then the unit with a spike in each step
     assert_equal(most_active(counts[..., :2]), [0, 1])
 
 
@@ -305,7 +305,7 @@ def made_by_hand(**traces):
         "threshold": np.ones((2, 6, 2)),
         "dt": 0.25,
     }
-    return DtReport(0.25, {}, {}, traces={name: Trace(**{**values, **other}) for name, other in traces.items()})
+    return DtReport(0.25, {}, {}, traces={name: Trace(**{**values, **changed}) for name, changed in traces.items()})
 
 
 def labels(axis):
@@ -349,7 +349,7 @@ def test_figure_of_one_layer(tmp_path):
 
 
 @pytest.mark.backend_free
-def test_a_threshold_that_moves_is_a_curve_for_each_unit():
+def test_a_varying_threshold_has_a_curve_for_each_unit():
     axis, threshold = Figure().subplots(), np.arange(6.0).reshape(3, 2)
     plots.trace(axis, np.zeros((3, 2)), units=[0, 1], threshold=threshold, names=[8, 9])
     assert labels(axis)[:3] == ["unit 8", "unit 9", "threshold"]
@@ -358,7 +358,7 @@ def test_a_threshold_that_moves_is_a_curve_for_each_unit():
 
 
 @pytest.mark.backend_free
-def test_spike_ticks_are_as_long_as_the_number_of_spikes():
+def test_the_length_of_spike_ticks_is_proportional_to_the_spikes():
     axis = Figure().subplots()
     assert plots.spike_ticks(axis, np.array([[1, 0], [0, 0], [4, -2]]), names=[5, 6]) is axis
     ticks = [[segment.tolist() for segment in rows.get_segments()] for rows in axis.collections]

@@ -1,4 +1,4 @@
-"""Padded sequences in whole models. A contract of all layers tests that padding changes no result."""
+"""Padded sequences in whole models. tests/contracts tests padding for each layer."""
 
 import keras
 import numpy as np
@@ -13,27 +13,27 @@ ONE = keras.initializers.Ones()
 
 
 def column(*values):
-    """Return one sequence of one unit, ``(1, time, 1)``."""
+    """Return a sequence of one unit, ``(1, time, 1)``."""
     return np.array(values, "float32").reshape(1, -1, 1)
 
 
-def test_padding_behind_a_readout():
+def test_padding_after_a_sequence():
     x = column(0.4, 0.4, 0.4, 0, 0, 0)
     readout = layers.LeakyIntegrator(tau=2.0, return_sequences=False)
     model = keras.Sequential([keras.Input((6, 1)), keras.layers.Masking(0.0), readout])
-    # v = 0.2, 0.3, 0.35 after three steps, by hand; in float32 to a few units of the last place.
+    # By hand: v = 0.2, 0.3, 0.35 after three steps. rtol: some units in the last place of float32.
     np.testing.assert_allclose(model.predict(x, verbose=0), [[0.35]], rtol=1e-6)
     with_state = layers.LeakyIntegrator(tau=2.0, return_state=True)
     _, state = with_state(x, mask=x[..., 0] != 0)
     np.testing.assert_allclose(ops.convert_to_numpy(state), [[0.35]], rtol=1e-6)
 
 
-def test_padding_before_a_bias():
+def test_padding_before_a_sequence_and_a_bias():
     dense = keras.layers.Dense(1, kernel_initializer=ONE, bias_initializer=keras.initializers.Constant(0.4))
     model = keras.Sequential(
         [keras.Input((4, 1)), keras.layers.Masking(0.0), dense, layers.LeakyIntegrator(2.0), layers.LastStep()]
     )
-    # (0.5 + 0.4) / 2, as without padding.
+    # (0.5 + 0.4) / 2, the value without padding.
     np.testing.assert_allclose(model.predict(column(0, 0, 0, 0.5), verbose=0), [[0.45]], rtol=1e-6)
 
 
@@ -64,7 +64,7 @@ def test_a_mask_of_another_length_is_refused():
 
 
 def test_a_mask_beside_an_initial_state():
-    """Keras passes the mask as `inputs_mask` if there is a second tensor."""
+    """A mask is used with an initial state. Keras passes it as `inputs_mask` if there is a second tensor."""
     inputs, state = keras.Input((3, 1)), keras.Input((1,))
     y = layers.LeakyIntegrator(2.0, return_sequences=False)(keras.layers.Masking(0.0)(inputs), initial_state=state)
     model = keras.Model([inputs, state], y)
@@ -98,12 +98,12 @@ def test_bidirectional():
         np.testing.assert_array_equal(row[n:], 0)
     states = keras.layers.Bidirectional(layers.LIF(return_state=True))(keras.Input((5, 3)))
     assert [s.shape for s in states] == [(None, 5, 6), (None, 3), (None, 3)]
-    again = keras.layers.Bidirectional.from_config(layer.get_config())
-    np.testing.assert_array_equal(ops.convert_to_numpy(again(x, mask=mask)), y)
+    restored = keras.layers.Bidirectional.from_config(layer.get_config())
+    np.testing.assert_array_equal(ops.convert_to_numpy(restored(x, mask=mask)), y)
 
 
 def network():
-    """A network for sequences of any length: layers that pass a mask on, and a layer that ends the time axis."""
+    """Return a network for sequences of any length, with layers that pass a mask on and one that ends time."""
     return keras.Sequential(
         [
             keras.Input((None,), dtype="int32"),
@@ -127,7 +127,7 @@ def padded(rows, length, before=False):
 
 
 def test_batches_of_ragged_sequences_in_fit():
-    """Each batch is as long as its longest sequence; the loss is that of each sequence alone."""
+    """The loss of padded batches is that of the single sequences. Each batch has the length of its longest sequence."""
     model = network()
     y = np.arange(8, dtype="float32").reshape(4, 2)
     losses = []
@@ -145,7 +145,7 @@ def test_batches_of_ragged_sequences_in_fit():
             return padded(rows, max(map(len, rows)), before=i == 1), y[2 * i : 2 * i + 2]
 
     model.compile("adam", "mse")
-    # The loss is the mean over both batches; a matrix product rounds differently in a batch of another size.
+    # The loss is the mean over both batches. rel: matrix products round differently with another batch size.
     assert model.evaluate(Ragged(), verbose=0) == pytest.approx(expected, rel=1e-4)
     before = [w.copy() for w in model.get_weights()]
     model.fit(Ragged(), shuffle=False, verbose=0)
@@ -153,8 +153,8 @@ def test_batches_of_ragged_sequences_in_fit():
         assert np.all(np.isfinite(weight)) and not np.array_equal(weight, old)
 
 
-def test_a_report_counts_the_steps_that_count():
-    """Rates, predictions and histograms of padded sequences equal those without padding."""
+def test_a_report_only_counts_valid_steps():
+    """Rates, accuracy and histograms of padded sequences equal those of the sequences without padding."""
     model = keras.Sequential(
         [
             keras.Input((None, 2)),
@@ -163,7 +163,7 @@ def test_a_report_counts_the_steps_that_count():
             layers.TimeFold(keras.layers.Dense(2, kernel_initializer=keras.initializers.Identity())),
         ]
     )
-    rates = np.array([[1.0, 4.0], [2.0, 6.0]], "float32")  # Hz: 0.5, 2, 1 and 3 spikes a step
+    rates = np.array([[1.0, 4.0], [2.0, 6.0]], "float32")  # Hz: 0.5, 2, 1 and 3 spikes per step
     x = np.repeat(rates[:, None], 8, axis=1)
     x[0, 4:], x[1, :2] = -1, -1
     for batch_size in (1, 2):
@@ -177,7 +177,7 @@ def test_a_report_counts_the_steps_that_count():
         assert layer.n_steps == 5
 
 
-def test_synaptic_operations_behind_the_end_of_time_are_those_of_the_steps_that_count():
+def test_synaptic_operations_after_the_end_of_time_only_count_valid_steps():
     x = np.ones((1, 2, 4), "float32")
     for end, padding, expected in (
         (layers.TemporalAveragePooling(), 0, 16),
@@ -188,5 +188,5 @@ def test_synaptic_operations_behind_the_end_of_time_are_those_of_the_steps_that_
         parts = layers.LIF(threshold=0.5, decay_input=False), end, keras.layers.Dense(2, name="dense")
         model = keras.Sequential([keras.Input((None, 4)), keras.layers.Masking(0.0), *parts])
         report = keras_snn.inspect(model, np.pad(x, ((0, 0), (0, padding), (0, 0))), dt=0.5, examples=0)
-        # 4 units spike at 2 steps, each into 2 units. The mean carries all these spikes, the last step half of them.
+        # 4 units spike at 2 steps and reach 2 units. The mean contains all these spikes, the last step half of them.
         assert report[0.5].synapses["dense"].operations == expected

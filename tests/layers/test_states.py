@@ -1,4 +1,4 @@
-"""States of layers in whole models: they are not weights, and tools leave them alone."""
+"""States of layers in whole models are not weights, and tools do not change them."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ X = RNG.uniform(0, 2, (4, 6, 3)).astype("float32")
 
 
 def network(batch_size=None, stateful=False, n_steps=6):
-    """Every kind of layer with states, side by side; some initial states depend on weights."""
+    """Return a model with all kinds of layers with states in parallel. Some initial states depend on weights."""
     options = {"stateful": stateful}
     inputs = keras.Input((n_steps, 3), batch_size=batch_size)
     x = keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomUniform(0, 1, seed=0))(inputs)
@@ -34,13 +34,13 @@ def network(batch_size=None, stateful=False, n_steps=6):
 
 
 def trained(model):
-    """Change every weight, as training does."""
+    """Change the value of every weight, as training does."""
     model.set_weights([1.25 * w + 0.125 for w in model.get_weights()])
     return model
 
 
 def assert_same(actual, expected):
-    """Compare outputs: another number of spikes differs by at least 1; other sums round differently."""
+    """Compare outputs. A missing spike changes an output by at least 1; other sums round differently."""
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -62,14 +62,14 @@ def test_a_streaming_model_takes_the_weights_of_a_batch_model(tmp_path):
     loaded.load_weights(tmp_path / "a.weights.h5")
     assert_same(by_steps(loaded, X), expected)
     loaded.save(tmp_path / "b.keras")
-    again = keras.saving.load_model(tmp_path / "b.keras")  # states are not saved
-    assert_same(by_steps(again, X), expected)
-    reset_states(again)
-    assert_same(by_steps(again, X), expected)
+    reloaded = keras.saving.load_model(tmp_path / "b.keras")  # states are not saved
+    assert_same(by_steps(reloaded, X), expected)
+    reset_states(reloaded)
+    assert_same(by_steps(reloaded, X), expected)
 
 
 def test_a_batch_of_another_size_is_refused():
-    """The same holds in a compiled fit with a smaller last batch."""
+    """Another batch size is refused, also for a smaller last batch in a compiled fit."""
     parts = layers.LIF(stateful=True), layers.LastStep(), keras.layers.Dense(3)
     model = keras.Sequential([keras.Input((5, 3), batch_size=4), *parts])
     model.compile("sgd", "mse")
@@ -83,9 +83,9 @@ def values(model):
     return [ops.convert_to_numpy(v) for layer in model.layers for v in getattr(layer, "carried", ())]
 
 
-def test_tools_leave_the_states_alone():
+def test_tools_do_not_change_states():
     hidden = keras.layers.Dense(3, "relu", name="hidden")
-    plain = keras.Sequential([keras.Input((3,), batch_size=4), hidden, keras.layers.Dense(4)])
+    ann = keras.Sequential([keras.Input((3,), batch_size=4), hidden, keras.layers.Dense(4)])
     model = keras.Sequential(
         [
             keras.Input((3,), batch_size=4),
@@ -110,26 +110,26 @@ def test_tools_leave_the_states_alone():
         assert reset or any(not np.array_equal(a, b) for a, b in zip(before, fresh, strict=True))
         keras_snn.inspect(model, x, dt=0.1, batch_size=4, examples=2)
         keras_snn.ModelEnergy(model, x)
-        conversion.report(plain, model, x)
+        conversion.report(ann, model, x)
         for a, b in zip(values(model), before, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.torch("the other backends differentiate within one call only")
+@pytest.mark.torch("other backends only differentiate within one call")
 def test_two_backward_passes_of_a_stateful_model():
     model = network(4, stateful=True)
     for _ in range(2):
         model(X).sum().backward()
 
 
-BFLOAT16 = pytest.param("mixed_bfloat16", marks=pytest.mark.nightly("states and outputs are those of mixed_float16"))
-FLOAT64 = pytest.param("float64", marks=pytest.mark.nightly("the contracts have the dtypes under float64"))
+BFLOAT16 = pytest.param("mixed_bfloat16", marks=pytest.mark.nightly("mixed_float16 has the same code"))
+FLOAT64 = pytest.param("float64", marks=pytest.mark.nightly("the contracts test float64"))
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", BFLOAT16, FLOAT64], indirect=True)
 def test_every_stateful_layer_under_every_policy(policy, tmp_path):
     if policy == "float64" and keras.config.backend() == "jax":
-        pytest.skip("JAX has no float64 unless the process asks for it")
+        pytest.skip("JAX needs a flag for float64")
     core = network(4, stateful=True)
     model = keras.Model(core.input, keras.layers.Dense(1)(keras.layers.Flatten()(core.output)))
     model.compile(keras.optimizers.SGD(1e-3), "mse")
@@ -141,11 +141,11 @@ def test_every_stateful_layer_under_every_policy(policy, tmp_path):
     model.save(tmp_path / "model.keras")
     reset_states(model)
     expected = np.asarray(ops.convert_to_numpy(ops.cast(model(X), "float32")))
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(ops.convert_to_numpy(ops.cast(again(X), "float32")), expected)
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(ops.convert_to_numpy(ops.cast(restored(X), "float32")), expected)
 
 
-def test_one_layer_at_two_depths_beside_a_frozen_one(tmp_path):
+def test_a_shared_layer_and_a_frozen_layer(tmp_path):
     inputs = keras.Input((6, 3))
     shared = layers.LIF(tau=3.0, learn="tau", per="unit")
     frozen = layers.LIF(tau=2.0, learn=("tau", "threshold"), per="unit", trainable=False)
@@ -159,8 +159,8 @@ def test_one_layer_at_two_depths_beside_a_frozen_one(tmp_path):
         np.testing.assert_array_equal(weight, before)
     assert len(shared.weights) == 1 and not np.array_equal(shared.get_weights()[0], np.full(3, 3.0, "float32"))
     expected = model.predict(X, verbose=0)
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
     model.save(tmp_path / "model.keras")
-    for again in (copy, keras.saving.load_model(tmp_path / "model.keras")):
-        np.testing.assert_array_equal(again.predict(X, verbose=0), expected)
+    for same_model in (clone, keras.saving.load_model(tmp_path / "model.keras")):
+        np.testing.assert_array_equal(same_model.predict(X, verbose=0), expected)

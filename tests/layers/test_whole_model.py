@@ -10,7 +10,7 @@ from keras_snn.layers.whole_model import reset_states, set_dt
 
 X = np.random.default_rng(0).uniform(0.5, 2.0, (2, 4, 3)).astype("float32")
 Y = np.zeros((2, 4, 1), "float32")
-# One program holds dt as a constant and the other reads it: XLA may round the two differently, by a few 1e-7.
+# With dt as a constant and with dt as a variable, XLA may round differently, by a few 1e-7.
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 
@@ -23,7 +23,7 @@ def value(dt):
 
 
 def network(dt, dt_2=None):
-    """Two layers that depend on dt, and a Dense, with fixed weights."""
+    """Return two layers that depend on dt and a Dense. The weights are equal in every call."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [
@@ -39,12 +39,12 @@ def network(dt, dt_2=None):
 
 @functools.cache
 def expected(dt):
-    """Return the outputs of a network that never had another dt."""
+    """Return the outputs of a new network with this dt."""
     return ops.convert_to_numpy(network(dt)(X))
 
 
 def assert_all_at(model, dt):
-    """Check all functions that Keras compiles. The targets are 0: the loss is the mean square."""
+    """Check all functions that Keras compiles. The targets are 0: the loss is the mean square of the outputs."""
     np.testing.assert_allclose(model.predict(X, verbose=0), expected(dt), **CLOSE)
     np.testing.assert_allclose(model.predict_on_batch(X), expected(dt), **CLOSE)
     loss = pytest.approx(np.mean(expected(dt) ** 2), rel=1e-5)
@@ -54,10 +54,10 @@ def assert_all_at(model, dt):
     assert model.fit(X, Y, shuffle=False, verbose=0).history["loss"] == [loss]
 
 
-def test_a_number_reaches_compiled_code():
+def test_a_new_number_is_used_in_compiled_code():
     model = network(0.25)
     assert_all_at(model, 0.25)
-    functions = model.train_function, model.test_function, model.predict_function  # keeps the old code alive
+    functions = model.train_function, model.test_function, model.predict_function  # keeps the old functions alive
     set_dt(model, 0.5)
     assert [layer.dt for layer in model.layers[:2]] == [layer.cell.dt for layer in model.layers[:2]] == [0.5, 0.5]
     assert_all_at(model, 0.5)
@@ -66,7 +66,7 @@ def test_a_number_reaches_compiled_code():
     assert functions[0] is not model.train_function
 
 
-def test_a_number_goes_into_variables():
+def test_a_number_is_assigned_to_variables():
     dt = variable(0.25)
     model = network(dt)
 
@@ -81,10 +81,10 @@ def test_a_number_goes_into_variables():
     assert model.layers[0].dt is model.layers[1].dt is dt
     assert value(dt) == 0.5
     assert_at(0.5)
-    assert functions == (model.train_function, model.test_function, model.predict_function)  # nothing to compile
+    assert functions == (model.train_function, model.test_function, model.predict_function)  # not compiled again
 
 
-def test_a_variable_is_shared_from_then_on():
+def test_a_variable_is_shared_by_all_layers():
     dt = variable(0.25)
     for model in (network(0.5), network(variable(0.5), variable(1.0)), network(0.5, variable(1.0))):
         model.predict(X, verbose=0)
@@ -98,7 +98,7 @@ def test_a_variable_is_shared_from_then_on():
     assert value(dt) == 0.25 and model.layers[0].dt is dt
 
 
-@pytest.mark.tensorflow("tf.Variable is TensorFlow's")
+@pytest.mark.tensorflow("tf.Variable")
 def test_a_tensorflow_variable():
     import tensorflow as tf
 
@@ -112,8 +112,8 @@ def test_a_tensorflow_variable():
 
 
 @pytest.mark.parametrize("kind", ["number", "into a variable", "variable"])
-def test_in_the_middle_of_fit(kind):
-    """A change at a batch, and another at the end of an epoch, while weights are trained."""
+def test_set_dt_in_the_middle_of_fit(kind):
+    """Changes of dt after a batch and after an epoch are used in the next batch, and keep the weight updates."""
     after_batch, after_epoch = (0.5, 0.25), (1.0, 0.125)
 
     def setter(dts):
@@ -128,14 +128,14 @@ def test_in_the_middle_of_fit(kind):
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=setter(after_batch), on_epoch_end=setter(after_epoch))
     model.fit(np.zeros((2, 1, 1)), np.zeros((2, 1, 1)), batch_size=1, epochs=2, verbose=0, callbacks=[callback])
     w = 1.0
-    for dt in (2.0, 0.5, 1.0, 0.5):  # the dt of each batch
+    for dt in (2.0, 0.5, 1.0, 0.5):  # dt of each batch
         w -= 0.1 * 2 * w * dt**2
     np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-6)
     assert value(spikes.dt) == 0.125
 
 
 class ReadsDt(keras.layers.Layer):
-    """Returns ``w dt``, with the dt of a spiking layer and w = 1."""
+    """``w * dt``, with the dt of a spiking layer and w = 1."""
 
     def __init__(self, source, **kwargs):
         super().__init__(**kwargs)
@@ -149,7 +149,7 @@ class ReadsDt(keras.layers.Layer):
 
 
 class Subclassed(keras.Model):
-    """Keeps layers in a list, a wrapper and a nested model."""
+    """A model with layers in a list, a wrapper and a nested model."""
 
     def __init__(self, inner, dt):
         super().__init__()
@@ -166,31 +166,31 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize("kind", ["number", "variable"])
 def test_nested_wrapped_and_subclassed(kind):
     inner = network(0.25)
-    inner.predict(X, verbose=0)  # a nested model with its own compiled code
+    inner.predict(X, verbose=0)  # compiles the nested model
     model = Subclassed(inner, 0.25)
     model.compile(keras.optimizers.SGD(0.0), "mse")
     before = model.predict(X, verbose=0)
     new = 0.5 if kind == "number" else variable(0.5)
     set_dt(model, new)
     cells = [layer.cell for layer in (*model.listed, model.wrapped.layer, *inner.layers[:2])]
-    layers = [*model.listed, model.wrapped.layer, *inner.layers[:2], *cells]
-    assert all(layer.dt is new for layer in layers) if kind == "variable" else {layer.dt for layer in layers} == {0.5}
-    like = Subclassed(network(0.5), 0.5)
+    changed = [*model.listed, model.wrapped.layer, *inner.layers[:2], *cells]
+    assert all(layer.dt is new for layer in changed) if kind == "variable" else {layer.dt for layer in changed} == {0.5}
+    same_dt = Subclassed(network(0.5), 0.5)
     after = model.predict(X, verbose=0)
-    np.testing.assert_allclose(after, ops.convert_to_numpy(like(X)), **CLOSE)
+    np.testing.assert_allclose(after, ops.convert_to_numpy(same_dt(X)), **CLOSE)
     assert not np.allclose(before, after)
     np.testing.assert_allclose(inner.predict(X, verbose=0), expected(0.5), **CLOSE)
 
 
-def test_a_model_with_a_train_step_of_its_own():
+def test_a_custom_train_step_is_kept():
     model = network(0.25)
-    own = model.train_step
-    object.__setattr__(model, "train_step", lambda *args: own(*args))
-    ours = model.train_step
+    original = model.train_step
+    object.__setattr__(model, "train_step", lambda *args: original(*args))
+    custom = model.train_step
     assert model.train_on_batch(X, Y) == pytest.approx(np.mean(expected(0.25) ** 2), rel=1e-5)
     set_dt(model, 0.5)
     assert model.train_on_batch(X, Y) == pytest.approx(np.mean(expected(0.5) ** 2), rel=1e-5)
-    assert model.train_step is ours
+    assert model.train_step is custom
 
 
 def test_set_dt_refuses_invalid_values_and_changes_nothing():
@@ -212,7 +212,7 @@ def test_set_dt_needs_a_layer_with_a_dt():
         set_dt(model, 0.1)
 
 
-def test_one_layer_is_a_model_too():
+def test_set_dt_accepts_a_layer():
     layer = Lowpass(0.5, dt=0.25)
     set_dt(layer, 0.5)
     assert layer.dt == 0.5
@@ -222,7 +222,7 @@ def test_one_layer_is_a_model_too():
 
 
 def stateful_network():
-    """Stateful layers of this package and of Keras, nested and wrapped ones, and one that is not stateful."""
+    """Return a model of stateful layers of this package and of Keras, some nested or wrapped, and a stateless layer."""
     inner = keras.Sequential(
         [
             keras.Input(batch_shape=(2, 4, 3)),
@@ -238,12 +238,12 @@ def stateful_network():
     return model
 
 
-def test_reset_states_reaches_every_stateful_layer():
+def test_reset_states_resets_every_stateful_layer():
     model = stateful_network()
     states = [v for layer in model._flatten_layers() for v in getattr(layer, "states", None) or ()]
     start, first = [ops.convert_to_numpy(v) for v in states], model.predict(X, verbose=0)
     assert len({id(v) for v in states}) == 6
-    assert any(np.any(state != 0) for state in start)  # an initial state is more than zeros
+    assert any(np.any(state != 0) for state in start)  # not all initial states are zeros
     for v in states:
         v.assign(np.full(v.shape, 7.0))
     assert not np.allclose(model.predict(X, verbose=0), first)
@@ -262,10 +262,10 @@ def test_reset_states_in_the_middle_of_fit(when):
             keras.layers.Dense(1, kernel_initializer="ones"),
         ]
     )
-    model.layers[0].trainable = False  # no gradient reaches its initial level, of which Keras would warn
+    model.layers[0].trainable = False  # its initial level has no gradient: Keras would warn
     model.compile(keras.optimizers.SGD(0.0), "mse")
     callbacks = [keras.callbacks.LambdaCallback(**{when: lambda index, logs: reset_states(model)})] if when else []
-    # Two batches an epoch; the second starts where the first ended unless the states are reset.
+    # Two batches per epoch. Without a reset, a batch starts from the last states of the previous batch.
     x = np.tile(X, (2, 1, 1))
     fit = {"batch_size": 2, "epochs": 2, "shuffle": False, "verbose": 0}
     losses = model.fit(x, np.zeros((4, 4, 1)), callbacks=callbacks, **fit).history["loss"]
@@ -282,12 +282,12 @@ def test_reset_states_in_the_middle_of_fit(when):
     np.testing.assert_allclose(losses, np.reshape(expected, (2, 2)).mean(axis=1), rtol=1e-5)
 
 
-def test_reset_states_leaves_the_training_of_weights_alone():
-    """On JAX the weights are stored elsewhere during an epoch. A reset must not discard their updates."""
+def test_reset_states_keeps_the_weight_updates():
+    """A reset keeps the updates of the weights, which JAX stores outside the variables during an epoch."""
     weights = []
     for resets in (False, True):
         keras.utils.set_random_seed(1)
-        # The states count for nothing: each batch of a filter with tau << dt starts anew.
+        # States have no effect: with tau << dt, the filter has no memory.
         filtered = Lowpass(1e-6, dt=0.1, stateful=True)
         model = keras.Sequential([keras.Input(batch_shape=(2, 4, 3)), filtered, keras.layers.Dense(1)])
         filtered.trainable = False
@@ -299,9 +299,9 @@ def test_reset_states_leaves_the_training_of_weights_alone():
     np.testing.assert_allclose(*weights, rtol=1e-6)
 
 
-def test_reset_states_with_nothing_to_reset():
-    plain = keras.Sequential([keras.Input((4, 3)), SpikingActivation("relu"), keras.layers.Dense(1)])
-    reset_states(plain)
+def test_reset_states_without_states():
+    stateless = keras.Sequential([keras.Input((4, 3)), SpikingActivation("relu"), keras.layers.Dense(1)])
+    reset_states(stateless)
     unbuilt = keras.Sequential([Lowpass(0.5, stateful=True), keras.layers.LSTM(2, stateful=True)])
     reset_states(unbuilt)
     unbuilt.build((2, 4, 3))

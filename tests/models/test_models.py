@@ -17,12 +17,12 @@ def neurons(model):
 
 
 @backend_free
-def test_the_network_of_the_publication():
+def test_klif_net_is_the_published_network():
     model = klif_net("fashion_mnist")
     assert model.input_shape == (None, 28, 28, 1)
     assert model.output_shape == (None, 10)
     kernels = [tuple(w.shape) for w in model.trainable_variables if w.path.endswith("kernel")]
-    # 28 -> 14 -> 7; three branches of 128 channels in the encoder
+    # Pooling: 28 -> 14 -> 7. The encoder has three branches of 128 channels.
     assert kernels == [(3, 3, 1, 3 * 128), (3, 3, 128, 128), (128 * 7 * 7, 2048), (2048, 100)]
     assert [layer.output.shape[1] for layer in neurons(model)] == [8] * 4
     assert all(isinstance(layer, layers.KLIF) for layer in neurons(model))
@@ -51,18 +51,18 @@ def test_each_data_set_has_its_network(dataset):
     assert [net.n_steps for net in NETS.values()] == [8, 8, 10, 10, 15, 12]
 
 
-def test_scores_are_shares_of_votes():
+def test_scores_are_fractions_of_votes():
     model = klif_net("mnist", width=0.05, n_steps=3, neuron=lambda: layers.LIF(threshold=0.1))
     x = np.random.default_rng(0).uniform(size=(4, 28, 28, 1)).astype("float32")
     scores = keras.ops.convert_to_numpy(model(x, training=False))
-    # ten neurons and three steps: thirtieths
+    # Ten neurons and three steps: multiples of 1 / 30.
     np.testing.assert_allclose(scores * 30, np.round(scores * 30), atol=1e-4)
     assert scores.min() >= 0
     assert scores.max() <= 1
     assert scores.max() > 0
 
 
-def test_dropout_keeps_one_mask_for_all_steps():
+def test_dropout_has_one_mask_for_all_steps():
     (first, second) = (
         layer for layer in klif_net("mnist", width=0.05).layers if isinstance(layer, keras.layers.Dropout)
     )
@@ -70,15 +70,15 @@ def test_dropout_keeps_one_mask_for_all_steps():
     assert np.all(dropped == dropped[:, :1])
     assert np.any(dropped[0] != dropped[1])
     assert first.rate == second.rate == 0.5
-    none = klif_net("mnist", width=0.05, dropout_rate=0.0)
-    assert not any(isinstance(layer, keras.layers.Dropout) for layer in none.layers)
+    without_dropout = klif_net("mnist", width=0.05, dropout_rate=0.0)
+    assert not any(isinstance(layer, keras.layers.Dropout) for layer in without_dropout.layers)
 
 
 @backend_free
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_neurons_by_name(neuron):
-    made = neurons(klif_net("mnist", neuron, width=0.02, n_steps=1))
-    assert len(made) == len(set(map(id, made))) == 4
+    layers_of_net = neurons(klif_net("mnist", neuron, width=0.02, n_steps=1))
+    assert len(layers_of_net) == len(set(map(id, layers_of_net))) == 4
     expected = {
         "lif": (layers.LIF, {}),
         "plif": (layers.PLIF, {}),
@@ -93,7 +93,7 @@ def test_neurons_by_name(neuron):
         "only relu": (layers.KLIF, {"variant": "klif", "learn": [], "activation": "relu"}),
     }
     cls, options = expected[neuron]
-    for layer in made:
+    for layer in layers_of_net:
         assert type(layer) is cls
         config = layer.get_config()
         assert {name: config[name] for name in options} == options
@@ -103,16 +103,16 @@ def test_neurons_by_name(neuron):
 def test_noise_net():
     model = noise_net()
     kernels = [tuple(w.shape) for w in model.trainable_variables if w.path.endswith("kernel")]
-    # 28 -> 14 -> 7 -> 3
+    # Pooling: 28 -> 14 -> 7 -> 3.
     assert kernels == [(3, 3, 1, 64), (3, 3, 64, 128), (3, 3, 128, 128), (128 * 3 * 3, 512), (512, 10)]
     assert [type(layer) for layer in neurons(model)] == [layers.NoisyLIF] * 5
     assert [layer.output.shape[1] for layer in neurons(model)] == [1] * 5
     normalized = [w for w in model.trainable_variables if w.path.endswith("gamma")]
     assert [w.shape[0] for w in normalized] == [64, 128, 128, 512, 10]
     assert model.output_shape == (None, 10)
-    other = noise_net((32, 32, 3), 7, "lif", width=0.25, n_steps=4)
-    assert [layer.output.shape[1] for layer in neurons(other)] == [4] * 5
-    assert other.get_weights()[-1].shape == (7,)
+    lif_net = noise_net((32, 32, 3), 7, "lif", width=0.25, n_steps=4)
+    assert [layer.output.shape[1] for layer in neurons(lif_net)] == [4] * 5
+    assert lif_net.get_weights()[-1].shape == (7,)
     with pytest.raises(ValueError, match="at least 8 x 8; got"):
         noise_net((7, 28, 1))
 
@@ -137,13 +137,13 @@ def test_resnet18():
     assert sorted(k for k in kernels if k[:2] == (1, 1)) == [(1, 1, 64, 128), (1, 1, 128, 256), (1, 1, 256, 512)]
     assert len(neurons(model)) == 18
     assert model.output_shape == (None, 10)
-    # Keras's ResNet-18 of the KerasHub has 11.2 million parameters with a dense layer for 10 classes.
+    # ResNet-18 of KerasHub has 11.2 million parameters with 10 classes.
     assert 11.0e6 < model.count_params() < 11.3e6
 
 
-@pytest.mark.nightly("layers that other tests train and save, in deeper nets")
+@pytest.mark.nightly("other tests train and save the same layers in smaller networks")
 @pytest.mark.parametrize("build", [vgg16, resnet18])
-def test_the_deep_ones_train_and_come_back_from_a_file(build, tmp_path):
+def test_deep_networks_train_and_are_saved(build, tmp_path):
     model = build(width=0.02, n_steps=2, encoder_branches=3, neuron="klif")
     rng = np.random.default_rng(0)
     x, y = rng.uniform(size=(4, 32, 32, 3)).astype("float32"), np.eye(10, dtype="float32")[:4]
@@ -151,7 +151,7 @@ def test_the_deep_ones_train_and_come_back_from_a_file(build, tmp_path):
     model.fit(x, y, batch_size=4, verbose=0)
     model.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras")
-    # Eagerly: a prediction compiles the whole network.
+    # Eager calls: `predict` would compile the whole network.
     np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(m(x, training=False)) for m in (restored, model)))
     for a, b in zip(restored.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

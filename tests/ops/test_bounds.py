@@ -1,4 +1,4 @@
-"""The gradient of a bounded constant, by hand."""
+"""Values and gradients of bounded constants, computed by hand."""
 
 import keras
 import numpy as np
@@ -39,8 +39,8 @@ def values_and_gradients(x, low, high, upstream):
 
 
 @pytest.mark.parametrize("mode", dict.fromkeys(["eager", COMPILED]))
-def test_the_gradient_leads_back_into_the_range(mode):
-    """Descent subtracts the gradient: at the lower bound a negative one passes, at the upper one a positive one."""
+def test_at_a_bound_only_gradients_into_the_range_pass(mode):
+    """Descent subtracts the gradient: negative gradients pass at the lower bound, positive ones at the upper bound."""
 
     def all_cases(x):
         return [
@@ -49,7 +49,7 @@ def test_the_gradient_leads_back_into_the_range(mode):
 
     results = iter(run(mode, all_cases, X))
     for bounds, (values, *expected) in CASES.items():
-        for grads in (*expected, [np.nan] * 5):  # a gradient that is NaN is not hidden
+        for grads in (*expected, [np.nan] * 5):  # NaN gradients pass
             y, d_x = next(results)
             np.testing.assert_array_equal(y, np.array(values, "float32"), err_msg=str(bounds))
             np.testing.assert_array_equal(d_x, grads, err_msg=str(bounds))
@@ -58,12 +58,12 @@ def test_the_gradient_leads_back_into_the_range(mode):
 def test_dtypes_are_kept():
     for dtype in ("float16", "bfloat16", "float32"):
         x = ops.cast(ops.convert_to_tensor([0.0, 0.1, 1.0]), dtype)
-        y, d_x = values_and_gradients(x, 0.1, None, ops.ones_like(x))  # 0.1 is rounded, x and bound alike
+        y, d_x = values_and_gradients(x, 0.1, None, ops.ones_like(x))  # x and bound round 0.1 to the same value
         assert keras.backend.standardize_dtype(y.dtype) == keras.backend.standardize_dtype(d_x.dtype) == dtype
         np.testing.assert_array_equal(to_numpy(ops.cast(d_x, "float32")), [0, 0, 1])
 
 
-@pytest.mark.jax("vmap and second derivatives are JAX's own here")
+@pytest.mark.jax("vmap and second derivatives of JAX")
 def test_transformations_of_jax():
     import jax
 
@@ -75,8 +75,8 @@ def test_transformations_of_jax():
     assert jax.grad(jax.grad(lambda x: -(bounded(x, 1.0, None) ** 2) * x))(2.0) == -12
 
 
-@pytest.mark.torch("only its exporter traces through a function of autograd")
-@pytest.mark.filterwarnings("ignore")  # the exporter's own
+@pytest.mark.torch("only PyTorch's exporter traces through an autograd function")
+@pytest.mark.filterwarnings("ignore")  # warnings of the exporter
 def test_a_learned_constant_can_be_exported_to_onnx(tmp_path):
     pytest.importorskip("onnx")
     model = keras.Sequential([keras.Input((2, 3)), LIF(learn="tau", unroll=True)])

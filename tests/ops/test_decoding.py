@@ -7,13 +7,13 @@ from reference.autodiff import COMPILED, STEP_BY_STEP, gradients, run
 from keras_snn.ops import decoding, encoding
 
 RNG = np.random.default_rng(0)
-#: Values between the float32 ones that the codes round to, both ends among them.
+#: Values from 0 to 1, including both ends and values between those that the codes represent.
 X = np.concatenate([np.linspace(0, 1, 4001), RNG.uniform(size=500)]).astype("float32")[None]
 ROUNDING = 1e-6  # a few float32 roundings of numbers up to 1
 
 
 def trains(text):
-    """Return the spikes ``(1, time, units)`` of one string a unit."""
+    """Return spikes ``(1, time, units)`` from one string of digits per unit."""
     return np.array([[int(digit) for digit in train] for train in text.split()], "float32").T[None]
 
 
@@ -26,7 +26,7 @@ def round_trip(encode, decode, x=X):
 
 def test_first_spike_time():
     spikes = trains("0000 1000 0001 0110 1111")
-    spikes[0, 2, 3] = -3.5  # any number but zero is a spike
+    spikes[0, 2, 3] = -3.5  # every non-zero number is a spike
     times = run(COMPILED, decoding.first_spike_time, spikes)
     assert times.tolist() == [[4, 0, 3, 1, 0]]
     assert times.dtype == "float32"
@@ -38,7 +38,7 @@ def test_first_spike_time_of_nan_is_nan():
     np.testing.assert_array_equal(run(COMPILED, decoding.first_spike_time, spikes), [[1, np.nan]])
 
 
-#: Each decoder with the values of `trains("0010 0100")`.
+#: Each decoder and its values for `trains("0010 0100")`.
 DECODED = [
     (decoding.first_spike_time, [2, 1]),
     (lambda s: decoding.rate(s, 0.5), [0.5, 0.5]),
@@ -72,7 +72,7 @@ def test_eager_decoders():
 
 def test_times_are_counted_in_float32():
     late, all_steps = np.zeros((1, 5000, 1), "float16"), np.ones((1, 5000, 1), "float16")
-    late[0, 4097] = 1  # float16 has no 4097
+    late[0, 4097] = 1  # float16 cannot represent 4097
     first, rate = run(COMPILED, lambda a, b: (decoding.first_spike_time(a), decoding.rate(b, 1.0)), late, all_steps)
     assert (first.item(), rate.item()) == (4097, 1)
 
@@ -107,7 +107,7 @@ def test_phase_by_hand():
 
 
 def test_interval_by_hand():
-    # Intervals 1, 2, 3, 6, none, and 1 then 4: the mean of those is 2.5
+    # Intervals 1, 2, 3, 6, none, and 1 and 4 with the mean 2.5
     spikes = trains("111111 010101 001001 000001 000000 100010")
     values = run(COMPILED, lambda s: decoding.interval(s, 1, 6), spikes)
     np.testing.assert_allclose(values, [[1, 0.8, 0.6, 0, 0, 0.7]], atol=ROUNDING)
@@ -136,7 +136,7 @@ def test_population_by_hand():
 
 
 def assert_population_by_hand(mode):
-    # Of one neuron its centre, of two equal neighbours the middle, of none NaN.
+    # One spike: the center of its neuron. Two equal neighbors: their middle. No spikes: NaN.
     spikes = np.zeros((3, 11, 6), "float32")
     spikes[0, 0, 1] = spikes[1, 3, 2] = spikes[1, 3, 3] = 1
     values = run(mode, lambda s: decoding.population(s, 0.0, 1.0, 1.5), spikes)
@@ -144,14 +144,14 @@ def assert_population_by_hand(mode):
 
 
 @pytest.mark.backend_free
-def test_unknown_codes_and_part_of_a_period_are_refused():
+def test_unknown_codes_and_partial_periods_are_refused():
     with pytest.raises(ValueError, match="`code` must be one of"):
         decoding.latency(ops.ones((1, 4, 1)), "exp")
     with pytest.raises(ValueError, match=r"n_steps=4 and bits=3"):
         decoding.phase(ops.ones((1, 4, 1)), 3)
 
 
-# Round trips, up to the resolution that the layers' docstrings state
+# Round trips, up to the resolution stated in the docstrings of the layers
 
 
 @pytest.mark.parametrize("n_steps", [2, 9, 100, 1000])
@@ -192,7 +192,7 @@ def test_interval_round_trip(shortest, longest, n_steps):
 
 POPULATIONS = [(10, 3), (20, 6), (100, 20), (1000, 6)]
 RESOLUTIONS = [(1.0, 1.05), (1.5, 0.7), (2.0, 1.05)]
-every_beta = pytest.mark.nightly("the tests of one beta and of one number of neurons, with all pairs of them")
+every_beta = pytest.mark.nightly("all pairs of beta and number of neurons")
 
 
 @pytest.mark.parametrize(
@@ -224,25 +224,25 @@ def test_rank_order_round_trip(shape, n_steps):
     error = y - (1 - ranks / 40)
     assert error.min() > -ROUNDING and error.max() < 1 / n_steps
     order = np.take_along_axis(y, x.reshape(3, 40).argsort(axis=1), axis=1)
-    assert np.all(np.diff(order, axis=1) >= 0)  # the order of the inputs, up to equal steps
+    assert np.all(np.diff(order, axis=1) >= 0)  # the order of the inputs; several units may share a step
     assert n_steps < 40 or len(np.unique(y)) == 40
 
 
 def test_delta_round_trip():
     threshold = 0.1
-    steps = RNG.uniform(-1, 1, size=(3, 400, 5))  # in thresholds: slower than the limit
+    steps = RNG.uniform(-1, 1, size=(3, 400, 5))  # in units of the threshold; below 1, so that the code keeps up
     signal = (np.cumsum(steps, axis=1) * threshold).astype("float32")
     decoded = round_trip(
         lambda x: encoding.delta(x, threshold),
         lambda s: decoding.delta(s, signal[:, 0], threshold),
         signal,
     )
-    assert np.abs(decoded - signal).max() < threshold * 1.0001  # sums of 400 float32 steps
-    # Both are sums of thresholds, in another order.
+    assert np.abs(decoded - signal).max() < threshold * 1.0001  # float32 sums of 400 steps
+    # atol: both are sums of thresholds, in another order.
     np.testing.assert_allclose(decoded, codes.delta(signal.astype("float64"), threshold)[1], atol=1e-5)
 
 
-def test_a_delta_code_that_is_too_slow_catches_up():
+def test_a_delta_code_catches_up_after_a_fast_change():
     signal = np.array([0, 5, 5, 5, 5, 5, 5, 5], "float32").reshape(1, 8, 1)
     decoded = round_trip(lambda x: encoding.delta(x, 1.0), lambda s: decoding.delta(s, signal[:, 0], 1.0), signal)
     assert decoded.ravel().tolist() == [0, 1, 2, 3, 4, 5, 5, 5]
@@ -251,7 +251,7 @@ def test_a_delta_code_that_is_too_slow_catches_up():
 # Others
 
 
-def test_nan_is_never_decoded_to_a_number():
+def test_nan_is_decoded_to_nan():
     spikes = np.full((1, 4, 3), np.nan, "float32")
     decoders = (
         lambda s: decoding.rate(s, 1.0),
@@ -267,7 +267,7 @@ def test_nan_is_never_decoded_to_a_number():
         assert np.all(np.isnan(values))
 
 
-def test_rates_and_votes_have_gradients_and_times_none():
+def test_rates_and_votes_have_gradients_and_times_have_none():
     spikes = trains("0101 1100")
 
     def loss(a, b, c):

@@ -12,7 +12,7 @@ from keras_snn.ops.random import uniform_by_index
 
 
 def grid(parts):
-    """Return all multiples of 1 / parts in [0, 1], in a mixed order, as ``(2, ...)``."""
+    """Return all multiples of 1 / parts in [0, 1], in random order, as ``(2, 3, n)``."""
     values = np.random.default_rng(0).permutation(np.arange(parts + 1) / parts).astype("float32")
     return values[: len(values) // 6 * 6].reshape(2, 3, -1)
 
@@ -26,12 +26,12 @@ def integers(*shape):
 
 
 def walk(threshold):
-    """Return a random walk whose steps are about one threshold, in float64."""
+    """Return a random walk with steps of about one threshold, in float64."""
     return np.cumsum(np.random.default_rng(2).normal(size=(2, 60, 3, 2)), axis=1) * threshold * 0.7
 
 
 def delta_loop(signal, threshold):
-    return codes.delta(walk(threshold), threshold)[0]  # from the signal before it is rounded to float32
+    return codes.delta(walk(threshold), threshold)[0]  # the float64 signal
 
 
 LATENCIES = [(n_steps, code) for code in encoding.LATENCY_CODES for n_steps in (7, 1, 6, 17)]
@@ -40,9 +40,9 @@ INTERVALS = [(20, 3, 7), (2, 1, 2), (12, 1, 12), (20, 2, 9)]
 POPULATIONS = [(11, 6, -1.0, 2.0, 1.0, 0.2), (1, 3, -1.0, 2.0, 1.5, 0.1), (10, 6, -1.0, 2.0, 1.5, 0.1)]
 POPULATIONS += [(31, 5, -1.0, 2.0, 1.0, 0.0)]
 RANKS = [(n_steps,) for n_steps in (4, 1, 6, 7, 20, 40)]
-#: The code, the NumPy loop, the values, and the arguments of several calls; the first ones are typical.
+#: Name -> code, NumPy loop, values, and the arguments of several calls. The first call is a typical one.
 EQUAL = {
-    "latency": (encoding.latency, codes.latency, grid(509), LATENCIES),  # no k / 509 is halfway between two steps
+    "latency": (encoding.latency, codes.latency, grid(509), LATENCIES),  # k / 509 is never halfway between two steps
     "phase": (encoding.phase, codes.phase, grid(511), PHASES),
     "interval": (encoding.interval, codes.interval, grid(509), INTERVALS),
     "population": (encoding.population, codes.population, grid(509) * 3 - 1, POPULATIONS),
@@ -56,7 +56,7 @@ EQUAL = {
 
 
 def assert_equals_the_loop(mode, name, n_cases=None):
-    """Compare several calls of one code, all in one function of the mode, with the loop."""
+    """Compare several calls of a code, in one function, with the loop."""
     code, loop, x, cases = EQUAL[name]
     cases = cases[:n_cases]
     results = run(mode, lambda x: [code(x, *case) for case in cases], x)
@@ -78,7 +78,7 @@ def test_equals_the_loop(name):
     assert_equals_the_loop(COMPILED, name)
 
 
-@pytest.mark.skipif(COMPILED == "eager", reason="it is what the test above runs")
+@pytest.mark.skipif(COMPILED == "eager", reason="the test above is eager on this backend")
 @pytest.mark.parametrize("name", ["latency", "phase", "interval", "population", "rank order of 3 x 4", "delta 0.1"])
 def test_an_eager_call_equals_the_loop(name):
     assert_equals_the_loop("eager", name, n_cases=1)
@@ -88,7 +88,10 @@ def test_an_eager_call_equals_the_loop(name):
 
 
 def test_latency_at_the_ends():
-    """exp(T - 1) is beyond float32 from T = 90 on, and exp(1 - T) below it from T = 105 on."""
+    """0 and 1 give the last and the first step for any T. exp(T - 1) overflows float32 from T = 90 on.
+
+    exp(1 - T) underflows from T = 105 on.
+    """
     cases = [(n_steps, code) for n_steps in (2, 5, 100, 1000, 5000) for code in encoding.LATENCY_CODES]
     x = np.array([[1.0, 0.0]], "float32")
     results = run(COMPILED, lambda x: [encoding.latency(x, *case) for case in cases], x)
@@ -101,7 +104,7 @@ def test_latency_by_hand():
     x = np.array([[1.0, 0.75, 0.5, 0.25, 0.0]], "float32")
     linear = run(COMPILED, lambda x: encoding.latency(x, 9, "linear"), x)
     assert linear[0].argmax(axis=0).tolist() == [0, 2, 4, 6, 8]
-    # Halfway between two steps, the even one: 0.5, 1.5, 2.5 become 0, 2, 2.
+    # Halves are rounded to the even step: 0.5, 1.5, 2.5 become 0, 2, 2.
     halves = run(COMPILED, lambda x: encoding.latency(x, 5, "linear"), np.array([[7 / 8, 5 / 8, 3 / 8]], "float32"))
     assert halves[0].argmax(axis=0).tolist() == [0, 2, 2]
     # -ln(x + (1 - x) e^-8) = 0, 0.288, 0.693, 1.385, 8
@@ -109,7 +112,7 @@ def test_latency_by_hand():
     assert log[0].argmax(axis=0).tolist() == [0, 0, 1, 1, 8]
 
 
-def test_latency_of_many_steps_is_that_of_the_logarithm():
+def test_log_latency_of_many_steps_is_the_negative_logarithm():
     x = np.array([[1e-3, 1e-10, 1e-30]], "float32")
     times = run(COMPILED, lambda x: encoding.latency(x, 1000, "log"), x)[0].argmax(axis=0)
     assert times.tolist() == [round(-math.log(float(value))) for value in x[0]]
@@ -124,15 +127,15 @@ def test_an_unknown_latency_code_is_refused():
 # Phase
 
 
-def test_phase_of_the_table_of_the_paper():
-    """Kim et al. 2018, table 1: values of 8 bits and their spikes."""
+def test_phase_of_published_values():
+    """Values of 8 bits have the spikes of table 1 of Kim et al. 2018."""
     x = np.array([[192 / 256, 1 / 256, 128 / 256, 255 / 256, 1.0, 0.0]], "float32")
     spikes = run(COMPILED, lambda x: encoding.phase(x, 8, 8), x)[0].T.astype(int)
     expected = ["11000000", "00000001", "10000000", "11111111", "11111111", "00000000"]
     assert ["".join(map(str, train)) for train in spikes] == expected
 
 
-def test_phase_of_pixels_is_their_own_digits():
+def test_phase_of_pixels_is_their_binary_digits():
     pixels = np.arange(256)
     x = pixels.astype("float32")[None] / 255
     spikes = run(COMPILED, lambda x: encoding.phase(x, 8, 8), x)[0].astype(int)
@@ -147,7 +150,7 @@ def test_phase_has_all_24_bits_of_float32():
 
 
 @pytest.mark.backend_free
-def test_phase_of_part_of_a_period_is_refused():
+def test_phase_of_a_partial_period_is_refused():
     with pytest.raises(ValueError, match=r"multiple of `bits`.*n_steps=10 and bits=8"):
         encoding.phase(np.zeros((1, 1), "float32"), 10, 8)
 
@@ -166,7 +169,7 @@ def test_interval_by_hand():
 
 @pytest.mark.backend_free
 def test_receptive_fields_by_hand():
-    """Bohte et al. 2002: with m = 6 on [0, 1], centres a quarter apart, the first half of that below the range."""
+    """With m = 6 on [0, 1], centers are 1/4 apart and the first is 1/8 below the range (Bohte et al. 2002)."""
     centres, width = encoding.receptive_fields(6, 0.0, 1.0, 1.5)
     assert centres.tolist() == [-0.125, 0.125, 0.375, 0.625, 0.875, 1.125]
     assert width == 0.25 / 1.5
@@ -176,7 +179,7 @@ def test_receptive_fields_by_hand():
 
 
 def test_population_by_hand():
-    # At the centre of neuron 2: its neighbours are 1.5 widths away, exp(-1.125) = 0.325, the next exp(-4.5) = 0.011.
+    # x is the center of neuron 2. Its neighbors are 1.5 widths away, exp(-1.125) = 0.325; the next, exp(-4.5) = 0.011.
     cutoffs, x = (0.1, 0.0), np.array([[0.125]], "float32")
     spikes, all_spike = run(COMPILED, lambda x: [encoding.population(x, 11, 6, 0.0, 1.0, 1.5, c) for c in cutoffs], x)
     assert np.argwhere(spikes[0, :, 0]).tolist() == [[0, 1], [7, 0], [7, 2]]
@@ -186,8 +189,8 @@ def test_population_by_hand():
 # Rank order
 
 
-def test_ties_go_by_index():
-    """With more units than a sort compares at once."""
+def test_ties_are_ordered_by_index():
+    """Ties are ordered by index, also for more units than one block of a sort."""
     x = np.zeros((2, 3000), "float32")
     x[:, 2999] = 1
     times = run(COMPILED, lambda x: encoding.rank_order(x, 3000), x).argmax(axis=1)
@@ -197,7 +200,7 @@ def test_ties_go_by_index():
 # Poisson
 
 
-def test_poisson_spikes_where_the_number_is_below_the_probability():
+def test_poisson_spikes_if_the_number_is_below_the_probability():
     x = np.array([[0.0, 0.5, 1.0]], "float32")
     uniform = np.array([[[0.0, 0.24, 0.4], [0.0, 0.25, 0.6], [0.5, 0.0, 0.499]]], "float32")
     spikes = run(COMPILED, lambda x, u: encoding.poisson(x, u, 0.5), x, uniform)
@@ -212,7 +215,7 @@ def test_poisson_always_and_never_spikes_at_the_ends():
     np.testing.assert_array_equal(spikes, np.broadcast_to(x[:, None], spikes.shape))
 
 
-def test_the_gradient_of_poisson_is_that_of_the_expectation():
+def test_the_gradient_of_poisson_is_that_of_the_expected_spikes():
     x = np.array([[0.1, 0.6], [0.3, 0.0]], "float32")
     rng = np.random.default_rng(0)
     uniform, upstream = (rng.uniform(size=(2, 5, 2)).astype("float32") for _ in range(2))
@@ -230,17 +233,17 @@ def spikes_of_rates(rates, n_steps, seed):
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.3, 0.5, 0.9])
-def test_poisson_has_the_rate_asked_for(rate):
+def test_poisson_has_the_given_rate(rate):
     spikes = spikes_of_rates(np.full((40, 30), rate, "float32"), 100, seed=3)
     deviation = np.sqrt(rate * (1 - rate))
-    # The mean of n = 120,000 draws is about normal: beyond 4 deviations once in 16,000 seeds, for each rate.
+    # The mean of n = 120,000 draws is about normal: it is beyond 4 standard deviations once in 16,000 seeds, per rate.
     assert abs(spikes.mean() - rate) < 4 * deviation / np.sqrt(spikes.size)
-    # By step, by sample and by unit: of these 170 means, one is beyond 4.6 deviations once in 1,400 seeds.
+    # Means per step, sample and unit: one of these 170 is beyond 4.6 deviations once in 1,400 seeds.
     for axis in range(3):
         means = spikes.mean(axis=tuple({0, 1, 2} - {axis}))
         assert np.abs(means - rate).max() < 4.6 * deviation / np.sqrt(spikes.size / len(means))
-    # The counts vary as binomial ones do. The variance of 1,200 of them has the relative deviation sqrt(2 / 1200), and
-    # 1.11 times that at the rate 0.02: beyond this once in 3,000 seeds, for each rate.
+    # Counts are binomial. The variance of 1,200 counts has a relative deviation of sqrt(2 / 1200), 1.11 times that at
+    # the rate 0.02. It is beyond the bound once in 3,000 seeds, per rate.
     variance = spikes.sum(axis=1).var() / (100 * deviation**2)
     assert abs(variance - 1) < 4 * np.sqrt(2 / 1200)
 
@@ -249,19 +252,20 @@ def test_poisson_is_independent_over_steps_units_and_samples():
     rate = 0.3
     z = (spikes_of_rates(np.full((40, 30), rate, "float32"), 100, seed=4) - rate) / np.sqrt(rate * (1 - rate))
     for lag in [(0, 1, 0), (0, 2, 0), (0, 50, 0), (0, 0, 1), (1, 0, 0), (0, 1, 1), (0, -1, 1), (1, 1, 0)]:
-        other = np.roll(z, lag, axis=(0, 1, 2))
-        # A correlation of n independent pairs is about normal with the deviation 1 / sqrt(n): of these 8, one is
-        # above 4 once in 2,000 seeds.
-        assert abs(np.mean(z * other)) * np.sqrt(z.size) < 4, lag
-    # Of a pair of neighbouring steps, both spike with the probability rate^2: one of the four cases is beyond 4
-    # deviations once in 4,000 seeds.
-    now, after = z[:, :-1] > 0, z[:, 1:] > 0
+        shifted = np.roll(z, lag, axis=(0, 1, 2))
+        # The correlation of n independent pairs is about normal with the deviation 1 / sqrt(n). One of these 8 is
+        # beyond 4 deviations once in 2,000 seeds.
+        assert abs(np.mean(z * shifted)) * np.sqrt(z.size) < 4, lag
+    # Two neighboring steps both spike with the probability rate^2. One of the four cases is beyond 4 deviations once in
+    # 4,000 seeds.
+    spikes, next_spikes = z[:, :-1] > 0, z[:, 1:] > 0
     for a in (True, False):
         for b in (True, False):
             p = (rate if a else 1 - rate) * (rate if b else 1 - rate)
-            found = np.mean((now == a) & (after == b))
-            # Pairs that share a step are not independent: their sum varies 1 + 2 * 0.7 / 1.7 times as much at most.
-            assert abs(found - p) < 4 * np.sqrt(1.83 * p * (1 - p) / now.size)
+            frequency = np.mean((spikes == a) & (next_spikes == b))
+            # Pairs that share a step are not independent: the variance of their sum is at most 1 + 2 * 0.7 / 1.7 times
+            # that of independent pairs.
+            assert abs(frequency - p) < 4 * np.sqrt(1.83 * p * (1 - p) / spikes.size)
 
 
 # Delta
@@ -275,14 +279,14 @@ def test_delta_by_hand():
 
 
 def test_delta_does_not_drift():
-    """A sum of 0.1 over 20,000 steps in float32 would be off by several thresholds."""
+    """The reference does not drift. A float32 sum of 0.1 over 20,000 steps is wrong by several thresholds."""
     signal = np.tile(np.array([0.0, 0.06, 0.12, 0.06], "float32"), 5000).reshape(1, -1, 1) + np.float32(50.0)
     spikes = run(COMPILED, lambda x: encoding.delta(x, 0.1), signal)
     assert spikes.ravel()[:8].tolist() == [0, 0, 1, 0, -1, 0, 1, 0]
     np.testing.assert_array_equal(spikes.ravel()[4:], np.tile([-1, 0, 1, 0], 4999))
 
 
-def test_a_value_that_is_not_finite_makes_its_unit_nan():
+def test_a_non_finite_input_makes_only_its_unit_nan():
     signal = np.zeros((1, 4, 3), "float32")
     signal[0, 1, 0], signal[0, 2, 1] = np.nan, np.inf
     spikes = run(COMPILED, lambda x: encoding.delta(x, 1.0), signal)
@@ -304,7 +308,7 @@ CODES = {
 
 
 def test_spike_times_have_no_gradient():
-    """The loss adds the sum of the values, once for each spike place: that is the only gradient."""
+    """Spike times have no gradient: only the sum of the values, added at each spike position, contributes."""
     xs = {name: np.array([[0.1, 0.6], [0.3, 0.0]], "float32") for name in CODES}
     sizes = {}
 
@@ -318,22 +322,22 @@ def test_spike_times_have_no_gradient():
         np.testing.assert_array_equal(grad, np.full((2, 2), sizes[name]), err_msg=name)
 
 
-def test_whether_a_value_is_known():
+def test_only_eager_values_are_known():
     assert is_known(ops.ones(2))
-    collected = []
+    known = []
 
-    def look(x):
-        collected.append(is_known(x))
+    def record(x):
+        known.append(is_known(x))
         return x
 
     for mode in set(MODES) - {"eager"}:
-        to_numpy(wrap(mode, look)(ops.ones(2)))
-        assert not any(collected) and collected
-    ops.convert_to_numpy(look(ops.ones(2)))
-    assert collected[-1]
+        to_numpy(wrap(mode, record)(ops.ones(2)))
+        assert not any(known) and known
+    ops.convert_to_numpy(record(ops.ones(2)))
+    assert known[-1]
 
 
-@pytest.mark.torch("only PyTorch has tensors of a shape and no values")
+@pytest.mark.torch("only PyTorch has tensors without values")
 def test_a_meta_tensor_is_not_known():
     import torch
 

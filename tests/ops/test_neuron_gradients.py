@@ -1,4 +1,4 @@
-"""The gradients of neurons, compared with a loop written out by hand and with finite differences."""
+"""The gradients of neurons, against hand-written loops and finite differences."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ WAYS = {
     "detached": {"detach_reset": True},
     "subtract, detached": {"reset": "subtract", "detach_reset": True},
 }
-#: Each neuron once, and each reset, which is in the same few lines for all neurons. One function for each list.
+#: Each neuron once, and each reset, because all neurons share its code. Each list is compiled as one function.
 PAIRS = {
     "LIF": [
         ("LIF", "subtract, detached"),
@@ -88,7 +88,7 @@ PAIRS = {
 
 def numbers_of(name, options):
     """Return the arguments of the loops for a neuron with these options."""
-    numbers = {"surrogate": loops.atan(), **GRADIENTS[name][1], "how": options.get("reset", "zero")}
+    numbers = {"surrogate": loops.atan(), **GRADIENTS[name][1], "reset_mode": options.get("reset", "zero")}
     return numbers | {key: options[key] for key in ("v_reset", "detach_reset") if key in options}
 
 
@@ -113,16 +113,16 @@ def upstream(x, seed=1):
 
 
 @pytest.mark.parametrize("pairs", PAIRS.values(), ids=PAIRS)
-def test_gradients_equal_the_loop_written_out(pairs):
+def test_gradients_equal_the_hand_written_loop(pairs):
     assert_gradients_equal_the_loop(COMPILED, pairs)
 
 
 @pytest.mark.skipif(FEW_MODES == (COMPILED,), reason="other tests run the only mode of this backend")
-def test_eager_gradients_equal_the_loop_written_out():
+def test_eager_gradients_equal_the_hand_written_loop():
     assert_gradients_equal_the_loop("eager", [("LIF", "zero")])
 
 
-@pytest.mark.nightly("the tests of some neurons with some resets, with all pairs of them")
+@pytest.mark.nightly("all pairs of neurons and resets")
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_of_every_neuron_with_every_reset(name):
     assert_gradients_equal_the_loop(COMPILED, [(name, way) for way in WAYS])
@@ -137,11 +137,11 @@ def assert_gradients_equal_the_loop(mode, pairs):
         case = f"{name}, {way}"
         expected_spikes, expected_v = expected_outputs(name, WAYS[way], x)
         np.testing.assert_array_equal(spikes, expected_spikes, err_msg=case)
-        # celu rounds otherwise where it is compiled
+        # rtol: a compiled celu rounds differently
         np.testing.assert_allclose(v, expected_v, rtol=1e-5, atol=1e-5, err_msg=case)
         expected, by_name = expected_gradients(name, WAYS[way], x, d_s, d_v)
         assert set(d_weights) == ({"w", "threshold"} if name == "PLIF" else set(layer.learn))
-        # rtol, atol: float32 through twelve steps, each of ten roundings, of numbers of about 1; sums of 240 of them
+        # rtol, atol: float32 rounding in twelve steps of ten operations on numbers of about 1, and sums of 240 numbers
         np.testing.assert_allclose(d_x, expected, rtol=1e-4, atol=1e-5, err_msg=case)
         for weight, grad in d_weights.items():
             assert abs(by_name[weight].sum()) > 1e-3
@@ -157,27 +157,27 @@ def assert_spikes_with_a_gradient(mode, names):
     x = currents(8, 60, 200, seed=5)
     layers = [built(GRADIENTS[name][0](return_state=True), x.shape) for name in names]
     with_gradient = [outputs for outputs, _, _ in gradients_of_layers(mode, layers, x, *upstream(x))]
-    without = run(mode, lambda x: [layer(x) for layer in layers], x)
-    for ours, theirs in zip(with_gradient, without, strict=True):
-        for a, b in zip(ours, theirs, strict=True):
+    without_gradient = run(mode, lambda x: [layer(x) for layer in layers], x)
+    for actual, expected in zip(with_gradient, without_gradient, strict=True):
+        for a, b in zip(actual, expected, strict=True):
             np.testing.assert_array_equal(a, b)
-        assert 0.01 < theirs[0].mean() < 0.99
+        assert 0.01 < expected[0].mean() < 0.99
 
 
 @pytest.mark.parametrize("mode", FEW_MODES)
-def test_the_spikes_are_the_same_where_a_gradient_is_wanted(mode):
-    """The backward pass needs the states. Other loops than those of inference may keep them."""
+def test_spikes_are_the_same_with_a_gradient(mode):
+    """Spikes with a gradient equal those of inference, although another loop may compute them to keep the states."""
     assert_spikes_with_a_gradient(mode, ["LIF", "KLIF*"] if mode == COMPILED else ["LIF"])
 
 
-@pytest.mark.nightly("the test above, with more neurons in each mode")
+@pytest.mark.nightly("more neurons in each mode")
 @pytest.mark.parametrize("mode", MODES)
-def test_the_spikes_of_all_neurons_are_the_same_where_a_gradient_is_wanted(mode):
+def test_spikes_of_all_neurons_are_the_same_with_a_gradient(mode):
     assert_spikes_with_a_gradient(mode, ["LIF", "PLIF", "KLIF", "KLIF*", "LIF refractory"])
 
 
 def test_gradients_of_shared_parameters_are_sums():
-    """The tests above have them for each layer."""
+    """Gradients of parameters per channel and per unit are sums. The tests above have parameters per layer."""
     x = currents(3, 10, 2, 4, seed=4)
     d_s, d_v = upstream(x)
     options = {"k": 1.5, "learn": ("k", "tau", "threshold"), "return_state": True}
@@ -192,14 +192,14 @@ def test_gradients_of_shared_parameters_are_sums():
 
 @pytest.mark.backend_free
 def test_a_detached_reset_has_another_gradient():
-    """The two gradients differ: the tests above would notice a `detach_reset` without effect."""
+    """The gradients with and without `detach_reset` differ, so that the tests above detect an option without effect."""
     x = currents(4, 12, 5, seed=3)
     grads = [expected_gradients("LIF", {"detach_reset": detach}, x, *upstream(x))[0] for detach in (False, True)]
     assert np.abs(grads[0] - grads[1]).max() > 0.1
 
 
 def smooth(surrogate):
-    """Return a "spike" that is the primitive itself, whose gradient finite differences can check."""
+    """Return the primitive as a smooth "spike" function, for finite differences."""
     return surrogate.primitive
 
 
@@ -218,7 +218,7 @@ SMOOTH = {
 
 
 def test_gradients_of_smooth_neurons_equal_finite_differences():
-    """With a smooth function as the spike the whole sequence is smooth: every path of the gradient is checked."""
+    """Gradients of neurons with a smooth spike function equal finite differences: all paths of the gradient exist."""
     x = currents(2, 6, 3, seed=5)
     d_s = upstream(x)[0]
     layers = [built(make(smooth(Sigmoid(2.0))), x.shape) for make in SMOOTH.values()]
@@ -240,8 +240,8 @@ def test_gradients_of_smooth_neurons_equal_finite_differences():
                 value[place] = before
                 differences[place] = (losses[0] - losses[1]) / 0.02
             assert np.abs(differences).max() > 1e-3
-            # atol: the differences' own error, 1e-4 of the third derivative; rounding of the loss, 36 numbers, over
-            # 0.02
+            # atol: the error of the differences, 1e-4 of the third derivative, and the rounding of the loss, a sum of
+            # 36 numbers, divided by 0.02
             np.testing.assert_allclose(
                 grads[i][weight.name], differences, rtol=2e-3, atol=5e-4, err_msg=f"{layer.name} {weight.name}"
             )

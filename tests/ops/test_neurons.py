@@ -1,4 +1,4 @@
-"""The equations of neurons: bit for bit those of a float32 loop, and hand values."""
+"""The equations of neurons, bit for bit against float32 loops, and against hand-computed values."""
 
 import hashlib
 
@@ -18,7 +18,7 @@ few_modes = pytest.mark.parametrize("mode", FEW_MODES)
 
 
 def currents(*shape, seed=0):
-    """Inputs that make some neurons silent, some fire at most steps, and some go far below 0."""
+    """Return inputs with silent neurons, neurons that spike at most steps, and membranes far below 0."""
     return np.random.default_rng(seed).normal(0.6, 1.0, size=shape).astype("float32")
 
 
@@ -26,14 +26,14 @@ X = currents(8, 40, 32)
 
 
 def built(layer, shape):
-    """Return the built layer, with its states among the outputs. A compiled call must not create weights."""
+    """Return the built layer, which returns its states. Compiled calls must not create weights."""
     layer.return_state = True
     layer.build(shape)
     return layer
 
 
 def one_by_one(layer, x):
-    """Return the outputs and states after each step, of a layer that is called for each step."""
+    """Return the outputs and states after each step, from one call per step."""
     layer = built(layer, x[:, :1].shape)
     call = wrap(COMPILED, lambda x, *states: layer(x, initial_state=list(states)))
     rows = [[None, *map(ops.convert_to_tensor, layer.initial_state(len(x)))]]
@@ -52,7 +52,7 @@ def leaky_loop(**options):
     return trace.s, trace.v[:, -1]
 
 
-# Bit for bit: (layer, what a float32 loop makes of the same inputs)
+# Bit for bit: name -> (layer, outputs of a float32 loop for the same inputs)
 
 THIRD = np.float32(1 / 3)
 RESETS = [("zero", 0.0), ("zero", -0.3), ("subtract", 0.0), (None, 0.0)]
@@ -66,29 +66,31 @@ EXACT = {
     for kind, learn in (("fixed", ()), ("learned", ("tau", "threshold")))
 }
 EXACT |= {
-    f"LIF reset={how} v_reset={v_reset}": (
-        lambda how=how, v_reset=v_reset: LIF(3.0, reset=how, v_reset=v_reset),
-        lambda how=how, v_reset=v_reset: leaky_loop(leak=THIRD, how=how, v_reset=v_reset),
+    f"LIF reset={reset_mode} v_reset={v_reset}": (
+        lambda reset_mode=reset_mode, v_reset=v_reset: LIF(3.0, reset=reset_mode, v_reset=v_reset),
+        lambda reset_mode=reset_mode, v_reset=v_reset: leaky_loop(leak=THIRD, reset_mode=reset_mode, v_reset=v_reset),
     )
-    for how, v_reset in RESETS[1:]
+    for reset_mode, v_reset in RESETS[1:]
 }
 EXACT |= {
-    f"{variant} {kind} reset={how}": (
-        lambda variant=variant, learn=learn, how=how: KLIF(3.0, k=1.75, variant=variant, learn=learn, reset=how),
-        lambda variant=variant, how=how: leaky_loop(
-            leak=THIRD, k=1.75, activation=relu, unscale=variant == "klif*", how=how
+    f"{variant} {kind} reset={reset_mode}": (
+        lambda variant=variant, learn=learn, reset_mode=reset_mode: KLIF(
+            3.0, k=1.75, variant=variant, learn=learn, reset=reset_mode
+        ),
+        lambda variant=variant, reset_mode=reset_mode: leaky_loop(
+            leak=THIRD, k=1.75, activation=relu, unscale=variant == "klif*", reset_mode=reset_mode
         ),
     )
     for variant in ("klif", "klif*")
     for kind, learn in (("fixed", ()), ("learned", ("k", "threshold")))
-    for how in ("zero", "subtract")
+    for reset_mode in ("zero", "subtract")
 }
 EXACT |= {
     "IF": (lambda: IF(v_reset=-0.3), lambda: leaky_loop(leak=0, decay_input=False, v_reset=-0.3)),
     "LIF refractory": (lambda: LIF(3.0, refractory=2), lambda: leaky_loop(leak=THIRD, refractory=2)),
     "ALIF": (
         lambda: ALIF(3.0, tau_adaptation=7.0, beta=0.13, reset="subtract"),
-        lambda: loops.adaptive(X, leak=THIRD, adaptation_leak=1 / 7, beta=0.13, how="subtract"),
+        lambda: loops.adaptive(X, leak=THIRD, adaptation_leak=1 / 7, beta=0.13, reset_mode="subtract"),
     ),
     "ALIF learned": (
         lambda: ALIF(3.0, tau_adaptation=7.0, beta=0.13, learn=("tau", "tau_adaptation", "beta")),
@@ -100,7 +102,7 @@ EXACT |= {
     ),
     "Synaptic learned": (
         lambda: Synaptic(3.0, tau_synapse=7.0, reset="subtract", learn=("tau", "tau_synapse")),
-        lambda: loops.synaptic(X, leak=THIRD, synapse_leak=np.float32(1) / np.float32(7), how="subtract"),
+        lambda: loops.synaptic(X, leak=THIRD, synapse_leak=np.float32(1) / np.float32(7), reset_mode="subtract"),
     ),
     "LeakyIntegrator": (
         lambda: LeakyIntegrator(3.0, v_reset=-0.3),
@@ -113,7 +115,7 @@ EXACT |= {
 }
 
 
-#: Those that are run eagerly too; in a graph the loops are the same as in an eager call.
+#: Cases that also run eagerly. Graphs use the same loops as eager calls.
 TYPICAL = [
     "LIF tau=3.0 decay_input=True fixed",
     "LIF tau=3.0 decay_input=False learned",
@@ -122,10 +124,10 @@ TYPICAL = [
 ]
 
 
-#: Those whose lines other cases have too: a tau of 2 rounds less than one of 3.
+#: Cases whose code other cases cover. tau = 2 rounds less than tau = 3.
 REPEATED = [name for name in EXACT if name.startswith("LIF tau=2.0") and name != "LIF tau=2.0 decay_input=True fixed"]
 REPEATED += ["klif learned reset=subtract", "klif* learned reset=zero"]
-#: The layers of each list are one function, which costs half of one for each.
+#: The layers of each list are compiled as one function, in half the time.
 GROUPS = {
     kind: [name for name in EXACT if name.lower().startswith(kind) and name not in REPEATED] for kind in ("lif", "klif")
 }
@@ -146,7 +148,7 @@ def assert_equals_numpy_bit_for_bit(mode, names):
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_equals_numpy_bit_for_bit(group):
-    """Spikes and last states: no product is fused with the sum after it, on any backend, compiled or not."""
+    """Spikes and last states equal NumPy bit for bit: no backend fuses a product with the following sum."""
     assert_equals_numpy_bit_for_bit(COMPILED, GROUPS[group])
 
 
@@ -156,7 +158,7 @@ def test_an_eager_call_equals_numpy_bit_for_bit(name):
     assert_equals_numpy_bit_for_bit("eager", [name])
 
 
-@pytest.mark.nightly("the same neurons with other options, each alone and in each mode")
+@pytest.mark.nightly("all options of the neurons, in each mode")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", EXACT)
 def test_each_neuron_equals_numpy_bit_for_bit(mode, name):
@@ -165,7 +167,7 @@ def test_each_neuron_equals_numpy_bit_for_bit(mode, name):
 
 @few_modes
 def test_recurrent_spikes_equal_numpy_bit_for_bit(mode):
-    """With a kernel of few bits, whose sums are exact in any order."""
+    """RecurrentLIF equals NumPy bit for bit. Kernels are multiples of 1 / 16, so that sums are exact in any order."""
     kernel = (np.random.default_rng(1).integers(-8, 9, (32, 32)) / 16).astype("float32")
     layer = RecurrentLIF(3.0, return_state=True)
     layer.build(X.shape)
@@ -182,20 +184,23 @@ def test_recurrent_spikes_equal_numpy_bit_for_bit(mode):
 def test_the_same_spikes_on_every_backend(mode):
     layer = KLIF(3.0, k=1.75, variant="klif*", learn=(), decay_input=False)
     spikes = run(mode, layer, currents(8, 100, 32, seed=7)).astype("uint8")
-    # That of the spikes by the NumPy loop.
+    # The digest of the spikes of the NumPy loop.
     digest = "7c473dfb52205d86d3bc01c8f54043e02d29f9b206b1aab1b64e5cd1f6905598"
     assert hashlib.sha256(spikes.tobytes()).hexdigest() == digest
 
 
 @modes
 def test_a_rounded_product_is_not_fused(mode):
-    """a b + c with a b = 1 + 2^-11 + 2^-24, which float32 rounds to 1 + 2^-11: fused, 2^-24 would be left."""
+    """A rounded product is not fused with a sum.
+
+    a^2 = 1 + 2^-11 + 2^-24 is rounded to 1 + 2^-11 in float32. A fused a^2 + c would be 2^-24.
+    """
     a, c = np.full((4,), 1 + 2.0**-12, "float32"), np.full((4,), -1 - 2.0**-11, "float32")
     np.testing.assert_array_equal(run(mode, lambda a, c: rounded(a * a) + c, a, c), np.zeros(4))
 
 
 @few_modes
-def test_rounded_changes_nothing_else(mode):
+def test_rounded_keeps_float32_values(mode):
     x = np.array([-np.inf, -3e38, -1, -0.0, 0, 1, 3e38, np.inf, np.nan], "float32")
     result = run(mode, rounded, x)
     np.testing.assert_array_equal(result[1:], x[1:])
@@ -205,7 +210,7 @@ def test_rounded_changes_nothing_else(mode):
 # By hand
 
 SPEC = [1.2, 1.2, -1.0, 2.0, 0.9]
-BY_HAND = {  # tau = 2, threshold 1, k = 1.5: the spikes, and the membrane after each step
+BY_HAND = {  # tau = 2, threshold 1, k = 1.5: layer, spikes, and membrane after each step
     "LIF": (lambda: LIF(), [0, 0, 0, 0, 0], [0.6, 0.9, -0.05, 0.975, 0.9375]),
     "KLIF": (lambda: KLIF(k=1.5), [0, 1, 0, 1, 0], [0.9, 0, 0, 0, 0.675]),
     "KLIF*": (lambda: KLIF(k=1.5, variant="klif*"), [0, 1, 0, 1, 0], [0.6, 0, 0, 0, 0.45]),
@@ -218,7 +223,7 @@ def test_values_by_hand(name):
     x = np.array(SPEC, "float32")[None, :, None]
     s, v = one_by_one(make(), x)
     np.testing.assert_array_equal(s[0], spikes)
-    # 4e-7: five steps of a few roundings of numbers of about 1, 6e-8 each
+    # atol: a few roundings of 6e-8 in each of five steps, of numbers of about 1
     np.testing.assert_allclose(v[0], membrane, rtol=0, atol=4e-7)
 
 
@@ -232,8 +237,8 @@ def test_whole_sequences_by_hand():
 
 @pytest.mark.backend_free
 @pytest.mark.parametrize("name", BY_HAND)
-def test_the_loops_by_hand(name):
-    """The NumPy loops, with which the layers are compared, equal the hand values."""
+def test_the_reference_loops_by_hand(name):
+    """The reference loops give the hand-computed values."""
     k, star = (1.0, False) if name == "LIF" else (1.5, name == "KLIF*")
     x = np.array(SPEC)[None, :, None]
     options = {} if name == "LIF" else {"k": k, "activation": relu, "unscale": star}
@@ -246,7 +251,7 @@ def test_the_loops_by_hand(name):
         np.testing.assert_allclose(trace.f.ravel(), 1.5 * relu(np.array(h)), rtol=0, atol=1e-15)
 
 
-AT_THRESHOLD = {  # the input that brings the membrane exactly to the threshold, in numbers of few bits
+AT_THRESHOLD = {  # layer, and the input that brings the membrane exactly to the threshold
     "IF": (lambda: IF(threshold=0.75), 0.75),
     "LIF": (lambda: LIF(), 2.0),
     "LIF without decay": (lambda: LIF(decay_input=False), 1.0),
@@ -289,7 +294,7 @@ def test_resets_by_hand(name):
 
 
 def test_refractory_by_hand():
-    """After a spike the neuron ignores its input for two steps: it fires at every third step, and x = 9 is lost."""
+    """After a spike, the neuron ignores its inputs for two steps, here x = 9."""
     x = np.array([0.75, 0.75, 9, 9, 0.75, 0.75, 0.75], "float32")[None, :, None]
     s, v, wait = one_by_one(IF(refractory=2), x)
     np.testing.assert_array_equal(s[0], [0, 1, 0, 0, 0, 1, 0])
@@ -298,10 +303,10 @@ def test_refractory_by_hand():
     assert wait.dtype == np.int32
 
 
-# The value that the engine runs
+# The step object that the engine runs
 
 
-def test_equal_neurons_are_one_function():
+def test_equal_neurons_compare_equal():
     a, b = (Neuron(leaky, (("threshold", 1.0),), ATan(2.0)) for _ in range(2))
     assert a == b and hash(a) == hash(b)
     assert a != Neuron(leaky, (("threshold", 2.0),), ATan(2.0))
@@ -310,7 +315,7 @@ def test_equal_neurons_are_one_function():
     assert refractory(leaky).__name__ == "leaky"
 
 
-def test_two_layers_do_not_share_their_numbers():
+def test_layers_do_not_share_constants():
     x = np.full((1, 3, 1), 1.5, "float32")
     pairs = [(LIF(2.0), 0), (LIF(1.0), 1), (LIF(2.0, threshold=0.5), 1), (LIF(2.0), 0)]
     for layer, expected in pairs:

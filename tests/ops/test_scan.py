@@ -26,7 +26,7 @@ from reference.models import leaky_model, trained
 from keras_snn.ops import scan
 
 RNG = np.random.default_rng(0)
-# float32: XLA rounds tanh and sums of a few products otherwise than NumPy does, by a few units in the last place.
+# float32: XLA rounds tanh and sums of products differently from NumPy, by some units in the last place.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 modes = pytest.mark.parametrize("mode", MODES)
 few_modes = pytest.mark.parametrize("mode", FEW_MODES)
@@ -59,7 +59,7 @@ def half_life(params, state, x):
 
 @dataclasses.dataclass(frozen=True)
 class RandomStep:
-    """A step of four states and two inputs, for NumPy arrays and for tensors; equal ones are one step to the engine."""
+    """A step with four states and two inputs, for NumPy arrays and tensors. Equal steps are compiled once."""
 
     squash: str
     matmul: bool
@@ -79,7 +79,7 @@ class RandomStep:
             v = lib.where(flag, v, v + 0.1)
         trace = 0.5 * trace + lib.mean(v, axis=1) * params["gain"]
         new = [v, trace, count + kind, v > 0]
-        # A state that is an output too is kept once; see what becomes of both kinds.
+        # The engine stores a state that is also an output once. Both cases are tested.
         outputs = {"all": new, "pair": (v, [trace])} if self.shows_states else {"pair": (2 * v, [trace])}
         return tree.pack_sequence_as(state, new), outputs
 
@@ -94,18 +94,18 @@ NESTS = {
 def random_inputs(nest, batch, time, units, seed=0):
     rng = np.random.default_rng(seed)
 
-    def normal(*shape):
+    def draw(*shape):
         return rng.normal(size=shape).astype("float32")
 
-    params = {"weights": 0.3 * normal(units, units), "decay": [0.5 + 0.1 * normal(units)], "gain": normal(1)[0]}
+    params = {"weights": 0.3 * draw(units, units), "decay": [0.5 + 0.1 * draw(units)], "gain": draw(1)[0]}
     params["gain"] = np.asarray(params["gain"])
     count = rng.integers(0, 9, (batch, units)).astype("int32")
-    init = NESTS[nest](normal(batch, units), normal(batch), count, rng.random((batch, units)) < 0.5)
+    init = NESTS[nest](draw(batch, units), draw(batch), count, rng.random((batch, units)) < 0.5)
     kind, on = rng.integers(0, 9, (batch, time, 1)).astype("int32"), rng.random((batch, time)) < 0.5
-    return params, init, {"current": normal(batch, time, units), "events": (kind, on)}
+    return params, init, {"current": draw(batch, time, units), "events": (kind, on)}
 
 
-#: The mode, the step, the nest of states, batch, time, units, reverse: each value of each of them at least once.
+#: Mode, step, nest of states, batch, time, units, reverse. Each value occurs at least once.
 STEPS = [
     (MODES[0], RandomStep("tanh", True, True, True), "dict", 2, 4, 3, True),
     (MODES[-1], RandomStep("rational", False, True, False), "list", 3, 5, 2, False),
@@ -120,7 +120,7 @@ def test_some_steps_equal_numpy_and_step_by_step_autodiff(case):
     assert_equals_numpy_and_step_by_step_autodiff(mode if BACKEND == "tensorflow" else STEP_BY_STEP, *case)
 
 
-@pytest.mark.nightly("the test of some steps, with many generated ones")
+@pytest.mark.nightly("many generated steps")
 @hypothesis.settings(derandomize=True, deadline=None, max_examples=300, database=None)
 @hypothesis.given(
     mode=st.sampled_from(MODES if BACKEND == "tensorflow" else [STEP_BY_STEP]),
@@ -154,16 +154,16 @@ def assert_equals_numpy_and_step_by_step_autodiff(mode, step, nest, batch, time,
 
     results, grads = results_and_gradients(mode, ours, params, init, xs)
     assert_close(results, loops.scan(step, init, xs, params, reverse=reverse))
-    # The inputs of both go in separately, so that each has its gradients, and both are one function.
-    both = [(params, init, xs)] * 2
-    (theirs, _), (others,) = results_and_gradients(
-        STEP_BY_STEP, lambda both: (unrolled(*both[0]), native(*both[1])), both
+    # One function with separate inputs for both, so that each has its gradients.
+    inputs = [(params, init, xs)] * 2
+    (unrolled_results, _), (step_by_step_grads,) = results_and_gradients(
+        STEP_BY_STEP, lambda inputs: (unrolled(*inputs[0]), native(*inputs[1])), inputs
     )
-    assert_close(theirs, results)
-    # Gradients of a parameter are sums over batch, time and units, added up in another order.
+    assert_close(unrolled_results, results)
+    # atol: gradients of a parameter are sums over batch, time and units, in another order.
     scale = max(np.abs(g).max() for g in tree.flatten(grads))
-    for other in others:
-        assert_close(grads, other, rtol=1e-5, atol=2e-6 * scale)
+    for expected in step_by_step_grads:
+        assert_close(grads, expected, rtol=1e-5, atol=2e-6 * scale)
     d_params, _, d_xs = grads
     assert all(np.any(g) for g in (d_params["weights"], d_params["decay"][0], d_params["gain"], d_xs["current"]))
 
@@ -182,8 +182,8 @@ def _gated_inputs(time):
 
 
 @pytest.mark.parametrize("mode", MODES if BACKEND == "tensorflow" else FEW_MODES)
-def test_a_pointwise_step_equals_a_general_step(mode):
-    """Sequences of one step and of two steps have no middle."""
+def test_pointwise_steps_equal_general_steps(mode):
+    """The pointwise walk equals the general walk, also for sequences of one and two steps, without middle steps."""
     cases = [_gated_inputs(time) for time in ((1, 2, 7) if mode == COMPILED else (7,))]
 
     def ours(cases, **options):
@@ -193,14 +193,14 @@ def test_a_pointwise_step_equals_a_general_step(mode):
     expected, (d_expected,) = results_and_gradients(STEP_BY_STEP, lambda cases: ours(cases, unroll=True), cases)
     assert_close(results, expected)
     for grad, d in zip(grads, d_expected, strict=True):
-        # As above: sums of up to 84 products, added up in another order.
+        # atol: sums of up to 84 products, in another order.
         scale = max(np.abs(g).max() for g in tree.flatten(grad))
         assert_close(grad, d, rtol=1e-5, atol=2e-6 * scale)
         assert all(np.any(g) for g in tree.flatten(grad))
 
 
 def _walked(case):
-    """Return a step and its inputs for which the pointwise loop cannot be used."""
+    """Return a step that the pointwise walk does not support, and its inputs."""
 
     def step(params, state, x):
         first, *others = state
@@ -216,7 +216,7 @@ def _walked(case):
 
 
 @few_modes
-def test_where_a_pointwise_step_is_walked_as_any_other(mode):
+def test_unsupported_pointwise_steps_use_the_general_walk(mode):
     cases = {case: _walked(case) for case in ("two states", "an integer", "reverse", "another rank")}
     cases = cases if mode == COMPILED else {"two states": cases["two states"]}
     inputs = {case: args for case, (_, args) in cases.items()}
@@ -228,9 +228,9 @@ def test_where_a_pointwise_step_is_walked_as_any_other(mode):
     assert_close(actual, results_and_gradients(mode, ours, inputs))
 
 
-@pytest.mark.torch("it alone goes back over so many numbers at once")
+@pytest.mark.torch("only PyTorch goes back in blocks")
 @pytest.mark.parametrize("at_once", [12, 50, 84, 10_000])
-def test_pieces_of_any_length_give_one_gradient(at_once, monkeypatch):
+def test_gradients_do_not_depend_on_the_block_size(at_once, monkeypatch):
     from keras_snn.ops.backend import torch as engine
 
     inputs = _gated_inputs(7)
@@ -246,7 +246,7 @@ def test_pieces_of_any_length_give_one_gradient(at_once, monkeypatch):
 
 
 @pytest.mark.torch("the other backends trace the loop once")
-def test_without_values_one_step_shows_all_shapes():
+def test_symbolic_shapes_take_one_call_of_the_step():
     calls = []
 
     def count(params, state, x):
@@ -263,7 +263,7 @@ def test_without_values_one_step_shows_all_shapes():
 
 
 @modes
-def test_without_inputs_there_is_a_length(mode):
+def test_a_length_replaces_inputs(mode):
     init, decay = normal(2, 3), np.asarray(np.float32(0.9))
     (outputs, final) = loops.scan(half_life, init, None, decay, length=4)
     ways = [{}, {"reverse": True}, {"unroll": True}]
@@ -361,15 +361,15 @@ def test_some_results_unused(mode):
 
     init, xs = (normal(2), normal(2)), normal(2, 3)
 
-    def using(which):
+    def using(index):
         def loss(init, xs, unroll=False):
-            return squares(tree.flatten(scan(step, init, xs, unroll=unroll))[which])
+            return squares(tree.flatten(scan(step, init, xs, unroll=unroll))[index])
 
         return loss
 
-    for which in (0, 3):
-        ours = gradients(mode, using(which), init, xs)
-        assert_close(ours, gradients(STEP_BY_STEP, lambda i, x, w=which: using(w)(i, x, unroll=True), init, xs))
+    for index in (0, 3):
+        ours = gradients(mode, using(index), init, xs)
+        assert_close(ours, gradients(STEP_BY_STEP, lambda i, x, w=index: using(w)(i, x, unroll=True), init, xs))
         assert any(np.any(g) for g in tree.flatten(ours))
 
 
@@ -377,8 +377,8 @@ def test_some_results_unused(mode):
 def test_the_same_tensor_as_state_input_parameter_and_outside(mode):
     def loss(x, unroll=False):
         outputs, final = scan(leaky, x, ops.stack([x, 2 * x, x], axis=1), x, unroll=unroll)
-        again, _ = scan(leaky, final, outputs, x, unroll=unroll)
-        return squares((outputs, final, again)) + ops.sum(3 * x)
+        second, _ = scan(leaky, final, outputs, x, unroll=unroll)
+        return squares((outputs, final, second)) + ops.sum(3 * x)
 
     x = normal(4)
     assert_close(gradients(mode, loss, x), gradients(STEP_BY_STEP, lambda x: loss(x, unroll=True), x))
@@ -404,7 +404,7 @@ def test_without_gradient(mode):
 
 @few_modes
 def test_inputs_without_a_gradient(mode):
-    """Constants, integers and booleans are passed beside the differentiated tensors."""
+    """Constants, integers and booleans may be inputs besides the differentiated values."""
 
     def step(params, state, x):
         integer, boolean, constant = x
@@ -426,7 +426,7 @@ def test_inputs_without_a_gradient(mode):
 
 
 @few_modes
-def test_a_step_that_lets_no_gradient_through(mode):
+def test_a_step_without_a_gradient(mode):
     def step(params, state, x):
         fired = ops.cast(x > 0, "float32")
         return ops.stop_gradient(state + x), fired
@@ -438,7 +438,7 @@ def test_a_step_that_lets_no_gradient_through(mode):
 
 @few_modes
 def test_a_table_lookup_by_an_integer_state(mode):
-    """The gradient of a lookup is sparse on TensorFlow."""
+    """A lookup has a gradient, which is sparse on TensorFlow."""
 
     def step(table, state, x):
         return (state + 1) % 3, ops.take(table, state, axis=0) * x
@@ -447,7 +447,7 @@ def test_a_table_lookup_by_an_integer_state(mode):
     (d_table, d_xs) = gradients(mode, lambda table, xs: ops.sum(scan(step, init, xs, table)[0]), table, xs)
     rows = (init[:, None] + np.arange(4)) % 3
     np.testing.assert_allclose(d_xs, table[rows])
-    np.testing.assert_allclose(d_table, [xs[rows == k].sum() for k in range(3)], rtol=1e-5)  # float32 sums of a few
+    np.testing.assert_allclose(d_table, [xs[rows == k].sum() for k in range(3)], rtol=1e-5)  # float32 sums
 
 
 @few_modes
@@ -490,7 +490,7 @@ def test_half_precision_inputs_and_a_float32_state(mode):
     args = dict.fromkeys(("float16", "bfloat16"), (init, xs))
     (grads,) = gradients(mode, lambda args: sum(values(args).values()), args)
     for dtype, result in run(mode, values, args).items():
-        # Powers of two, and sums of few of them: nothing is rounded in any of the dtypes.
+        # Sums of a few powers of two are exact in all dtypes.
         assert result == (1 + 2.5 + 5.25 + 5.25) + (8 + 3 + 2 + 2)
         d_init, d_xs = grads[dtype]
         np.testing.assert_array_equal(d_init, [0.5 + 0.25 + 0.125 + 0.125] * 2)
@@ -504,7 +504,7 @@ def test_keras_variables_are_parameters(mode):
     np.testing.assert_array_equal(outputs, [[1, 1.5, 1.75]])
 
 
-def test_shapes_of_many_ranks_share_a_step():
+def test_one_step_works_with_many_ranks():
     for shape in [(2, 3), (2,), (2, 4), (3, 4, 2), (2,), (1, 1)]:
         init, xs = normal(*shape), normal(shape[0], 4, *shape[1:])
         assert_close(
@@ -512,7 +512,7 @@ def test_shapes_of_many_ranks_share_a_step():
         )
 
 
-def test_equal_steps_with_other_constants_do_not_mix():
+def test_steps_with_different_constants_are_not_mixed():
     xs = normal(2, 3)
     for scale in (2.0, 3.0, 2.0):
         np.testing.assert_array_equal(to_numpy(scan(_Scale(scale), (), xs)[0]), np.float32(scale) * xs)
@@ -530,7 +530,7 @@ class _Scale:
 
 
 class Holds:
-    """A step that hides a closed-over value in an attribute."""
+    """A step that holds a tensor or variable in an attribute."""
 
     def __init__(self, held):
         self.held = held
@@ -584,7 +584,7 @@ BAD_STEPS = {
     "closes over a tensor": (closes_over(ops.convert_to_tensor(np.float32(2))), r"closes over .*\(value\)"),
     "global variable": (lambda p, s, x: (s, x * GLOBAL_VARIABLE), r"closes over .*\(GLOBAL_VARIABLE\)"),
     "global tensor": (lambda p, s, x: (s, x * GLOBAL_TENSOR), r"closes over .*\(GLOBAL_TENSOR\)"),
-    # Keras itself refuses it on JAX.
+    # On JAX, Keras refuses it.
     "random": (
         lambda p, s, x: (s, x + keras.random.normal((2,))),
         "(reads the variable 'seed_gen|seeded)",
@@ -595,7 +595,7 @@ BAD_STEPS = {
 @pytest.mark.parametrize("step, message", BAD_STEPS.values(), ids=BAD_STEPS)
 @pytest.mark.parametrize("options", [{}, {"gradient": False}, {"unroll": True}], ids=str)
 def test_steps_that_are_refused(step, message, options):
-    for _ in range(2):  # a failed trace must not pass for a good one the next time
+    for _ in range(2):  # a failed trace must not be cached
         with pytest.raises(ValueError, match=f"(?s){message}"):
             scan(step, 0.0, X, **options)
 
@@ -609,7 +609,7 @@ def test_steps_are_refused_inside_compiled_code(mode, options):
             gradients(mode, lambda x, step=step: ops.sum(scan(step, 0.0, x, **options)[0]), X)
 
 
-def test_attributes_are_not_taken_for_globals():
+def test_attributes_are_not_mistaken_for_globals():
     class Carrier:
         GLOBAL_TENSOR = 3.0
 
@@ -669,8 +669,8 @@ def trained_step_by_step():
     return trained(leaky_model(depth=1, unroll=True))
 
 
-#: Keras makes jit_compile="auto" one of these. On PyTorch, jit_compile=True hands the model to torch.compile; on JAX,
-#: jit_compile=False is the same as run_eagerly=True.
+#: Keras replaces jit_compile="auto" by one of these. On PyTorch, jit_compile=True uses torch.compile. On JAX,
+#: jit_compile=False equals run_eagerly=True.
 COMPILE_OPTIONS = {
     "tensorflow": [{"jit_compile": False}, {"jit_compile": True}, {"run_eagerly": True}],
     "jax": [{"jit_compile": True}, {"run_eagerly": True}],
@@ -701,7 +701,7 @@ def test_fit_in_mixed_float16():
 
 # Second derivatives ---------------------------------------------------------------------------------------------------
 
-# With x = 1, s_0 = 3 and two steps the final state is 3 d^2 + d + 1: its derivatives by d are 6 d + 1 and 6.
+# With x = 1, s_0 = 3 and two steps, the final state is 3 d^2 + d + 1. Its derivatives by d are 6 d + 1 and 6.
 
 
 def _final(decay, **options):
@@ -709,7 +709,7 @@ def _final(decay, **options):
 
 
 @few_modes
-def test_unrolled_there_is_a_second_derivative(mode):
+def test_an_unrolled_loop_has_a_second_derivative(mode):
     assert second_derivative(mode, lambda d: _final(d, unroll=True)) == 6
 
 
@@ -771,16 +771,16 @@ def test_jax_transformations():
     expected = to_numpy(jax.grad(lambda *args: loss(*args, unroll=True), argnums=(0, 1, 2))(init, xs, 0.9))
     assert_close(to_numpy(jax.grad(jax.jit(loss), argnums=(0, 1, 2))(init, xs, 0.9)), expected)
     assert_close(to_numpy(jax.jit(first)(init, xs, 0.9)), expected)
-    many = jax.vmap(first, in_axes=(0, 0, None))(np.stack([init, -init]), np.stack([xs, 3 * xs]), 0.9)
+    vmapped = jax.vmap(first, in_axes=(0, 0, None))(np.stack([init, -init]), np.stack([xs, 3 * xs]), 0.9)
     for k, args in enumerate([(init, xs), (-init, 3 * xs)]):
-        assert_close(to_numpy([g[k] for g in many]), to_numpy(list(first(*args, 0.9))))
+        assert_close(to_numpy([g[k] for g in vmapped]), to_numpy(list(first(*args, 0.9))))
     outputs = jax.vmap(lambda d: scan(leaky, init, xs, d)[0])(np.float32([0.5, 0.9]))
     assert_close(to_numpy(outputs[1]), to_numpy(scan(leaky, init, xs, 0.9)[0]))
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(lambda d: loss(init, xs, d), (0.9,), (1.0,))
 
 
-@pytest.mark.jax("tracers are JAX's")
+@pytest.mark.jax("tracers of JAX")
 def test_a_closed_over_tracer_is_an_error():
     import jax
 
@@ -791,7 +791,7 @@ def test_a_closed_over_tracer_is_an_error():
                 transformation(lambda decay: ops.sum(scan(step(decay), 0.0, X)[0]))(2.0)
 
 
-@pytest.mark.tensorflow("tf.Variable is TensorFlow's")
+@pytest.mark.tensorflow("tf.Variable")
 @few_modes
 def test_a_tf_variable_in_the_step(mode):
     import tensorflow as tf
@@ -802,7 +802,7 @@ def test_a_tf_variable_in_the_step(mode):
             gradients(mode, lambda x: ops.sum(scan(make(variable), 0.0, x)[0]), X)
 
 
-@pytest.mark.torch("Parameter is PyTorch's")
+@pytest.mark.torch("torch.nn.Parameter")
 def test_a_parameter_in_the_step():
     import torch
 
@@ -813,8 +813,8 @@ def test_a_parameter_in_the_step():
         scan(Holds(parameter), 0.0, X)
 
 
-@pytest.mark.torch("a loop of PyTorch's own")
-def test_a_plain_torch_loop():
+@pytest.mark.torch("PyTorch training loop")
+def test_a_torch_training_loop():
     import torch
 
     x, target = torch.tensor(normal(4, 5)), torch.tensor(normal(4, 5))
@@ -836,7 +836,7 @@ def test_a_plain_torch_loop():
     assert not scan(leaky, torch.zeros(4), x, decay, gradient=False)[0].requires_grad
 
 
-@pytest.mark.torch("only its tensors change in place")
+@pytest.mark.torch("only PyTorch's tensors change in place")
 @pytest.mark.parametrize("options", [{}, {"gradient": False}], ids=str)
 def test_the_final_state_is_not_an_alias_of_the_initial_state(options):
     import torch
@@ -847,9 +847,9 @@ def test_the_final_state_is_not_an_alias_of_the_initial_state(options):
     np.testing.assert_array_equal(to_numpy(init), [0, 0])
 
 
-@pytest.mark.torch("PyTorch frees what it saved")
+@pytest.mark.torch("PyTorch frees saved tensors")
 def test_the_backward_pass_frees_the_states():
-    """Otherwise a loss that still exists would keep the last batch's states through the next forward pass."""
+    """The backward pass frees the states, so that a kept loss does not hold them during the next forward pass."""
     import gc
 
     import torch

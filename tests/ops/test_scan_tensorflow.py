@@ -12,7 +12,7 @@ from reference.models import Leaky, leaky_model
 from keras_snn.layers import Lowpass, SpikingActivation
 from keras_snn.ops import scan
 
-pytestmark = pytest.mark.tensorflow("its graphs, its XLA, its strategies")
+pytestmark = pytest.mark.tensorflow("graphs, XLA and strategies of TensorFlow")
 if BACKEND == "tensorflow":
     import tensorflow as tf
 
@@ -28,7 +28,7 @@ def normal(*shape):
 
 
 class Counting:
-    """A leaky step that counts how often its Python body runs, which is when it is traced."""
+    """A leaky step that counts its traces: its Python body only runs when it is traced."""
 
     def __init__(self):
         self.traces = 0
@@ -44,7 +44,7 @@ class Counting:
 
 @pytest.fixture
 def traces(monkeypatch):
-    """A list that grows by one with each trace of any step."""
+    """Return a list that receives an item for each trace of any step."""
     calls, original = [], engine.pure_call
     monkeypatch.setattr(engine, "pure_call", lambda *args: calls.append(args[0]) or original(*args))
     return calls
@@ -71,7 +71,7 @@ def test_a_variable_gets_its_gradient():
             final = scan(Counting(), tf.ones(1), xs, variable)[1]
         return tape.gradient(final, variable)
 
-    # d^3 + d^2 + d + 1, differentiated.
+    # The derivative of d^3 + d^2 + d + 1.
     for f in (gradient, tf.function(gradient), tf.function(gradient, jit_compile=True)):
         assert float(f()) == 3 * 0.25 + 2 * 0.5 + 1
 
@@ -108,38 +108,38 @@ def test_twenty_eager_calls_trace_once(make, traces):
         return tape.gradient(loss, x)
 
     call()
-    first, loops_made = len(traces), engine._Loops.cache_info().misses
+    first, n_loops = len(traces), engine._Loops.cache_info().misses
     assert first > 0
     for _ in range(20):
         call()
     assert len(traces) == first
-    assert engine._Loops.cache_info().misses == loops_made
+    assert engine._Loops.cache_info().misses == n_loops
 
 
 def compilations(step):
-    """Return the number of traces of loops for XLA, and of those for the graph."""
-    found = {True: 0, False: 0}
-    for made in _made:
-        if made.step is step:
-            for (_, compiled, *_), function in made.functions.items():
-                found[compiled] += function.experimental_get_tracing_count()
-    return found[True], found[False]
+    """Return the number of traces of XLA loops, and of graph loops."""
+    counts = {True: 0, False: 0}
+    for loop in _loops:
+        if loop.step is step:
+            for (_, compiled, *_), function in loop.functions.items():
+                counts[compiled] += function.experimental_get_tracing_count()
+    return counts[True], counts[False]
 
 
 @pytest.fixture
 def _record_loops(monkeypatch):
-    _made.clear()
+    _loops.clear()
     original = engine._Loops
 
     def recording(*args):
-        made = original(*args)
-        _made.add(made)
-        return made
+        loop = original(*args)
+        _loops.add(loop)
+        return loop
 
     monkeypatch.setattr(engine, "_Loops", recording)
 
 
-_made = set()
+_loops = set()
 
 
 @pytest.mark.usefixtures("_record_loops")
@@ -160,10 +160,10 @@ def test_sequences_of_many_lengths_stop_compiling(monkeypatch):
 
     for time in range(1, 11):
         check(2 + time % 2, time)
-    # Forward and backward: the first shape for XLA; then one shape of the graph's, and one that fits all others.
+    # Forward and backward: the first shape by XLA; then a graph loop of one shape, and a graph loop for all others.
     assert compilations(step) == (2, 4)
 
-    for _ in range(engine._CALLS_TO_COMPILE - 1):  # these come often enough, and are more than fit
+    for _ in range(engine._CALLS_TO_COMPILE - 1):  # often enough to be compiled, and more shapes than the limit
         for time in range(10, 3, -1):
             check(2 + time % 2, time)
     assert compilations(step) == (2 * engine._MAX_SHAPES, 4)
@@ -183,18 +183,18 @@ def test_many_lengths_without_inputs_stop_tracing():
     assert compilations(step) == (1, 1)
 
 
-def test_a_rare_shape_that_comes_back_is_compiled():
+def test_a_repeated_shape_is_compiled():
     step = Counting()
     for _ in range(engine._CALLS_TO_COMPILE):
         for time in (4, 5):
             scan(step, tf.zeros(2), normal(2, time), 0.5)
-    made = engine._Loops(step, False, False, ((), (), ()))
-    assert {shapes[-1] for shapes in made.compiled} == {(2, 4), (2, 5)}
+    loop = engine._Loops(step, False, False, ((), (), ()))
+    assert {shapes[-1] for shapes in loop.compiled} == {(2, 4), (2, 5)}
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_graph_keeps_its_static_shapes(jit_compile):
-    """This does not depend on earlier shapes of the step: later code may need them."""
+    """Outputs in a graph have static shapes, also after calls with other shapes. Later layers may need them."""
 
     @tf.function(jit_compile=jit_compile)
     def call(a, b, c):
@@ -244,7 +244,7 @@ def test_fit_on_sequences_of_many_lengths():
     for x, y in batches():
         with tf.GradientTape() as tape:
             outputs = x
-            for layer in models[1].layers:  # layer by layer: the model itself takes five steps only
+            for layer in models[1].layers:  # layer by layer: the model only accepts five steps
                 outputs = layer(outputs)
             loss = tf.reduce_mean((outputs - y) ** 2)
         models[1].optimizer.apply(tape.gradient(loss, models[1].trainable_variables), models[1].trainable_variables)
@@ -271,13 +271,13 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from keras import tree
 from reference.models import COPIES, assert_draws_of_one_device, drawing_model, leaky_model, trained
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-one = trained(leaky_model(depth=1, jit_compile=False))
+on_one_device = trained(leaky_model(depth=1, jit_compile=False))
 with strategy.scope():
     model = leaky_model(depth=1)
 assert not model.jit_compile  # Keras never compiles a model under a strategy
-two = trained(model)
-# Losses and gradients are sums over half batches.
-for a, b in zip(tree.flatten(one), tree.flatten(two), strict=True):
+on_two_devices = trained(model)
+# rtol: losses and gradients are sums over half batches.
+for a, b in zip(tree.flatten(on_one_device), tree.flatten(on_two_devices), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 with strategy.scope():
     drawing = drawing_model()

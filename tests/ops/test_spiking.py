@@ -18,14 +18,14 @@ def fire(mode, rates, voltage, dt):
 
 
 def assert_equals_numpy(actual, rates, voltage, dt):
-    """Bit for bit: the loop has no product that could be fused."""
+    """Compare bit for bit: without products in the loop, nothing can be fused."""
     counts, last = loops.integrate_and_fire(rates, voltage, dt)
     np.testing.assert_array_equal(actual[0], counts * (1 / np.float32(dt)))
     np.testing.assert_array_equal(actual[1], last)
 
 
 def random_rates(*shape, dt, seed=0):
-    """Rates of every kind: silent, slow, several spikes a step, negative."""
+    """Return rates and voltages. Rates are zero, low, above one spike per step, or negative."""
     rng = np.random.default_rng(seed)
     rates = rng.normal(size=shape) * 10.0 ** rng.uniform(-6, 3, size=shape)
     rates[rng.random(shape) < 0.1] = 0
@@ -41,7 +41,7 @@ def test_equals_numpy_bit_for_bit(mode, shape):
         assert_equals_numpy(to_numpy(function(*to_tensors((rates, voltage, dt)))), rates, voltage, dt)
 
 
-@pytest.mark.tensorflow("an unknown time runs in the graph's own loop")
+@pytest.mark.tensorflow("an unknown time runs in a graph loop")
 def test_unknown_time_equals_numpy_bit_for_bit():
     import tensorflow as tf
 
@@ -58,7 +58,7 @@ def test_the_same_spikes_on_every_backend(mode):
     rates = np.minimum(np.abs(rates), np.float32(2e5))
     spikes, _ = fire(mode, rates, voltage, 0.001)
     counts = np.round(spikes * np.float32(0.001)).astype("uint8")
-    # That of the counts by the NumPy loop.
+    # The digest of the counts of the NumPy loop.
     digest = "178eead20e3a23b8c547c76a784401ec3a548aff0f2a22a8cbe19759595b5b26"
     assert hashlib.sha256(counts.tobytes()).hexdigest() == digest
 
@@ -67,13 +67,13 @@ BY_HAND = [  # increments, initial voltage, counts, last voltage
     ([0.25, 0.25, 0.25, 0.25], 0.0, [0, 0, 0, 1], 0.0),  # exactly at the threshold
     ([0.0, 0.5, 0.0, 0.0], 0.5, [0, 1, 0, 0], 0.0),
     ([0.5, 0.5, 0.0, 0.0], 0.25, [0, 1, 0, 0], 0.25),
-    ([1, 2, 0, 3], 0.75, [1, 2, 0, 3], 0.75),  # whole increments leave the voltage alone
+    ([1, 2, 0, 3], 0.75, [1, 2, 0, 3], 0.75),  # integer increments do not change the voltage
     ([0, 0, 0, 0], 0.875, [0, 0, 0, 0], 0.875),
     ([2.75, 2.75, 0.0, 0.5], 0.0, [2, 3, 0, 1], 0.0),  # rates above 1 / dt
     ([-0.25, -0.25, -0.5, -1.5], 0.25, [0, -1, 0, -2], 0.75),  # floor, not truncation
     ([-1, -2, 0, -1], 0.5, [-1, -2, 0, -1], 0.5),
     ([1000.5, 1000.5, 0, 0], 0.0, [1000, 1001, 0, 0], 0.0),
-    ([0, 0, 0, 0], 2.5, [2, 0, 0, 0], 0.5),  # a state that a user gave, outside [0, 1)
+    ([0, 0, 0, 0], 2.5, [2, 0, 0, 0], 0.5),  # a user's state outside [0, 1)
     ([0, 0, 0, 0], -0.5, [-1, 0, 0, 0], 0.5),
 ]
 
@@ -88,8 +88,8 @@ def test_values_by_hand(mode):
 
 
 def test_a_million_steps_lose_no_spike():
-    """At every step the count is within one of floor(v0 + sum of the float32 increments), summed in float64."""
-    # A step of PyTorch's is a dozen kernels started one by one: a million of them would take a minute.
+    """At every step, the count differs by at most one from floor(v0 + float64 sum of the float32 increments)."""
+    # A step on PyTorch starts a dozen kernels one by one: a million steps would take a minute.
     n_steps, chunk = (40_000, 10_000) if BACKEND == "torch" else (1_000_000, 100_000)
     dt, rng = np.float32(0.001), np.random.default_rng(0)
     constant = [1e-6, 0.1, 1 / 3, 0.7, 0.9999999, 1.1, 7.3, 999.9, -1e-6, -0.3, -250.55]
@@ -110,7 +110,7 @@ def test_a_million_steps_lose_no_spike():
         sums = integrated + np.cumsum((rates * dt).astype("float64"), axis=1)
         assert np.abs(counts - np.floor(sums)).max() <= 1
         counted, integrated = counts[:, -1], sums[:, -1]
-    # 1e-6 a step is there after a million steps, and not rounded away.
+    # After a million steps, increments of 1e-6 give one spike.
     if n_steps == 1_000_000:
         assert counted[0, 0] == 1 and counted[0, 8] == -1
 
@@ -118,7 +118,7 @@ def test_a_million_steps_lose_no_spike():
 def test_chunks_equal_one_call():
     rates, voltage = random_rates(3, 60, 20, dt=0.01)
 
-    def both(rates, start):
+    def whole_and_chunks(rates, start):
         spikes, last = integrate_and_fire(rates, start, 0.01)
         parts, voltage = [], start
         for chunk in np.split(np.arange(60), 4):
@@ -126,15 +126,15 @@ def test_chunks_equal_one_call():
             parts.append(part)
         return spikes, last, ops.concatenate(parts, axis=1), voltage
 
-    spikes, last, of_parts, voltage = run(COMPILED, both, rates, voltage)
+    spikes, last, of_parts, voltage = run(COMPILED, whole_and_chunks, rates, voltage)
     np.testing.assert_array_equal(of_parts, spikes)
     np.testing.assert_array_equal(voltage, last)
 
 
 @few_modes
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_the_gradient_is_that_of_the_rates(mode, dtype):
-    """The gradient is the upstream gradient at the same step. None flows through the voltage or to dt."""
+def test_the_gradient_by_the_rates_is_the_upstream_gradient(mode, dtype):
+    """The gradient by the rates is the upstream gradient of the same step. Voltage and dt have no gradient."""
     rates, voltage = random_rates(2, 9, 3, dt=0.01)
     weights = np.random.default_rng(1).integers(-50, 50, rates.shape).astype("float32")  # exact in every dtype
 
@@ -151,7 +151,7 @@ def test_the_gradient_is_that_of_the_rates(mode, dtype):
 
 @few_modes
 def test_half_precision_rates_accumulate_in_float32(mode):
-    """0.1 Hz for 100 s at 1 ms: float16 could not add 1e-4 to a voltage of 0.5."""
+    """Half-precision rates accumulate in float32. float16 would round the sum of a voltage and an increment."""
     rates = np.full((1, 2000, 1), 5.0, "float16")
     spikes, last = run(mode, lambda r, v: integrate_and_fire(r, v, 0.001), rates, np.zeros((1, 1), "float32"))
     assert spikes.dtype == "float16" and last.dtype == "float32"
@@ -161,7 +161,7 @@ def test_half_precision_rates_accumulate_in_float32(mode):
 
 
 @few_modes
-def test_a_value_that_is_not_finite_poisons_its_own_unit(mode):
+def test_a_non_finite_rate_affects_only_its_unit(mode):
     rates, voltage = random_rates(3, 10, 4, dt=0.01)
     function = wrap(mode, lambda rates, voltage: integrate_and_fire(rates, voltage, 0.01))
     expected, last = to_numpy(function(*to_tensors((rates, voltage))))

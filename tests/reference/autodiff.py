@@ -1,4 +1,4 @@
-"""Compute gradients on each backend, and run a function in each of its modes."""
+"""Gradients, and calls in each mode, with one interface for all backends."""
 
 import keras
 import numpy as np
@@ -6,11 +6,11 @@ from keras import ops, tree
 
 BACKEND = keras.config.backend()
 MODES = {"tensorflow": ("eager", "graph", "xla"), "jax": ("eager", "jit"), "torch": ("eager",)}[BACKEND]
-#: Those that differ most, for tests of which many are run.
+#: The modes that differ most, for tests with many cases.
 FEW_MODES = {"tensorflow": ("eager", "xla"), "jax": ("jit",), "torch": ("eager",)}[BACKEND]
-#: The mode in which all cases of a test are run: the compiled one, where there is one.
+#: The mode for all cases of a test: compiled, except on PyTorch.
 COMPILED = MODES[-1]
-#: The mode in which a loop written out step by step costs least: JAX compiles every eager operation by itself.
+#: The cheapest mode for a Python loop over steps: JAX compiles every eager operation separately.
 STEP_BY_STEP = "jit" if BACKEND == "jax" else "eager"
 
 
@@ -23,12 +23,12 @@ def to_tensors(nest):
 
 
 def run(mode, function, *args):
-    """Return ``function(*args)`` as NumPy arrays; the arguments are tensors in it."""
+    """Return ``function(*args)`` as NumPy arrays. The function receives tensors."""
     return to_numpy(wrap(mode, function)(*to_tensors(args)))
 
 
 def wrap(mode, function):
-    """Return the function compiled for the mode."""
+    """Return the function, compiled for the mode."""
     if mode == "eager":
         return function
     if mode == "jit":
@@ -41,12 +41,12 @@ def wrap(mode, function):
 
 
 def gradients(mode, loss, *args):
-    """Return the gradients of the scalar ``loss(*args)``, shaped like args; zeros where there are none."""
+    """Return the gradients of the scalar ``loss(*args)``, shaped like args. Missing gradients are zeros."""
     return _run(mode, lambda *args: (loss(*args), ()), args)[1]
 
 
 def results_and_gradients(mode, function, *args):
-    """Return ``function(*args)``, and the gradients of the squares of its floats."""
+    """Return ``function(*args)``, and the gradients of the sum of squares of its float leaves."""
 
     def loss(*args):
         results = function(*args)
@@ -56,7 +56,7 @@ def results_and_gradients(mode, function, *args):
 
 
 def squares(nest):
-    """Return a scalar whose gradient differs for every element of every float leaf."""
+    """Return the sum of squares of all float leaves. Its gradient differs for elements with different values."""
     return sum(ops.sum(ops.square(ops.cast(leaf, "float32"))) for leaf in tree.flatten(nest) if is_float(leaf))
 
 
@@ -68,14 +68,14 @@ def _run(mode, loss, args):
     flat = tree.flatten(args)
     places = [i for i, leaf in enumerate(flat) if is_float(leaf)]
 
-    def of_floats(*flat):
-        def loss_of(*values):
+    def gradients_of_floats(*flat):
+        def loss_of_floats(*values):
             leaves = dict(enumerate(flat)) | dict(zip(places, values, strict=True))
             return loss(*tree.pack_sequence_as(args, list(leaves.values())))
 
-        return _gradients(loss_of, [flat[i] for i in places])
+        return _gradients(loss_of_floats, [flat[i] for i in places])
 
-    grads, results = run(mode, of_floats, *flat)
+    grads, results = run(mode, gradients_of_floats, *flat)
     grads = {i: np.zeros(leaf.shape) for i, leaf in enumerate(flat)} | dict(zip(places, grads, strict=True))
     return results, tree.pack_sequence_as(args, list(grads.values()))
 
@@ -106,13 +106,13 @@ def layer_gradients(mode, layer, x, *upstream):
     """Return the outputs of a built layer, and the gradients of their sum, weighted by ``upstream``.
 
     Returns:
-        The list of outputs; the gradient by ``x``; and a dict of those by the trainable weights, by name.
+        The list of outputs; the gradient by ``x``; and a dict from the name of a trainable weight to its gradient.
     """
     return gradients_of_layers(mode, [layer], x, *upstream)[0]
 
 
 def gradients_of_layers(mode, layers, x, *upstream):
-    """Return ``layer_gradients`` of each of the layers, all from one function: to compile it costs half."""
+    """Return ``layer_gradients`` of several layers. One function for all takes half the time to compile."""
     cases = [(x, [to_numpy(v.value) for v in layer.trainable_variables]) for layer in layers]
     others = [[to_numpy(v.value) for v in layer.non_trainable_variables] for layer in layers]
 

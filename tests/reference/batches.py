@@ -1,4 +1,4 @@
-"""Arrays as data in batches of every kind."""
+"""Data in batches of every kind, made from arrays."""
 
 import weakref
 
@@ -7,17 +7,20 @@ import numpy as np
 import pytest
 from keras import tree
 
-#: Kinds to test on the current backend: those of another framework would load it.
-AGAIN = ("PyDataset", *{"tensorflow": ["tf.data"], "torch": ["DataLoader"]}.get(keras.config.backend(), []))
-KINDS = (*AGAIN, "generator")
+#: Kinds that can be read repeatedly. A kind of another framework would import it, and is left out.
+REPEATABLE = ("PyDataset", *{"tensorflow": ["tf.data"], "torch": ["DataLoader"]}.get(keras.config.backend(), []))
+KINDS = (*REPEATABLE, "generator")
 
 
 class Pieces(keras.utils.PyDataset):
-    """Batches out of a list, again and again if ``endless``. ``living`` holds how many were in memory at each call."""
+    """Batches from a list, repeated without end if ``endless``.
+
+    ``requested`` lists the requested indices, ``n_alive`` the number of batches in memory at each request.
+    """
 
     def __init__(self, pieces, endless=False):
         super().__init__()
-        self.pieces, self.endless, self.asked, self.living = pieces, endless, [], []
+        self.pieces, self.endless, self.requested, self.n_alive = pieces, endless, [], []
         self.references = []
 
     @property
@@ -25,8 +28,8 @@ class Pieces(keras.utils.PyDataset):
         return None if self.endless else len(self.pieces)
 
     def __getitem__(self, i):
-        self.asked.append(i)
-        self.living.append(sum(reference() is not None for reference in self.references))
+        self.requested.append(i)
+        self.n_alive.append(sum(reference() is not None for reference in self.references))
         batch = tree.map_structure(np.copy, self.pieces[i % len(self.pieces)])
         self.references += [weakref.ref(array) for array in tree.flatten(batch)[:1]]
         return batch
@@ -38,7 +41,7 @@ class Pieces(keras.utils.PyDataset):
 
 
 def cut(*arrays, size=4):
-    """Return a list of the batches: tuples of ``size`` or, in the last one, fewer samples of each array."""
+    """Return a list of batches: tuples of ``size`` samples of each array. The last batch may be smaller."""
     return [tuple(array[i : i + size] for array in arrays) for i in range(0, len(arrays[0]), size)]
 
 

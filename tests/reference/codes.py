@@ -1,4 +1,4 @@
-"""The codes of `keras_snn.ops.encoding`, one unit at a time, in exact or float64 arithmetic."""
+"""The codes of `keras_snn.ops.encoding` as loops over units, in exact or float64 arithmetic."""
 
 import math
 from fractions import Fraction
@@ -12,8 +12,8 @@ def encode_units(x, n_steps, code):
     return np.moveaxis(trains, -1, 1)
 
 
-def one_spike(time, n_steps):
-    return [float(t == time) for t in range(n_steps)]
+def one_spike(step, n_steps):
+    return [float(t == step) for t in range(n_steps)]
 
 
 def latency(x, n_steps, code):
@@ -46,7 +46,7 @@ def interval(x, n_steps, shortest, longest):
 
 
 def activations(value, n_neurons, low, high, beta):
-    """Return those of Bohte's neurons i = 1, ..., m."""
+    """Return the activations of Bohte's neurons i = 1, ..., m."""
     width = (high - low) / (beta * (n_neurons - 2))
     centres = [low + (2 * i - 3) / 2 * (high - low) / (n_neurons - 2) for i in range(1, n_neurons + 1)]
     return [math.exp(-((value - centre) ** 2) / (2 * width**2)) for centre in centres]

@@ -1,4 +1,4 @@
-"""Image sets of a few synthetic images, for the experiments."""
+"""Small synthetic image sets for the experiments."""
 
 import numpy as np
 

@@ -1,8 +1,8 @@
-"""A training that is interrupted."""
+"""Interrupted training."""
 
 
 def interrupt_second_epoch(monkeypatch, diary):
-    """Make a callback class raise KeyboardInterrupt in its second epoch; return the list of epochs that began."""
+    """Make a callback class raise KeyboardInterrupt at the start of the second epoch; return a list of begun epochs."""
     begin, begun = diary.on_epoch_begin, []
 
     def interrupt(self, epoch, logs=None):

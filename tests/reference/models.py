@@ -1,4 +1,4 @@
-"""Small models for the tests that run one in every mode and on several devices."""
+"""Small models for tests in every mode and on several devices."""
 
 import keras
 import numpy as np
@@ -43,7 +43,7 @@ def leaky_model(*, time=5, unroll=False, depth=2, **compile_options):
 
 
 def trained(model):
-    """Return the losses, weights and predictions of a model; the last batch of an epoch is smaller than the others."""
+    """Fit a model and return its losses, weights and predictions. The last batch of an epoch is smaller."""
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(10, 5, 2)).astype("float32"), rng.normal(size=(10, 3)).astype("float32")
     losses = model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0).history["loss"]
@@ -51,7 +51,7 @@ def trained(model):
 
 
 def drawing_model():
-    """Return a model of every layer that draws, with a seed and with the global one; `set_random_seed` comes first."""
+    """Return a model of all layers that draw, each with a seed and with the global seed. Calls `set_random_seed`."""
     keras.utils.set_random_seed(7)
     inputs = keras.Input(COPIES.shape[1:])
     steps, outputs = Repeat(3)(inputs), []
@@ -61,8 +61,8 @@ def drawing_model():
     return keras.Model(inputs, outputs)
 
 
-def assert_draws_of_one_device(several, one):
-    """Check that each copy of the sample has its own draws, and those of the same global batch on one device."""
-    for a, b in zip(several, one, strict=True):
+def assert_draws_of_one_device(outputs, outputs_on_one_device):
+    """Check that draws differ between the copies of a sample, and equal those of the global batch on one device."""
+    for a, b in zip(outputs, outputs_on_one_device, strict=True):
         assert len(np.unique(a, axis=0)) == len(COPIES)
         np.testing.assert_array_equal(a, b)

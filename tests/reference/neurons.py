@@ -1,7 +1,7 @@
-"""The neurons as plain NumPy loops over time, and the gradients of some of them, written out by hand.
+"""The neurons as NumPy loops over time, and hand-written gradients of some of them.
 
-Arrays are ``(batch, time, ...)``. ``dtype`` is what every operation rounds to: float32 for what the layers do bit for
-bit, float64 for the exact equations. No loop calls another's equations but for ``charge`` and ``reset``.
+Arrays are ``(batch, time, ...)``. Every operation rounds to ``dtype``: float32 gives the values of the layers bit for
+bit, float64 the exact equations. The loops share only ``charge`` and ``reset``.
 """
 
 import math
@@ -16,10 +16,10 @@ def charge(v, x, leak, v_reset, decay_input):
     return v - leak * (v - v_reset) + x
 
 
-def reset(h, s, threshold, how, v_reset):
-    if how == "zero":
+def reset(h, s, threshold, reset_mode, v_reset):
+    if reset_mode == "zero":
         return np.where(s > 0, v_reset, h)
-    return h - threshold * s if how == "subtract" else h
+    return h - threshold * s if reset_mode == "subtract" else h
 
 
 def leaky(
@@ -28,7 +28,7 @@ def leaky(
     leak,
     threshold=1,
     decay_input=True,
-    how="zero",
+    reset_mode="zero",
     v_reset=0,
     refractory=0,
     k=1,
@@ -36,9 +36,9 @@ def leaky(
     unscale=False,
     dtype="float32",
 ):
-    """IF (leak 0, no decay of the input), LIF, PLIF and KLIF: return their traces ``(batch, time, ...)`` h, f, s, v.
+    """IF (leak 0, no decay of the input), LIF, PLIF, KLIF: return the traces h, f, s, v, held ``(batch, time, ...)``.
 
-    ``unscale`` makes KLIF* of KLIF, and ``held`` tells where a neuron did nothing, after a spike.
+    ``unscale`` selects KLIF* instead of KLIF. ``held`` is True in refractory steps.
     """
     x, leak, threshold, v_reset, k = (np.asarray(a, dtype) for a in (x, leak, threshold, v_reset, k))
     v = np.full_like(x[:, 0], v_reset)
@@ -50,7 +50,7 @@ def leaky(
         held = wait > 0
         s = ((f > threshold) & ~held).astype(dtype)
         kept, taken = (f * (1 / k), threshold * (1 / k)) if unscale else (f, threshold)
-        v = np.where(held, v, reset(kept, s, taken, how, v_reset))
+        v = np.where(held, v, reset(kept, s, taken, reset_mode, v_reset))
         wait = np.where(s > 0, refractory, np.maximum(wait - 1, 0))
         for name, row in zip(rows, (h, f, s, v, held), strict=True):
             rows[name].append(row)
@@ -66,7 +66,7 @@ def leaky_gradients(
     leak,
     threshold=1,
     decay_input=True,
-    how="zero",
+    reset_mode="zero",
     v_reset=0,
     detach_reset=False,
     k=1,
@@ -78,13 +78,20 @@ def leaky_gradients(
     """Return the gradients of ``leaky`` in float64: by x ``(batch, time, ...)``, by leak, threshold and k ``(...)``.
 
     Args:
-        d_s: What comes back to the spikes, ``(batch, time, ...)``.
-        d_v: What comes back to the last membrane, ``(batch, ...)``.
-        surrogate: Function, what stands in for the derivative of a spike.
+        d_s: Gradient of the spikes, ``(batch, time, ...)``.
+        d_v: Gradient of the last membrane, ``(batch, ...)``.
+        surrogate: Function, the surrogate derivative of a spike.
         slope_of_activation: Function, the derivative of ``activation``.
     """
     x, d_s, v_grad = (np.asarray(a, "float64") for a in (x, d_s, d_v))
-    options = {"leak": leak, "threshold": threshold, "decay_input": decay_input, "how": how, "v_reset": v_reset, "k": k}
+    options = {
+        "leak": leak,
+        "threshold": threshold,
+        "decay_input": decay_input,
+        "reset_mode": reset_mode,
+        "v_reset": v_reset,
+        "k": k,
+    }
     options |= {"activation": activation, "unscale": unscale, "refractory": refractory}
     trace = leaky(x, **options, dtype="float64")
     before = np.concatenate([np.full_like(x[:, :1], v_reset), trace.v[:, :-1]], axis=1)
@@ -94,9 +101,9 @@ def leaky_gradients(
         free = ~trace.held[:, t]
         h, f, s, v = trace.h[:, t], trace.f[:, t], trace.s[:, t], before[:, t]
         # v = reset(f / scale, s, threshold / scale)
-        to_kept = v_grad * (1 - s if how == "zero" else 1)
-        to_taken = -v_grad * s if how == "subtract" else 0 * s
-        through_s = {"zero": v_reset - f / scale, "subtract": -threshold / scale, None: 0.0}[how]
+        to_kept = v_grad * (1 - s if reset_mode == "zero" else 1)
+        to_taken = -v_grad * s if reset_mode == "subtract" else 0 * s
+        through_s = {"zero": v_reset - f / scale, "subtract": -threshold / scale, None: 0.0}[reset_mode]
         to_s = d_s[:, t] + (0 if detach_reset else v_grad * through_s)
         # s = step(f - threshold)
         to_f = to_s * surrogate(f - threshold) + to_kept / scale
@@ -119,7 +126,9 @@ def atan(slope=2.0):
     return lambda x: slope / 2 / (1 + (math.pi / 2 * slope * x) ** 2)
 
 
-def adaptive(x, *, leak, adaptation_leak, beta, threshold=1, decay_input=True, how="zero", v_reset=0, dtype="float32"):
+def adaptive(
+    x, *, leak, adaptation_leak, beta, threshold=1, decay_input=True, reset_mode="zero", v_reset=0, dtype="float32"
+):
     """ALIF: return spikes ``(batch, time, ...)``, and the last v and a."""
     x, leak, slow, beta, threshold, v_reset = (
         np.asarray(a, dtype) for a in (x, leak, adaptation_leak, beta, threshold, v_reset)
@@ -128,12 +137,12 @@ def adaptive(x, *, leak, adaptation_leak, beta, threshold=1, decay_input=True, h
     for t in range(x.shape[1]):
         h, high = charge(v, x[:, t], leak, v_reset, decay_input), threshold + beta * a
         spikes[:, t] = s = (h > high).astype(dtype)
-        v = reset(h, s, high, how, v_reset)
+        v = reset(h, s, high, reset_mode, v_reset)
         a = a - slow * a + s
     return spikes, v, a
 
 
-def synaptic(x, *, leak, synapse_leak, threshold=1, how="zero", v_reset=0, dtype="float32"):
+def synaptic(x, *, leak, synapse_leak, threshold=1, reset_mode="zero", v_reset=0, dtype="float32"):
     """Return spikes ``(batch, time, ...)``, and the last i and v."""
     x, leak, fast, threshold, v_reset = (np.asarray(a, dtype) for a in (x, leak, synapse_leak, threshold, v_reset))
     i, v, spikes = np.zeros_like(x[:, 0]), np.full_like(x[:, 0], v_reset), np.empty_like(x)
@@ -141,12 +150,12 @@ def synaptic(x, *, leak, synapse_leak, threshold=1, how="zero", v_reset=0, dtype
         i = i - fast * i + x[:, t]
         h = v - leak * (v - v_reset) + i
         spikes[:, t] = s = (h > threshold).astype(dtype)
-        v = reset(h, s, threshold, how, v_reset)
+        v = reset(h, s, threshold, reset_mode, v_reset)
     return spikes, i, v
 
 
-def noisy(x, noise, *, leak, alpha, beta=0.5, axes=(1,), threshold=1, how="zero", v_reset=0, dtype="float64"):
-    """NoisyLIF: return h and spikes ``(batch, time, ...)``, and the last v; ``axes`` are those of one step."""
+def noisy(x, noise, *, leak, alpha, beta=0.5, axes=(1,), threshold=1, reset_mode="zero", v_reset=0, dtype="float64"):
+    """NoisyLIF: return h and spikes ``(batch, time, ...)``, and the last v. ``axes`` are axes of one step."""
     x, noise = np.asarray(x, dtype), np.asarray(noise, dtype)
     v, rows = np.full_like(x[:, 0], v_reset), {"h": [], "s": []}
     for t in range(x.shape[1]):
@@ -157,7 +166,7 @@ def noisy(x, noise, *, leak, alpha, beta=0.5, axes=(1,), threshold=1, how="zero"
         history = standard / (alpha * np.where(largest == 0, 1, largest)) + beta
         h = history + noise[:, t] + x[:, t]
         s = (h > threshold).astype(dtype)
-        v = reset(h, s, threshold, how, v_reset)
+        v = reset(h, s, threshold, reset_mode, v_reset)
         rows["h"].append(h)
         rows["s"].append(s)
     return (*(np.stack(row, axis=1) for row in rows.values()), v)
@@ -172,14 +181,14 @@ def integrator(x, *, leak, decay_input=True, v_reset=0, dtype="float32"):
     return rows
 
 
-def recurrent(x, kernel, *, leak, threshold=1, decay_input=True, how="zero", v_reset=0, dtype="float32"):
+def recurrent(x, kernel, *, leak, threshold=1, decay_input=True, reset_mode="zero", v_reset=0, dtype="float32"):
     """RecurrentLIF: return spikes ``(batch, time, units)``, and the last v."""
     x, kernel, leak, threshold, v_reset = (np.asarray(a, dtype) for a in (x, kernel, leak, threshold, v_reset))
     v, s, spikes = np.full_like(x[:, 0], v_reset), np.zeros_like(x[:, 0]), np.empty_like(x)
     for t in range(x.shape[1]):
         h = charge(v, x[:, t] + s @ kernel, leak, v_reset, decay_input)
         spikes[:, t] = s = (h > threshold).astype(dtype)
-        v = reset(h, s, threshold, how, v_reset)
+        v = reset(h, s, threshold, reset_mode, v_reset)
     return spikes, v
 
 

@@ -6,12 +6,12 @@ from keras_snn import probe
 
 
 def over_parts(layer, x, sizes, mask=None, *, still=False):
-    """Return the outputs of a layer for each part of the time axis, one part after the other, as NumPy arrays.
+    """Return the outputs of a layer for consecutive parts of the time axis, as NumPy arrays.
 
     Args:
         layer: The layer.
-        x: Array ``(batch, time, ...)``, of which each part has ``sizes`` steps; or ``(batch, ...)`` if ``still``.
-        sizes: The numbers of steps of the parts.
+        x: Array ``(batch, time, ...)``, or ``(batch, ...)`` if ``still``.
+        sizes: The number of steps of each part.
         mask: Bool array ``(batch, time)``, or None.
         still: Boolean, whether the layer creates the time axis.
     """

@@ -1,4 +1,4 @@
-"""Models that may only be read."""
+"""A check that code does not change a model."""
 
 import contextlib
 from unittest import mock
@@ -11,11 +11,12 @@ def only_read(model):
     """Raise AssertionError if the block sets or deletes an attribute of a layer of ``model``, or calls a layer."""
     parts = list(model._flatten_layers())
     before = [(vars(part).copy(), len(part._inbound_nodes)) for part in parts]
-    own, methods = set(map(id, parts)), (keras.layers.Layer.__setattr__, keras.layers.Layer.__delattr__)
+    layer_ids, missing = set(map(id, parts)), object()
+    methods = keras.layers.Layer.__setattr__, keras.layers.Layer.__delattr__
 
     def guarded(method):
         def guarded_method(layer, name, *value):
-            assert id(layer) not in own, f"`{name}` of {layer.name!r} is set or deleted"
+            assert id(layer) not in layer_ids, f"`{name}` of {layer.name!r} is set or deleted"
             method(layer, name, *value)
 
         return guarded_method
@@ -27,5 +28,5 @@ def only_read(model):
         yield
     for part, (attributes, n_calls) in zip(parts, before, strict=True):
         names = attributes.keys() | vars(part).keys()
-        changed = [name for name in names if attributes.get(name, own) is not vars(part).get(name, own)]
+        changed = [name for name in names if attributes.get(name, missing) is not vars(part).get(name, missing)]
         assert (changed, len(part._inbound_nodes)) == ([], n_calls), part.name

@@ -1,4 +1,4 @@
-"""The accuracy under attack: counts, intervals, resumption, files."""
+"""The accuracy under attack: counts, confidence intervals, resumption, files."""
 
 import functools
 import json
@@ -13,9 +13,9 @@ from keras_snn.robustness import Accuracy, RobustnessReport, gradients
 
 pytestmark = pytest.mark.backend_free
 
-# Two classes, the sign of x - 1/2: an attack changes the class where |x - 1/2| < epsilon.
+# The class is the sign of x - 1/2. An attack changes the class if |x - 1/2| < epsilon.
 X = np.array([0.1, 0.35, 0.45, 0.55, 0.65, 0.9, 0.48], "float32")[:, None]
-Y = np.array([0, 0, 0, 1, 1, 1, 1])  # the last one is misclassified
+Y = np.array([0, 0, 0, 1, 1, 1, 1])  # the model misclassifies the last sample
 EPSILONS = [0.1, 0.2]
 
 
@@ -37,18 +37,18 @@ def test_counts_by_hand(model):
     assert "FGSM" in str(report)
 
 
-def test_the_interval_is_wilsons():
-    assert Accuracy("a", 0.1, 0, 10).interval == pytest.approx((0, 0.2775), abs=1e-4)  # tabulated
+def test_the_interval_is_the_wilson_interval():
+    assert Accuracy("a", 0.1, 0, 10).interval == pytest.approx((0, 0.2775), abs=1e-4)  # from a table
     assert Accuracy("a", 0.1, 5, 10).interval == pytest.approx((0.2366, 0.7634), abs=1e-4)
 
 
-def test_attacks_are_functions_too(model):
+def test_attacks_may_be_functions(model):
     attacks = {"BIM-2": functools.partial(robustness.bim, iterations=2)}
     report = robustness.evaluate(model, X, Y, attacks, [0.2], verbose=0)
     assert report["BIM-2", 0.2].correct == 2
 
 
-def test_an_interrupted_call_goes_on(model, tmp_path):
+def test_an_interrupted_evaluation_resumes(model, tmp_path):
     path, calls = tmp_path / "report.json", []
 
     def counted(name, *arguments, **options):
@@ -68,17 +68,17 @@ def test_an_interrupted_call_goes_on(model, tmp_path):
     assert (result.attack, result.correct) == ("two", 2)
     assert RobustnessReport.load(path).attacks == ["one", "two"]
     assert len(calls) == 3
-    robustness.evaluate(model, X[:4], Y[:4], attacks, [0.2], **options)  # other data: begins anew
+    robustness.evaluate(model, X[:4], Y[:4], attacks, [0.2], **options)  # other data: starts again
     assert calls[3:] == ["one", "two"]
 
 
 def test_data_in_batches_and_one_shape_for_all_batches(model):
-    """A small last batch has the shape of the first: nothing is compiled again."""
+    """Data in batches give the same report. A small last batch is padded, so that nothing is compiled again."""
     batches = ((X[i : i + 3], Y[i : i + 3]) for i in (0, 3, 6))
     report = robustness.evaluate(model, batches, attacks=["BIM"], epsilons=EPSILONS, verbose=0)
     expected = robustness.evaluate(model, X, Y, ["BIM"], EPSILONS, batch_size=3, verbose=0)
     assert [r.correct for r in (report.clean, *report)] == [r.correct for r in (expected.clean, *expected)] == [6, 4, 2]
-    if keras.config.backend() != "torch":  # which does not compile
+    if keras.config.backend() != "torch":  # PyTorch does not compile
         assert gradients.input_gradient(model, None).n_traces == 1
 
 

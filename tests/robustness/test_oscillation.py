@@ -1,4 +1,4 @@
-"""Other neurons in a trained network, and the fit of the alternative neuron."""
+"""Replacing the neurons of a trained network, and fitting the alternative neuron."""
 
 import functools
 
@@ -27,29 +27,29 @@ def network(**options):
 
 def test_swapped_neurons_keep_weights_and_arguments():
     model = network()
-    copy = robustness.swap_neurons(model, functools.partial(LIF, decay_input=False))
-    for old, new in zip(model.get_weights(), copy.get_weights(), strict=True):
+    swapped = robustness.swap_neurons(model, functools.partial(LIF, decay_input=False))
+    for old, new in zip(model.get_weights(), swapped.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    hidden, out = (copy.get_layer(name) for name in ("hidden", "out"))
+    hidden, out = (swapped.get_layer(name) for name in ("hidden", "out"))
     assert (type(hidden), hidden.tau, hidden.threshold, hidden.reset) == (LIF, 3.0, 0.9, "zero")
     assert (out.tau, out.threshold, out.reset, out.surrogate.slope) == (2.0, 1.0, "subtract", 3.0)
     assert not hidden.decay_input
-    assert copy.compiled
+    assert swapped.compiled
     assert isinstance(model.get_layer("hidden"), OscillationLIF)
 
 
-def test_without_noise_and_fold_the_copy_is_a_lif():
+def test_without_noise_and_fold_an_oscillation_lif_equals_a_lif():
     model = network(noise_range=(0, 0), slope=0.0)
-    copy = robustness.swap_neurons(model, functools.partial(LIF, decay_input=False))
+    swapped = robustness.swap_neurons(model, functools.partial(LIF, decay_input=False))
     x = np.full_like(X, 10.0)
-    for net in (model, copy):
-        weights = [np.abs(weight) for weight in net.get_weights()]  # potentials are positive: nothing is folded
+    for net in (model, swapped):
+        weights = [np.abs(weight) for weight in net.get_weights()]  # positive potentials are not folded
         net.set_weights(weights)
-    np.testing.assert_array_equal(model.predict(x, verbose=0), copy.predict(x, verbose=0))
+    np.testing.assert_array_equal(model.predict(x, verbose=0), swapped.predict(x, verbose=0))
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_fit_changes_c_and_d_alone(shared):
+def test_the_fit_only_changes_c_and_d(shared):
     model = network(seed=0)
     before = model.get_weights()
     options = {"epochs": 30, "learning_rate": 0.02, "batch_size": 40, "verbose": 0, "shared": shared}
@@ -71,8 +71,8 @@ def test_the_fit_changes_c_and_d_alone(shared):
         assert "c" not in history.history
 
 
-def test_the_fitted_neuron_fires_near_the_mean_threshold_of_the_noisy_one():
-    # Membranes of all sizes around the threshold: the noise, of mean 0.3, moves it to 0.7.
+def test_the_fitted_neuron_fires_near_the_mean_threshold_of_the_noisy_neuron():
+    # Membranes are spread around the threshold. Noise with a mean of 0.3 moves the threshold to 0.7.
     model = keras.Sequential([keras.Input((1, 200)), OscillationLIF(seed=0), layers.TemporalAveragePooling()])
     x = np.random.default_rng(1).uniform(-0.5, 2, size=(50, 1, 200)).astype("float32")
     fitted = robustness.fit_alternative(model, x, epochs=20, learning_rate=0.02, verbose=0)
@@ -83,12 +83,12 @@ def test_the_fitted_neuron_fires_near_the_mean_threshold_of_the_noisy_one():
 
 
 @pytest.mark.backend_free
-def test_models_without_such_neurons_are_refused():
-    plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+def test_models_without_spiking_neurons_are_refused():
+    ann = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="`model` must have SpikingNeuron layers"):
-        robustness.swap_neurons(plain, LIF)
+        robustness.swap_neurons(ann, LIF)
     with pytest.raises(ValueError, match="`model` must have OscillationLIF layers"):
-        robustness.fit_alternative(plain, X)
+        robustness.fit_alternative(ann, X)
     learned = keras.Sequential([keras.Input((4, 3)), OscillationLIF(learn="tau")])
     with pytest.raises(ValueError, match=r"must have no weights to be replaced; it has \['tau'\]"):
         robustness.swap_neurons(learned, LIF)

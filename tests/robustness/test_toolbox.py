@@ -26,15 +26,16 @@ def test_attacks_of_the_toolbox_run(model):
     classifier = robustness.as_art(model)
     np.testing.assert_allclose(classifier.predict(X), model.predict(X, verbose=0), atol=1e-6)
     square = evasion.SquareAttack(classifier, eps=0.3, max_iter=20, verbose=False)
-    found = square.generate(X, Y)
-    assert abs(found - X).max() <= 0.3 + 1e-6
-    assert (model.predict(found, verbose=0).argmax(1) == Y).sum() <= (model.predict(X, verbose=0).argmax(1) == Y).sum()
+    attacked = square.generate(X, Y)
+    assert abs(attacked - X).max() <= 0.3 + 1e-6
+    correct = [(model.predict(x, verbose=0).argmax(1) == Y).sum() for x in (attacked, X)]
+    assert correct[0] <= correct[1]
     gradient = evasion.FastGradientMethod(classifier, eps=0.1).generate(X, Y)
-    # Signs of gradients near zero are undefined.
+    # The sign of a gradient near zero is undefined.
     assert (abs(gradient - robustness.fgsm(model, X, Y, 0.1, verbose=0)) > 1e-5).mean() < 0.02
 
 
-@pytest.mark.jax("the message is that of JAX")
+@pytest.mark.jax("the error on JAX")
 def test_jax_is_refused(model):
     with pytest.raises(ValueError, match="`as_art` must run on TensorFlow or PyTorch"):
         robustness.as_art(model)

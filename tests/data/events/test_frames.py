@@ -21,7 +21,7 @@ def recording(n, size=(5, 7)):
 
 @pytest.mark.parametrize("split_by", ["number", "time"])
 @pytest.mark.parametrize("n", [0, 2, 3, 47])
-def test_frames_are_those_of_a_loop(split_by, n):
+def test_frames_equal_a_loop(split_by, n):
     events, n_steps = recording(n), 3
     expected = np.zeros((n_steps, 5, 7, 2))
     for k in range(n):
@@ -37,7 +37,7 @@ def test_frames_are_those_of_a_loop(split_by, n):
     assert frames.dtype == np.float32
 
 
-def test_frames_by_number_hold_as_many_events():
+def test_frames_by_number_have_equal_numbers_of_events():
     frames = event_frames([recording(90)], 3, (5, 7))[0]
     assert frames.sum(axis=(1, 2, 3)).tolist() == [30, 30, 30]
 
@@ -105,7 +105,7 @@ def test_a_file_whose_arrays_do_not_fit_is_refused(tmp_path, changed, message):
         data.load("nmnist", path=tmp_path / "events.npz")
 
 
-#: Four events at y = 0, x = 0.
+#: Four events at x = y = 0.
 EVENTS = {"x": [0, 0, 0, 0], "y": [0, 0, 0, 0], "p": [0, 1, 1, 0], "t": [1, 2, 3, 4]}
 
 
@@ -140,12 +140,12 @@ def test_integer_times_do_not_overflow():
         np.array([-128, -1, 1, 127], "int8"),
     ):
         assert counts(2, t=t).sum(axis=1).tolist() == [2, 2]
-    assert counts(4, t=10**18 + np.array([0, 1, 2, 3])).sum(axis=1).tolist() == [1, 1, 1, 1]  # float64 has steps of 128
+    assert counts(4, t=10**18 + np.array([0, 1, 2, 3])).sum(axis=1).tolist() == [1, 1, 1, 1]  # float64 spacing: 128
 
 
 @pytest.mark.parametrize("split_by", ["number", "time"])
 @pytest.mark.parametrize("t", [[7], [0.5], np.array([2**32 - 1], "uint32")])
-def test_a_single_event_survives(split_by, t):
+def test_a_single_event_is_in_the_first_frame(split_by, t):
     event = {"x": [0], "y": [0], "p": [1], "t": t}
     assert counts(recordings=[event], split_by=split_by).tolist() == [[0, 1], [0, 0], [0, 0], [0, 0]]
     assert counts(9, split_by=split_by).sum() == 4  # more steps than events

@@ -33,23 +33,23 @@ def test_by_hand():
     rates = np.array([[[2.5], [2.0], [2.5], [2.25], [2.75]]], "float32")
     outputs, voltage = layer(rates, initial_state=np.array([[0.5]], "float32"))
     # v = 0.5 + 0.3125 = 0.8125; + 0.25 = 1.0625, a spike; 0.0625 + 0.3125 = 0.375; + 0.28125 = 0.65625; + 0.34375 = 1,
-    # a spike again, as a voltage of 1 is enough. A spike is 1 / dt = 8 Hz high.
+    # a spike, because a voltage of 1 is enough. The height of a spike is 1 / dt = 8 Hz.
     assert to_numpy(outputs).ravel().tolist() == [0.0, 8.0, 0.0, 0.0, 8.0]
     assert to_numpy(voltage).tolist() == [[0.0]]
 
 
-def test_several_spikes_a_step_and_negative_ones():
+def test_several_spikes_per_step_and_negative_spikes():
     layer = SpikingActivation("linear", dt=0.5, return_state=True)
     x = np.array([[[7.0, -1.0, -7.0], [7.0, -1.0, -7.0]]], "float32")
     outputs, voltage = layer(x, initial_state=np.full((1, 3), 0.25, "float32"))
-    # 3.75 and 4.25; -0.25 and 0.25; -3.25 and -2.75: the floor, and what is left of it
+    # Voltages 3.75 and 4.25; -0.25 and 0.25; -3.25 and -2.75. The floor is the number of spikes; the rest is kept.
     assert to_numpy(outputs)[0].tolist() == [[6.0, -2.0, -8.0], [8.0, 0.0, -6.0]]
     assert to_numpy(voltage).tolist() == [[0.25, 0.25, 0.25]]
 
 
 @modes
 @pytest.mark.parametrize("activation", ["relu", "linear"])
-def test_every_step_is_that_of_a_plain_loop(mode, activation):
+def test_every_step_equals_a_numpy_loop(mode, activation):
     layer = SpikingActivation(activation, dt=0.3, return_state=True)
     x, voltage = normal(2, 50, 4, scale=2), RNG.uniform(size=(2, 4)).astype("float32")
     layer.build(x.shape)
@@ -66,11 +66,11 @@ def test_the_mean_over_time_is_the_activation(activation):
     x = np.repeat(normal(2, 1, 4, scale=3), 200, axis=1)
     outputs = to_numpy(SpikingActivation(activation, dt=0.1)(x))
     rates = to_numpy(keras.activations.get(activation)(x))[:, 0]
-    # At most one spike too many or too few in T steps; and rounding.
+    # atol: at most one spike too many or too few in T steps, plus rounding.
     np.testing.assert_allclose(outputs.mean(axis=1), rates, rtol=0, atol=1 / (200 * 0.1) + 1e-4)
 
 
-def test_counts_stay_exact_where_rates_vary():
+def test_counts_are_exact_for_varying_rates():
     n_steps, dt = 3000, 0.01
     rates = RNG.uniform(0, 3e4, size=(1, n_steps, 3)).astype("float32")
     voltage = RNG.uniform(size=(1, 3)).astype("float32")
@@ -92,7 +92,7 @@ def test_initial_voltages_are_uniform_and_new_in_every_call():
     for v in (first, second):
         assert v.dtype == "float32" and v.shape == (64, 50)
         assert v.min() >= 0 and v.max() < 1
-        # The mean of 3200 draws is off by less than 5 standard deviations of 1 / sqrt(12).
+        # Five standard errors of the mean of 3200 draws, with a standard deviation of 1 / sqrt(12).
         assert abs(v.mean() - 0.5) < 5 / math.sqrt(12 * v.size)
         assert abs(v.std() - 1 / math.sqrt(12)) < 0.02
         assert len(np.unique(v)) > 3000
@@ -118,7 +118,7 @@ def test_a_seed_fixes_the_initial_voltages():
     np.testing.assert_array_equal(first, initial_voltages(SpikingActivation("relu", seed=3)))
     assert not np.any((first == initial_voltages(SpikingActivation("relu", seed=4))).all(axis=0))
     assert abs(first.mean() - 0.5) < 5 / math.sqrt(12 * first.size)
-    # Each example by itself, whatever the batch size; and the same numbers on every backend.
+    # Voltages of a sample do not depend on the batch size, and are the same on every backend.
     np.testing.assert_array_equal(initial_voltages(SpikingActivation("relu", seed=3), (5, 1, 50)), first[:5])
     assert not np.any((first[1:] == first[0]).all(axis=1))
     np.testing.assert_allclose(first[0, :3], [0.27774894, 0.9578138, 0.53933764], rtol=1e-6)
@@ -135,7 +135,7 @@ def test_a_seed_gives_the_same_spikes_compiled_or_not(mode):
 
 @modes
 @pytest.mark.parametrize("training", [True, False])
-def test_the_gradient_is_that_of_the_activation_step_by_step(mode, training):
+def test_the_gradient_is_that_of_the_activation_at_each_step(mode, training):
     layer = SpikingActivation("tanh", dt=0.4, return_state=True)
     x, v, weights = normal(2, 6, 3), RNG.uniform(size=(2, 3)).astype("float32"), normal(2, 6, 3)
     layer.build(x.shape)
@@ -149,8 +149,8 @@ def test_the_gradient_is_that_of_the_activation_step_by_step(mode, training):
     np.testing.assert_array_equal(d_v, 0)
 
 
-def test_the_backward_pass_does_no_step_again(monkeypatch):
-    # The loop's own gradient would call the step again, walking time in reverse; so does that of a filter.
+def test_the_backward_pass_does_not_repeat_steps(monkeypatch):
+    # The gradient of a filter, in contrast, calls the step again in reverse.
     calls = {"fire": 0, "linear": 0}
 
     def counted(name, step):
@@ -170,7 +170,7 @@ def test_the_backward_pass_does_no_step_again(monkeypatch):
 
 
 def count_calls(calls, name, layer, x):
-    """Return the numbers of calls or traces of the step in the forward and in the backward pass."""
+    """Return the number of calls (or traces) of the step in the forward and in the backward pass."""
     layer.build(x.shape)
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
@@ -206,7 +206,7 @@ def test_training_without_spikes():
     np.testing.assert_array_equal(to_numpy(voltage), v)
     for flag in (False, None):
         if flag is None and keras.config.backend() == "torch":
-            continue  # there the mode of the module counts
+            continue  # on PyTorch, the mode of the module counts
         spikes, _ = layer(x, training=flag, initial_state=v)
         assert set(np.unique(np.round(to_numpy(spikes) * 0.4, 3))) <= {-1.0, 0.0, 1.0}
 
@@ -219,15 +219,15 @@ def test_training_without_spikes():
     assert not np.array_equal(to_numpy(stateful.states[0]), before)
 
 
-def test_one_value_that_is_not_finite_spoils_its_own_unit_only():
+def test_a_non_finite_input_only_affects_its_unit():
     x = np.full((2, 6, 3), 50.0, "float32")
-    good = to_numpy(SpikingActivation("relu", seed=0, dt=0.01)(x))
+    expected = to_numpy(SpikingActivation("relu", seed=0, dt=0.01)(x))
     x[0, 2, 1] = np.nan
-    bad = to_numpy(SpikingActivation("relu", seed=0, dt=0.01)(x))
-    spoiled = np.zeros(x.shape, bool)
-    spoiled[0, 2:, 1] = True
-    np.testing.assert_array_equal(np.isnan(bad), spoiled)
-    np.testing.assert_array_equal(bad[~spoiled], good[~spoiled])
+    actual = to_numpy(SpikingActivation("relu", seed=0, dt=0.01)(x))
+    affected = np.zeros(x.shape, bool)
+    affected[0, 2:, 1] = True
+    np.testing.assert_array_equal(np.isnan(actual), affected)
+    np.testing.assert_array_equal(actual[~affected], expected[~affected])
 
 
 def test_activity_regularizers_see_spikes_or_rates():
@@ -238,13 +238,13 @@ def test_activity_regularizers_see_spikes_or_rates():
     )
     spikes = to_numpy(every_step(x))
     averaged(x)
-    # 20 Hz of 0.01 s in 10 steps are exactly two spikes: no step has the target rate, and the average has.
+    # 20 Hz over 10 steps of 0.01 s give two spikes. The average has the target rate; no single step has it.
     np.testing.assert_array_equal(spikes.sum(axis=1), 200.0)
     np.testing.assert_allclose(float(averaged.losses[0]), 0.0, atol=1e-6)
     assert float(every_step.losses[0]) > 1000
 
 
-def test_a_saved_model_with_a_seed_gives_the_same_for_any_batch_size(tmp_path):
+def test_a_saved_model_with_a_seed_has_the_same_outputs_for_any_batch_size(tmp_path):
     x = np.random.default_rng(0).uniform(0, 90, size=(12, 5, 3)).astype("float32")
     model = keras.Sequential([keras.Input((5, 3)), SpikingActivation("relu", dt=0.01, seed=2)])
     model.save(tmp_path / "model.keras")

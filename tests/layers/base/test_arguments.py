@@ -1,4 +1,4 @@
-"""Attributes of built layers: a new value takes effect in the next call, or is refused."""
+"""Attributes of built layers: a new value is used in the next call, or refused."""
 
 import json
 
@@ -13,7 +13,7 @@ from keras_snn.surrogates import Sigmoid
 X = np.ones((1, 8, 3), "float32")
 
 
-def test_spiking_activation_takes_another_activation_and_mode():
+def test_activation_and_mode_of_a_spiking_activation_can_be_changed():
     model = keras.Sequential([keras.Input((8, 3)), layers.SpikingActivation("relu", dt=0.75, seed=0)])
     model.compile("sgd", "mse")
     layer = model.layers[0]
@@ -22,15 +22,15 @@ def test_spiking_activation_takes_another_activation_and_mode():
     layer.spiking_aware_training = False
     assert layer.activation is layer.cell.activation is keras.activations.softplus
     softplus = np.full(X.shape, np.log(1 + np.e))
-    # In float32, to a few units of the last place.
+    # rtol: some units in the last place of float32.
     np.testing.assert_allclose(ops.convert_to_numpy(layer(X, training=True)), softplus, rtol=1e-6)
-    model.compile("sgd", "mse")  # compiled code then reads it
+    model.compile("sgd", "mse")  # compiles again with the new values
     assert not np.array_equal(model.predict(X, verbose=0), before)
-    again = keras.Sequential.from_config(json.loads(json.dumps(model.get_config())))
-    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+    restored = keras.Sequential.from_config(json.loads(json.dumps(model.get_config())))
+    np.testing.assert_array_equal(restored.predict(X, verbose=0), model.predict(X, verbose=0))
 
 
-def test_a_neuron_takes_other_numbers_and_another_surrogate():
+def test_numbers_and_the_surrogate_of_a_neuron_can_be_changed():
     layer = layers.LIF(tau=2.0)
     x = ops.convert_to_tensor(0.9 * X)
     assert not np.any(ops.convert_to_numpy(layer(x)))
@@ -75,7 +75,7 @@ def test_other_arguments_of_a_built_layer_are_refused(make, names):
     layer.note = "an attribute of the user's"
 
 
-def test_before_it_is_built_a_layer_takes_everything():
+def test_all_arguments_of_an_unbuilt_layer_can_be_changed():
     layer = layers.SpikingActivation("relu", dt=0.5)
     layer.seed = 3
     np.testing.assert_array_equal(
@@ -88,8 +88,8 @@ def test_a_cell_and_its_layer_have_the_same_arguments():
     layer(X)
     layer.cell.dt, layer.cell.activation = 0.25, "tanh"
     assert layer.dt == 0.25 and layer.activation is keras.activations.tanh
-    again = layers.SpikingActivation.from_config(layer.get_config())
-    np.testing.assert_array_equal(ops.convert_to_numpy(again(X)), ops.convert_to_numpy(layer(X)))
+    restored = layers.SpikingActivation.from_config(layer.get_config())
+    np.testing.assert_array_equal(ops.convert_to_numpy(restored(X)), ops.convert_to_numpy(layer(X)))
     wrapper = layers.RNN(layers.SpikingActivationCell(3, "relu", dt=0.5, seed=0))
     wrapper(X)
     wrapper.cell.dt = 0.125

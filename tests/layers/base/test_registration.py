@@ -1,4 +1,4 @@
-"""Saving a model warns, by name, about classes and functions that Keras will not find at loading."""
+"""Saving a model warns about classes and functions that are not registered with Keras."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ class Layer(SpikingLayer):
         return Cell(input_shape[2:])
 
 
-class OwnSurrogate(Surrogate):
+class UserSurrogate(Surrogate):
     def derivative(self, x):
         return ops.ones_like(x)
 
@@ -49,17 +49,17 @@ def twice(x):
         (lambda: RNN(Cell(3)), "Cell"),
         (Layer, "Layer"),
         (lambda: LIF(surrogate=spike), "spike"),
-        (lambda: LIF(surrogate=OwnSurrogate(2.0)), "OwnSurrogate"),
+        (lambda: LIF(surrogate=UserSurrogate(2.0)), "UserSurrogate"),
         (lambda: SpikingActivation(twice, seed=0), "twice"),
     ],
     ids=["neuron", "cell", "layer", "function", "surrogate", "activation"],
 )
-def test_objects_that_are_not_registered(make, name, tmp_path):
+def test_saving_warns_about_unregistered_objects(make, name, tmp_path):
     path, objects = tmp_path / "model.keras", {name: globals()[name]}
     model = keras.Sequential([keras.Input((4, 3)), make()])
-    with pytest.warns(UserWarning) as found:
+    with pytest.warns(UserWarning) as warned:
         model.save(path)
-    texts = {str(warning.message) for warning in found}
+    texts = {str(warning.message) for warning in warned}
     assert len(texts) == 1
     (text,) = texts
     assert text.startswith(f"{name!r} is not registered with Keras") and "register_keras_serializable" in text
@@ -74,6 +74,6 @@ def test_objects_that_are_not_registered(make, name, tmp_path):
 
 
 @pytest.mark.every_backend
-def test_registered_objects_save_without_a_warning(tmp_path):
+def test_registered_objects_are_saved_without_a_warning(tmp_path):
     layers = [LIF(learn="tau"), RNN(keras.layers.GRUCell(3)), Lowpass("ones"), SpikingActivation("relu")]
     keras.Sequential([keras.Input((4, 3)), *layers]).save(tmp_path / "model.keras")

@@ -20,7 +20,7 @@ def normal(*shape):
     return (100 * RNG.normal(size=shape)).astype("float32")
 
 
-def test_the_step_is_the_cells():
+def test_dt_is_that_of_the_cell():
     cell = LowpassCell(3, 0.1, dt=0.02)
     layer = RNN(cell)
     assert layer.dt == 0.02
@@ -38,10 +38,10 @@ def test_config():
     config = layer.get_config()
     text = json.dumps(config)
     assert "dt" not in config and config["cell"]["config"]["dt"] == 0.02
-    again = RNN.from_config(config)
-    assert isinstance(again.cell, LowpassCell) and again.cell is not layer.cell
-    assert again.dt == 0.02
-    assert json.dumps(again.get_config()) == json.dumps(config) == text
+    restored = RNN.from_config(config)
+    assert isinstance(restored.cell, LowpassCell) and restored.cell is not layer.cell
+    assert restored.dt == 0.02
+    assert json.dumps(restored.get_config()) == json.dumps(config) == text
 
 
 def test_units_of_any_rank():
@@ -69,16 +69,16 @@ def test_one_cell_in_two_layers_has_one_set_of_weights():
     ],
     ids=["SpikingActivationCell", "LowpassCell", "AlphaCell"],
 )
-def test_kerass_own_wrapper_gives_the_same_and_trains(make):
+def test_the_rnn_of_keras_gives_the_same_outputs_and_trains(make):
     x = normal(2, 6, 3)
-    ours, theirs = RNN(make()), keras.layers.RNN(make(), return_sequences=True)
-    expected = to_numpy(ours(x, training=False))
+    layer, keras_layer = RNN(make()), keras.layers.RNN(make(), return_sequences=True)
+    expected = to_numpy(layer(x, training=False))
     inputs = keras.Input((6, 3))
-    model = keras.Model(inputs, theirs(keras.layers.Dense(3, kernel_initializer="identity")(inputs)))
-    # One step at a time, and all at once, round otherwise.
+    model = keras.Model(inputs, keras_layer(keras.layers.Dense(3, kernel_initializer="identity")(inputs)))
+    # Tolerances: a step at a time and all steps at once round differently.
     np.testing.assert_allclose(to_numpy(model(x, training=False)), expected, rtol=1e-4, atol=1e-4)
-    if isinstance(ours.cell, AlphaCell):
-        return  # compiles for long, and is as Lowpass
+    if isinstance(layer.cell, AlphaCell):
+        return  # takes long to compile; Lowpass has the same code
     model.compile(keras.optimizers.SGD(1e-6), "mse")
     before = [to_numpy(v) for v in model.trainable_variables]
     model.fit(x, np.zeros_like(x), verbose=0)
@@ -98,7 +98,7 @@ def test_other_cells_are_refused():
 
 @keras.saving.register_keras_serializable(package="tests")
 class PlainCell(keras.layers.Layer):
-    """A cell as Keras documents it, without `output_size`, `training` and `get_initial_state`."""
+    """A minimal cell of Keras, without `output_size`, `training` and `get_initial_state`."""
 
     state_size = 3
 
@@ -107,7 +107,7 @@ class PlainCell(keras.layers.Layer):
         return total, [total]
 
 
-nightly = pytest.mark.nightly("the stack has such cells")
+nightly = pytest.mark.nightly("the stack below has similar cells")
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ def test_keras_cells(make, tmp_path):
     inputs = keras.Input((6, 3))
     layer = RNN(make(), return_state=True)
     model = keras.Model(inputs, layer(inputs))
-    theirs = keras.layers.RNN(make(), return_sequences=True, return_state=True)
-    other = keras.Model(inputs, theirs(inputs))
+    keras_layer = keras.layers.RNN(make(), return_sequences=True, return_state=True)
+    keras_model = keras.Model(inputs, keras_layer(inputs))
     rng = np.random.default_rng(0)
     weights = [rng.uniform(0.1, 0.3, w.shape) for w in model.get_weights()]
     model.set_weights(weights)
-    other.set_weights(weights)
+    keras_model.set_weights(weights)
     assert layer.emits_spikes is False
 
     def loss_and_gradients(model, values):
@@ -149,22 +149,22 @@ def test_keras_cells(make, tmp_path):
 
     values = [to_numpy(v) for v in model.trainable_variables]
     results, grads = loss_and_gradients(model, values)
-    expected, expected_grads = loss_and_gradients(other, values)
-    for ours, keras_own in zip((*results, *grads), (*expected, *expected_grads), strict=True):
-        # The loops sum gradients over the steps in another order.
-        np.testing.assert_allclose(ours, keras_own, rtol=1e-4, atol=1e-5)
+    expected, expected_grads = loss_and_gradients(keras_model, values)
+    for actual, wanted in zip((*results, *grads), (*expected, *expected_grads), strict=True):
+        # Tolerances: the loops sum gradients over the steps in another order.
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-5)
     model.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(to_numpy(restored(x)[0]), to_numpy(model(x)[0]))
 
 
-def test_the_connections_of_a_keras_cell_count_as_unknown():
+def test_the_connections_of_a_keras_cell_are_unknown():
     model = keras.Sequential([keras.Input((4, 3)), RNN(keras.layers.GRUCell(3), name="gru")])
     with pytest.warns(UserWarning, match=r"not known: gru \(RNN\)"):
         ModelEnergy(model)
 
 
-def test_the_states_of_keras_cells_are_wide_in_half_precision():
+def test_the_states_of_keras_cells_are_float32_in_half_precision():
     policy = {"dtype": "mixed_bfloat16"}
     stacked = keras.layers.StackedRNNCells([keras.layers.GRUCell(4, **policy)], **policy)
     for cell in (keras.layers.GRUCell(4, **policy), stacked):
@@ -178,12 +178,12 @@ def test_a_scope_reaches_the_cells_inside_a_keras_cell():
     layer, slow = RNN(cells), RNN(keras.layers.StackedRNNCells([LowpassCell(3, 0.1, dt=0.05), PlainCell()]))
     x = normal(2, 6, 3)
     with probe.scope(dt=0.05):
-        collected = to_numpy(layer(x))
-    np.testing.assert_allclose(collected, to_numpy(slow(x)), rtol=1e-6)  # a number, and a tensor, for dt
-    assert not np.allclose(collected, to_numpy(layer(x)), rtol=1e-2)
+        in_scope = to_numpy(layer(x))
+    np.testing.assert_allclose(in_scope, to_numpy(slow(x)), rtol=1e-6)  # dt as a number, and as a tensor
+    assert not np.allclose(in_scope, to_numpy(layer(x)), rtol=1e-2)
 
 
-def test_another_size_than_the_inputs():
+def test_a_cell_may_change_the_number_of_units():
     class Sum(SpikingCell):
         def call_inference(self, inputs, states):
             total = ops.sum(inputs, axis=-1, keepdims=True) + states[0]

@@ -11,7 +11,7 @@ from reference.autodiff import FEW_MODES, gradients, results_and_gradients
 from keras_snn.layers import RNN, AlphaCell, LowpassCell, SpikingActivationCell, SpikingCell
 
 RNG = np.random.default_rng(0)
-# float32: a compiled loop fuses multiplications and additions, which then round once less a step.
+# float32: a compiled loop may use fused multiply-adds, which round once instead of twice.
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 
@@ -25,7 +25,7 @@ def normal(*shape):
 
 @keras.saving.register_keras_serializable(package="tests")
 class Recurrent(SpikingCell):
-    """A leaky unit whose input includes the outputs of all units: tanh of the voltage."""
+    """A leaky unit that receives tanh of the voltages of all units."""
 
     def build(self, input_shape):
         self.recurrent = self.add_weight(shape=(self.size, self.size), initializer="orthogonal", name="recurrent")
@@ -45,7 +45,7 @@ class Modes(SpikingCell):
 
 @keras.saving.register_keras_serializable(package="tests")
 class Dropping(SpikingCell):
-    """A layer with random numbers inside, a layer that draws its numbers, and a counter of the steps."""
+    """A cell with a Dropout layer, random noise, and a step counter."""
 
     def __init__(self, size, dropout_seed=2, **kwargs):
         super().__init__(size, **kwargs)
@@ -64,7 +64,7 @@ class Dropping(SpikingCell):
         return outputs, [states[0] + noise]
 
 
-def plain_loop(cell, x, voltage, kernel):
+def numpy_loop(cell, x, voltage, kernel):
     voltages = []
     for t in range(x.shape[1]):
         voltage = voltage + cell.dt * (x[:, t] + np.tanh(voltage) @ kernel - voltage)
@@ -72,10 +72,10 @@ def plain_loop(cell, x, voltage, kernel):
     return np.tanh(np.stack(voltages, axis=1)), voltage
 
 
-def test_a_users_cell_is_the_plain_loop():
+def test_a_users_cell_equals_a_numpy_loop():
     cell, x = Recurrent(3, dt=0.1), normal(2, 8, 3)
     y, last = RNN(cell, return_state=True)(x)
-    expected, voltage = plain_loop(cell, x, np.zeros((2, 3)), to_numpy(cell.recurrent))
+    expected, voltage = numpy_loop(cell, x, np.zeros((2, 3)), to_numpy(cell.recurrent))
     np.testing.assert_allclose(to_numpy(y), expected, **CLOSE)
     np.testing.assert_allclose(to_numpy(last), voltage, **CLOSE)
     assert np.abs(expected).max() > 0.1
@@ -93,14 +93,14 @@ def test_gradients_reach_the_weights_the_inputs_and_the_initial_state(mode):
         return ops.sum(ops.multiply(upstream, outputs))
 
     def plain_loss(kernel, x, v):
-        return np.sum(upstream * plain_loop(cell, x, v, kernel)[0])
+        return np.sum(upstream * numpy_loop(cell, x, v, kernel)[0])
 
     values = [a.astype("float64") for a in (kernel, x, v)]
     for i, grad in enumerate(gradients(mode, loss, kernel, x, v)):
         direction = RNG.normal(size=grad.shape)
         ends = [plain_loss(*(a + s * 1e-6 * direction if k == i else a for k, a in enumerate(values))) for s in (1, -1)]
         numeric = (ends[0] - ends[1]) / 2e-6
-        # A sum of float32 products.
+        # Tolerances: a float32 sum of products.
         np.testing.assert_allclose(np.sum(grad * direction), numeric, rtol=1e-4, atol=1e-4)
         assert np.all(grad != 0)
 
@@ -109,17 +109,17 @@ def test_gradients_reach_the_weights_the_inputs_and_the_initial_state(mode):
     "training, always_use_inference, added",
     [(False, False, 2), (False, True, 2), (True, False, 1), (True, True, 2), (None, False, 2)],
 )
-def test_which_of_the_two_calls_is_used(training, always_use_inference, added):
+def test_training_and_inference_calls(training, always_use_inference, added):
     cell = Modes(3, always_use_inference=always_use_inference)
     x = normal(2, 4, 3)
     y, states = cell(x[:, 0], cell.get_initial_state(batch_size=2), training=training)
     np.testing.assert_array_equal(to_numpy(y), x[:, 0] + np.float32(added))
     assert len(states) == 1
-    if training is not None:  # on PyTorch, a layer without the argument reads its mode
+    if training is not None:  # with None, the mode of the module counts on PyTorch
         np.testing.assert_array_equal(to_numpy(RNN(cell)(x, training=training)), x + np.float32(added))
 
 
-def test_training_is_inference_unless_it_is_overridden():
+def test_call_training_defaults_to_call_inference():
     class Same(SpikingCell):
         def call_inference(self, inputs, states):
             return 3 * inputs, states
@@ -170,21 +170,21 @@ def test_the_engine_runs_the_method_of_a_mixin(mixin):
     np.testing.assert_allclose(to_numpy(RNN(lowpass_cell(mixin)(3, 0.1))(x)), 2 * x, **CLOSE)
 
 
-def test_random_numbers_and_counts_inside_a_cell():
+def test_random_numbers_and_variables_in_a_cell():
     cell, x = Dropping(4, dt=0.1), np.ones((2, 50, 4), "float32")
     layer = RNN(cell, return_state=True)
     y, noise = (to_numpy(a) for a in layer(x, training=True))
     assert set(np.unique(y)) == {0.0, 2.0}
-    assert len(np.unique(y, axis=1)[0]) > 10  # another draw in every step
+    assert len(np.unique(y, axis=1)[0]) > 10  # a new draw at every step
     assert to_numpy(cell.steps) == 50
-    again, more_noise = (to_numpy(a) for a in layer(x, training=True))
-    assert not np.array_equal(again, y) and not np.array_equal(more_noise, noise)
+    second, more_noise = (to_numpy(a) for a in layer(x, training=True))
+    assert not np.array_equal(second, y) and not np.array_equal(more_noise, noise)
     np.testing.assert_array_equal(to_numpy(layer(x, training=False)[0]), x)
     assert to_numpy(cell.steps) == 150
 
 
 @pytest.mark.parametrize("seed", [2, None])
-def test_the_backward_pass_sees_the_random_numbers_of_the_forward_pass(seed):
+def test_the_backward_pass_uses_the_random_numbers_of_the_forward_pass(seed):
     layer, x = RNN(Dropping(4, seed, dt=0.1)), np.ones((2, 6, 4), "float32")
     layer.build(x.shape)
     state = [ops.copy(v) for v in layer.non_trainable_variables]
@@ -202,14 +202,14 @@ class Scaled(SpikingCell):
         return inputs * self.gain, states
 
 
-def test_a_plain_attribute_may_change():
+def test_a_python_attribute_of_a_cell_can_be_changed():
     layer, x = RNN(Scaled(3, dt=0.1)), normal(2, 4, 3)
     for gain in (1.0, 3.0, 1.0):
         layer.cell.gain = gain
         np.testing.assert_array_equal(to_numpy(layer(x)), np.float32(gain) * x)
 
 
-def test_random_numbers_and_counts_inside_a_compiled_fit():
+def test_random_numbers_and_variables_of_a_cell_in_a_compiled_fit():
     cell, x = Dropping(4, dt=0.1), np.ones((2, 5, 4), "float32")
     model = keras.Sequential([keras.Input((5, 4)), RNN(cell)])
     model.compile("sgd", "mse", jit_compile=keras.config.backend() != "torch")
@@ -238,19 +238,19 @@ def test_sizes_and_states():
             assert all(keras.backend.standardize_dtype(s.dtype) == "float32" for s in states)
             assert all(np.all(to_numpy(s) == 0) for s in states)
         text = json.dumps(cell.get_config())
-        again = SpikingCell.from_config(json.loads(text))
-        assert again.state_shapes == shapes and again.size == size
-        assert json.dumps(again.get_config()) == text
+        restored = SpikingCell.from_config(json.loads(text))
+        assert restored.state_shapes == shapes and restored.size == size
+        assert json.dumps(restored.get_config()) == text
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_a_users_cell_computes_in_float32_under_half_precision(policy):
-    collected = []
+    dtypes = []
 
     class Spying(Recurrent):
         def call_inference(self, inputs, states):
             tensors = (inputs, states[0], ops.convert_to_tensor(self.recurrent), ops.convert_to_tensor(self.dt))
-            collected.extend(keras.backend.standardize_dtype(t.dtype) for t in tensors)
+            dtypes.extend(keras.backend.standardize_dtype(t.dtype) for t in tensors)
             return super().call_inference(inputs, states)
 
     cell = Spying(3, dt=0.001, dtype=policy)
@@ -259,16 +259,16 @@ def test_a_users_cell_computes_in_float32_under_half_precision(policy):
     layer = RNN(cell, dtype=policy)
     for call in (layer, keras.Model(inputs, layer(inputs))):
         y = call(x)
-        assert keras.backend.standardize_dtype(y.dtype) == "float32"  # its outputs are spikes, 1 / dt high
-    assert set(collected) == {"float32"}
+        assert keras.backend.standardize_dtype(y.dtype) == "float32"  # outputs are spikes of height 1 / dt
+    assert set(dtypes) == {"float32"}
 
 
-@pytest.mark.tensorflow("JAX has no float64 unless it is told to, and PyTorch casts as NumPy does")
+@pytest.mark.tensorflow("JAX needs a flag for float64; PyTorch casts like NumPy")
 def test_float64():
     cell, x = Recurrent(3, dt=0.1, dtype="float64"), normal(2, 8, 3)
     y = RNN(cell, dtype="float64")(x)
     assert y.dtype == "float64"
-    expected, _ = plain_loop(cell, x.astype("float64"), np.zeros((2, 3)), to_numpy(cell.recurrent))
+    expected, _ = numpy_loop(cell, x.astype("float64"), np.zeros((2, 3)), to_numpy(cell.recurrent))
     np.testing.assert_allclose(y, expected, rtol=1e-12)
 
 
@@ -281,7 +281,7 @@ def test_float64():
     ],
     ids=["SpikingActivationCell", "LowpassCell", "AlphaCell"],
 )
-def test_step_by_step_is_all_at_once(make):
+def test_single_steps_equal_a_whole_call(make):
     cell, x = make(), 100 * normal(2, 5, 2, 3)
     y, last = RNN(cell, return_state=True)(x, training=False)
     states, steps = cell.get_initial_state(batch_size=2), []
@@ -289,12 +289,13 @@ def test_step_by_step_is_all_at_once(make):
         output, states = cell(x[:, t], states, training=False)
         steps.append(to_numpy(output))
     np.testing.assert_allclose(np.stack(steps, axis=1), to_numpy(y), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(to_numpy(states[0]), to_numpy(last), rtol=1e-5, atol=1e-3)  # Alpha's slope: 100 / tau
+    # atol: the state of Alpha contains a slope of about 100 / tau.
+    np.testing.assert_allclose(to_numpy(states[0]), to_numpy(last), rtol=1e-5, atol=1e-3)
 
 
-def test_a_cell_that_is_no_longer_used_is_freed():
-    # The engine remembers the steps that it compiled.
-    gc.freeze()  # a collection of all that other tests left takes seconds
+def test_an_unused_cell_is_freed():
+    # The engine caches compiled steps, and must not keep their cells alive.
+    gc.freeze()  # a collection of the objects of other tests takes seconds
     try:
         cell = Recurrent(3, dt=0.1)
         layer = RNN(cell)

@@ -1,4 +1,4 @@
-"""A user's neuron: fifteen lines that can be trained, saved and inspected."""
+"""A user's neuron of fifteen lines trains, is saved and can be inspected."""
 
 import keras
 import numpy as np
@@ -47,8 +47,8 @@ def quadratic(x, a=0.2, critical=0.5, threshold=1.0):
 
 def model_with(layer):
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(5), layer, keras.layers.Flatten(), keras.layers.Dense(1)]
-    model = keras.Sequential([keras.Input(X.shape[1:]), *layers])
+    parts = [keras.layers.Dense(5), layer, keras.layers.Flatten(), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input(X.shape[1:]), *parts])
     model.compile(keras.optimizers.SGD(0.01), "mse")
     return model
 
@@ -56,12 +56,12 @@ def model_with(layer):
 # A user's neuron
 
 
-def test_it_computes_its_step():
+def test_a_users_neuron_equals_a_numpy_loop():
     for options in ({}, {"a": 0.7, "critical": -0.25}, {"threshold": 0.6}):
         np.testing.assert_array_equal(to_numpy(Quadratic(**options)(X)), quadratic(X.astype("float64"), **options))
 
 
-def test_it_trains_and_is_saved(tmp_path):
+def test_a_users_neuron_trains_and_is_saved(tmp_path):
     layer = Quadratic(learn=("a", "threshold"), per="unit")
     model = model_with(layer)
     before = [to_numpy(v).copy() for v in model.trainable_variables]
@@ -78,9 +78,9 @@ def test_it_trains_and_is_saved(tmp_path):
     np.testing.assert_array_equal(restored.predict(X, verbose=0), model.predict(X, verbose=0))
 
 
-def test_a_parameter_of_ones_own_has_a_gradient():
+def test_a_users_parameter_has_a_gradient():
     class Shifted(SpikingNeuron):
-        """A "spike" that is the membrane itself: d/d shift of v_t = sum of x + t shift is t."""
+        """A neuron whose output is the membrane v_t = sum of x + t shift. Its derivative by shift is t."""
 
         parameter_names = ("shift", "threshold")
 
@@ -102,7 +102,7 @@ def test_a_parameter_of_ones_own_has_a_gradient():
     np.testing.assert_array_equal(d_x[0, :, 0], range(12, 0, -1))
 
 
-def test_its_bounds_are_checked_and_kept():
+def test_bounds_of_a_users_parameter_are_checked_and_kept():
     class Bounded(Quadratic):
         bounds = {"a": Clip(0.0, 0.5)}  # noqa: RUF012
 
@@ -117,7 +117,7 @@ def test_its_bounds_are_checked_and_kept():
         assert to_numpy(layer.a) == expected
 
 
-def test_it_may_wait_after_a_spike():
+def test_a_users_neuron_may_have_refractory_steps():
     class Waiting(Quadratic):
         refractory = 2
 
@@ -129,7 +129,7 @@ def test_it_may_wait_after_a_spike():
 
 def test_several_states():
     class Slow(SpikingNeuron):
-        """Two states, of which v begins at v_reset."""
+        """A neuron with two states; v starts at v_reset."""
 
         state_names = ("count", "v")
 
@@ -144,7 +144,7 @@ def test_several_states():
     assert (to_numpy(count).item(), to_numpy(v).item()) == (2, 1.0)
 
 
-def test_a_step_that_is_no_static_method_is_refused():
+def test_a_step_must_be_a_static_method():
     class Method(SpikingNeuron):
         def step(self, p, state, x):
             return state, x
@@ -158,7 +158,7 @@ def test_a_missing_step_is_an_error():
         SpikingNeuron()(X)
 
 
-# A model of LIF neurons: only tools give it a time step
+# Tools on a model of LIF and IF neurons. Only tools use their dt.
 
 N, T, DT = 24, 8, 0.004
 
@@ -215,14 +215,14 @@ def test_synaptic_operations_are_spikes_times_connections(trained):
         assert result.synapses[name].operations == pytest.approx(per_sample, rel=1e-5)  # dt in float32
 
 
-def test_latency_is_that_of_a_model_with_fewer_steps(trained):
+def test_latency_equals_runs_with_fewer_steps(trained):
     model, x, y, _ = trained
     latency = keras_snn.inspect(model, x, y, batch_size=8, examples=0).results[0].latency
     assert latency.steps.tolist() == list(range(1, T + 1))
     for k in (1, 3, T):
         with probe.scope(n_steps=k):
-            answers = to_numpy(model(x, training=False))
-        assert latency.accuracy[k - 1] == np.mean(answers.argmax(axis=1) == y)
+            outputs = to_numpy(model(x, training=False))
+        assert latency.accuracy[k - 1] == np.mean(outputs.argmax(axis=1) == y)
 
 
 def test_the_report_of_another_dt_has_the_same_spikes(trained):
@@ -231,7 +231,7 @@ def test_the_report_of_another_dt_has_the_same_spikes(trained):
         report = keras_snn.inspect(model, x, y, dt=[0.001, 0.02], batch_size=8, examples=0)
     for dt in (0.001, 0.02):
         rates = counts["first"].sum(axis=1) / (T * dt)
-        assert report[dt].layers["first"].rate.mean == pytest.approx(rates.mean(), rel=1e-5)  # as above
+        assert report[dt].layers["first"].rate.mean == pytest.approx(rates.mean(), rel=1e-5)  # dt in float32
     assert report[0.001].accuracy == report[0.02].accuracy
 
 
@@ -240,8 +240,8 @@ def test_the_report_is_saved(trained, tmp_path):
     report = keras_snn.inspect(model, x, y, batch_size=8, examples=2)
     report.save(tmp_path / "report.json")
     report.save(tmp_path / "report.html")
-    again = keras_snn.inspector.Report.load(tmp_path / "report.json")
-    assert again.table() == report.table()
+    loaded = keras_snn.inspector.Report.load(tmp_path / "report.json")
+    assert loaded.table() == report.table()
     assert "second" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -256,20 +256,20 @@ def test_energy_of_a_model(trained):
     assert energy.layer_energy("between", "loihi", T, dt=DT)[0] == pytest.approx(synops, rel=1e-5)
 
 
-def test_a_scope_gets_the_spikes_and_may_put_others_in_their_place():
-    layer, collected = LIF(dt=0.01), []
+def test_a_scope_records_spikes_and_may_replace_them():
+    layer, records = LIF(dt=0.01), []
     outside = to_numpy(layer(3 * X))
-    with probe.scope(dt=0.001, record=lambda layer, spikes: collected.append(to_numpy(spikes))):
+    with probe.scope(dt=0.001, record=lambda layer, spikes: records.append(to_numpy(spikes))):
         np.testing.assert_array_equal(to_numpy(layer(3 * X)), outside)
         in_hertz = to_numpy(layer.in_hertz(ops.convert_to_tensor(outside)))
         np.testing.assert_allclose(in_hertz, 1000 * outside, rtol=1e-6)  # dt in float32
-    np.testing.assert_array_equal(collected[0], outside)
+    np.testing.assert_array_equal(records[0], outside)
     with probe.scope(record=lambda layer, spikes: 2 * spikes):
         np.testing.assert_array_equal(to_numpy(layer(3 * X)), 2 * outside)
     assert layer.spike_unit == 1
 
 
-def test_an_initializer_begins_within_the_bounds():
+def test_initial_values_are_clipped_to_the_bounds():
     layer = LIF(tau=keras.initializers.RandomUniform(0.0, 2.0), per="unit")
     layer.build((None, 3, 100))
     tau = ops.convert_to_numpy(layer.tau)
@@ -277,7 +277,7 @@ def test_an_initializer_begins_within_the_bounds():
     assert tau.max() > 1.5
 
 
-def test_a_built_layer_takes_no_initializer():
+def test_initializers_are_refused_after_build():
     layer = LIF()
     layer.build((None, 3, 2))
     layer.tau = 5.0
@@ -299,7 +299,7 @@ class Bounded(Quadratic):
     bounds = {"a": Clip(0.1, 0.3), "threshold": None}  # noqa: RUF012
 
 
-#: A layer, the parameter, a value outside of its bounds, and the bound.
+#: (layer, parameter, value outside of its bounds, bound).
 OUTSIDE = [
     (lambda: LIF(learn="tau", decay_input=False), "tau", 0.4, 1.0),
     (lambda: LIF(tau=keras.initializers.Constant(2.0), per="unit"), "tau", -3.0, 1.0),
@@ -319,29 +319,30 @@ OUTSIDE = [
 
 
 def test_the_equations_clamp_every_weight_with_a_bound():
-    made = [(make(), name, outside, bound) for make, name, outside, bound in OUTSIDE]
-    for layer, *_ in made:
+    built = [(make(), name, outside, bound) for make, name, outside, bound in OUTSIDE]
+    for layer, *_ in built:
         layer.build(X.shape)
 
     def outputs(x):
-        return [layer(x) for layer, *_ in made]
+        return [layer(x) for layer, *_ in built]
 
     def set_to(place):
-        for layer, name, *values in made:
+        for layer, name, *values in built:
             weight = getattr(layer, name)
             weight.assign(np.full(weight.shape, values[place]))
-        return run(STEP_BY_STEP, outputs, X), [to_numpy(layer.parameter_values()[name]) for layer, name, *_ in made]
+        return run(STEP_BY_STEP, outputs, X), [to_numpy(layer.parameter_values()[name]) for layer, name, *_ in built]
 
-    for (layer, name, _, bound), *results in zip(made, *set_to(0), *set_to(1), strict=True):
+    for (layer, name, _, bound), *results in zip(built, *set_to(0), *set_to(1), strict=True):
         clamped, in_force, expected, _ = results
         np.testing.assert_array_equal(clamped, expected, err_msg=f"{layer.name} {name}")
         assert np.all(in_force == np.float32(bound)), f"{layer.name} {name}"
 
 
-def test_a_bound_holds_where_no_optimizer_keeps_it(tmp_path):
-    """Plain gradient descent, two steps of 0.3: h_0 = 0.3, h_1 = 0.3 (1 - 1 / tau) + 0.3, dh_1 / dtau = 0.3 / tau^2.
+def test_the_equations_keep_a_bound_without_an_optimizer(tmp_path):
+    """The equations keep a bound when a weight is updated by hand.
 
-    The surrogate's slope at h is 1 / (1 + (pi (h - 1))^2); nothing fires.
+    Two steps with input 0.3: h_0 = 0.3, h_1 = 0.3 (1 - 1 / tau) + 0.3, dh_1 / dtau = 0.3 / tau^2. The slope of the
+    surrogate at h is 1 / (1 + (pi (h - 1))^2). There are no spikes.
     """
     layer, x = LIF(tau=1.05, learn="tau", decay_input=False), np.full((1, 2, 1), 0.3, "float32")
     model = keras.Sequential([keras.Input(x.shape[1:]), layer])
@@ -350,7 +351,7 @@ def test_a_bound_holds_where_no_optimizer_keeps_it(tmp_path):
         return 0.3 / tau**2 / (1 + (np.pi * (0.3 * (1 - 1 / tau) - 0.7)) ** 2) / 2
 
     def descend(sign):
-        """For the loss (y^2 + sign y).mean(), with y = 0."""
+        """Make a step for the loss (y^2 + sign y).mean() at y = 0, and return tau."""
         _, _, grads = layer_gradients("eager", layer, x, np.full_like(x, sign / 2))
         layer.tau.assign(to_numpy(layer.tau) - 5 * grads["tau"])
         return float(to_numpy(layer.tau))
@@ -360,7 +361,7 @@ def test_a_bound_holds_where_no_optimizer_keeps_it(tmp_path):
     assert descend(1) == pytest.approx(below, rel=1e-6)  # float32
     assert descend(1) == descend(1) == float(to_numpy(layer.tau))  # outward gradients are zero
     assert float(to_numpy(layer.parameter_values()["tau"])) == 1
-    model.save(tmp_path / "model.keras")  # the weight as it is; the equations clamp it again
+    model.save(tmp_path / "model.keras")  # saves the unclipped weight; the equations clip it again
     restored = keras.saving.load_model(tmp_path / "model.keras").layers[0]
     np.testing.assert_array_equal(to_numpy(restored.tau), to_numpy(layer.tau))
     assert float(to_numpy(restored.parameter_values()["tau"])) == 1
@@ -368,7 +369,7 @@ def test_a_bound_holds_where_no_optimizer_keeps_it(tmp_path):
     assert float(to_numpy(layer.parameter_values()["tau"])) > 1
 
 
-def test_bounds_of_learned_thresholds_and_betas_do_not_concern_numbers():
+def test_bounds_of_threshold_and_beta_only_apply_to_weights():
     assert LIF(threshold=-1.0).threshold == -1
     assert layers.ALIF(beta=-1.0).beta == -1
     assert Bounded(threshold=-1.0, learn="threshold").threshold == -1  # its class has no bound for it

@@ -26,7 +26,7 @@ LAYERS = [
 ]
 X = np.random.default_rng(0).uniform(0.5, 2.0, (2, 4, 3)).astype("float32")
 Y = np.zeros((2, 4, 1), "float32")
-# One program holds dt as a constant and the other reads it: XLA may round the two differently, by a few 1e-7.
+# With dt as a constant and with dt as a variable, XLA may round differently, by a few 1e-7.
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 
@@ -35,7 +35,7 @@ def variable(value=0.25, **kwargs):
 
 
 def network(dt, dt_2=None):
-    """Two layers that depend on dt, and a Dense, with fixed weights."""
+    """Return two layers that depend on dt and a Dense. The weights are equal in every call."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [
@@ -60,7 +60,7 @@ def predict(model):
 
 
 def call(model):
-    """Run a model without compiling the whole."""
+    """Call a model eagerly, without compiling it."""
     return keras.ops.convert_to_numpy(model(X))
 
 
@@ -70,13 +70,13 @@ def test_a_number_out_of_range_is_refused():
             make(dt)
 
 
-def test_other_values_than_numbers_are_refused():
+def test_values_other_than_numbers_are_refused():
     for make, dt in itertools.product(LAYERS, ["0.001", True, [0.001], (0.001,), np.array([0.001]), 1j]):
         with pytest.raises(TypeError, match="`dt` must be a number in seconds or a scalar variable"):
             make(dt)
 
 
-def test_a_variable_that_is_no_float_scalar_is_refused():
+def test_a_variable_must_be_a_float_scalar():
     values = [([0.1, 0.2], "float32"), ([0.1], "float32"), (1, "int32"), (True, "bool")]
     for make, (value, dtype) in itertools.product(LAYERS, values):
         dt = keras.Variable(value, dtype=dtype, trainable=False)
@@ -92,13 +92,13 @@ def test_a_variable_out_of_range_is_refused():
 
 def test_a_tensorflow_variable_on_another_backend_is_refused():
     if keras.config.backend() == "tensorflow":
-        pytest.skip("there it is welcome")
+        pytest.skip("allowed on TensorFlow")
     tf = pytest.importorskip("tensorflow")
     with pytest.raises(TypeError, match=r"keras\.Variable.*on the TensorFlow backend only"):
         SpikingActivation("relu", dt=tf.Variable(0.1))
 
 
-def test_a_refused_dt_leaves_the_old_one():
+def test_a_refused_dt_keeps_the_old_one():
     layer = SpikingActivation("relu", dt=0.1)
     with pytest.raises(ValueError):
         layer.dt = -1
@@ -128,7 +128,7 @@ def test_the_default_is_read_at_construction(monkeypatch):
             make(None)
 
 
-def test_a_later_default_does_not_reach_a_layer_that_is_built_later(monkeypatch):
+def test_a_new_default_does_not_change_existing_layers(monkeypatch):
     layer = SpikingActivation("relu")
     monkeypatch.setattr(default, "dt", 0.5)
     layer.build((2, 4, 3))
@@ -150,25 +150,25 @@ def test_a_scope_overrides_dt(kind):
         assert spike_height(layer) == 16.0
         with probe.scope(dt=keras.ops.convert_to_tensor(0.5)):
             assert spike_height(layer) == 2.0
-        with probe.scope():  # without a dt each layer has its own
+        with probe.scope():  # without dt, the layer's dt is used
             assert spike_height(layer) == 8.0
         assert spike_height(layer) == 16.0
-        config = layer.get_config()["dt"]  # the layer's own
+        config = layer.get_config()["dt"]  # the dt of the layer
         assert (config["value"] if kind == "variable" else config) == 0.125
     assert spike_height(layer) == 8.0
 
 
-def test_a_variable_is_configuration_and_no_weight():
+def test_a_variable_is_configuration_and_not_a_weight():
     for make in LAYERS:
         dt = variable(trainable=True)
-        layer, like = make(dt), make(0.25)
-        for each in (layer, like):
+        layer, with_number = make(dt), make(0.25)
+        for each in (layer, with_number):
             each.build((2, 3) if isinstance(each, SpikingCell) else (2, 4, 3))
         assert layer.dt is dt
         assert dt.trainable is False
         for name in ("weights", "trainable_weights", "non_trainable_weights", "trainable_variables"):
             assert all(v is not dt for v in getattr(layer, name))
-            assert len(getattr(layer, name)) == len(getattr(like, name))
+            assert len(getattr(layer, name)) == len(getattr(with_number, name))
         layer.trainable = False
         layer.trainable = True
         assert dt.trainable is False
@@ -185,7 +185,7 @@ def test_set_weights_between_numbers_and_variables():
                 np.testing.assert_array_equal(weight, value.astype("float32"))
 
 
-def test_weight_files_go_between_numbers_and_variables(tmp_path):
+def test_weight_files_are_loaded_between_numbers_and_variables(tmp_path):
     source, targets = network(variable()), (network(0.25), network(variable(0.5)))
     source.set_weights([w + 1 for w in source.get_weights()])
     source.save_weights(tmp_path / "m.weights.h5")
@@ -196,7 +196,7 @@ def test_weight_files_go_between_numbers_and_variables(tmp_path):
 
 
 @pytest.mark.torch("only PyTorch has a state_dict")
-def test_state_dicts_go_between_numbers_and_variables():
+def test_state_dicts_are_loaded_between_numbers_and_variables():
     models = []
     for dt in (0.25, variable()):
         keras.utils.clear_session()  # Keras names the entries by the paths of the variables
@@ -222,7 +222,7 @@ def test_a_change_reaches_all_layers_in_compiled_code():
     assert not np.allclose(expected(0.25), expected(0.5)) and not np.allclose(expected(0.5), expected(1.0))
 
 
-def test_two_variables_are_two():
+def test_two_variables_are_independent():
     slow, fast = variable(0.5), variable(0.25)
     model = network(fast, slow)
     np.testing.assert_allclose(predict(model), expected(0.25, 0.5), **CLOSE)
@@ -233,7 +233,7 @@ def test_two_variables_are_two():
 
 @keras.saving.register_keras_serializable(package="test_time_step")
 class Charge(SpikingCell):
-    """A cell that runs step by step, without a method for whole sequences."""
+    """A cell without `call_sequence`, which runs step by step."""
 
     def call_inference(self, inputs, states):
         voltage = states[0] + inputs * self.dt
@@ -247,7 +247,7 @@ def charge_network(dt):
     return model
 
 
-def test_a_users_own_cell(tmp_path):
+def test_a_users_cell(tmp_path):
     dt = variable(0.25)
     model = charge_network(dt)
     for value in (0.25, 0.5):
@@ -267,7 +267,7 @@ def test_a_users_own_cell(tmp_path):
 
 @keras.saving.register_keras_serializable(package="test_time_step")
 class Composite(keras.layers.Layer):
-    """A layer that creates its parts when it is built. In TensorFlow's ``fit`` this is inside a graph."""
+    """A layer that creates its layers in ``build``: inside a graph, in ``fit`` on TensorFlow."""
 
     def __init__(self, make_dt):
         super().__init__()
@@ -282,7 +282,7 @@ class Composite(keras.layers.Layer):
         return self.dense(self.spikes(inputs))
 
 
-def test_a_layer_that_is_made_when_another_is_built():
+def test_a_layer_that_is_created_in_build():
     dt = variable(0.25)
     models = []
     for make_dt in (lambda: dt, lambda: 0.25):
@@ -294,22 +294,22 @@ def test_a_layer_that_is_made_when_another_is_built():
 
 
 def test_a_saved_model_reloads_with_sharing(tmp_path):
-    dt, other = variable(0.25), variable(0.5)
+    dt, second_dt = variable(0.25), variable(0.5)
     model = network(dt)
     model.save(tmp_path / "shared.keras")
-    network(dt, other).save(tmp_path / "two.keras")
-    restored, again = (keras.saving.load_model(tmp_path / "shared.keras") for _ in range(2))
+    network(dt, second_dt).save(tmp_path / "two.keras")
+    restored, second = (keras.saving.load_model(tmp_path / "shared.keras") for _ in range(2))
     np.testing.assert_allclose(call(restored), expected(0.25), **CLOSE)
     new = restored.layers[0].dt
     assert isinstance(new, keras.Variable) and new is restored.layers[1].dt and new is not dt
     assert new.trainable is False and float(new.numpy()) == 0.25
-    assert new is not again.layers[0].dt is again.layers[1].dt
+    assert new is not second.layers[0].dt is second.layers[1].dt
     new.assign(0.5)
-    assert float(dt.numpy()) == float(again.layers[0].dt.numpy()) == 0.25
+    assert float(dt.numpy()) == float(second.layers[0].dt.numpy()) == 0.25
     np.testing.assert_allclose(call(restored), expected(0.5), **CLOSE)
-    two = keras.saving.load_model(tmp_path / "two.keras")
-    assert two.layers[0].dt is not two.layers[1].dt
-    assert [float(layer.dt.numpy()) for layer in two.layers[:2]] == [0.25, 0.5]
+    separate = keras.saving.load_model(tmp_path / "two.keras")
+    assert separate.layers[0].dt is not separate.layers[1].dt
+    assert [float(layer.dt.numpy()) for layer in separate.layers[:2]] == [0.25, 0.5]
 
 
 def test_a_reloaded_model_saves_and_reloads_again(tmp_path):
@@ -318,13 +318,13 @@ def test_a_reloaded_model_saves_and_reloads_again(tmp_path):
     restored = keras.saving.load_model(path)
     restored.layers[0].dt.assign(0.5)
     restored.save(path)
-    again = keras.saving.load_model(path)
-    assert again.layers[0].dt is again.layers[1].dt is not restored.layers[0].dt
-    assert float(again.layers[1].dt.numpy()) == 0.5
+    reloaded = keras.saving.load_model(path)
+    assert reloaded.layers[0].dt is reloaded.layers[1].dt is not restored.layers[0].dt
+    assert float(reloaded.layers[1].dt.numpy()) == 0.5
 
 
 def nested_network(dt):
-    """Layers of one name in two nested models, and a wrapped cell, that share dt."""
+    """Return a model with layers of equal names in two nested models, and a wrapped cell. All share dt."""
     block = lambda: keras.Sequential([keras.Input((4, 3)), Lowpass(0.5, dt=dt, name="filter")])  # noqa: E731
     inputs = keras.Input((4, 3))
     outputs = RNN(LowpassCell(3, 0.5, dt=dt))(block()(block()(inputs)))
@@ -335,28 +335,28 @@ def time_steps(model):
     return [layer.dt for layer in model._flatten_layers() if hasattr(layer, "dt")]
 
 
-def test_nested_layers_of_one_name_and_cells_share_again(tmp_path):
+def test_nested_layers_of_equal_names_share_dt_after_loading_and_cloning(tmp_path):
     model = nested_network(variable(0.25))
     assert len(time_steps(model)) == 6
     model.save(tmp_path / "model.keras")
     loaded = [keras.saving.load_model(tmp_path / "model.keras") for _ in range(2)]
     clones = [keras.models.clone_model(model) for _ in range(2)]
     variables = {id(dt): dt for each in (model, *loaded, *clones) for dt in time_steps(each)}
-    assert len(variables) == 5  # one a model
+    assert len(variables) == 5  # one per model
     for each in (*loaded, *clones):
         assert len({id(dt) for dt in time_steps(each)}) == 1
         np.testing.assert_allclose(call(each), call(model), **CLOSE)
 
 
-def test_a_clone_has_a_variable_of_its_own():
+def test_a_clone_has_a_new_variable():
     dt = variable(0.25)
     model = network(dt)
     clone, second = keras.models.clone_model(model), keras.models.clone_model(model)
-    own = clone.layers[0].dt
-    assert own is clone.layers[1].dt and own is not dt and own is not second.layers[0].dt
+    dt_of_clone = clone.layers[0].dt
+    assert dt_of_clone is clone.layers[1].dt and dt_of_clone is not dt and dt_of_clone is not second.layers[0].dt
     assert second.layers[0].dt is second.layers[1].dt
     clone.set_weights(model.get_weights())
-    own.assign(0.5)
+    dt_of_clone.assign(0.5)
     assert float(dt.numpy()) == float(second.layers[0].dt.numpy()) == 0.25
     np.testing.assert_allclose(call(clone), expected(0.5), **CLOSE)
     np.testing.assert_allclose(call(model), expected(0.25), **CLOSE)
@@ -390,9 +390,9 @@ print("REPORT" + json.dumps(report))
 
 def test_a_file_reloads_on_another_backend(tmp_path):
     order = ["tensorflow", "jax", "torch", "tensorflow"]
-    other = order[order.index(keras.config.backend()) + 1]
-    if importlib.util.find_spec(other) is None:
-        pytest.skip(f"{other} is not installed")
+    backend = order[order.index(keras.config.backend()) + 1]
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
     dt = variable(0.25)
     layers = [keras.Input((4, 3)), Lowpass(0.5, dt=dt), Alpha(0.5, dt=dt), keras.layers.Dense(1)]
     model = keras.Sequential(layers)
@@ -401,22 +401,22 @@ def test_a_file_reloads_on_another_backend(tmp_path):
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     run = subprocess.run(
         [sys.executable, "-c", RELOAD, tmp_path / "model.keras", json.dumps(X.tolist())],
-        env={**os.environ, "KERAS_BACKEND": other, "PYTHONPATH": path},
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout.split("REPORT")[1])
-    assert (report["backend"], report["dt"], report["shared"]) == (other, 0.25, True)
-    # The backends' exponentials and sums differ in the last bits.
+    assert (report["backend"], report["dt"], report["shared"]) == (backend, 0.25, True)
+    # Tolerances: exponentials and sums of the backends differ in the last bits.
     np.testing.assert_allclose(report["before"], call(model), rtol=1e-4, atol=1e-6)
     dt.assign(0.5)
     np.testing.assert_allclose(report["after"], call(model), rtol=1e-4, atol=1e-6)
     assert not np.allclose(report["before"], report["after"], rtol=1e-2)
 
 
-@pytest.mark.tensorflow("tf.Variable is TensorFlow's")
+@pytest.mark.tensorflow("tf.Variable")
 def test_a_tensorflow_variable(tmp_path):
     import tensorflow as tf
 

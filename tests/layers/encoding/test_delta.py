@@ -12,7 +12,7 @@ RNG = np.random.default_rng(0)
 SIGNAL = np.cumsum(RNG.uniform(-0.1, 0.1, size=(2, 50, 3)), axis=1).astype("float32")
 
 
-def test_the_threshold_is_that_of_the_code():
+def test_the_threshold_is_passed_to_the_code():
     layer = Delta(0.1)
     spikes = layer(SIGNAL)
     np.testing.assert_array_equal(to_numpy(spikes), to_numpy(encoding.delta(SIGNAL, 0.1)))
@@ -22,10 +22,10 @@ def test_the_threshold_is_that_of_the_code():
         Delta(0.1, off_spikes=False).decode(spikes, SIGNAL[:, 0])
 
 
-def test_without_off_spikes_the_falls_are_not_sent():
-    both, only_on = to_numpy(Delta(0.1)(SIGNAL)), to_numpy(Delta(0.1, off_spikes=False)(SIGNAL))
-    assert both.min() == -1
-    np.testing.assert_array_equal(only_on, np.maximum(both, 0))
+def test_without_off_spikes_decreases_give_no_spikes():
+    on_and_off, only_on = to_numpy(Delta(0.1)(SIGNAL)), to_numpy(Delta(0.1, off_spikes=False)(SIGNAL))
+    assert on_and_off.min() == -1
+    np.testing.assert_array_equal(only_on, np.maximum(on_and_off, 0))
 
 
 def test_off_spikes_and_nan():
@@ -39,7 +39,7 @@ def test_off_spikes_and_nan():
 
 
 def test_half_precision_does_not_round_the_signal():
-    offset = SIGNAL + 1000  # float16 has steps of 0.5 there
+    offset = SIGNAL + 1000  # float16 has a spacing of 0.5 here
     spikes = Delta(0.1, dtype="mixed_float16")(offset)
     assert keras.backend.standardize_dtype(spikes.dtype) == "float16"
     np.testing.assert_array_equal(to_numpy(spikes), to_numpy(Delta(0.1)(offset)))
@@ -50,21 +50,21 @@ def test_integers():
     assert to_numpy(spikes).ravel().tolist() == [0, 0, 1, 1, 0, -1]
 
 
-def test_a_scope_leaves_the_number_of_steps():
+def test_a_scope_does_not_change_the_number_of_steps():
     with probe.scope(n_steps=3):
         assert Delta(0.1)(SIGNAL).shape == SIGNAL.shape
 
 
 def test_parts_of_the_signal_have_the_spikes_of_the_whole():
     mask = RNG.uniform(size=(2, 50)) < 0.7
-    mask[0, :3] = False  # the first value comes in a later part
+    mask[0, :3] = False  # the first valid step is in a later part
     signal = SIGNAL.copy()
     signal[~mask] = np.nan
     for values, masked in ((SIGNAL, None), (signal, mask)):
-        whole = to_numpy(Delta(0.1)(values, mask=masked))
-        assert np.abs(whole).sum() > 20
+        expected = to_numpy(Delta(0.1)(values, mask=masked))
+        assert np.abs(expected).sum() > 20
         parts = over_parts(Delta(0.1), values, (2, 1, 47), masked)
-        np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), expected)
 
 
 def test_save_and_load(tmp_path):

@@ -6,7 +6,7 @@ from keras_snn import probe
 from keras_snn.layers import Interval
 
 
-def test_the_default_goes_from_every_step_to_the_last_one():
+def test_default_intervals_are_from_1_to_n_steps():
     layer = Interval(12)
     assert (layer.shortest, layer.longest) == (1, 12)
 

@@ -16,7 +16,7 @@ def to_numpy(x):
 
 
 def branches_of(encoder):
-    """Return one plain convolution and one normalization for each branch, with the weights of the encoder."""
+    """Yield a convolution and a normalization for each branch, with the weights of the encoder."""
     n = encoder.filters
     for i in range(encoder.branches):
         part = slice(i * n, (i + 1) * n)
@@ -30,42 +30,42 @@ def branches_of(encoder):
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("branches", [1, 3])
-def test_it_is_the_sum_of_separate_branches(training, branches):
+def test_outputs_are_the_sum_of_separate_branches(training, branches):
     encoder = ParallelConvEncoder(4, branches=branches)
     encoder.build(X.shape)
     rng = np.random.default_rng(1)
     encoder.set_weights([w + rng.uniform(0.1, 0.5, size=w.shape) for w in encoder.get_weights()])
     parts = list(branches_of(encoder))
     expected = sum(to_numpy(normalization(conv(X), training=training)) for conv, normalization in parts)
-    # Convolutions of other widths sum in another order.
+    # Tolerances: convolutions with another number of filters sum in another order.
     np.testing.assert_allclose(to_numpy(encoder(X, training=training)), expected, rtol=1e-4, atol=1e-5)
     moved = np.concatenate([to_numpy(normalization.moving_mean) for _, normalization in parts])
     np.testing.assert_allclose(to_numpy(encoder.normalization.moving_mean), moved, rtol=1e-4, atol=1e-6)
 
 
-def test_each_branch_begins_as_if_it_were_alone():
+def test_each_branch_has_the_initial_weights_of_a_single_convolution():
     encoder = ParallelConvEncoder(64, branches=3)
     encoder.build((None, 8, 8, 16))
     kernel = to_numpy(encoder.conv.kernel)
-    limit = np.sqrt(6 / (9 * 16 + 9 * 64))  # Glorot's, of one branch
+    limit = np.sqrt(6 / (9 * 16 + 9 * 64))  # Glorot uniform, for one branch
     assert np.abs(kernel).max() <= limit
-    # 27,648 draws: the maximum is this near to the limit but for a chance of 1e-12.
+    # 27,648 draws: the max is below this with a probability of 1e-12.
     assert np.abs(kernel).max() > 0.999 * limit
-    assert len(np.unique(kernel)) > 0.9 * kernel.size  # no branch repeats another
+    assert len(np.unique(kernel)) > 0.9 * kernel.size  # branches differ
 
 
 def test_config_and_file(tmp_path):
     encoder = ParallelConvEncoder(4, branches=2, kernel_size=5)
     config = encoder.get_config()
-    again = ParallelConvEncoder.from_config(json.loads(json.dumps(config)))
-    assert (again.filters, again.branches, again.kernel_size) == (4, 2, 5)
+    copied = ParallelConvEncoder.from_config(json.loads(json.dumps(config)))
+    assert (copied.filters, copied.branches, copied.kernel_size) == (4, 2, 5)
     model = keras.Sequential([keras.Input(X.shape[1:]), encoder])
     model.save(tmp_path / "encoder.keras")
     restored = keras.saving.load_model(tmp_path / "encoder.keras")
     np.testing.assert_array_equal(to_numpy(restored(X)), to_numpy(model(X)))
 
 
-def test_it_trains_before_and_inside_time():
+def test_the_encoder_trains_before_and_within_the_time_axis():
     still = keras.Sequential([keras.Input(X.shape[1:]), ParallelConvEncoder(2), Repeat(3), LIF()])
     frames = keras.Sequential([keras.Input((3, *X.shape[1:])), TimeFold(ParallelConvEncoder(2)), LIF()])
     for model, x in ((still, X), (frames, np.repeat(X[:, None], 3, axis=1))):
@@ -84,11 +84,11 @@ def test_half_precision(policy):
     half.set_weights(full.get_weights())
     y = half(X)
     assert keras.backend.standardize_dtype(y.dtype) == half.compute_dtype
-    # The sums of 27 products round to 8 or 11 bits.
+    # atol: sums of 27 products, rounded to 8 or 11 bits.
     np.testing.assert_allclose(to_numpy(ops.cast(y, "float32")), expected, atol=0.05)
 
 
-def test_tools_read_nested_layers():
+def test_energy_counts_the_layers_of_the_encoder():
     model = keras.Sequential([keras.Input(X.shape[1:]), ParallelConvEncoder(2), Repeat(3), LIF()])
     energy = keras_snn.ModelEnergy(model)
     assert sum(row["connections"] for row in energy.rows.values()) == 5 * 7 * 3 * 2 * 9 * 3

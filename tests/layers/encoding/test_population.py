@@ -5,11 +5,11 @@ from reference.autodiff import COMPILED, run, to_numpy
 from keras_snn.layers import Population
 
 
-def test_the_neurons_are_the_last_axis():
+def test_neurons_are_the_last_axis():
     assert Population(11, 6).compute_output_shape((2, 3, 2)) == (2, 11, 3, 2, 6)
 
 
-def test_the_range_is_that_of_the_arguments():
+def test_low_and_high_are_the_range_of_the_inputs():
     layer = Population(11, 6, low=-1.0, high=2.0, clip=False)
     with pytest.raises(ValueError, match=r"must be in \[-1.0, 2.0\]; they range from -1.5 to 2.0"):
         layer(np.array([[-1.5, 2.0]], "float32"))
@@ -18,7 +18,7 @@ def test_the_range_is_that_of_the_arguments():
     np.testing.assert_array_equal(to_numpy(clipped(3 * ends)), to_numpy(layer(ends)))
 
 
-@pytest.mark.skipif(COMPILED == "eager", reason="without compiled code every value is known")
+@pytest.mark.skipif(COMPILED == "eager", reason="values are always known in eager mode")
 def test_an_unknown_value_outside_the_range_makes_all_its_neurons_nan():
     layer = Population(11, 6, low=-1.0, high=2.0, clip=False)
     spikes = run(COMPILED, layer, np.array([[0.0, 2.5]], "float32"))

@@ -10,9 +10,9 @@ def test_only_the_order_counts():
     np.testing.assert_array_equal(to_numpy(RankOrder(6)(X)), to_numpy(RankOrder(6)(X**3 / 2)))
 
 
-def test_each_sample_has_another_order():
-    whole = to_numpy(RankOrder(6)(X))
-    np.testing.assert_array_equal(to_numpy(RankOrder(6)(X[1:])), whole[1:])
+def test_each_sample_has_its_order():
+    expected = to_numpy(RankOrder(6)(X))
+    np.testing.assert_array_equal(to_numpy(RankOrder(6)(X[1:])), expected[1:])
 
 
 def test_nan_is_ranked_as_zero():
@@ -21,7 +21,7 @@ def test_nan_is_ranked_as_zero():
     spikes, expected = to_numpy(RankOrder(6)(x)), to_numpy(RankOrder(6)(zero))
     expected[1, :, 2, 0] = np.nan
     np.testing.assert_array_equal(spikes, expected)
-    x[1, 0, 1], zero[1, 0, 1] = np.nan, 0  # and does not break the order of the others
+    x[1, 0, 1], zero[1, 0, 1] = np.nan, 0  # the order of the other units does not change
     spikes, expected = to_numpy(RankOrder(6)(x)), to_numpy(RankOrder(6)(zero))
     expected[1, :, [2, 0], [0, 1]] = np.nan
     np.testing.assert_array_equal(spikes, expected)

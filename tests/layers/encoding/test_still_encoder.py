@@ -1,4 +1,4 @@
-"""Rules for all encoders of still values: steps, range, dtypes, saving."""
+"""Rules for all encoders of values without a time axis: steps, range, dtypes, saving."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ RNG = np.random.default_rng(0)
 X = RNG.uniform(size=(2, 3, 4)).astype("float32")
 
 
-#: Layers, and the arguments that they have to give to the code and to its decoder; tests/ops has the arithmetic.
+#: Layers, and the arguments that they must pass to code and decoder. tests/ops tests the arithmetic.
 ARGUMENTS = [
     (Latency(7, code="log"), encoding.latency, (7, "log"), decoding.latency, ("log",)),
     (Latency(7), encoding.latency, (7, "linear"), decoding.latency, ("linear",)),
@@ -43,17 +43,17 @@ ARGUMENTS = [
 ]
 
 
-def test_arguments_are_those_of_the_codes():
-    def both(x):
-        ours, theirs = [], []
+def test_arguments_are_passed_to_codes_and_decoders():
+    def layers_and_codes(x):
+        of_layers, of_codes = [], []
         for layer, encode, options, decode, decode_options in ARGUMENTS:
             spikes = encode(x, *options)
-            ours.append((layer(x), layer.decode(spikes)))
-            theirs.append((spikes, decode(spikes, *decode_options)))
-        return ours, theirs
+            of_layers.append((layer(x), layer.decode(spikes)))
+            of_codes.append((spikes, decode(spikes, *decode_options)))
+        return of_layers, of_codes
 
-    for case, ours, theirs in zip(ARGUMENTS, *run(STEP_BY_STEP, both, X), strict=True):
-        for a, b in zip(ours, theirs, strict=True):
+    for case, actual, expected in zip(ARGUMENTS, *run(STEP_BY_STEP, layers_and_codes, X), strict=True):
+        for a, b in zip(actual, expected, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=f"{case[0].name} {case[2]}")
 
 
@@ -78,15 +78,15 @@ def test_a_scope_overrides_the_number_of_steps(make):
 
 
 @pytest.mark.parametrize("name", ["Poisson", "Phase", "Interval"])
-def test_the_first_steps_equal_a_shorter_run(name):
+def test_first_steps_equal_a_shorter_run(name):
     layer = MAKE[name](9)
-    whole = to_numpy(layer(X))
+    longer = to_numpy(layer(X))
     with probe.scope(n_steps=3):
-        np.testing.assert_array_equal(to_numpy(layer(X)), whole[:, :3])
+        np.testing.assert_array_equal(to_numpy(layer(X)), longer[:, :3])
 
 
 @each
-def test_parts_of_the_code_are_those_of_the_whole(make):
+def test_parts_of_the_time_axis_equal_a_whole_run(make):
     layer, x = make(), X.copy()
     x[1, 2, 3] = np.nan
     parts = over_parts(layer, x, (2, 1, 3), still=True)
@@ -107,28 +107,28 @@ def test_a_known_value_outside_the_range_is_refused(make, bad):
     layer(X)
 
 
-def test_an_eager_gradient_does_not_hide_the_range():
+def test_the_range_is_checked_in_an_eager_gradient():
     layer = Poisson(6, seed=0, clip=False)
     with pytest.raises(ValueError, match=r"they range from 0\.0 to 2\.0"):
         gradients("eager", lambda x: ops.sum(layer(x)), np.array([[0.0, 2.0]], "float32"))
 
 
 @each
-@pytest.mark.skipif(COMPILED == "eager", reason="without compiled code every value is known")
+@pytest.mark.skipif(COMPILED == "eager", reason="values are always known in eager mode")
 def test_an_unknown_value_outside_the_range_makes_its_unit_nan(make):
     x = X.copy()
-    bad = [(0, 0, 1), (0, 2, 3), (1, 1, 0), (1, 2, 2)]
-    for place, value in zip(bad, [-0.01, 1.01, np.nan, -np.inf], strict=True):
+    places = [(0, 0, 1), (0, 2, 3), (1, 1, 0), (1, 2, 2)]
+    for place, value in zip(places, [-0.01, 1.01, np.nan, -np.inf], strict=True):
         x[place] = value
     layer = make(clip=False)
     spikes = run(COMPILED, layer, x)
     of_units = np.moveaxis(spikes, 1, -1)
     of_units = of_units.reshape(2, 3, 4, -1)
     expected = np.zeros((2, 3, 4), bool)
-    expected[tuple(np.transpose(bad))] = True
+    expected[tuple(np.transpose(places))] = True
     np.testing.assert_array_equal(np.isnan(of_units).any(axis=-1), expected)
     np.testing.assert_array_equal(np.isnan(of_units).all(axis=-1), expected)
-    if not isinstance(layer, RankOrder):  # where the rank of the others changes
+    if not isinstance(layer, RankOrder):  # the ranks of the other units change
         np.testing.assert_array_equal(of_units[~expected], to_units(layer(X))[~expected])
 
 
@@ -150,9 +150,9 @@ def assert_clipped(mode, make):
     x[0, 0], x[1, 0] = [-0.5, 2.0, -np.inf, np.inf], [0, 0, 1, 1]
     with_nan = x.copy()
     with_nan[1, 2, 3] = np.nan
-    clip, plain = make(), make(clip=False)  # clipping is the default
+    clip, unclipped = make(), make(clip=False)  # clipping is the default
     spikes, expected, of_nan = run(
-        mode, lambda *xs: [clip(xs[0]), plain(xs[1]), clip(xs[2])], x, np.clip(x, 0, 1), with_nan
+        mode, lambda *xs: [clip(xs[0]), unclipped(xs[1]), clip(xs[2])], x, np.clip(x, 0, 1), with_nan
     )
     np.testing.assert_array_equal(spikes, expected)
     of_nan = to_units(of_nan)
@@ -190,7 +190,7 @@ def test_save_and_load(make, tmp_path):
 
 
 @each
-def test_decode_gives_the_shape_of_the_values_back(make):
+def test_decode_returns_the_shape_of_the_inputs(make):
     layer = make()
     whole, flat = run(STEP_BY_STEP, lambda x: [layer.decode(layer(x)) for x in (x, x[:, 0, 0])], X)
     assert whole.shape == X.shape
@@ -211,6 +211,6 @@ def test_bad_arguments_are_refused(make):
         make()(np.float32(0.5) * np.ones(()))
 
 
-def test_a_subclass_has_to_encode():
+def test_a_subclass_must_override_encode():
     with pytest.raises(NotImplementedError, match=r"Mine must override `encode\(x, n_steps, steps\)`"):
         type("Mine", (StillEncoder,), {})(3)(X)

@@ -8,7 +8,7 @@ from reference.autodiff import FEW_MODES, run
 from keras_snn.layers import Alpha
 
 RNG = np.random.default_rng(0)
-# float32: XLA rounds exp(-r) and a fused multiplication and addition otherwise than NumPy's float64.
+# float32: XLA rounds exp(-r) and uses fused multiply-adds, unlike NumPy in float64.
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 
@@ -17,7 +17,7 @@ def to_numpy(x):
 
 
 def test_step_response_and_its_slope():
-    # 1 - (1 + t / tau) exp(-t / tau) and its derivative, exactly, by the zero-order hold
+    # 1 - (1 + t / tau) exp(-t / tau) and its derivative; exact for a zero-order hold.
     tau, dt = 0.1, 0.02
     layer = Alpha(tau, dt=dt, return_state=True)
     t = dt * np.arange(1, 11)
@@ -29,7 +29,7 @@ def test_step_response_and_its_slope():
 
 
 def test_impulse_response_is_the_alpha_function():
-    # t / tau^2 exp(-t / tau), averaged over the step of the impulse: that of its middle, up to dt^2 / tau^3 / 12
+    # t / tau^2 exp(-t / tau), averaged over the step of the impulse: the value at its middle, up to dt^2 / tau^3 / 12.
     tau, dt = 0.1, 0.0005
     x = np.zeros((1, 1000, 1), "float32")
     x[0, 0, 0] = 1 / dt
@@ -41,7 +41,7 @@ def test_impulse_response_is_the_alpha_function():
 
 @pytest.mark.parametrize("mode", FEW_MODES)
 @pytest.mark.parametrize("method", ["sequential", "parallel"])
-def test_every_step_is_that_of_a_plain_loop(mode, method):
+def test_every_step_equals_a_numpy_loop(mode, method):
     layer = Alpha(0.1, dt=0.01, method=method, return_state=True)
     x = RNG.normal(size=(2, 40, 3)).astype("float32")
     layer.build(x.shape)
@@ -51,7 +51,7 @@ def test_every_step_is_that_of_a_plain_loop(mode, method):
     expected, last = loops.alpha(x, (np.zeros_like(level), level), tau, 0.01)
     y, final = run(mode, layer, x)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
-    # The slope is a difference of terms of up to 1 / tau = 200 times the level.
+    # atol: the slope is a difference of terms up to 1 / tau = 200 times the level.
     np.testing.assert_allclose(final, np.stack(last, axis=1), rtol=1e-4, atol=1e-3)
 
 
@@ -75,7 +75,7 @@ def test_the_initial_state_replaces_slope_and_level():
     np.testing.assert_allclose(to_numpy(last), np.stack([p, q], axis=1), rtol=1e-5, atol=1e-4)
 
 
-def test_a_level_that_does_not_change_stays():
+def test_a_constant_level_is_kept():
     layer = Alpha(0.1, dt=0.01, level_initializer=keras.initializers.Constant(3.0))
     y = to_numpy(layer(np.full((1, 300, 2), 3.0, "float32")))
     np.testing.assert_allclose(y, 3.0, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Rules for all filters: when they act, weights, options and errors."""
+"""Rules for all filters: training and inference, weights, options, errors."""
 
 import keras
 import numpy as np
@@ -36,17 +36,17 @@ def test_the_weights(Filter):
 
 
 @filters
-def test_units_of_several_axes_keep_their_weights(Filter):
+def test_units_on_several_axes_equal_flat_units(Filter):
     flat, layer = (Filter(0.1, dt=0.01, return_state=True) for _ in range(2))
     x = normal(2, 5, 12)
     flat.build(x.shape)
     layer.build((2, 5, 4, 3))
     weights = [RNG.uniform(0.05, 0.2, 12).astype("float32") for _ in range(2)]
-    for filter in (flat, layer):
-        filter.set_weights([w.reshape(v.shape) for w, v in zip(weights, filter.weights, strict=True)])
+    for filter_layer in (flat, layer):
+        filter_layer.set_weights([w.reshape(v.shape) for w, v in zip(weights, filter_layer.weights, strict=True)])
     expected, last = (to_numpy(a) for a in flat(x))
     y, state = (to_numpy(a) for a in layer(x.reshape(2, 5, 4, 3)))
-    # XLA may fuse the loops of the two shapes differently.
+    # Tolerances: XLA may fuse the loops of the two shapes differently.
     np.testing.assert_allclose(y, expected.reshape(2, 5, 4, 3), rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(state.reshape(last.shape), last, rtol=1e-6, atol=1e-6)
 
@@ -65,7 +65,7 @@ def test_a_filter_that_is_not_applied_during_training(Filter):
     expected = to_numpy(always(x, training=True)[0])
     assert not np.allclose(expected, x, rtol=1e-5)
     for other in (always, layer):
-        # Eager TensorFlow compiles a loop by XLA or not, which rounds otherwise.
+        # rtol: eager TensorFlow compiles only some of its loops with XLA, which rounds differently.
         np.testing.assert_allclose(to_numpy(other(x, training=False)[0]), expected, rtol=1e-5)
 
 
@@ -78,13 +78,13 @@ def test_each_unit_has_its_own_time_constant(Filter):
     y = to_numpy(layer(x, training=False))
     for unit, tau in enumerate(taus):
         alone = to_numpy(Filter(tau, dt=0.01)(x[..., :1], training=False))
-        # Vectorised and remaining units of a loop round otherwise under XLA.
+        # Tolerances: XLA rounds vectorized and remaining units of a loop differently.
         np.testing.assert_allclose(y[..., unit : unit + 1], alone, rtol=1e-5, atol=1e-6)
 
 
 @filters
 @pytest.mark.parametrize("tau", [0.0, -1.0])
-def test_a_time_constant_that_training_drove_to_zero_passes_the_input(Filter, tau):
+def test_a_time_constant_of_zero_or_below_passes_the_input(Filter, tau):
     layer, x = Filter(0.1, dt=0.01), normal(2, 5, 3)
     layer.build(x.shape)
     layer.cell.tau.assign(np.full(layer.cell.tau.shape, tau))
@@ -94,21 +94,23 @@ def test_a_time_constant_that_training_drove_to_zero_passes_the_input(Filter, ta
 
 
 @filters
-def test_both_methods_give_the_same(Filter):
+def test_both_methods_are_equal(Filter):
     x = normal(3, 11, 2, 4)
-    one, other = (Filter(0.07, dt=0.01, level_initializer="ones", method=m) for m in ("sequential", "parallel"))
-    for layer in (one, other):
+    sequential, parallel = (
+        Filter(0.07, dt=0.01, level_initializer="ones", method=m) for m in ("sequential", "parallel")
+    )
+    for layer in (sequential, parallel):
         layer.return_state = True
-    y, last = one(x, training=False)
-    z, last_z = other(x, training=False)
-    # Products of up to 11 matrices are grouped otherwise.
+    y, last = sequential(x, training=False)
+    z, last_z = parallel(x, training=False)
+    # Tolerances: products of up to 11 matrices are grouped differently.
     np.testing.assert_allclose(to_numpy(z), to_numpy(y), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(to_numpy(last_z), to_numpy(last), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.tensorflow("only TensorFlow has graphs of unknown shape")
 @filters
-def test_the_parallel_method_needs_the_number_of_steps_alone(Filter):
+def test_the_parallel_method_only_needs_a_static_number_of_steps(Filter):
     import tensorflow as tf
 
     layer, x = Filter(0.07, method="parallel"), normal(3, 5, 4)
@@ -124,11 +126,12 @@ def test_the_parallel_method_needs_the_number_of_steps_alone(Filter):
 @filters
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_slow_filters_do_not_stall_in_half_precision(Filter, policy):
-    # With tau of 2000 steps a half precision level of 0.2 would not see an increment of 1 / 2000 of its distance to 1.
+    # With tau = 2000 steps, an increment is 1 / 2000 of the distance to 1,
+    # which is too small to change a half-precision level of 0.2.
     x = np.ones((1, 1000, 1), "float32")
     half = to_numpy(ops.cast(Filter(2.0, dtype=policy)(x, training=False), "float32"))
     full = to_numpy(Filter(2.0, dtype="float32")(x, training=False))
-    # The rounding of the outputs alone; float16 has no numbers below 2^-24.
+    # Tolerances: only the outputs are rounded. float16 has no numbers below 2^-24.
     np.testing.assert_allclose(half, full, rtol=2.0**-8, atol=2.0**-24)
 
 
@@ -147,11 +150,11 @@ def test_constraints_and_initializers(Filter):
     model.fit(x, x, verbose=0)
     assert len(np.unique(to_numpy(layer.cell.tau))) == 1
     np.testing.assert_array_equal(to_numpy(layer.cell.initial_level), 0.0)
-    again = Filter.from_config(layer.get_config())
-    assert again.tau_initializer.maxval == 0.2
-    assert again.level_initializer.value == -0.5
-    assert isinstance(again.tau_constraint, constraints.Mean)
-    assert isinstance(again.initial_level_constraint, keras.constraints.NonNeg)
+    restored = Filter.from_config(layer.get_config())
+    assert restored.tau_initializer.maxval == 0.2
+    assert restored.level_initializer.value == -0.5
+    assert isinstance(restored.tau_constraint, constraints.Mean)
+    assert isinstance(restored.initial_level_constraint, keras.constraints.NonNeg)
     assert Filter("ones").tau_initializer.get_config() == {}
     assert Filter(1).get_config()["tau_initializer"]["config"] == {"value": 1.0}
 
@@ -159,7 +162,7 @@ def test_constraints_and_initializers(Filter):
 @pytest.mark.parametrize("mode", FEW_MODES)
 @filters
 def test_gradients_of_the_weights(Filter, mode):
-    # Against central differences of a plain loop in float64.
+    # Against central differences of a NumPy loop in float64.
     layer, x = Filter(0.04, dt=0.01, level_initializer="ones"), normal(2, 7, 3)
     layer.build(x.shape)
     upstream = normal(2, 7, 3)
@@ -186,7 +189,7 @@ def test_gradients_of_the_weights(Filter, mode):
                 for sign in (1, -1)
             ]
             numeric[at] = (sides[0] - sides[1]) / 2e-6
-        # float32 gradients: those of tau are sums of terms of up to 100.
+        # Tolerances: float32 gradients. Those of tau are sums of terms up to 100.
         np.testing.assert_allclose(grad, numeric, rtol=1e-4, atol=1e-4 * np.abs(numeric).max())
 
 
@@ -218,16 +221,16 @@ def test_bad_arguments_are_refused(Filter, Cell):
 
 
 @cells
-def test_a_cell_in_the_wrapper_is_the_layer(Filter, Cell):
+def test_a_cell_in_rnn_equals_the_layer(Filter, Cell):
     x = normal(2, 5, 2, 3)
     layer = Filter(0.1, dt=0.01, level_initializer="ones", return_state=True)
     wrapped = RNN(Cell((2, 3), 0.1, dt=0.01, level_initializer="ones"), return_state=True)
     for a, b in zip(layer(x, training=False), wrapped(x, training=False), strict=True):
-        np.testing.assert_allclose(to_numpy(a), to_numpy(b), rtol=1e-5, atol=1e-6)  # as above
+        np.testing.assert_allclose(to_numpy(a), to_numpy(b), rtol=1e-5, atol=1e-6)  # as in the test of time constants
 
 
 @cells
-def test_a_subclass_that_changes_one_step_is_obeyed(Filter, Cell):
+def test_a_subclass_may_override_the_step(Filter, Cell):
     class Rectified(Cell):
         def call_inference(self, inputs, states):
             return super().call_inference(ops.relu(inputs), states)
@@ -235,5 +238,5 @@ def test_a_subclass_that_changes_one_step_is_obeyed(Filter, Cell):
     x = normal(2, 5, 3)
     outputs = RNN(Rectified(3, 0.1, dt=0.01))(x, training=False)
     expected = Filter(0.1, dt=0.01)(np.maximum(x, 0), training=False)
-    # One step at a time, and all at once: XLA fuses other operations.
+    # Tolerances: XLA fuses a step at a time and all steps at once differently.
     np.testing.assert_allclose(to_numpy(outputs), to_numpy(expected), rtol=1e-5, atol=1e-6)

@@ -11,13 +11,14 @@ def spikes_and_states(layer, x):
 
 
 def test_each_spike_raises_the_threshold_by_beta():
-    """tau = 1 has no memory: h is the input, and s = 1 where it is above 1 + beta a."""
+    """Each spike raises the threshold by beta. With tau = 1, h is the input, and s = 1 if h > 1 + beta a."""
     x = np.array([1.25, 1.25, 1.75, 1.75, 2.25, 1.25], "float32")[None, :, None]
-    # The threshold falls back at once with tau_adaptation = 1 (a is s of the step before), and hardly ever with 2^20.
+    # With tau_adaptation = 2^20, the threshold hardly decays.
     spikes, _, a = spikes_and_states(ALIF(1.0, beta=0.5, tau_adaptation=2.0**20), x)
-    # thresholds 1, 1.5, 1.5, 2, 2, 2.5, less a millionth
+    # thresholds 1, 1.5, 1.5, 2, 2, 2.5, minus a millionth
     np.testing.assert_array_equal(spikes.ravel(), [1, 0, 1, 0, 1, 0])
-    assert a.item() == pytest.approx(3, abs=1e-5)  # three spikes, less five millionths
+    assert a.item() == pytest.approx(3, abs=1e-5)  # three spikes, minus five millionths
+    # With tau_adaptation = 1, it decays within a step: a is s of the previous step.
     spikes, _, a = spikes_and_states(ALIF(1.0, beta=0.5, tau_adaptation=1.0), x)
     # thresholds 1, 1.5, 1, 1.5, 1.5, 1.5
     np.testing.assert_array_equal(spikes.ravel(), [1, 0, 1, 1, 1, 0])
@@ -30,29 +31,29 @@ def test_at_the_raised_threshold_there_is_no_spike():
     np.testing.assert_array_equal(spikes, [1, 0, 1])
 
 
-def test_a_reset_by_subtraction_takes_the_raised_threshold():
+def test_a_reset_by_subtraction_subtracts_the_raised_threshold():
     x = np.array([2.0, 2.0], "float32")[None, :, None]
     layer = ALIF(2.0, beta=0.25, tau_adaptation=1.0, decay_input=False, reset="subtract")
     spikes, v, _ = spikes_and_states(layer, x)
     np.testing.assert_array_equal(spikes.ravel(), [1, 1])
-    assert v.item() == 0.5 + 2 - 1.25  # 2 - 1 = 1 halves, and 1.25 is taken off
+    assert v.item() == 0.5 + 2 - 1.25  # 2 - 1 = 1 is halved; the second reset subtracts 1.25
 
 
-def test_it_fires_ever_less():
+def test_the_rate_decreases_for_constant_inputs():
     x = np.ones((1, 400, 1), "float32")
     spikes = ops.convert_to_numpy(ALIF(20.0, beta=0.5, decay_input=False)(x)).ravel()
     first, last = spikes[:50].sum(), spikes[-50:].sum()
     assert first > 1.5 * last > 0
-    plain = ops.convert_to_numpy(LIF(20.0, decay_input=False)(x)).ravel()
-    assert np.array_equal(plain[:50], plain[50:100])
+    of_lif = ops.convert_to_numpy(LIF(20.0, decay_input=False)(x)).ravel()
+    assert np.array_equal(of_lif[:50], of_lif[50:100])
 
 
-def test_without_beta_it_is_a_lif_bit_for_bit():
+def test_without_beta_an_alif_equals_a_lif_bit_for_bit():
     x = np.random.default_rng(0).normal(0.6, 2, (4, 30, 5)).astype("float32")
     np.testing.assert_array_equal(ops.convert_to_numpy(ALIF(3.0, beta=0.0)(x)), ops.convert_to_numpy(LIF(3.0)(x)))
 
 
-def test_learnable_parameters():
+def test_learned_parameters():
     layer = ALIF(learn=("tau", "tau_adaptation", "beta", "threshold"))
     layer.build((None, 4, 3))
     values = {w.name: float(ops.convert_to_numpy(w)) for w in layer.trainable_weights}

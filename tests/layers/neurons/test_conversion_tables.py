@@ -1,4 +1,4 @@
-"""The rows of the tables in docs/neurons.rst: both sides of a row give the same spikes and gradients."""
+"""Both sides of each row of the tables in docs/neurons.rst give the same spikes and gradients."""
 
 import re
 import warnings
@@ -16,20 +16,20 @@ if keras.config.backend() == "torch":
 
 PAGE = Path(__file__).parents[3] / "docs" / "neurons.rst"
 SHAPE = (4, 30, 16)
-#: The names in the tables. tau = 1 / (1 - beta) = 1 / (dt tau_mem_inv), and tau_synapse by alpha and tau_syn_inv.
+#: Values of the names in the tables. tau = 1 / (1 - beta) = 1 / (dt tau_mem_inv); likewise tau_synapse.
 VALUES = {"tau": 4.0, "tau_synapse": 2.5, "beta": 0.75, "alpha": 0.6, "v_th": 1.5}
 VALUES |= {"dt": 0.001, "tau_mem_inv": 250.0, "tau_syn_inv": 400.0}
 
 
 def table_rows(library):
-    """Return the rows of a library's table: the code of the library, of this package, and of the input, if given."""
+    """Return the rows of a library's table: code of the library, code of this package, code of the input, if any."""
     _, _, section = PAGE.read_text(encoding="utf-8").partition(f"\nFrom {library}\n")
     table = re.search(r"^=+ .*\n.*\n=+ .*\n((?:.+\n)+?)=+ ", section, re.M)[1]
     return [re.findall(r"``(.+?)``", line) for line in table.splitlines()]
 
 
 def spikes_and_gradient(run, x):
-    """Return the spikes of ``run``, and the gradient of a weighted sum of them with respect to ``x``."""
+    """Return the spikes of ``run``, and the gradient of their weighted sum with respect to ``x``."""
     weights = np.random.default_rng(1).normal(size=SHAPE).astype("float32")
     inputs = torch.tensor(x, requires_grad=True)
     spikes = run(inputs)
@@ -38,7 +38,7 @@ def spikes_and_gradient(run, x):
 
 
 def run_steps(cell, delay=0):
-    """Return a function that calls ``cell`` for each step of axis 1, and leaves out the first ``delay`` outputs."""
+    """Return a function that calls ``cell`` for each step of axis 1, and drops the first ``delay`` outputs."""
 
     def run(x):
         outputs, states = [], []
@@ -63,13 +63,13 @@ def currents(layer):
 
 
 def check_rows(library, names, surrogate, run_of):
-    """Compare both sides of each row. ``run_of`` turns the library's neuron into a function of inputs."""
+    """Compare both sides of each row. ``run_of(neuron)`` is a function of inputs."""
     table = table_rows(library)
     assert len(table) > 3
     for theirs, ours, *our_input in table:
         neuron, layer = eval(theirs, names), eval(ours, vars(keras_snn) | VALUES)
         layer.surrogate = surrogate
-        if isinstance(layer, keras_snn.KLIF):  # at the default, k = 1, the variants are equal
+        if isinstance(layer, keras_snn.KLIF):  # at k = 1, the variants are equal
             layer.k = 1.3
             neuron.k.data.fill_(1.3)
         factor = eval(our_input[0], {**VALUES, "x": 1.0}) if our_input else 1.0
@@ -78,14 +78,14 @@ def check_rows(library, names, surrogate, run_of):
         spikes, gradient = spikes_and_gradient(lambda x, layer=layer, factor=factor: layer(factor * x), x)
         assert 0.02 < expected.mean() < 0.95, theirs
         np.testing.assert_array_equal(spikes, expected, err_msg=theirs)
-        # rtol, atol: thirty steps of float32 roundings in another order
+        # rtol, atol: float32 rounding of thirty steps, in another order
         atol = 1e-5 * np.abs(expected_gradient).max()
         np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=atol, err_msg=theirs)
 
 
 def import_or_skip(name):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of their imports
+        warnings.simplefilter("ignore")  # warnings of imports
         return pytest.importorskip(name)
 
 
@@ -108,5 +108,5 @@ def test_norse():
     norse = import_or_skip("norse.torch")
     names = vars(norse) | {name: torch.tensor(value) for name, value in VALUES.items()} | {"dt": VALUES["dt"]}
     surrogate = keras_snn.surrogates.FastSigmoid(100.0)
-    # LIFCell's spikes come one step later.
+    # Spikes of LIFCell are one step later.
     check_rows("Norse", names, surrogate, lambda cell: run_steps(cell, isinstance(cell, norse.LIFCell)))

@@ -13,15 +13,15 @@ def spikes(layer, x=X):
 
 def test_by_hand():
     assert spikes(IF()) == [0, 0, 1, 0, 0, 1]
-    # What is above the threshold is kept: 0.2, then 0.6, 1.0 (in float32 a little more), and so on.
+    # A subtraction keeps the excess over the threshold: 0.125, then 0.5, 0.875, 1.25.
     assert spikes(IF(reset="subtract"), 0.375 * np.ones((1, 6, 1), "float32")) == [0, 0, 1, 0, 0, 1]
     assert spikes(IF(reset=None)) == [0, 0, 1, 1, 1, 1]
     assert spikes(IF(threshold=0.375)) == [1, 1, 1, 1, 1, 1]
     assert spikes(IF(v_reset=-0.5)) == [0, 0, 0, 1, 0, 0]
 
 
-def test_the_count_after_reset_by_subtraction_is_the_whole_input():
-    """No charge is lost: the sum of the inputs equals the spikes plus the remaining voltage."""
+def test_reset_by_subtraction_loses_no_charge():
+    """With reset by subtraction, the number of spikes plus the last membrane is the sum of the inputs."""
     x = np.random.default_rng(0).integers(0, 8, (3, 50, 4)).astype("float32") / 8
     counts, v = IF(reset="subtract", return_state=True)(x)
     counts, v = ops.convert_to_numpy(counts).sum(axis=1), ops.convert_to_numpy(v)
@@ -38,22 +38,22 @@ def test_refractory(steps):
 
 
 def test_initial_potential():
-    """An initial voltage of half the threshold rounds the number of spikes to the nearest; zero rounds down."""
+    """An initial potential of half the threshold rounds the number of spikes to nearest. Zero rounds down."""
     x = np.linspace(0.07, 0.93, 6, dtype="float32") * np.ones((1, 10, 6), "float32")
     for start, rounded in ((0.0, np.floor), (0.5, lambda n: np.floor(n + 0.5))):
         layer = IF(threshold=0.5, reset="subtract", initial_potential=start)
         counts = ops.convert_to_numpy(layer(0.5 * x)).sum(axis=1)
         np.testing.assert_array_equal(counts[0], rounded(x[0].sum(axis=0)))
-    assert spikes(IF(v_reset=-0.5, initial_potential=0.5)) == [0, 0, 1, 0, 0, 0]  # from 0, and then from -0.5
+    assert spikes(IF(v_reset=-0.5, initial_potential=0.5)) == [0, 0, 1, 0, 0, 0]  # starts from 0, then from -0.5
 
 
-def test_there_is_no_tau():
+def test_tau_is_refused():
     with pytest.raises(ValueError, match="Unrecognized keyword arguments"):
         IF(tau=2.0)
 
 
 @pytest.mark.parametrize("threshold, expected", [(1.0, [0, 0, 1, 0]), (np.nextafter(np.float32(1), 0), [0, 1, 0, 1])])
 def test_a_membrane_at_the_threshold_gives_no_spike(threshold, expected):
-    # The second threshold is the one that the neurons' reference gives for weights from SpikingJelly.
+    # docs/neurons.rst recommends the second threshold for weights from SpikingJelly.
     spikes = ops.convert_to_numpy(IF(threshold=threshold)(np.full((1, 4, 1), 0.5, "float32")))
     np.testing.assert_array_equal(spikes[0, :, 0], expected)

@@ -1,4 +1,4 @@
-"""Izhikevich's neuron against a separate float64 loop of the publication's equations."""
+"""Izhikevich's neuron, against a separate float64 loop of the published equations."""
 
 import keras
 import numpy as np
@@ -28,8 +28,8 @@ steps_of = pytest.mark.parametrize("ms", [1.0, 0.5])
 
 @each
 @steps_of
-def test_each_step_is_that_of_a_float64_loop(kind, ms):
-    """One step of the layer from each state of the loop."""
+def test_each_step_equals_a_float64_loop(kind, ms):
+    """From each state of a float64 loop, one step of the layer equals one step of the loop."""
     x = np.random.default_rng(0).normal(10, 5, 400).astype("float32")
     p = {"b": 0.2, "c": -65.0, **KINDS[kind]}
     trace = loops.izhikevich(x, ms=ms, **p)
@@ -40,25 +40,25 @@ def test_each_step_is_that_of_a_float64_loop(kind, ms):
     ]
     spikes, v, u = Izhikevich(**p, dt=ms / 1000, return_state=True)(x[:, None, None], initial_state=before)
     np.testing.assert_array_equal(ops.convert_to_numpy(spikes).ravel(), trace.s)
-    # Terms of some hundred cancel, each rounded to 1e-5; near a spike, where v is squared twice, hundredfold.
+    # atol: terms of some hundred, rounded to 1e-5, cancel. Near a spike, v is squared twice and the error is 100 times
+    # larger.
     np.testing.assert_allclose(ops.convert_to_numpy(v).ravel(), trace.v, rtol=1e-4, atol=5e-3)
     np.testing.assert_allclose(ops.convert_to_numpy(u).ravel(), trace.u, rtol=1e-4, atol=5e-3)
 
 
 @each
 @steps_of
-def test_first_spikes_are_those_of_a_float64_loop(kind, ms):
+def test_first_spikes_equal_a_float64_loop(kind, ms):
     x = np.full((1, int(500 / ms), 1), 10.0, "float32")
     expected = times(loops.izhikevich(x.ravel(), ms=ms, **KINDS[kind]).s)
     spikes = times(ops.convert_to_numpy(Izhikevich(**KINDS[kind], dt=ms / 1000)(x)).ravel())
     np.testing.assert_array_equal(spikes[:4], expected[:4])
-    # Later the times drift apart: how far the last step before a spike overshoots grows out of the rounding of
-    # those before it, and with it u. The rates do not.
+    # Later spike times differ: rounding changes the overshoot of v before a spike, and with it u. Rates agree.
     assert len(spikes) == pytest.approx(len(expected), rel=0.15)
 
 
 def test_regular_spiking():
-    """I = 10 for a second: two quick spikes, then about 20 per second at regular intervals."""
+    """An input of 10 for one second gives two fast spikes, then about 20 Hz at regular intervals."""
     spikes = times(ops.convert_to_numpy(Izhikevich()(np.full((1, 1000, 1), 10.0, "float32"))).ravel())
     intervals = np.diff(spikes)
     assert intervals[0] < 0.7 * intervals[1:].min()
@@ -66,26 +66,26 @@ def test_regular_spiking():
     assert 15 < len(spikes) < 30
 
 
-def test_the_two_dt_agree_on_the_rate():
+def test_rates_agree_at_two_dt():
     counts = []
     for ms in (1.0, 0.25):
         x = np.full((1, int(1000 / ms), 1), 10.0, "float32")
         counts.append(ops.convert_to_numpy(Izhikevich(dt=ms / 1000)(x)).sum())
-    assert counts[0] == pytest.approx(counts[1], rel=0.2)  # Euler's method with a step of 1 ms is a coarse one
+    assert counts[0] == pytest.approx(counts[1], rel=0.2)  # Euler's method with 1 ms is coarse
 
 
-def test_at_rest_it_stays():
-    """v = -70, u = -14 solves 0.04 v^2 + 5 v + 140 = u, u = 0.2 v."""
+def test_the_resting_state_is_kept():
+    """The resting state v = -70, u = -14 is kept: it solves 0.04 v^2 + 5 v + 140 = u and u = 0.2 v."""
     layer = Izhikevich(return_state=True)
     rest = [np.full((1, 1), value, "float32") for value in (-70.0, -14.0)]
     spikes, v, u = layer(np.zeros((1, 100, 1), "float32"), initial_state=rest)
     assert ops.convert_to_numpy(spikes).sum() == 0
-    # atol: the sum of 196, -350, 140 and 14 is rounded to 1e-5 in float32
+    # atol: float32 rounding of 196 - 350 + 140 + 14 is 1e-5
     np.testing.assert_allclose(ops.convert_to_numpy(v), [[-70]], atol=1e-3)
     np.testing.assert_allclose(ops.convert_to_numpy(u), [[-14]], atol=1e-3)
 
 
-def test_the_first_states_and_a_spike():
+def test_the_initial_states_and_a_spike():
     layer = Izhikevich(b=0.25, c=-60.0, d=6.0, return_state=True)
     v, u = (ops.convert_to_numpy(s) for s in built(layer).initial_state(2))
     np.testing.assert_array_equal(v, np.full((2, 3), -60))
@@ -102,7 +102,7 @@ def built(layer):
     return layer
 
 
-def test_the_dt_of_a_scope_is_the_one_it_runs_with():
+def test_the_dt_of_a_scope_is_used():
     x = np.full((1, 200, 1), 10.0, "float32")
     layer = Izhikevich(dt=0.0005)
     expected = ops.convert_to_numpy(Izhikevich(dt=0.001)(x))
@@ -110,7 +110,7 @@ def test_the_dt_of_a_scope_is_the_one_it_runs_with():
     for dt in (0.001, ops.convert_to_tensor(0.001)):
         with probe.scope(dt=dt):
             spikes = times(ops.convert_to_numpy(layer(x)).ravel())
-        np.testing.assert_array_equal(spikes[:4], times(expected.ravel())[:4])  # a dt that is a tensor rounds otherwise
+        np.testing.assert_array_equal(spikes[:4], times(expected.ravel())[:4])  # a tensor dt rounds differently
 
 
 def test_learned_parameters_have_gradients():
@@ -130,11 +130,11 @@ def test_heterogeneous_neurons():
     spikes = ops.convert_to_numpy(layer(x))
     for unit in range(3):
         expected = times(loops.izhikevich(x[0, :, unit], d=float(d[unit])).s)
-        np.testing.assert_array_equal(times(spikes[0, :, unit])[:4], expected[:4])  # as above
+        np.testing.assert_array_equal(times(spikes[0, :, unit])[:4], expected[:4])  # first spikes only
     assert len({tuple(times(spikes[0, :, unit])) for unit in range(3)}) == 3
 
 
-def test_invalid_arguments():
+def test_wrong_arguments_are_refused():
     with pytest.raises(TypeError, match="reset"):
         Izhikevich(reset="subtract")
     with pytest.raises(TypeError, match="`c` must be a number"):

@@ -1,4 +1,4 @@
-"""KLIF: the identities that follow from its equations, its bounds, and its ablations."""
+"""KLIF: identities that follow from its equations, bounds of k, and ablations."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def to_numpy(x):
 
 
 def spikes_and_gradients(*layers):
-    """Return the spikes of each layer, and their gradient by the inputs."""
+    """Return the spikes of each layer, and the gradient by the inputs."""
     for layer in layers:
         layer.build(X.shape)
     results = gradients_of_layers(COMPILED, layers, X, UPSTREAM)
@@ -28,7 +28,7 @@ def spikes_and_gradients(*layers):
 
 
 class Floored(LIF):
-    """A LIF whose membrane is bounded below by 0."""
+    """A LIF whose membrane is at least 0."""
 
     @staticmethod
     def step(p, state, x):
@@ -37,7 +37,7 @@ class Floored(LIF):
         return (v,), spikes
 
 
-# Consequences of the equations
+# Identities
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,16 @@ class Floored(LIF):
         [(0.6, False), (1.75, True)],
         pytest.param(
             [(0.6, True), (1.75, False), (4.0, False), (4.0, True)],
-            marks=pytest.mark.nightly("the same with more k, and each of them with both resets"),
+            marks=pytest.mark.nightly("more k, with and without detach_reset"),
         ),
     ],
-    ids=["few", "all"],
+    ids=["typical", "all"],
 )
-def test_an_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(cases):
-    """``S = 1[H > threshold / k]``, and ``k g'(k H - threshold; a) = g'(H - threshold / k; a k)``."""
+def test_klif_star_equals_a_lif_with_a_floor_and_threshold_over_k(cases):
+    """KLIF* equals a LIF with a floor at 0 and the threshold divided by k.
+
+    ``S = 1[H > threshold / k]``, and ``k g'(k H - threshold; a) = g'(H - threshold / k; a k)``.
+    """
     unscaled = [KLIF(3.0, k=k, variant="klif*", detach_reset=detach) for k, detach in cases]
     floored = [Floored(3.0, threshold=1 / k, surrogate=ATan(2.0 * k), detach_reset=detach) for k, detach in cases]
     results = spikes_and_gradients(LIF(3.0), *unscaled, *floored)
@@ -60,7 +63,7 @@ def test_an_unscaled_klif_is_a_lif_with_a_floor_and_a_lower_threshold(cases):
     for (spikes, d_x), (expected_spikes, expected_d_x) in zip(results, expected, strict=True):
         assert 0.02 < spikes.mean() < 0.95
         np.testing.assert_array_equal(spikes, expected_spikes)
-        # rtol, atol: k and 1 / k are rounded at other places, some times a step, over twenty steps
+        # rtol, atol: k and 1 / k are rounded in different operations, several times per step, over twenty steps
         np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-5)
         assert np.abs(d_x - d_x_of_lif).max() > 0.01
 
@@ -74,21 +77,21 @@ SAME_AS_LIF = [{}, {"reset": "subtract"}, {"v_reset": -0.25}, {"decay_input": Fa
         [("klif", SAME_AS_LIF[2]), ("klif*", SAME_AS_LIF[1]), ("klif*", SAME_AS_LIF[3])],
         pytest.param(
             [(variant, options) for variant in ("klif", "klif*") for options in SAME_AS_LIF],
-            marks=pytest.mark.nightly("the same with all pairs of variants and options"),
+            marks=pytest.mark.nightly("all pairs of variants and options"),
         ),
     ],
-    ids=["few", "all"],
+    ids=["typical", "all"],
 )
-def test_without_scale_and_activation_it_is_a_lif_bit_for_bit(cases):
-    plain = [KLIF(3.0, activation=None, learn=(), variant=variant, **options) for variant, options in cases]
-    results = spikes_and_gradients(*plain, *(LIF(3.0, **options) for _, options in cases))
+def test_without_scale_and_activation_a_klif_equals_a_lif_bit_for_bit(cases):
+    klifs = [KLIF(3.0, activation=None, learn=(), variant=variant, **options) for variant, options in cases]
+    results = spikes_and_gradients(*klifs, *(LIF(3.0, **options) for _, options in cases))
     for (spikes, d_x), (expected, expected_d_x) in zip(results[: len(cases)], results[len(cases) :], strict=True):
         np.testing.assert_array_equal(spikes, expected)
-        np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-6)  # the compiled gradients round otherwise
+        np.testing.assert_allclose(d_x, expected_d_x, rtol=1e-4, atol=1e-6)  # compiled gradients round differently
 
 
 def test_with_a_large_k_a_neuron_fires_without_input():
-    """The memory is k (1 - 1 / tau) per step: at tau = 2 and k >= 2 a potential grows without input."""
+    """The potential is multiplied by k (1 - 1 / tau) per step. At tau = 2, it grows without input for k > 2."""
     x, ks = np.zeros((1, 12, 1), "float32"), np.array([2, 2.5, 4], "float32")
     x[0, 0] = 0.375  # h = 0.1875, below the threshold
     layers = [
@@ -105,7 +108,7 @@ def test_with_a_large_k_a_neuron_fires_without_input():
     assert unscaled.sum() == 0
 
 
-def test_the_potential_stays_at_k_2_and_fades_below():
+def test_the_potential_is_constant_at_k_2_and_decays_below():
     x = np.zeros((1, 12, 1), "float32")
     x[0, 0] = 0.375
     layers = [KLIF(k=k, learn=(), return_state=True) for k in (2.0, 1.5)]
@@ -117,7 +120,7 @@ def test_the_potential_stays_at_k_2_and_fades_below():
 # The ablations
 
 
-def test_only_k_and_only_relu_can_be_had():
+def test_ablations_with_only_k_and_only_relu():
     only_k = KLIF(3.0, k=1.5, activation=None)
     only_relu = KLIF(3.0, learn=())
     klif = KLIF(3.0, k=1.5)
@@ -144,7 +147,7 @@ def test_other_activations(activation, tmp_path):
     for t in range(X.shape[1]):
         h = v + np.float32(1 / 3) * (X[:, t] - v)
         f = to_numpy(function(ops.convert_to_tensor(np.float32(1.5) * h)))
-        assert np.abs(f - 1).min() > 1e-5  # an activation rounds otherwise where it is compiled: no ties
+        assert np.abs(f - 1).min() > 1e-5  # no ties: a compiled activation rounds differently
         spikes.append(f > 1)
         v = f * (f <= 1)
     np.testing.assert_array_equal(to_numpy(layer(X)), np.stack(spikes, axis=1))
@@ -157,7 +160,7 @@ def test_other_activations(activation, tmp_path):
 # k
 
 
-def test_k_is_one_weight_that_begins_at_1():
+def test_k_is_a_scalar_weight_with_initial_value_1():
     layer = KLIF()
     assert layer.k == 1.0
     layer.build((None, 8, 4, 5))
@@ -184,7 +187,7 @@ def test_k_stays_within_its_bounds(bounds):
         assert to_numpy(layer.k) == np.float32(expected)
 
 
-def test_k_is_clipped_in_a_fit_and_its_gradient_lives_on():
+def test_k_is_clipped_in_a_fit_and_keeps_a_gradient():
     layer = KLIF()
     model = keras.Sequential([keras.Input(X.shape[1:]), layer])
     model.compile(keras.optimizers.SGD(1e3), "mse")
@@ -198,10 +201,10 @@ def test_k_is_clipped_in_a_fit_and_its_gradient_lives_on():
 
 def test_config_keeps_the_bounds():
     layer = KLIF(k_bounds=(0.25, 3.0), variant="klif*", learn=("k", "tau"))
-    again = KLIF.from_config(layer.get_config())
-    assert again.k_bounds == (0.25, 3.0)
-    assert again.variant == "klif*"
-    assert again.learn == ("k", "tau")
+    restored = KLIF.from_config(layer.get_config())
+    assert restored.k_bounds == (0.25, 3.0)
+    assert restored.variant == "klif*"
+    assert restored.learn == ("k", "tau")
     assert KLIF.from_config(KLIF(k_bounds=None).get_config()).k_bounds is None
 
 
@@ -219,7 +222,7 @@ def test_wrong_arguments_are_refused(options, message):
         KLIF(**options)
 
 
-def test_bounds_of_k_that_make_no_sense():
+def test_invalid_bounds_of_k_are_refused():
     for bounds in ((0, 1), (2, 1), (1,), (-1, 1)):
         with pytest.raises(ValueError, match="`k_bounds` must be a pair"):
             KLIF(k_bounds=bounds)

@@ -1,4 +1,4 @@
-"""LIF: the behavior of the layer. tests/ops has the equations."""
+"""LIF: weights, arguments and states of the layer. tests/ops tests the equations."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def built(*args, **options):
     return layer
 
 
-def test_no_weights_unless_asked_for():
+def test_without_learn_there_are_no_weights():
     assert built().weights == []
     assert built(tau=3.0).tau == 3.0
 
@@ -36,11 +36,11 @@ def test_the_shape_of_learned_parameters(per, shape):
     np.testing.assert_array_equal(to_numpy(layer.tau), np.full(shape, 3.0))
     np.testing.assert_array_equal(to_numpy(layer.threshold), np.full(shape, 0.5))
     assert any(layer.tau is w for w in layer.weights)
-    # Each neuron starts as the others: what comes out is that of the numbers.
+    # All neurons start with the same values: the spikes equal those of a layer with numbers.
     np.testing.assert_array_equal(to_numpy(layer(X)), to_numpy(LIF(3.0, threshold=0.5)(X)))
 
 
-def test_an_initializer_makes_neurons_that_differ():
+def test_an_initializer_makes_heterogeneous_neurons():
     taus = keras.initializers.RandomUniform(1.5, 20.0, seed=0)
     layer = built(taus, per="unit", decay_input=False)
     (weight,) = layer.weights
@@ -50,22 +50,22 @@ def test_an_initializer_makes_neurons_that_differ():
     assert np.ptp(values) > 1
     of_unit = {place: LIF(float(values[place]), decay_input=False) for place in np.ndindex(2, 3)}
 
-    def both(x):
+    def together_and_alone(x):
         return layer(x), {place: alone(x[:, :, place[0], place[1], None]) for place, alone in of_unit.items()}
 
-    spikes, alone = run(COMPILED, both, X)
+    spikes, alone = run(COMPILED, together_and_alone, X)
     for place in of_unit:
         np.testing.assert_array_equal(spikes[:, :, place[0], place[1]], alone[place][..., 0])
     assert built(taus, per="unit", learn="tau").weights[0].trainable
 
 
-def test_a_name_or_a_config_of_an_initializer():
+def test_an_initializer_may_be_a_name_or_a_config():
     assert to_numpy(built(threshold="ones").threshold) == 1
     config = keras.initializers.serialize(keras.initializers.Constant(0.25))
     assert to_numpy(built(threshold=config).threshold) == 0.25
 
 
-def test_tau_stays_at_1_or_above_in_training():
+def test_tau_is_at_least_1_in_training():
     layer = built(1.5, learn="tau")
     optimizer = keras.optimizers.SGD(10.0)
     optimizer.build([layer.tau])
@@ -75,7 +75,7 @@ def test_tau_stays_at_1_or_above_in_training():
     assert to_numpy(layer.tau) == 11
 
 
-def test_learned_parameters_move_in_a_fit_and_are_saved(tmp_path):
+def test_learned_parameters_change_in_a_fit_and_are_saved(tmp_path):
     layer = LIF(3.0, learn=("tau", "threshold"), per="channel")
     model = keras.Sequential([keras.Input((10, 3)), layer, keras.layers.Flatten(), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.1), "mse")
@@ -95,7 +95,7 @@ def test_assigning():
         layer.tau = 5.0
     layer.tau.assign(5.0)
     np.testing.assert_array_equal(to_numpy(layer(X)), to_numpy(LIF(5.0)(X)))
-    layer.threshold = 0.25  # a number, and no weight
+    layer.threshold = 0.25  # a number, not a weight
     np.testing.assert_array_equal(to_numpy(layer(X)), to_numpy(LIF(5.0, threshold=0.25)(X)))
     assert layer.get_config()["threshold"] == 0.25
     fresh = LIF()

@@ -1,4 +1,4 @@
-"""OscillationLIF and AlternativeOscillationLIF: hand values, rates, gradients, and changes by a scope."""
+"""OscillationLIF and AlternativeOscillationLIF: hand-computed values, rates, gradients, and options of a scope."""
 
 import keras
 import numpy as np
@@ -40,10 +40,10 @@ def states_of(layer, current):
 
 
 def test_the_trace_of_the_noisy_neuron_by_hand():
-    # The noise is part of the input: it is added to the membrane before it fires.
+    # Noise is added to the membrane before the neuron fires, like an input.
     spikes, membrane = states_of(OscillationLIF(noise_range=(0, 0)), CURRENT + GAMMA)
     np.testing.assert_array_equal(spikes, [0, 0, 1, 1])
-    np.testing.assert_allclose(membrane, [0.8, 0.009, 0, 0], atol=1e-6)  # printed with six digits
+    np.testing.assert_allclose(membrane, [0.8, 0.009, 0, 0], atol=1e-6)  # six digits
 
 
 def test_the_trace_of_the_alternative_neuron_by_hand():
@@ -53,7 +53,7 @@ def test_the_trace_of_the_alternative_neuron_by_hand():
 
 
 @pytest.mark.parametrize("mode", FEW_MODES)
-def test_equals_the_loop_bit_for_bit(mode):
+def test_equals_a_numpy_loop_bit_for_bit(mode):
     x = np.random.default_rng(0).normal(0.3, 1.0, size=(8, 40, 32)).astype("float32")
     layer = OscillationLIF(3.0, noise_range=(0.25, 0.25), return_state=True)
     layer.build(x.shape)
@@ -70,20 +70,20 @@ def test_at_the_threshold_there_is_no_spike():
     np.testing.assert_array_equal(spikes[0, :, 0], [0, 1])
 
 
-def test_it_fires_without_input():
+def test_the_noisy_neuron_fires_without_input():
     spikes = to_numpy(OscillationLIF(seed=0)(np.zeros((100, 120, 50), "float32")))
-    assert spikes[:, :8].mean() == pytest.approx(0.061, abs=0.003)  # 40,000 draws: a standard error of 0.0012
+    assert spikes[:, :8].mean() == pytest.approx(0.061, abs=0.003)  # standard error of 40,000 draws: 0.0012
     assert spikes[:, 20:].mean() == pytest.approx(0.076, abs=0.003)
     assert not to_numpy(AlternativeOscillationLIF(c=C, d=D)(np.zeros((1, 50, 1), "float32"))).any()
 
 
-def test_the_alternative_fires_above_its_threshold():
+def test_the_alternative_neuron_fires_above_its_threshold():
     h = np.linspace(0.6, 0.75, 151).astype("float32")
     spikes = to_numpy(AlternativeOscillationLIF(c=C, d=D)(h[None, None]))[0, 0]
     assert h[spikes > 0].min() == pytest.approx(0.672, abs=0.002)
 
 
-def test_normal_noise_has_its_moments():
+def test_normal_noise_has_mean_0_and_the_given_deviation():
     layer = OscillationLIF(noise="normal", noise_stddev=0.5, reset=None, threshold=1e9, seed=1, return_state=True)
     _, membrane = layer(np.full((200, 1, 500), 100.0, "float32"))  # far from the fold
     noise = to_numpy(membrane) - 100
@@ -110,7 +110,7 @@ def test_the_gradient_of_a_spike(function, smooth):
     p = h + value(h)
     folded = np.where(p > 0, p, -0.03 * p)
     slope = 1 if smooth else np.where(p > 0, 1, -0.03) * (1 + derivative(h))
-    # float32 sines and exponentials of the backends, in a slope of up to 1.5 times the membrane's
+    # Tolerances: float32 sines and exponentials of the backends, multiplied by a surrogate slope of up to 1.5.
     np.testing.assert_allclose(d_h, atan(folded - 1) * slope, rtol=2e-4, atol=1e-5)
 
 
@@ -125,12 +125,12 @@ def test_c_and_d_can_be_learned():
 def test_a_scope_overrides_the_surrogate():
     layer = AlternativeOscillationLIF(c=C, d=D)
     x = np.linspace(-1, 2, 13).astype("float32")[None, None]
-    own, spikes = gradient_of("eager", lambda x: ops.sum(layer(x)), x), to_numpy(layer(x))
+    of_layer, spikes = gradient_of("eager", lambda x: ops.sum(layer(x)), x), to_numpy(layer(x))
     with probe.scope(surrogate=Sigmoid(4.0)):
         np.testing.assert_array_equal(to_numpy(layer(x)), spikes)
-        other = gradient_of("eager", lambda x: ops.sum(layer(x)), x)
-    assert abs(own - other).max() > 0.1
-    np.testing.assert_array_equal(gradient_of("eager", lambda x: ops.sum(layer(x)), x), own)
+        of_scope = gradient_of("eager", lambda x: ops.sum(layer(x)), x)
+    assert abs(of_layer - of_scope).max() > 0.1
+    np.testing.assert_array_equal(gradient_of("eager", lambda x: ops.sum(layer(x)), x), of_layer)
 
 
 @pytest.mark.backend_free
@@ -149,7 +149,7 @@ def test_bad_arguments(cls, options, message):
         cls(**options)
 
 
-def test_it_trains_and_is_saved(tmp_path):
+def test_models_are_saved(tmp_path):
     parts = [keras.Input((3, 4)), OscillationLIF(seed=0), AlternativeOscillationLIF(c=C, d=D)]
     model = keras.Sequential(parts)
     model.save(tmp_path / "model.keras")

@@ -13,18 +13,18 @@ def to_numpy(x):
 
 
 @pytest.mark.parametrize("tau", [1.5, 2.0, 3.0, 50.0])
-def test_it_begins_at_tau(tau):
+def test_the_initial_tau_is_the_argument(tau):
     layer = PLIF(tau)
     layer.build(X.shape)
     (w,) = layer.trainable_weights
     assert w.name == "w"
     assert layer.w is w
-    # rtol: w is rounded to float32, and sigmoid of it
+    # rtol: float32 rounding of w and of its sigmoid
     np.testing.assert_allclose(1 + np.exp(-to_numpy(w).astype("float64")), tau, rtol=1e-6)
-    assert to_numpy(PLIF(2.0)(X)).tolist() == to_numpy(LIF(2.0)(X)).tolist()  # sigmoid(0) is 1/2, exactly
+    assert to_numpy(PLIF(2.0)(X)).tolist() == to_numpy(LIF(2.0)(X)).tolist()  # sigmoid(0) is exactly 1/2
 
 
-def test_it_learns_a_tau_above_1_whatever_the_step():
+def test_tau_is_above_1_for_any_weight():
     layer = PLIF(2.0)
     layer.build(X.shape)
     optimizer = keras.optimizers.SGD(1.0)
@@ -48,13 +48,13 @@ def test_config():
     assert config["tau"] == 3.0
     assert config["learn"] == ["threshold"]
     assert "w" not in config
-    again = PLIF.from_config(config)
-    assert again.learn == ("w", "threshold")
-    assert again.get_config() == config
+    restored = PLIF.from_config(config)
+    assert restored.learn == ("w", "threshold")
+    assert restored.get_config() == config
 
 
 @pytest.mark.parametrize("tau", [1, 1.0, 0.5, -2.0])
-def test_tau_has_to_be_above_1(tau):
+def test_tau_must_be_above_1(tau):
     with pytest.raises(ValueError, match="`tau` must be above 1, got .*LIF with tau=1"):
         PLIF(tau)
     with pytest.raises(TypeError, match="`tau` must be a number"):

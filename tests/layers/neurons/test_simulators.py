@@ -1,6 +1,6 @@
-"""The neurons against two independent simulators, forward and backward.
+"""The neurons, forward and backward, against two independent simulators.
 
-Random inputs have no ties: SpikingJelly's spike is ``h >= threshold``, ours and snnTorch's ``h > threshold``.
+Random inputs have no ties: SpikingJelly spikes if ``h >= threshold``, this package and snnTorch if ``h > threshold``.
 """
 
 import warnings
@@ -21,12 +21,12 @@ BATCH, TIME, UNITS = 4, 30, 16
 
 def simulator(name):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of their imports
+        warnings.simplefilter("ignore")  # warnings of imports
         return pytest.importorskip(name)
 
 
 def of_ours(layer, x, d_s):
-    """Return spikes, the gradient by x, and that by each trainable weight, by name."""
+    """Return spikes, the gradient by x, and a dict of the gradients by trainable weights."""
     layer.build(x.shape)
     inputs = torch.tensor(x, requires_grad=True)
     spikes = layer(inputs)
@@ -52,7 +52,7 @@ def currents(scale=1.0):
 def assert_same(ours, theirs):
     assert 0.05 < theirs[0].mean() < 0.95
     np.testing.assert_array_equal(ours[0], theirs[0])
-    # rtol, atol: thirty steps back in time, each of ten float32 roundings of numbers of about 1, in another order
+    # rtol, atol: float32 rounding over thirty steps of ten operations, of numbers of about 1, in another order
     np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-4, atol=1e-5)
 
 
@@ -65,7 +65,7 @@ def jelly(kind, *, reset="zero", v_reset=0.0, slope=2.0, **options):
         warnings.simplefilter("ignore")
         from spikingjelly.activation_based import neuron, surrogate
 
-    v_reset = v_reset if reset == "zero" else None  # None is a reset by subtraction there
+    v_reset = v_reset if reset == "zero" else None  # in SpikingJelly, None selects the reset by subtraction
     options["surrogate_function"] = surrogate.ATan(slope)
     return getattr(neuron, kind)(v_reset=v_reset, step_mode="m", **options)
 
@@ -107,7 +107,7 @@ def test_plif_of_spikingjelly(decay_input, way):
     theirs = of_theirs(node, x, d_s)
     ours = of_ours(PLIF(3.0, decay_input=decay_input, **way), x, d_s)
     assert_same(ours, theirs)
-    # rtol: a sum of two thousand float32 of both signs
+    # rtol: a float32 sum of two thousand numbers of both signs
     np.testing.assert_allclose(ours[2]["w"], node.w.grad.numpy(), rtol=1e-3)
     assert abs(node.w.grad) > 0.01
 
@@ -115,7 +115,7 @@ def test_plif_of_spikingjelly(decay_input, way):
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize(("variant", "scale_reset"), [("klif", False), ("klif*", True)])
 def test_klif_of_spikingjelly(variant, scale_reset, way):
-    """Their ``scale_reset`` divides by k at the reset, the threshold that is subtracted too: KLIF*."""
+    """KLIF equals SpikingJelly's. Its ``scale_reset`` divides membrane and subtracted threshold by k: KLIF*."""
     x, d_s = currents(1.3)
     node = jelly("KLIFNode", scale_reset=scale_reset, tau=3.0, **way)
     with torch.no_grad():
@@ -127,11 +127,11 @@ def test_klif_of_spikingjelly(variant, scale_reset, way):
     assert abs(node.k.grad) > 0.01
 
 
-# snnTorch. A spike of its neurons resets the membrane at the next step (reset_delay=True, the default) or at once
-# (False). At once is what we do, but for a membrane that stays above the threshold after a reset by subtraction, which
-# theirs then lowers again: the inputs here are too small for that. With the delay and a reset to zero, the next step of
-# Leaky begins at 0 as ours does, and the reset carries no gradient; by subtraction it takes the whole threshold off the
-# decayed membrane, and Synaptic sets the membrane after the charge to 0, its input too: equations of their own.
+# snnTorch. A spike resets the membrane at the next step (reset_delay=True, the default) or at the same step (False).
+# reset_delay=False equals our reset, except for a membrane above the threshold after a subtraction: snnTorch subtracts
+# again. The inputs here are too small for that. With reset_delay=True and a reset to zero, the next step of Leaky
+# starts at 0, as here, and the reset has no gradient. Other resets with a delay are different equations and are not
+# compared: a subtraction from the decayed membrane, and in Synaptic a reset to 0 after the charge.
 
 
 def by_steps(node):
@@ -157,7 +157,7 @@ LEAKY = [
 def test_leaky_of_snntorch(theirs, ours):
     snntorch = simulator("snntorch")
     x, d_s = currents(0.5)
-    x = np.clip(x, -1, 0.99)  # so that no membrane is above the threshold after a reset
+    x = np.clip(x, -1, 0.99)  # no membrane is above the threshold after a reset
     node = snntorch.Leaky(beta=2 / 3, spike_grad=snntorch.surrogate.atan(2.0), **theirs)
     expected = of_theirs(by_steps(node), x, d_s)
     assert_same(of_ours(LIF(3.0, decay_input=False, **ours), x, d_s), expected)
@@ -170,13 +170,13 @@ SYNAPTIC = [pair for pair in LEAKY if not pair[0].get("reset_delay")]
 def test_synaptic_of_snntorch(theirs, ours):
     snntorch = simulator("snntorch")
     x, d_s = currents(0.25)
-    x = np.clip(x, -1, 0.35)  # as above: no current is above 0.35 / (1 / 2.5) = 0.875
+    x = np.clip(x, -1, 0.35)  # likewise: currents are at most 0.35 / (1 / 2.5) = 0.875
     node = snntorch.Synaptic(alpha=0.6, beta=0.75, spike_grad=snntorch.surrogate.atan(2.0), **theirs)
     expected = of_theirs(by_steps(node), x, d_s)
     assert_same(of_ours(Synaptic(4.0, tau_synapse=2.5, **ours), x, d_s), expected)
 
 
-def test_leaky_learns_as_that_of_snntorch():
+def test_gradients_of_parameters_equal_leaky_of_snntorch():
     snntorch = simulator("snntorch")
     x, d_s = currents(0.5)
     x = np.clip(x, -1, 0.99)
@@ -185,6 +185,6 @@ def test_leaky_learns_as_that_of_snntorch():
     expected = of_theirs(by_steps(node), x, d_s)
     ours = of_ours(LIF(3.0, decay_input=False, reset="subtract", learn=("tau", "threshold")), x, d_s)
     assert_same(ours, expected)
-    # beta = 1 - 1 / tau. rtol: a sum of two thousand float32 of both signs
+    # beta = 1 - 1 / tau. rtol: a float32 sum of two thousand numbers of both signs
     np.testing.assert_allclose(ours[2]["tau"], node.beta.grad.numpy() / 9, rtol=1e-3)
     np.testing.assert_allclose(ours[2]["threshold"], node.threshold.grad.numpy(), rtol=1e-3)

@@ -11,7 +11,7 @@ def outputs(layer, x):
 
 
 def test_by_hand():
-    """tau = tau_synapse = 2, one input of 0.75: i = 0.75, 0.375, ..., v = 0.75, 0.75, 0.5625, 0.375."""
+    """With tau = tau_synapse = 2, one input of 0.75 gives i = 0.75, 0.375, ... and v = 0.75, 0.75, 0.5625, 0.375."""
     for steps, i, v in ((1, 0.75, 0.75), (2, 0.375, 0.75), (3, 0.1875, 0.5625), (4, 0.09375, 0.375)):
         x = np.zeros((1, steps, 1), "float32")
         x[0, 0] = 0.75
@@ -19,7 +19,7 @@ def test_by_hand():
         assert (spikes.sum(), current.item(), membrane.item()) == (0, i, v)
 
 
-def test_the_current_outlives_a_reset():
+def test_a_reset_keeps_the_current():
     x = np.array([2.5, 0, 0], "float32")[None, :, None]
     spikes, i, v = outputs(Synaptic(), x)
     # i = 2.5, 1.25, 0.625; h = 2.5, 1.25, 0.625
@@ -27,14 +27,14 @@ def test_the_current_outlives_a_reset():
     assert (i.item(), v.item()) == (0.625, 0.625)
 
 
-def test_without_a_synapse_it_is_a_lif_bit_for_bit():
+def test_with_tau_synapse_1_a_synaptic_equals_a_lif_bit_for_bit():
     x = np.random.default_rng(0).normal(0.4, 1, (4, 30, 5)).astype("float32")
     expected = ops.convert_to_numpy(LIF(3.0, decay_input=False, v_reset=-0.25)(x))
     np.testing.assert_array_equal(outputs(Synaptic(3.0, tau_synapse=1.0, v_reset=-0.25), x)[0], expected)
     assert expected.mean() > 0.05
 
 
-def test_learnable_parameters():
+def test_learned_parameters():
     layer = Synaptic(3.0, tau_synapse=4.0, learn=("tau", "tau_synapse"))
     layer.build((None, 4, 3))
     assert {w.name: float(ops.convert_to_numpy(w)) for w in layer.trainable_weights} == {"tau": 3, "tau_synapse": 4}

@@ -10,26 +10,26 @@ RNG = np.random.default_rng(0)
 X = (RNG.uniform(size=(2, 7, 3, 4)) < 0.15).astype("float32")
 
 
-def first(x):
-    """Return the first steps, one unit at a time."""
+def first_steps(x):
+    """Return the step of the first spike of each unit, in a loop over spikes."""
     times = np.full((len(x), *x.shape[2:]), x.shape[1])
     for place in np.argwhere(x)[::-1]:
         times[(place[0], *place[2:])] = min(place[1], times[(place[0], *place[2:])])
     return times
 
 
-def test_equals_the_loop():
+def test_equals_a_numpy_loop():
     times = to_numpy(FirstSpikeTime()(X))
-    np.testing.assert_array_equal(times, first(X))
+    np.testing.assert_array_equal(times, first_steps(X))
     assert times.dtype == "float32"
     assert set(np.unique(times)) >= {0, 7}
 
 
 def test_the_height_of_spikes_does_not_matter():
-    np.testing.assert_array_equal(to_numpy(FirstSpikeTime()(-0.001 * X)), first(X))
+    np.testing.assert_array_equal(to_numpy(FirstSpikeTime()(-0.001 * X)), first_steps(X))
 
 
-def test_it_undoes_a_latency_code():
+def test_first_spike_times_invert_a_latency_code():
     x = RNG.uniform(size=(2, 5)).astype("float32")
     times = to_numpy(FirstSpikeTime()(Latency(50)(x)))
     np.testing.assert_array_equal(times, np.round(49 * (1 - x)))
@@ -41,12 +41,12 @@ def test_masked_steps_have_no_spikes():
     x[~mask] = np.nan
     y = to_numpy(FirstSpikeTime()(x, mask=mask))
     for row, counts, spikes in zip(y, mask, X, strict=True):
-        np.testing.assert_array_equal(row, first(spikes[None, counts])[0])
-    assert np.any(y != first(X))
+        np.testing.assert_array_equal(row, first_steps(spikes[None, counts])[0])
+    assert np.any(y != first_steps(X))
     assert FirstSpikeTime().compute_mask(X, mask) is None
 
 
-def test_nan_is_no_spike_and_no_silence():
+def test_the_time_of_a_unit_with_nan_is_nan():
     x = X.copy()
     x[1, 6, 2, 3] = np.nan
     y = to_numpy(FirstSpikeTime()(x))
@@ -54,27 +54,27 @@ def test_nan_is_no_spike_and_no_silence():
 
 
 @pytest.mark.parametrize("sizes", [(1,) * 7, (2, 1, 4)], ids=str)
-def test_after_each_part_the_first_spikes_are_those_of_all_steps_so_far(sizes):
+def test_outputs_after_each_part_are_over_all_steps_so_far(sizes):
     layer = FirstSpikeTime()
     mask = RNG.uniform(size=(2, 7)) < 0.6
-    mask[0, :2] = False  # nothing counts in the first part
+    mask[0, :2] = False  # the first part is masked
     with_nan = X.copy()
     with_nan[0, 0, 0, 0] = with_nan[1, 4, 1, 2] = np.nan
     parts = [over_parts(layer, *case) for case in ((X, sizes), (X, sizes, mask), (with_nan, sizes))]
     for k, y, masked, of_nan in zip(np.cumsum(sizes), *parts, strict=True):
-        np.testing.assert_array_equal(y, first(X[:, :k]))
+        np.testing.assert_array_equal(y, first_steps(X[:, :k]))
         for row, counts, spikes in zip(masked, mask[:, :k], X[:, :k], strict=True):
-            np.testing.assert_array_equal(row, first(spikes[None, counts])[0])
+            np.testing.assert_array_equal(row, first_steps(spikes[None, counts])[0])
         assert np.argwhere(np.isnan(of_nan)).tolist() == [[0, 0, 0], [1, 1, 2]][: 1 if k < 5 else 2]
-        np.testing.assert_array_equal(of_nan[~np.isnan(of_nan)], first(X[:, :k])[~np.isnan(of_nan)])
+        np.testing.assert_array_equal(of_nan[~np.isnan(of_nan)], first_steps(X[:, :k])[~np.isnan(of_nan)])
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int32"])
 def test_integers(dtype):
-    np.testing.assert_array_equal(to_numpy(FirstSpikeTime()(X.astype(dtype))), first(X))
+    np.testing.assert_array_equal(to_numpy(FirstSpikeTime()(X.astype(dtype))), first_steps(X))
 
 
 def test_half_precision():
     y = FirstSpikeTime(dtype="mixed_float16")(X)
-    assert keras.backend.standardize_dtype(y.dtype) == "float32"  # 300 steps are no number of bfloat16
-    np.testing.assert_array_equal(to_numpy(y), first(X))
+    assert keras.backend.standardize_dtype(y.dtype) == "float32"  # bfloat16 cannot represent times such as 299
+    np.testing.assert_array_equal(to_numpy(y), first_steps(X))

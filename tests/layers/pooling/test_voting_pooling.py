@@ -9,17 +9,17 @@ from keras_snn.layers import Repeat, VotingPooling
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 2, size=(2, 5, 12)).astype("float32")
-CLOSE = {"rtol": 1e-6, "atol": 1e-6}  # float32 sums of 60
+CLOSE = {"rtol": 1e-6, "atol": 1e-6}  # float32 sums of 60 numbers
 
 
 def votes(x, n):
-    """Return the class scores, one class at a time."""
+    """Return the class scores, from a loop over classes."""
     classes = x.shape[-1] // n
     return np.stack([x[..., c * n : (c + 1) * n].mean(axis=(1, -1)) for c in range(classes)], axis=-1)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 12])
-def test_each_class_has_the_mean_of_its_voters(n):
+def test_the_score_of_a_class_is_the_mean_of_its_votes(n):
     layer = VotingPooling(n)
     np.testing.assert_allclose(to_numpy(layer(X)), votes(X, n), **CLOSE)
     assert layer.compute_output_shape((None, None, 12)) == (None, 12 // n)
@@ -31,7 +31,7 @@ def test_ten_votes_are_the_default():
     np.testing.assert_allclose(to_numpy(VotingPooling()(x)), votes(x, 10), **CLOSE)
 
 
-def test_the_votes_are_those_of_the_last_axis():
+def test_votes_are_on_the_last_axis():
     x = RNG.normal(size=(2, 5, 3, 4, 6)).astype("float32")
     y = to_numpy(VotingPooling(2)(x))
     assert y.shape == (2, 3, 4, 3)
@@ -49,7 +49,7 @@ def test_masked_steps_do_not_vote():
 
 
 @pytest.mark.parametrize("sizes", [(1,) * 7, (2, 1, 4)], ids=str)
-def test_after_each_part_the_votes_are_those_of_all_steps_so_far(sizes):
+def test_outputs_after_each_part_are_over_all_steps_so_far(sizes):
     layer, x = VotingPooling(3), RNG.integers(0, 2, size=(2, 7, 12)).astype("float32")
     mask = np.array([[False, False, True, False, True, True, False], [True, False, True, True, True, False, True]])
     parts = over_parts(layer, x, sizes), over_parts(layer, x, sizes, mask)
@@ -61,7 +61,7 @@ def test_after_each_part_the_votes_are_those_of_all_steps_so_far(sizes):
 
 
 def test_the_sum_is_in_float32():
-    x = np.full((1, 3000, 20), 100.0, "float32")  # float16 ends at 65504
+    x = np.full((1, 3000, 20), 100.0, "float32")  # the max of float16 is 65504
     y = VotingPooling(dtype="mixed_float16")(x)
     assert keras.backend.standardize_dtype(y.dtype) == "float16"
     np.testing.assert_array_equal(to_numpy(y), 100)

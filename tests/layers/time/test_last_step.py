@@ -21,7 +21,7 @@ def test_last_step(shape):
     np.testing.assert_array_equal(masked, np.stack([x[0, 1], x[1, 2], np.zeros(shape[2:]), x[3, 3]]))
 
 
-def test_after_each_part_it_is_the_last_of_all_steps_so_far():
+def test_outputs_after_each_part_are_over_all_steps_so_far():
     x, sizes = RNG.normal(size=(4, 4, 3)).astype("float32"), (1, 1, 2)
     for mask in (None, MASK):
         for k, y in zip(np.cumsum(sizes), over_parts(LastStep(), x, sizes, mask), strict=True):
@@ -29,7 +29,7 @@ def test_after_each_part_it_is_the_last_of_all_steps_so_far():
             np.testing.assert_array_equal(y, to_numpy(shorter))
 
 
-def test_values_at_masked_steps_have_no_effect():
+def test_values_at_masked_steps_are_ignored():
     x = np.ones((4, 4, 2), "float32")
     x[~MASK] = np.nan
     np.testing.assert_array_equal(to_numpy(LastStep()(x, mask=MASK)), [[1, 1], [1, 1], [0, 0], [1, 1]])
@@ -44,7 +44,7 @@ def test_integers_stay_integers():
     assert LastStep()(keras.Input((None, 2), dtype="uint8")).dtype == "uint8"
 
 
-def test_symbolic_shape_is_the_eager_one():
+def test_symbolic_shapes_equal_eager_ones():
     for shape in [(None,), (None, 3), (None, 3, 2)]:
         symbolic = LastStep()(keras.Input(shape))
         eager = LastStep()(np.zeros((2, 4, *shape[1:]), "float32"))
@@ -54,7 +54,7 @@ def test_symbolic_shape_is_the_eager_one():
 
 
 def padded_model():
-    """A mask made by another layer, an unknown time length, and weights on both sides."""
+    """Return a model with a Masking layer, an unknown time length, and weights before and after the layer."""
     inputs = keras.Input((None, 3))
     x = keras.layers.Masking()(inputs)
     x = keras.layers.Dense(4)(x)
@@ -62,18 +62,18 @@ def padded_model():
     return keras.Model(inputs, keras.layers.Dense(2)(x))
 
 
-def test_the_mask_arrives_and_ends():
+def test_the_mask_is_used_and_not_passed_on():
     model = padded_model()
     x = RNG.normal(size=(2, 5, 3)).astype("float32")
     x[0, 2:] = 0.0
-    np.testing.assert_allclose(  # other matrix sizes round differently
+    np.testing.assert_allclose(  # matmuls of other sizes round differently
         to_numpy(model(x))[0], to_numpy(model(x[:1, :2]))[0], rtol=1e-5, atol=1e-6
     )
     assert LastStep().compute_mask(x, np.ones((2, 5), bool)) is None
 
 
 def batches():
-    """Two batches that differ in size and in length."""
+    """Yield two batches that differ in size and length."""
     for batch, time in [(2, 5), (3, 7)]:
         yield np.ones((batch, time, 3), "float32"), np.ones((batch, 2), "float32")
 
@@ -100,7 +100,8 @@ def test_mixed_float16():
     x = RNG.normal(size=(4, 4, 2)).astype("float32")
     for mask in (None, MASK):
         y = layer(x, mask=mask)
-        assert keras.backend.standardize_dtype(y.dtype) == "float32"  # that of the inputs: spikes are high
+        # The layer keeps the dtype of the inputs, because spikes may be high.
+        assert keras.backend.standardize_dtype(y.dtype) == "float32"
         np.testing.assert_array_equal(to_numpy(y)[0], x[0, 3 if mask is None else 1])
 
 

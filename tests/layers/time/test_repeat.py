@@ -29,7 +29,7 @@ def test_integers_stay_integers(dtype):
     assert Repeat(2)(keras.Input((3,), dtype=dtype)).dtype == dtype
 
 
-def test_symbolic_shape_is_the_eager_one():
+def test_symbolic_shapes_equal_eager_ones():
     symbolic = Repeat(4)(keras.Input((None, 5)))
     assert tuple(symbolic.shape) == (None, 4, None, 5)
     eager = Repeat(4)(np.zeros((2, 3, 5), "float32"))
@@ -46,7 +46,7 @@ def test_a_scope_overrides_the_number_of_steps():
     with probe.scope(n_steps=7):
         assert tuple(layer(x).shape) == tuple(model(x).shape) == (2, 7, 3)
         assert layer.compute_output_shape((None, 3)) == (None, 7, 3)
-        with probe.scope(dt=0.1):  # sets no n_steps
+        with probe.scope(dt=0.1):  # without n_steps
             assert tuple(layer(x).shape) == (2, 4, 3)
     assert tuple(layer(x).shape) == tuple(model(x).shape) == (2, 4, 3)
     assert layer.compute_output_shape((None, 3)) == (None, 4, 3)
@@ -68,7 +68,7 @@ def test_the_gradient_is_summed_over_time():
     model = keras.Sequential([keras.Input((2,)), dense, Repeat(5)])
     model.compile(keras.optimizers.SGD(1.0), lambda y, p: keras.ops.sum(p, axis=(1, 2)))
     model.fit(np.array([[1.0, 3.0]], "float32"), np.zeros((1, 5, 1), "float32"), verbose=0)
-    np.testing.assert_allclose(to_numpy(dense.kernel), [[-5.0], [-15.0]], rtol=1e-6)  # float32 sums of five
+    np.testing.assert_allclose(to_numpy(dense.kernel), [[-5.0], [-15.0]], rtol=1e-6)  # float32 sums of five steps
 
 
 def test_mixed_float16():
@@ -88,7 +88,7 @@ def test_tf_graph_of_unknown_batch(jit_compile):
     assert tuple(function(np.ones((2, 3), "float32")).shape) == (2, 4, 3)
 
 
-def test_a_number_of_steps_that_is_no_positive_int_is_refused():
+def test_the_number_of_steps_must_be_a_positive_integer():
     for n in [0, -1, 2.5, 2.0, "3", None, True]:
         with pytest.raises(ValueError, match="`n` must be an integer of at least 1, the number of time steps"):
             Repeat(n)

@@ -8,7 +8,7 @@ from keras_snn.regularizers import L2
 
 RNG = np.random.default_rng(0)
 MASK = np.array([[True, True, False, False], [True, False, True, False], [False] * 4, [True] * 4])
-# Means of a few float32 values, which a backend may sum in another order.
+# float32 means of a few values, summed in any order.
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 
@@ -24,7 +24,7 @@ def test_mean_over_time(shape):
     np.testing.assert_allclose(to_numpy(TemporalAveragePooling()(x, mask=MASK)), np.stack(expected), **CLOSE)
 
 
-def test_after_each_part_it_is_the_mean_of_all_steps_so_far():
+def test_outputs_after_each_part_are_over_all_steps_so_far():
     x, sizes = RNG.normal(size=(4, 4, 3)).astype("float32"), (1, 1, 2)
     x[~MASK] = np.nan
     for mask, values in ((None, np.nan_to_num(x)), (MASK, x)):
@@ -33,7 +33,7 @@ def test_after_each_part_it_is_the_mean_of_all_steps_so_far():
             np.testing.assert_allclose(y, to_numpy(shorter), **CLOSE)
 
 
-def test_values_at_masked_steps_have_no_effect():
+def test_values_at_masked_steps_are_ignored():
     x = np.ones((4, 4, 2), "float32")
     x[~MASK] = np.nan
     y = to_numpy(TemporalAveragePooling()(x, mask=MASK))
@@ -44,7 +44,7 @@ def test_integers_become_means():
     assert to_numpy(TemporalAveragePooling()(np.array([[200, 255]], dtype="uint8"))) == 227.5
 
 
-def test_symbolic_shape_is_the_eager_one():
+def test_symbolic_shapes_equal_eager_ones():
     for shape in [(None,), (None, 3), (None, 3, 2)]:
         symbolic = TemporalAveragePooling()(keras.Input(shape))
         eager = TemporalAveragePooling()(np.zeros((2, 4, *shape[1:]), "float32"))
@@ -54,7 +54,7 @@ def test_symbolic_shape_is_the_eager_one():
 
 
 def padded_model(**kwargs):
-    """A mask made by another layer, an unknown time length, and weights on both sides."""
+    """Return a model with a Masking layer, an unknown time length, and weights before and after the layer."""
     inputs = keras.Input((None, 3))
     x = keras.layers.Masking()(inputs)
     x = keras.layers.Dense(4)(x)
@@ -62,7 +62,7 @@ def padded_model(**kwargs):
     return keras.Model(inputs, keras.layers.Dense(2)(x))
 
 
-def test_the_mask_arrives_and_ends():
+def test_the_mask_is_used_and_not_passed_on():
     model = padded_model()
     x = RNG.normal(size=(2, 5, 3)).astype("float32")
     x[0, 2:] = 0.0
@@ -71,7 +71,7 @@ def test_the_mask_arrives_and_ends():
 
 
 def batches():
-    """Two batches that differ in size and in length."""
+    """Yield two batches that differ in size and length."""
     for batch, time in [(2, 5), (3, 7)]:
         yield np.ones((batch, time, 3), "float32"), np.ones((batch, 2), "float32")
 
@@ -94,7 +94,7 @@ def test_save_and_load(tmp_path):
     assert to_numpy(restored.losses[0]) == to_numpy(model.losses[0]) > 0
 
 
-def test_an_activity_regularizer_sees_rates():
+def test_an_activity_regularizer_receives_rates():
     spikes = np.zeros((2, 10, 3), "float32")
     spikes[:, 4] = 100.0  # 10 Hz at dt = 0.01
     for target, expected in [((10, 20), 0.0), ((12, 20), 3 * 2**2)]:
@@ -105,7 +105,7 @@ def test_an_activity_regularizer_sees_rates():
 
 def test_mixed_float16_sums_in_float32():
     layer = TemporalAveragePooling(dtype="mixed_float16")
-    rates = np.full((4, 2000, 1), 100.0, "float32")  # their sum, 2e5, is above the largest float16, 65504
+    rates = np.full((4, 2000, 1), 100.0, "float32")  # the sum, 2e5, is above the max of float16, 65504
     for mask in (None, np.ones((4, 2000), bool)):
         y = layer(rates, mask=mask)
         assert keras.backend.standardize_dtype(y.dtype) == "float16"

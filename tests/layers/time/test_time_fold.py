@@ -5,7 +5,7 @@ import pytest
 from keras_snn.layers.time import Repeat, TemporalAveragePooling, TimeFold
 
 RNG = np.random.default_rng(0)
-# One large matrix product rounds differently from several small ones.
+# A large matrix product rounds differently from several small ones.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
@@ -36,13 +36,13 @@ def test_equals_time_distributed(make, shape):
     np.testing.assert_allclose(to_numpy(y), to_numpy(keras.layers.TimeDistributed(layer)(x)), **CLOSE)
 
 
-def test_dense_is_that_of_numpy():
+def test_dense_equals_numpy():
     dense, x = keras.layers.Dense(3), normal(2, 5, 4)
     y = to_numpy(TimeFold(dense)(x))
     np.testing.assert_allclose(y, x @ to_numpy(dense.kernel) + to_numpy(dense.bias), **CLOSE)
 
 
-def test_batch_normalization_takes_batch_and_time_together():
+def test_batch_normalization_is_over_batch_and_time():
     layer, x = keras.layers.BatchNormalization(momentum=0.0, epsilon=1e-6), normal(4, 5, 3) * 2 + 1
     y = to_numpy(TimeFold(layer)(x, training=True))
     mean, variance = x.mean(axis=(0, 1)), x.var(axis=(0, 1))
@@ -52,27 +52,27 @@ def test_batch_normalization_takes_batch_and_time_together():
 
 
 @pytest.mark.parametrize("units", [(3,), (4, 2, 3)])
-def test_batch_normalization_needs_no_fold(units):
-    plain, folded = (keras.layers.BatchNormalization(momentum=0.5) for _ in range(2))
+def test_batch_normalization_is_the_same_without_time_fold(units):
+    unfolded, folded = (keras.layers.BatchNormalization(momentum=0.5) for _ in range(2))
     x = Repeat(2)(normal(5, *units) * 2 + 1)
-    for training in (True, False):  # sums over other shapes round in another order
+    for training in (True, False):  # sums in another order
         expected = to_numpy(TimeFold(folded)(x, training=training))
-        np.testing.assert_allclose(to_numpy(plain(x, training=training)), expected, **CLOSE)
-    np.testing.assert_allclose(to_numpy(plain.moving_variance), to_numpy(folded.moving_variance), **CLOSE)
+        np.testing.assert_allclose(to_numpy(unfolded(x, training=training)), expected, **CLOSE)
+    np.testing.assert_allclose(to_numpy(unfolded.moving_variance), to_numpy(folded.moving_variance), **CLOSE)
 
 
 @pytest.mark.parametrize("shape", [(3,), (4, 2, 3)])
-def test_batch_normalization_gets_the_folded_mask(shape):
+def test_batch_normalization_receives_the_folded_mask(shape):
     layer, x = keras.layers.BatchNormalization(momentum=0.0), normal(2, 4, *shape)
     mask = np.array([[True, True, False, False], [True, True, True, False]])
     TimeFold(layer)(x, training=True, mask=mask)
     valid = x[mask].reshape(-1, 3)
     np.testing.assert_allclose(to_numpy(layer.moving_mean), valid.mean(axis=0), **CLOSE)
-    # Keras divides by the sum of the mask plus its epsilon, 1e-7.
+    # rtol: Keras divides by the sum of the mask plus epsilon, 1e-7.
     np.testing.assert_allclose(to_numpy(layer.moving_variance), valid.var(axis=0), rtol=1e-4)
 
 
-def test_dropout_draws_anew_for_each_step_and_obeys_training():
+def test_dropout_has_a_new_mask_at_each_step_in_training_only():
     layer, x = TimeFold(keras.layers.Dropout(0.5)), np.ones((1, 6, 200), "float32")
     y = to_numpy(layer(x, training=True))[0]
     assert set(np.unique(y)) == {0.0, 2.0}
@@ -93,7 +93,7 @@ def image_model():
     )
 
 
-def test_a_whole_model_inside():
+def test_a_folded_model():
     layer, x = TimeFold(image_model()), normal(2, 5, 4, 4, 1)
     y = to_numpy(layer(x))
     assert y.shape == (2, 5, 2)
@@ -101,7 +101,7 @@ def test_a_whole_model_inside():
     assert tuple(layer(x[:1, :3]).shape) == (1, 3, 2)
 
 
-def test_a_subclassed_model_inside():
+def test_a_folded_subclassed_model():
     class Doubled(keras.Model):
         def __init__(self):
             super().__init__()
@@ -131,7 +131,7 @@ def test_several_inputs_and_outputs():
     assert shapes == (2, 5, 7)
 
 
-def test_symbolic_shape_is_the_eager_one():
+def test_symbolic_shapes_equal_eager_ones():
     for make, shape, output in [
         (lambda: keras.layers.Dense(3), (None, 4), (3,)),
         (lambda: keras.layers.Conv2D(3, 2), (None, 6, 7, 2), (5, 6, 3)),
@@ -154,7 +154,7 @@ def sequence_model():
 
 
 def batches():
-    """Two batches that differ in size and in length."""
+    """Yield two batches that differ in size and length."""
     for batch, time in [(2, 5), (3, 7)]:
         yield np.ones((batch, time, 4, 4, 1), "float32"), np.ones((batch, 2), "float32")
 
@@ -166,7 +166,7 @@ def test_fit_and_predict_with_unknown_batch_and_time():
     model.fit(batches(), steps_per_epoch=2, shuffle=False, verbose=0)
     changed = [not np.array_equal(b, to_numpy(v)) for b, v in zip(before, model.trainable_variables, strict=True)]
     assert len(changed) == 10
-    assert any(changed[:2]) and any(changed[4:6])  # the convolution and the inner Dense
+    assert any(changed[:2]) and any(changed[4:6])  # the convolution and the Dense of the folded model
     assert model.predict(batches(), steps=2, verbose=0).shape == (5, 2)
 
 
@@ -178,7 +178,7 @@ def test_save_and_load(tmp_path):
     np.testing.assert_array_equal(to_numpy(restored(x)), to_numpy(model(x)))
 
 
-def test_the_mask_goes_on():
+def test_the_mask_is_passed_on():
     inputs = keras.Input((None, 4))
     outputs = TemporalAveragePooling()(TimeFold(keras.layers.Dense(3))(keras.layers.Masking()(inputs)))
     model, x = keras.Model(inputs, outputs), normal(2, 5, 4)
@@ -188,7 +188,7 @@ def test_the_mask_goes_on():
     assert TimeFold(keras.layers.Dense(3)).compute_mask(x, mask) is mask
 
 
-def test_a_mask_of_each_steps_own_sequence_is_folded():
+def test_a_mask_of_sequences_within_steps_is_folded():
     x = normal(2, 5, 4, 3)
     mask = RNG.random((2, 5, 4)) < 0.5
     mask[..., 0] = True
@@ -197,7 +197,7 @@ def test_a_mask_of_each_steps_own_sequence_is_folded():
     np.testing.assert_allclose(y, expected, **CLOSE)
 
 
-def test_a_mask_of_steps_is_repeated_over_the_units_of_a_step():
+def test_a_mask_of_steps_is_broadcast_over_sequences_within_steps():
     x = normal(2, 3, 4, 2)
     mask = np.array([[True, True, False], [True, False, False]])
     y = to_numpy(TimeFold(keras.layers.LSTM(3, return_sequences=True, zero_output_for_mask=True))(x, mask=mask))
@@ -206,7 +206,7 @@ def test_a_mask_of_steps_is_repeated_over_the_units_of_a_step():
     np.testing.assert_allclose(y[mask], x[mask].mean(axis=1), **CLOSE)
 
 
-def test_the_inner_dtype_policy_decides():
+def test_the_dtype_policy_of_the_inner_layer_is_used():
     x = np.full((1, 2, 3), 1.0 + 2.0**-12, "float32")  # float16 would round it to 1
     wide = TimeFold(keras.layers.Activation("linear"), dtype="mixed_float16")
     np.testing.assert_array_equal(to_numpy(wide(x)), x)
@@ -216,7 +216,7 @@ def test_the_inner_dtype_policy_decides():
     assert half.layer.kernel.dtype == "float32"
 
 
-def test_the_place_of_an_activity_regularizer_sets_its_divisor():
+def test_an_activity_penalty_is_divided_by_the_batch_of_its_layer():
     x = np.ones((2, 5, 3), "float32")
     outer = TimeFold(keras.layers.Activation("linear"), activity_regularizer="l1")
     inner = TimeFold(keras.layers.Activation("linear", activity_regularizer="l1"))
@@ -239,7 +239,7 @@ def test_tf_graph_of_unknown_batch_and_time(jit_compile):
     )
     assert tuple(function.get_concrete_function().output_shapes) == (None, None, 4, 4, 3)
     y = function(x, np.ones((2, 5), bool))
-    np.testing.assert_allclose(y.numpy().mean(axis=(0, 1, 2, 3)), 0.0, atol=1e-5)  # a mean of 160 float32 values
+    np.testing.assert_allclose(y.numpy().mean(axis=(0, 1, 2, 3)), 0.0, atol=1e-5)  # float32 mean of 160 values
 
 
 def test_a_missing_time_axis_is_refused():
@@ -263,6 +263,6 @@ def test_an_empty_time_axis_is_refused():
         layer(np.zeros((2, 0, 3), "float32"))
 
 
-def test_other_objects_than_layers_are_refused():
+def test_the_argument_must_be_a_layer():
     with pytest.raises(ValueError, match="Keras layer"):
         TimeFold(keras.ops.relu)
