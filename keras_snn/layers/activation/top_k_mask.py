@@ -62,18 +62,20 @@ class TopKMask(keras.layers.Layer):
         return round(self.rate * n)
 
     def build(self, input_shape):
-        n = math.prod(n or 0 for n in input_shape[1:])
-        if not n:
+        if None in input_shape[1:]:
             raise ValueError(
                 f"TopKMask {self.name!r} takes inputs (batch, ...) with known axes after the batch; got "
                 f"{tuple(input_shape)}."
             )
-        if self.n_ones(n) < 1:
+        n = math.prod(input_shape[1:])
+        if n and self.n_ones(n) < 1:
             raise ValueError(f"`rate` must give at least one of the {n} values; got {self.rate:g}. Raise it.")
 
     def call(self, inputs):
         surrogate = probe.surrogate(self.surrogate)
         n = math.prod(inputs.shape[1:])
+        if not n:
+            return inputs  # no values
         values = ops.reshape(inputs, (-1, n))
         if self.percentile:
             mask = surrogate(values - top_k.percentile(values, 1 - self.rate))
