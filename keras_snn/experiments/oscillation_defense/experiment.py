@@ -37,7 +37,7 @@ _QUICK = {
     "epsilons": [8],  # in 255ths
     "fit_epochs": 2,
     "fit_learning_rate": 5e-3,
-    "n_draws": 5,
+    "n_draws": 10,
     "n_surrogates": 3,
     "n_queries": 0,
     "n_square": 125,
@@ -52,7 +52,6 @@ _STANDARD = {
     "n_train": 10_000,
     "epsilons": [8, 16],
     "fit_epochs": 3,
-    "n_draws": 10,
     "n_queries": 300,
     "adversarial_training": True,
 }
