@@ -54,6 +54,12 @@ _ENTRIES = (
         presets=("quick", "standard", "full"),
         datasets=("fashion_mnist", "cifar10", *_CIFAR10, "cifar100_resnet18"),
     ),
+    Entry(
+        "spiking-sampling",
+        "A spiking network chooses pixels, and another network rebuilds the image from them",
+        presets=("quick", "standard", "full"),
+        datasets=("mnist", "fashion_mnist", "cifar10"),
+    ),
 )
 
 #: The experiments by name.

@@ -144,6 +144,31 @@ def test_oscillation_defense():
     assert_rows(page[1], [[row, *cells(row, ("PGD-5", *CONTROLS))] for row in with_controls])
 
 
+def test_spiking_sampling():
+    runs = {}
+    for name, part in parts_of("spiking_sampling/standard").items():
+        runs.setdefault(name.rpartition(", seed ")[0], []).append(part)
+
+    def mean_and_error(values, form):
+        return f"{np.mean(values):{form}} ± {np.std(values, ddof=1) / np.sqrt(len(values)):{form}}"
+
+    expected, crossed = [], []
+    for kind, parts in runs.items():
+        for method in parts[0]["methods"]:
+            figures = [part["methods"][method] for part in parts]
+            mse, psnr = ([figure[name] for figure in figures] for name in ("mse", "psnr"))
+            accuracy = [100 * figure["accuracy"] for figure in figures]
+            cells = mean_and_error(mse, ".4f"), mean_and_error(psnr, ".2f"), mean_and_error(accuracy, ".1f")
+            expected.append([kind, method, *cells])
+        expected.append([kind, "whole image", mean_and_error([100 * part["classifier"] for part in parts], ".1f")])
+        for network in ("random", "spiking"):
+            errors = ([part["cross"][f"{network}, {mask}"] for part in parts] for mask in ("random", "spiking"))
+            crossed.append([kind, f"{network} masks", *(mean_and_error(values, ".4f") for values in errors)])
+    page = tables(STUDIES / "spiking_sampling.rst")
+    assert_rows(page[0], expected)
+    assert_rows(page[1], crossed)
+
+
 def test_figures_of_the_readme_are_in_the_pages():
     results, speed, _ = tables(ROOT / "README.rst")
     cells = {cell for path in STUDIES.glob("*.rst") for table in tables(path) for row in table for cell in row}
