@@ -9,6 +9,7 @@ import pytest
 
 import keras_snn
 from keras_snn.experiments.oscillation_defense.attacks import CONTROLS, FIVE
+from keras_snn.experiments.oscillation_defense.checks import share, verdicts
 from keras_snn.experiments.oscillation_defense.published import ROWS
 
 pytestmark = pytest.mark.backend_free
@@ -142,6 +143,24 @@ def test_oscillation_defense():
     assert_rows(page[0], [[row, clean[row], *cells(row, FIVE)] for row in rows])
     with_controls = [row for row in rows if len(attacked[row]["attacks"]) > 4]
     assert_rows(page[1], [[row, *cells(row, ("PGD-5", *CONTROLS))] for row in with_controls])
+
+
+def test_oscillation_defense_with_all_controls():
+    path = RESULTS / "oscillation_defense" / "standard.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    page = tables(STUDIES / "oscillation_defense.rst")[3:]
+
+    def cells(row, attacks, epsilon):
+        found = [share(results, row, attack, epsilon) for attack in attacks]
+        return ["-" if each is None else f"{100 * each.mean:.1f} ± {100 * each.standard_error():.1f}" for each in found]
+
+    for number, epsilon in enumerate((8, 16)):
+        rows = [row for row in ROWS if share(results, row, "clean", epsilon)]
+        attacked, controls = page[2 * number], page[2 * number + 1]
+        assert_rows(attacked, [[row, *cells(row, ("clean", *FIVE), epsilon)] for row in rows])
+        with_controls = [row for row in rows if share(results, row, "random signs", epsilon)]
+        assert_rows(controls, [[row, *cells(row, ("PGD-5", *CONTROLS), epsilon)] for row in with_controls])
+    assert [tuple(row[-1:]) for row in page[4]] == [row[-1:] for row in verdicts(results)[1:]]
 
 
 def test_spiking_sampling():
