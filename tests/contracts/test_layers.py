@@ -260,9 +260,9 @@ ROWS = {
     "Interval": code_row(lambda _: Interval(TIME, shortest=2)),
     "Delta": code_row(lambda _: Delta(0.25), has_time=True, before=None),
     "VotingPooling": Row(lambda _: VotingPooling(3), keeps_time=False, elementwise=False),
-    "TopKMask": Row(lambda _: TopKMask(0.5), has_time=False, keeps_time=False, elementwise=False, scale=1.0),
     # relu gives zeros. Without zeros, every first spike is at step 0, and the Dense after it has nothing to learn.
     "FirstSpikeTime": Row(lambda _: FirstSpikeTime(), keeps_time=False, has_gradient=False, before="relu", wide=True),
+    "TopKMask": Row(lambda _: TopKMask(0.5), has_time=False, keeps_time=False, elementwise=False, scale=1.0),
 }
 CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SequenceLayer)}
 MAIN = {name: row for name, row in ROWS.items() if not row.variant}
