@@ -1,5 +1,6 @@
 """Text and pictures of results, shared by all experiments."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ def spread(shares: Sequence[float] | np.ndarray) -> str:
     if len(shares) == 1:
         return percent(shares[0])
     return f"{percent(float(np.mean(shares)))} ± {100 * np.std(shares, ddof=1):.2f}"
+
+
+def standard_error(values: Sequence[float] | np.ndarray) -> float:
+    """Return the standard error of the mean over the seeds; 0 for a single seed."""
+    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def hertz(rates: Sequence[float] | None) -> str:

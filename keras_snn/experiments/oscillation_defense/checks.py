@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_snn.experiments.figures import standard_error
 from keras_snn.robustness import Accuracy
 
 #: Gap of the clean accuracies of noise and F1, at most, and distance of the fitted threshold from 0.7, at most.
@@ -51,7 +52,7 @@ class Share:
 
     def standard_error(self) -> float:
         """Return the standard error of the mean: the larger one of the images' and the seeds'."""
-        return max(math.sqrt(self.pooled.variance), _error_of_seeds(self.by_seed))
+        return max(math.sqrt(self.pooled.variance), standard_error(self.by_seed))
 
 
 def share(results: Mapping[str, Any], row: str, attack: str, epsilon: int) -> Share | None:
@@ -69,12 +70,8 @@ def difference(first: Share, second: Share) -> tuple[float, float]:
     """Return the first mean minus the second, and its standard error."""
     error = math.sqrt(first.pooled.variance + second.pooled.variance)
     if len(first.n) == len(second.n):
-        error = max(error, _error_of_seeds(first.by_seed - second.by_seed))
+        error = max(error, standard_error(first.by_seed - second.by_seed))
     return first.mean - second.mean, error
-
-
-def _error_of_seeds(values):
-    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def verdict(gap: float, error: float) -> str:

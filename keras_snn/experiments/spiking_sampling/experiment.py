@@ -11,7 +11,7 @@ from keras_snn.experiments import images
 from keras_snn.experiments.registry import ENTRIES
 from keras_snn.experiments.spec import Experiment, Part
 from keras_snn.experiments.spiking_sampling import measures
-from keras_snn.experiments.spiking_sampling.results import draw, examples_path, table
+from keras_snn.experiments.spiking_sampling.results import draw, examples_path, file_name, table
 from keras_snn.files import replacing
 
 FIGURES = ("methods", "cross", "codecs", "classifier")
@@ -113,7 +113,7 @@ def _trained(part, method, rate, x):
     sampler = models.SpikingSampler(network, reconstructor, rate)
     sampler.compile(keras.optimizers.Adam(config["learning_rate"]), "mse")
     part.log(f"{method}, {100 * rate:g} %")
-    folder = part.folder / "begun" / f"{method}-{part.name}".replace(", ", "-").replace(" %", "").replace(" ", "-")
+    folder = part.folder / "begun" / file_name(method, part.name)
     sampler.fit(
         x,
         batch_size=config["batch_size"],

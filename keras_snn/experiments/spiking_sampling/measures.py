@@ -3,7 +3,6 @@
 import io
 import math
 import zlib
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -59,8 +58,3 @@ def codecs(x: np.ndarray) -> dict[str, dict]:
 
 def _mean_length(files):
     return float(np.mean([len(file) for file in files]))
-
-
-def standard_error(values: Sequence[float] | np.ndarray) -> float:
-    """Return the standard error of the mean over the seeds; 0 for a single seed."""
-    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0

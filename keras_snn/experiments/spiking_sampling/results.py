@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_snn import text_table
-from keras_snn.experiments.figures import finish, number_of_images, parts_by_kind
-from keras_snn.experiments.spiking_sampling.measures import standard_error
+from keras_snn.experiments.figures import finish, number_of_images, parts_by_kind, standard_error
 
 #: What the publication shows, in its figures 5.2, 5.3, 5.6 and 5.7; it prints no numbers.
 PUBLISHED = {
@@ -22,9 +21,14 @@ PUBLISHED = {
 }
 
 
+def file_name(prefix: str, part: str) -> str:
+    """Return a file name for a part, such as "examples-10-seed-0"."""
+    return f"{prefix}-{part}".replace(", ", "-").replace(" %", "").replace(" ", "-")
+
+
 def examples_path(folder: Path, name: str) -> Path:
     """Return the path of the example images of a part."""
-    return folder / f"examples-{name.replace(', ', '-').replace(' %', '').replace(' ', '-')}.npz"
+    return folder / f"{file_name('examples', name)}.npz"
 
 
 def table(results: Mapping[str, Any]) -> str:
