@@ -166,9 +166,9 @@ class SpikingSampler(keras.Model):
         return kept
 
     def build(self, input_shape):
-        for layer, shape in ((self.sampling_network, input_shape), (self.reconstructor, input_shape)):
+        for layer in (self.sampling_network, self.reconstructor):
             if not layer.built:
-                layer.build(shape)
+                layer.build(input_shape)
         self.top_k.build(self.sampling_network.compute_output_shape(input_shape))
         self.built = True
 

@@ -76,7 +76,7 @@ def iter_events(path: files.Path) -> Iterator[np.ndarray]:
 def sensor_size(path: files.Path) -> tuple[int, ...] | None:
     """Return height and width of the sensor, or (channels,) for audio, from the header of a recording.
 
-    None if the file does not say.
+    None if the file has no size.
 
     Raises:
         OSError, ValueError, ImportError: As in ``read_events``.

@@ -92,14 +92,8 @@ def hot_pixels(recording: Any, max_rate: float, *, unit: float = 1e-6) -> np.nda
     keras_snn.data.hot_pixels(events, 2000.0).tolist()  # [[1, 0]]
     ```
     """
-    max_rate = checks.number("max_rate", max_rate, least=0)
-    unit = checks.number("unit", unit, above=0)
     events = checked_events(recording, "`recording`")
-    if not len(events) or events["t"][-1] == events["t"][0]:
-        return np.zeros((0, len(_pixel_fields(events))), "int64")
-    duration = unit * float(events["t"][-1] - events["t"][0])
-    pixels, counts = np.unique(_pixels(events), return_counts=True)
-    hot = pixels[counts > max_rate * duration]
+    hot = _hot(events, max_rate, unit)
     return np.stack([hot // 2**15, hot % 2**15][: len(_pixel_fields(events))], axis=1)
 
 
@@ -119,9 +113,16 @@ def remove_hot_pixels(recording: Any, max_rate: float, *, unit: float = 1e-6) ->
     ```
     """
     events = checked_events(recording, "`recording`")
-    hot = hot_pixels(events, max_rate, unit=unit)
-    numbers = hot[:, 0] * 2**15 + (hot[:, 1] if hot.shape[1] == 2 else 0)
-    return events[~np.isin(_pixels(events), numbers)]
+    return events[~np.isin(_pixels(events), _hot(events, max_rate, unit))]
+
+
+def _hot(events, max_rate, unit):
+    """Return the numbers of the hot pixels, as ``_pixels`` numbers them."""
+    max_rate = checks.number("max_rate", max_rate, least=0)
+    unit = checks.number("unit", unit, above=0)
+    pixels, counts = np.unique(_pixels(events), return_counts=True)
+    duration = unit * float(events["t"][-1] - events["t"][0]) if len(events) else 0.0
+    return pixels[counts > max_rate * duration] if duration else pixels[:0]
 
 
 def refractory_filter(recording: Any, period: float) -> np.ndarray:

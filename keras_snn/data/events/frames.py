@@ -107,17 +107,18 @@ def to_frames(
     frames.shape, frames.sum((1, 2, 3)).tolist()  # ((3, 2, 3, 2), [1.0, 1.0, 1.0])
     ```
     """
-    options = {"n_frames": n_frames, "window": window, "count": count}
     return _frames(
         recording,
         size,
         "`recording`",
+        n_frames=n_frames,
+        window=window,
+        count=count,
         split_by=split_by,
         start=start,
         stop=stop,
         polarity=polarity,
         sort=sort,
-        **options,
     )
 
 

@@ -18,8 +18,8 @@ def plot_events(recording: Any, path: files.Path | None = None, *, unit: float =
     """Draw the events in time and space, blue for polarity 1 and red for 0.
 
     Args:
-        recording: Recording of events with x and y, as in ``as_events``. Of more than 20,000 events, so many are drawn,
-            at equal intervals.
+        recording: Recording of events with x and y, as in ``as_events``. At most 20,000 events are drawn, at
+            equal intervals.
         path: Path of a picture. Default None: no file.
         unit: Number, the unit of "t" in seconds. Default 1e-6: microseconds.
 

@@ -56,17 +56,12 @@ def checked_events(recording: Any, name: str, *, size: Any = None, sort: bool = 
     else:
         events = converted(recording, fields, name, shape)
     t = events["t"]
-    if is_sorted(t):
+    if (t[1:] >= t[:-1]).all():
         return events
     if sort:
         return events[np.argsort(t, kind="stable")]
     k = int(np.argmax(t[1:] < t[:-1])) + 1
     raise ValueError(f'"t" of {name} must be sorted (or give sort=True); got {t[k]} at event {k}, after {t[k - 1]}.')
-
-
-def is_sorted(t: np.ndarray) -> bool:
-    """Return whether the times never decrease."""
-    return bool((t[1:] >= t[:-1]).all())
 
 
 def checked_size(size: Any) -> tuple[int, ...]:

@@ -49,7 +49,7 @@ def summarize_events(recording: Any, *, unit: float = 1e-6, hot_rate: float = 10
 
 
 def summary_table(summary: Mapping[str, Any], size: tuple[int, ...] | None, hot_rate: float) -> str:
-    """Return the numbers of ``summarize_events`` as a text table. ``size`` is that of the sensor, if the file says."""
+    """Return the numbers of ``summarize_events`` as a text table. ``size`` is that of the sensor, or None."""
 
     def number(value, form):
         return "-" if value is None else format(value, form)
