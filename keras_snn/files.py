@@ -3,9 +3,10 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +14,9 @@ import numpy as np
 
 #: A path of a file or folder.
 Path = str | os.PathLike
+
+#: Values of a vector that ``vector_parts`` reads at a time.
+PART_LENGTH = 2**20
 
 #: Part of the name of each temporary file. ``remove_leftovers`` looks for it.
 _PART = ".part"
@@ -124,3 +128,77 @@ def load_arrays(
         raise
     except Exception as error:
         raise ValueError(f"{os.fspath(path)!r} must be {description}, and complete: {error}.") from error
+
+
+def vector_parts(
+    path: Path, description: str, names: Sequence[str], *, optional: Sequence[str] = ()
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the vectors ``names`` of a file of ``numpy.savez`` in parts of ``PART_LENGTH``, as dicts. At least one.
+
+    Arguments and errors as in ``load_arrays``; also a ValueError for an array that is not a vector, or for vectors of
+    different lengths.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, contextlib.ExitStack() as stack:
+            present = {name.removesuffix(".npy") for name in archive.namelist()}
+            names = [*names, *(name for name in optional if name in present)]
+            members = {name: stack.enter_context(archive.open(f"{name}.npy")) for name in names}
+            heads = {name: _head(member) for name, member in members.items()}
+            if len(lengths := {shape for shape, _ in heads.values()}) > 1 or any(len(shape) != 1 for shape in lengths):
+                raise ValueError(f"its arrays {', '.join(names)} must be vectors of the same length")
+            (n,) = lengths.pop()
+            for start in range(0, max(1, n), PART_LENGTH):
+                rows = min(PART_LENGTH, n - start)
+                yield {name: _rows(member, heads[name][1], rows) for name, member in members.items()}
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{os.fspath(path)!r} must be {description}, and complete: {error}.") from error
+
+
+def _head(file):
+    """Read the header of an array; return its shape and type."""
+    read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    shape, _, dtype = read[np.lib.format.read_magic(file)[0]](file)
+    if dtype.hasobject:
+        raise ValueError("it has Python objects")
+    return shape, dtype
+
+
+def _rows(file, dtype, n):
+    content = file.read(n * dtype.itemsize)
+    if len(content) < n * dtype.itemsize:
+        raise ValueError("an array ends early")
+    return np.frombuffer(content, dtype)
+
+
+def write_vectors(path: Path, parts: Iterable[Mapping[str, np.ndarray]], **arrays: np.ndarray) -> None:
+    """Write vectors that come in parts to a compressed file, as ``numpy.savez_compressed`` does, atomically.
+
+    Args:
+        path: Path of the file.
+        parts: Iterable of dicts with the same names and types; at least one. Only one part is in memory at a time.
+        **arrays: Further arrays.
+    """
+    with replacing(path) as temporary, contextlib.ExitStack() as stack:
+        blocks: dict[str, Any] = {}
+        types: dict[str, np.dtype] = {}
+        for part in parts:
+            for name, vector in part.items():
+                if name not in blocks:
+                    blocks[name] = stack.enter_context(tempfile.TemporaryFile(dir=temporary.parent))
+                    types[name] = vector.dtype
+                blocks[name].write(np.ascontiguousarray(vector, types[name]).tobytes())
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, block in blocks.items():
+                shape = (block.tell() // types[name].itemsize,)
+                descr = np.lib.format.dtype_to_descr(types[name])
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array_header_1_0(
+                        member, {"descr": descr, "fortran_order": False, "shape": shape}
+                    )
+                    block.seek(0)
+                    shutil.copyfileobj(block, member, 2**20)
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, array)

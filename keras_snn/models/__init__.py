@@ -6,6 +6,7 @@ from keras_snn.models.resnet18 import resnet18
 from keras_snn.models.sampling_networks import (
     conv_reconstructor,
     dense_reconstructor,
+    event_classifier,
     event_reconstructor,
     event_sampling_network,
     sampling_network,
@@ -23,6 +24,7 @@ __all__ = [
     "SpikingSampler",
     "conv_reconstructor",
     "dense_reconstructor",
+    "event_classifier",
     "event_reconstructor",
     "event_sampling_network",
     "klif_net",

@@ -177,3 +177,27 @@ def event_reconstructor(input_shape: Shape = (3, 34, 34, 2), *, width: float = 1
     for filters in (*[max(1, round(64 * width))] * 4, input_shape[-1]):
         x = _within_frames(convolution, filters, "same", 3, 1, activation="relu")(x)
     return keras.Model(inputs, x, name="reconstructor")
+
+
+def event_classifier(input_shape: Shape = (34, 34, 2), n_classes: int = 10, *, width: float = 1.0) -> keras.Model:
+    """Build 128C3-128C3-MP2-FC2048-FC100-FC10 without spikes, with ReLU inside, for the counts of all events.
+
+    Args:
+        input_shape: Tuple (height, width, channels).
+        n_classes: Integer. Default 10.
+        width: Number > 0, a factor for the numbers of channels and hidden units. Default 1.
+
+    Returns:
+        ``keras.Model`` from ``(batch, *input_shape)`` to logits ``(batch, n_classes)``.
+
+    References: as for ``dense_reconstructor``. It does not state whether the network has spikes.
+    """
+    checks.number("width", width, above=0)
+    filters, *hidden = (max(1, round(n * width)) for n in (128, 2048, 100))
+    x = inputs = keras.Input(input_shape)
+    for _ in range(2):
+        x = keras.layers.Conv2D(filters, 3, activation="relu", **_WHERE)(x)
+    x = keras.layers.Flatten(**_WHERE)(keras.layers.MaxPooling2D(2, **_WHERE)(x))
+    for units in hidden:
+        x = keras.layers.Dense(units, "relu")(x)
+    return keras.Model(inputs, keras.layers.Dense(n_classes)(x), name="event_classifier")

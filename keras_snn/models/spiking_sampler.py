@@ -1,15 +1,16 @@
 """SpikingSampler: a network that chooses pixels, and one that rebuilds the image from them."""
 
 import inspect
+import itertools
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_snn import checks
-from keras_snn.data import event_frames, mask_events
+from keras_snn.data import event_frames, mask_events, time_windows
 from keras_snn.hints import Tensor
 from keras_snn.layers import TopKMask
 from keras_snn.models.sampling_scores import BrightnessScores, GradientScores, RandomScores
@@ -164,6 +165,27 @@ class SpikingSampler(keras.Model):
             masks = np.broadcast_to(masks, (*masks.shape[:-1], 2))  # one channel serves both polarities
             kept += [mask_events(*pair, **edges) for pair in zip(part, masks, strict=True)]
         return kept
+
+    def compress_parts(
+        self, parts: Iterable[Any], size: tuple[int, int], *, window: float, n_frames: int = 1
+    ) -> Iterator[np.ndarray]:
+        """Keep the events of a recording that is larger than memory, window by window. See ``compress_events``.
+
+        Args:
+            parts: Iterable of the parts of a recording, such as ``keras_snn.data.iter_events``.
+            size, n_frames: As in ``compress_events``, for each window.
+            window: Number > 0, the time of a mask, in the unit of "t", as in ``keras_snn.data.time_windows``. The
+                frames go from the first to the last event of a window.
+
+        Yields:
+            The kept events of some windows at a time.
+
+        Raises:
+            ValueError: As in ``compress_events`` and ``time_windows``.
+        """
+        windows = (events for _, events in time_windows(parts, window))
+        while group := list(itertools.islice(windows, 64)):
+            yield np.concatenate(self.compress_events(group, size, n_frames=n_frames))
 
     def build(self, input_shape):
         for layer in (self.sampling_network, self.reconstructor):

@@ -139,6 +139,22 @@ def test_events_are_compressed():
 
 
 @pytest.mark.backend_free
+def test_a_recording_is_compressed_window_by_window():
+    recordings = data.simulate_saccades(RNG.random((2, 28, 28)))
+    recordings[1]["t"] += 410_000
+    events = np.concatenate(recordings)
+    network = models.BrightnessScores(per_channel=True)
+    sampler = models.SpikingSampler(network, models.event_reconstructor((2, 34, 34, 2), width=0.02), 0.1)
+    parts = sampler.compress_parts(np.array_split(events, 7), (34, 34), window=100_000, n_frames=2)
+    kept = np.concatenate(list(parts))
+    windows = [part for _, part in data.time_windows([events], 100_000)]
+    assert len(windows) == 6  # 100 ms without events are left out
+    expected = [sampler.compress_events([part], (34, 34), n_frames=2)[0] for part in windows]
+    np.testing.assert_array_equal(kept, np.concatenate(expected))
+    assert 0 < len(kept) < len(events)
+
+
+@pytest.mark.backend_free
 def test_event_networks():
     network = models.event_sampling_network((2, 34, 34, 2), width=0.25)
     assert network.output_shape == (None, 2, 34, 34, 2)
@@ -163,6 +179,8 @@ def test_networks_have_the_shapes_of_the_publication():
     conv = models.conv_reconstructor()
     assert [layer.output.shape[1] for layer in conv.layers[1:]] == [16, 8, 4, 2, 4, 8, 16, 32]
     assert models.sampling_network((32, 32, 3)).output_shape == (None, 32, 32, 1)
+    shapes = [tuple(v.shape) for v in models.event_classifier().trainable_variables if v.path.endswith("kernel")]
+    assert shapes == [(3, 3, 2, 128), (3, 3, 128, 128), (15 * 15 * 128, 2048), (2048, 100), (100, 10)]
     channels = [v.shape[-1] for v in models.event_reconstructor().trainable_variables if v.path.endswith("kernel")]
     assert channels == [64, 64, 64, 64, 2]
 

@@ -16,6 +16,7 @@ from keras_snn.data.events.recording import as_events
 from keras_snn.data.events.simulator import simulate_saccades
 from keras_snn.data.events.summary import summarize_events
 from keras_snn.data.events.surfaces import to_time_surface, to_voxel_grid
+from keras_snn.data.events.windows import time_windows
 
 __all__ = [
     "EventFrames",
@@ -36,6 +37,7 @@ __all__ = [
     "sensor_size",
     "simulate_saccades",
     "summarize_events",
+    "time_windows",
     "to_events",
     "to_frames",
     "to_time_surface",

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -100,12 +100,14 @@ def write_events(path: files.Path, recording: Any, size: tuple[int, ...] | int |
 
     Args:
         path: Path of the file. It must end in ``.npz``.
-        recording: Recording of events, as in ``as_events``.
+        recording: Recording of events, as in ``as_events``; or an iterator of parts of a recording, such as
+            ``iter_events``: only one part is in memory at a time.
         size: As in ``as_events``; written to the array "size". Default None.
 
     Raises:
         OSError: If the file cannot be written.
-        ValueError: For another ending, or a recording that ``as_events`` refuses.
+        ValueError: For another ending, a recording that ``as_events`` refuses, or a part that begins before the end of
+            the part before.
 
     Example:
 
@@ -116,12 +118,28 @@ def write_events(path: files.Path, recording: Any, size: tuple[int, ...] | int |
     """
     if not os.fspath(path).endswith(".npz"):
         raise ValueError(f"`path` must end in .npz; got {os.fspath(path)!r}.")
-    events = checked_events(recording, "`recording`", size=size)
-    arrays: dict[str, Any] = {field: events[field] for field in events.dtype.names or ()}
-    if size is not None:
-        arrays["size"] = np.array(size if np.ndim(size) else (size,))
-    with files.replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+    parts = in_order(recording if isinstance(recording, Iterator) else iter([recording]), "`recording`", size)
+    vectors = ({field: events[field] for field in events.dtype.names or ()} for events in parts)
+    further = {} if size is None else {"size": np.array(size if np.ndim(size) else (size,))}
+    files.write_vectors(path, vectors, **further)
+
+
+def in_order(parts: Iterable[Any], name: str, size: tuple[int, ...] | int | None = None) -> Iterator[np.ndarray]:
+    """Yield the parts of a recording after the checks of ``as_events``. There is at least one part.
+
+    Raises:
+        ValueError: For a part that ``as_events`` refuses, or that begins before the end of the part before.
+    """
+    last, n, events = None, 0, None
+    for part in parts:
+        events = checked_events(part, f"{name}, from event {n:,} on," if n else name, size=size)
+        if len(events):
+            if last is not None and events["t"][0] < last:
+                raise ValueError(f'"t" of {name} must be sorted; got {events["t"][0]} at event {n}, after {last}.')
+            last, n = events["t"][-1], n + len(events)
+        yield events
+    if events is None:
+        yield np.zeros(0, EVENT)
 
 
 def file_format(path: files.Path) -> str:
@@ -194,8 +212,11 @@ def _check_words(path, n_bytes, skipped=0):
 
 
 def _read_npz(path):
-    arrays = files.load_arrays(path, "a file of `write_events`", ["x", "t", "p"], optional=["y"])
-    yield converted(arrays, fields_of(arrays, repr(path)), repr(path))
+    n = 0
+    for part in files.vector_parts(path, "a file of `write_events`", ["x", "t", "p"], optional=["y"]):
+        name = f"{path!r}, from event {n:,} on," if n else repr(path)
+        yield converted(part, fields_of(part, name), name)
+        n += len(part["t"])
 
 
 def _read_npy(path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from reference import event_files
 
-from keras_snn import data
+from keras_snn import data, files
 
 pytestmark = pytest.mark.backend_free
 
@@ -108,6 +108,55 @@ def test_own_files(tmp_path):
     with pytest.raises(ValueError, match="within `size` \\(2, 2\\)"):
         data.write_events(path, events, size=(2, 2))
     assert data.read_events(path).dtype.names == ("x", "t", "p")  # the file is as before
+
+
+@pytest.mark.every_backend
+def test_parts_of_a_recording_are_written_one_after_another(tmp_path):
+    events = event_files.random_events(1000, 10**6, start=-5)
+    path = tmp_path / "recording.npz"
+    data.write_events(path, iter(np.split(events, [0, 10, 700])), size=(720, 1280))
+    np.testing.assert_array_equal(data.read_events(path), events)
+    assert data.sensor_size(path) == (720, 1280)
+    with np.load(path) as arrays:  # as of numpy.savez
+        assert {name: array.dtype for name, array in arrays.items()} == {
+            **{name: EVENT[name] for name in "xytp"},
+            "size": np.dtype("int64"),
+        }
+    data.write_events(path, iter(()))
+    assert len(data.read_events(path)) == 0
+    data.write_events(path, events)
+    for parts, message in (
+        ([events[:10], events[5:20]], r'"t" of `recording` must be sorted; got .* at event 10, after'),
+        ([events[:10], events[10:20][::-1]], r'"t" of `recording`, from event 10 on, must be sorted'),
+        ([events[:10], {"x": [0], "t": [2**41], "p": [1]}], "'y' is missing"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            data.write_events(path, iter(parts), size=(720, 1280))
+        np.testing.assert_array_equal(data.read_events(path), events)  # the file is as before
+    assert [file.name for file in tmp_path.iterdir()] == ["recording.npz"]
+
+
+def test_a_file_is_read_in_parts(tmp_path, monkeypatch):
+    events = event_files.random_events(25, 1000)
+    path = tmp_path / "recording.npz"
+    data.write_events(path, events)
+    monkeypatch.setattr(files, "PART_LENGTH", 10)
+    assert [len(part) for part in data.iter_events(path)] == [10, 10, 5]
+    np.testing.assert_array_equal(data.read_events(path), events)
+    np.savez(path, x=np.zeros(20), y=np.zeros(20), t=np.arange(20), p=[1] * 15 + [3] * 5)
+    with pytest.raises(ValueError, match=r"recording\.npz', from event 10 on, must be 0 or 1 .*; got 3 at event 5"):
+        data.read_events(path)
+    for arrays, message in (
+        ({"x": np.zeros(2), "t": np.zeros(3), "p": np.zeros(2)}, "its arrays x, t, p must be vectors of the same"),
+        (
+            {"x": np.zeros((2, 2)), "t": np.zeros((2, 2)), "p": np.zeros((2, 2))},
+            ".* must be vectors of the same length",
+        ),
+        ({"x": np.array([None, 1]), "t": np.zeros(2), "p": np.zeros(2)}, "it has Python objects"),
+    ):
+        np.savez(path, **arrays)
+        with pytest.raises(ValueError, match=f"must be a file of `write_events`, and complete: {message}"):
+            data.read_events(path)
 
 
 @pytest.mark.parametrize("n", [0, 1])
