@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from keras_snn.checks import plain_text
 
     try:
-        {"inspect": _inspect, "events": _events, "run": _run}[options.command](options)
+        _command(options.command)(options)
     except KeyboardInterrupt as interrupt:
         print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
         return 130
@@ -114,8 +114,42 @@ def _parser():
     events.add_argument("--sort", action="store_true", help="sort the events by time, if they are not")
     events.add_argument("--out", metavar="DIR", help="folder for the pictures (default: runs/FILE-events)")
 
+    compress = commands.add_parser(
+        "compress-events",
+        help="keep the events that a sampler chooses",
+        description="Write the events of a recording, or of a folder of recordings, at which the mask of a "
+        "keras_snn.models.SpikingSampler is 1. Their times stay as they are. A recording may be larger than memory.",
+    )
+    compress.add_argument("input", metavar="IN", help="a recording, as for `events`, or a folder of them or of classes")
+    compress.add_argument("output", metavar="OUT", help="a file that ends in .npz; a folder for a folder")
+    compress.add_argument("--model", required=True, metavar="SAMPLER.keras", help="a saved SpikingSampler")
+    compress.add_argument("--rate", type=float, metavar="R", help="share of the mask that is 1 (default: the model's)")
+    compress.add_argument(
+        "--window", type=float, default=0.31, metavar="SECONDS", help="time of a mask (default: 0.31, as in N-MNIST)"
+    )
+    compress.add_argument(
+        "--verify",
+        nargs="?",
+        const="",
+        metavar="CLASSIFIER.keras",
+        help="read the output again and check that it is complete; with a classifier of frames, also print its classes "
+        "or, for a folder of classes, its accuracy, before and after",
+    )
+
     commands.add_parser("list", help="list the experiments")
     return parser
+
+
+def _command(name):
+    """Return the function of a command that needs Keras."""
+    from keras_snn import event_commands
+
+    return {
+        "compress-events": event_commands.compress_events,
+        "events": event_commands.events,
+        "inspect": _inspect,
+        "run": _run,
+    }[name]
 
 
 def _entry_help(line: Entry):
@@ -195,30 +229,6 @@ def _inspect(options):
     write_text(as_html, report.to_html(title=path.name, class_names=class_names))
     report.save(picture)
     print(f"Written to {out}: {', '.join(file.name for file in files)}.")
-
-
-def _events(options):
-    from keras_snn import checks, data
-    from keras_snn.data.events.summary import summary_table
-    from keras_snn.files import check_writable
-
-    n_frames = checks.integer("--frames", options.frames, least=1)
-    hot_rate = checks.number("--hot-rate", options.hot_rate, least=0)
-    events = data.read_events(options.file, sort=options.sort)
-    size = data.sensor_size(options.file)
-    summary = data.summarize_events(events, hot_rate=hot_rate)
-    print(summary_table(summary, size, hot_rate))
-    if not len(events) or summary["height"] is None:
-        print("No pictures: the recording has no " + ("y, as from an audio sensor." if len(events) else "events."))
-        return
-    out = pathlib.Path(options.out or os.path.join("runs", f"{pathlib.Path(options.file).stem}-events"))
-    cloud, pictures, clip = (out / name for name in ("events.png", "frames.png", "clip.gif"))
-    check_writable(cloud)
-    frames = data.to_frames(events, size or (summary["height"], summary["width"]), n_frames=n_frames)
-    data.plot_events(events, cloud)
-    data.plot_frames(frames, pictures)
-    data.animate(frames, clip)
-    print(f"Written to {out}: {cloud.name}, {pictures.name}, {clip.name}.")
 
 
 def _data(options):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -435,6 +436,96 @@ def test_events_without_a_picture_or_with_an_error(tmp_path, capsys):
     data.write_events(path, {"x": [1], "y": [0], "t": [5], "p": [1]})
     assert main(["events", str(path), "--frames", "0"]) == 1
     assert "--frames" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def samplers(tmp_path_factory):
+    """Files of a sampler that keeps the two busiest of the 8 polarities and pixels, and of a classifier.
+
+    The classifier gives class 0 to recordings with more events of polarity 0, and class 1 to the others.
+    """
+    folder = tmp_path_factory.mktemp("models")
+    rebuild = keras.Sequential([keras.Input((2, 2, 2)), keras.layers.Activation("linear")])
+    sampler = keras_snn.models.SpikingSampler(keras_snn.models.BrightnessScores(per_channel=True), rebuild, 0.25)
+    sampler.save(folder / "sampler.keras")
+    inputs = keras.Input((1, 2, 2, 2))
+    scores = keras.layers.GlobalAveragePooling3D(data_format="channels_last")(inputs)
+    keras.Model(inputs, scores).save(folder / "classifier.keras")
+    keras.Sequential([keras.Input((2, 2)), keras.layers.Dense(2)]).save(folder / "other.keras")
+    return folder
+
+
+def recording(*events):
+    """Return a recording of events (x, y, t, p)."""
+    return dict(zip("xytp", np.transpose(events), strict=True))
+
+
+BUSY = [(0, 0, 1, 0), (0, 0, 2, 0), (0, 0, 3, 0), (1, 1, 4, 1), (1, 1, 5, 1), (1, 0, 6, 0), (0, 1, 7, 1)]
+
+
+def test_compress_events_writes_the_events_that_the_sampler_keeps(tmp_path, capsys, samplers):
+    source, target = tmp_path / "recording.npz", tmp_path / "out" / "few.npz"
+    data.write_events(source, recording(*BUSY), size=(2, 2))
+    command = ["compress-events", str(source), str(target), "--model", str(samplers / "sampler.keras")]
+    assert main([*command, "--verify"]) == 0
+    assert data.read_events(target).tolist() == [(x, y, t, p == 1) for x, y, t, p in BUSY[:5]]
+    assert data.sensor_size(target) == (2, 2)
+    out = capsys.readouterr().out
+    assert re.search(r"events +7 +5 +71\.4 % \(1\.4 : 1\)", out)
+    assert re.search(r"share of the mask that is 1 +25 %", out)
+    assert "Verified: 1 files were read again" in out
+
+    assert main([*command, "--rate", "0.125", "--verify", str(samplers / "classifier.keras")]) == 0
+    assert data.read_events(target)["t"].tolist() == [1, 2, 3]
+    assert "100.0 % of the recordings the same class as before. Class 0 before, 0 after." in capsys.readouterr().out
+    # Windows of 4 us: t = 1 to 4, and 5 to 7
+    assert main([*command, "--window", "4e-6", "--rate", "0.125"]) == 0
+    assert data.read_events(target)["t"].tolist() == [1, 2, 3, 6]  # of equally busy places, the first
+
+
+def test_compress_events_of_a_folder_of_classes(tmp_path, capsys, samplers):
+    source, target = tmp_path / "in", tmp_path / "out"
+    data.write_events(source / "a" / "0.npz", recording(*BUSY), size=(2, 2))  # 4 events of polarity 0, 3 of 1
+    # Polarity 1 prevails, but polarity 0 has the busiest place.
+    other = [(0, 0, 1, 0), (0, 0, 2, 0), (1, 0, 3, 1), (1, 1, 4, 1), (0, 1, 5, 1)]
+    data.write_events(source / "b" / "1.npz", recording(*other), size=(2, 2))
+    command = ["compress-events", str(source), str(target), "--model", str(samplers / "sampler.keras")]
+    assert main([*command, "--rate", "0.125", "--verify", str(samplers / "classifier.keras")]) == 0
+    assert data.read_events(target / "b" / "1.npz")["t"].tolist() == [1, 2]
+    out = capsys.readouterr().out
+    assert "Accuracy of the classifier: 100.0 % before, 50.0 % after." in out
+    assert re.search(r"recordings +2 +2", out)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--model": "other.keras"}, "--model must be a keras_snn.models.SpikingSampler; got a Sequential"),
+        ({"--rate": "0"}, "--rate"),
+        ({"--window": "0"}, "--window"),
+        ({"--verify": "other.keras"}, r"--verify must take frames .*; got \(None, 2, 2\)"),
+        ({"OUT": "few.txt"}, "must end in .npz"),
+        ({"OUT": "recording.npz"}, "OUT must be another path than IN"),
+        ({"IN": "large.npz"}, r"large\.npz' must be of a sensor of \(2, 2\), as the model; got \(5, 5\)"),
+        (
+            {"IN": "outside.npz"},
+            r'"x" of .*outside\.npz.* must be from 0 to 1, within `size` \(2, 2\); got 4 at event 1',
+        ),
+        ({"IN": "missing.npz"}, "No such file"),
+    ],
+)
+def test_compress_events_errors(tmp_path, capsys, samplers, changes, message):
+    data.write_events(tmp_path / "recording.npz", recording(*BUSY), size=(2, 2))
+    data.write_events(tmp_path / "large.npz", recording(*BUSY), size=(5, 5))
+    data.write_events(tmp_path / "outside.npz", recording(BUSY[0], (4, 0, 2, 1)))
+    given = {"IN": "recording.npz", "OUT": "few.npz", "--model": "sampler.keras", **changes}
+    paths = [str(tmp_path / given.pop(name)) for name in ("IN", "OUT")]
+    options = [part for name, value in given.items() for part in (name, value)]
+    options = [str(samplers / part) if part.endswith(".keras") else part for part in options]
+    assert main(["compress-events", *paths, *options]) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "few.npz").exists()
+    assert not list(tmp_path.glob(".*"))  # no part of a file is left
 
 
 def test_as_a_module(monkeypatch, capsys):

@@ -35,6 +35,7 @@ LINES = (
     ("robustness",),
     ("experiments",),
     ("public",),
+    ("event_commands",),
     ("cli",),
     ("__init__", "__main__"),
 )
