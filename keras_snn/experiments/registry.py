@@ -48,6 +48,7 @@ _ENTRIES = (
         presets=("quick", "wide", "full"),
         datasets=("fashion_mnist", "mnist", *_CIFAR10),
     ),
+    Entry("nmnist", "A spiking classifier of the event recordings of N-MNIST, or of a simulated camera"),
     Entry(
         "oscillation-defense",
         "Oscillating membranes against adversarial examples, and controls that show obfuscated gradients",
@@ -56,9 +57,9 @@ _ENTRIES = (
     ),
     Entry(
         "spiking-sampling",
-        "A spiking network chooses pixels, and another network rebuilds the image from them",
+        "A spiking network chooses pixels or events, and another network rebuilds the image from them",
         presets=("quick", "standard", "full"),
-        datasets=("mnist", "fashion_mnist", "cifar10"),
+        datasets=("mnist", "fashion_mnist", "cifar10", "nmnist"),
     ),
 )
 

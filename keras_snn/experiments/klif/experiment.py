@@ -1,15 +1,14 @@
 """Train the same network with each kind of neuron, over several seeds."""
 
 import functools
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from keras_snn import data, layers
-from keras_snn.experiments import images, training
+from keras_snn import layers
+from keras_snn.experiments import images, recordings, training
 from keras_snn.experiments.klif.results import draw, table
 from keras_snn.experiments.registry import ENTRIES
 from keras_snn.experiments.spec import Experiment, Part
@@ -89,6 +88,7 @@ PRESETS = {
 #: The quick preset of the larger networks, and the published epochs.
 ADJUSTMENTS: dict[tuple[str, str], dict] = {
     **{("quick", dataset): {"width": 0.0625, "n_train": 2000} for dataset in ("cifar10", *DEEP)},
+    ("quick", "nmnist"): {"data": "simulated", "epochs": 20},
     ("full", "cifar10"): {"epochs": 200},
 }
 
@@ -123,14 +123,10 @@ def load(config: Mapping[str, Any]) -> list:
     """Return the pairs (images or frames, labels) for training and test."""
     if config["dataset"] != "nmnist":
         return images.load_limited(config)
-    return images.limit(_frames(config["data"], config["n_steps"]), config)
-
-
-def _frames(path, n_steps):
-    if not os.path.isfile(path):
-        raise ValueError(f"`data_name` must be a file of events for 'nmnist'; got {path!r}.")
-    size = NETS["nmnist"].shape[:2]
-    return [(data.event_frames(events, n_steps, size), labels) for events, labels in data.load("nmnist", path=path)]
+    return [
+        (recordings.frames(part, config["n_steps"], split_by="number"), labels)
+        for part, labels in recordings.load(config)
+    ]
 
 
 def train_part(part: Part) -> dict[str, Any]:
