@@ -1,17 +1,18 @@
-"""Train a sampler with each kind of mask, and measure the rebuilt test images."""
+"""Train a sampler with each kind of mask, and measure the rebuilt test images or the events that are kept."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_snn import models
-from keras_snn.experiments import images
+from keras_snn.experiments import images, recordings
 from keras_snn.experiments.registry import ENTRIES
 from keras_snn.experiments.spec import Experiment, Part
-from keras_snn.experiments.spiking_sampling import measures
-from keras_snn.experiments.spiking_sampling.results import draw, examples_path, file_name, table
+from keras_snn.experiments.spiking_sampling import event_results, events, measures, results
+from keras_snn.experiments.spiking_sampling.results import examples_path
+from keras_snn.experiments.spiking_sampling.samplers import predict, rate_of, trained
 from keras_snn.files import replacing
 
 FIGURES = ("methods", "cross", "codecs", "classifier")
@@ -49,7 +50,13 @@ PRESETS = {
         "n_test": None,
     },
 }
-ADJUSTMENTS: dict[tuple[str, str], dict] = {(preset, "cifar10"): {"rates": [10]} for preset in PRESETS}
+_EVENTS = {"data": "simulated", "rates": [10, 5], "n_frames": 3, "batch_size": 32}
+_SMALL = {**_EVENTS, "width": 0.25, "epochs": 20, "classifier_epochs": 15, "n_train": 1000, "n_test": 1000}
+ADJUSTMENTS: dict[tuple[str, str], dict] = {
+    **{(preset, "cifar10"): {"rates": [10]} for preset in PRESETS},
+    **{(preset, "nmnist"): _SMALL for preset in ("quick", "standard")},
+    ("full", "nmnist"): {**_EVENTS, "width": 1.0},
+}
 
 
 def parts(config: Mapping[str, Any]) -> list[str]:
@@ -57,22 +64,45 @@ def parts(config: Mapping[str, Any]) -> list[str]:
     return [f"{rate:g} %" for rate in config["rates"]]
 
 
+def load(config: Mapping[str, Any]) -> list:
+    """Return the pairs (images or recordings, labels) for training and test."""
+    return recordings.load(config) if config["dataset"] == "nmnist" else images.load_limited(config)
+
+
 def train_part(part: Part) -> dict[str, Any]:
-    """Train the samplers of one rate, and evaluate them on the test images."""
+    """Train the samplers of one rate, and evaluate them on the test images or recordings."""
+    return events.train_part(part) if part.config["dataset"] == "nmnist" else _train_on_images(part)
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """Return the text tables of the dict that ``execute`` returns."""
+    return _shown(found).table(found)
+
+
+def draw(found: Mapping[str, Any], folder: Path) -> None:
+    """Write the pictures of the dict that ``execute`` returns."""
+    _shown(found).draw(found, folder)
+
+
+def _shown(found):
+    return event_results if found["config"]["dataset"] == "nmnist" else results
+
+
+def _train_on_images(part):
     (x, y), (x_test, y_test) = part.data
-    rate = float(part.kind.removesuffix(" %")) / 100
+    rate = rate_of(part)
     classifier = _classifier(part, x, y)
 
     def accuracy(rebuilt):
         predicted = classifier.predict(rebuilt, batch_size=256, verbose=0).argmax(axis=1)
         return float((predicted == y_test).mean())
 
-    samplers = {method: _trained(part, method, rate, x) for method in METHODS}
+    samplers = {method: trained(part, method, rate, x) for method in METHODS}
     figures, masks, rebuilt = {}, {}, {}
     for method, sampler in samplers.items():
         keras.utils.set_random_seed(part.seed)  # of the random masks
         masks[method] = sampler.mask(x_test)
-        rebuilt[method] = _predict(sampler.reconstructor, masks[method] * x_test)
+        rebuilt[method] = predict(sampler.reconstructor, masks[method] * x_test)
         errors = measures.squared_errors(rebuilt[method], x_test)
         n_ones = float(masks[method].reshape(len(x_test), -1).sum(axis=1).mean())
         on_image = (x_test > 0).any(axis=-1, keepdims=True)
@@ -85,7 +115,7 @@ def train_part(part: Part) -> dict[str, Any]:
             "bytes": measures.sample_bytes(x_test[0, ..., 0].size, round(n_ones), x_test.shape[-1]),
         }
     crossed = {
-        (network, mask): _predict(samplers[network].reconstructor, masks[mask] * x_test)
+        (network, mask): predict(samplers[network].reconstructor, masks[mask] * x_test)
         for network in CROSSED
         for mask in CROSSED
     }
@@ -100,28 +130,6 @@ def train_part(part: Part) -> dict[str, Any]:
             codec |= {"psnr": measures.psnr(measures.squared_errors(decoded, x_test)), "accuracy": accuracy(decoded)}
     _save_examples(part, x_test, y_test, masks, rebuilt, crossed)
     return {"methods": figures, "cross": cross, "codecs": found, "classifier": accuracy(x_test)}
-
-
-def _trained(part, method, rate, x):
-    """Return a sampler, trained from the same start as those of the other methods."""
-    config = part.config
-    keras.utils.set_random_seed(part.seed)
-    shape = x.shape[1:]
-    build = models.conv_reconstructor if shape[-1] == 3 else models.dense_reconstructor
-    reconstructor = build(shape)
-    network = models.sampling_network(shape, n_steps=config["n_steps"]) if method == "spiking" else method
-    sampler = models.SpikingSampler(network, reconstructor, rate)
-    sampler.compile(keras.optimizers.Adam(config["learning_rate"]), "mse")
-    part.log(f"{method}, {100 * rate:g} %")
-    folder = part.folder / "begun" / file_name(method, part.name)
-    sampler.fit(
-        x,
-        batch_size=config["batch_size"],
-        epochs=config["epochs"],
-        callbacks=[keras.callbacks.BackupAndRestore(str(folder))],
-        verbose=2 if part.verbose else 0,
-    )
-    return sampler
 
 
 def _classifier(part, x, y):
@@ -145,10 +153,6 @@ def _classifier(part, x, y):
     return model
 
 
-def _predict(model, x):
-    return model.predict(x, batch_size=256, verbose=0)
-
-
 def _save_examples(part, x, y, masks, rebuilt, crossed):
     """Write the first test image of each class, its masks, and what the networks rebuild from them."""
     rows = [int(np.argmax(y == label)) for label in np.unique(y)]
@@ -167,7 +171,7 @@ EXPERIMENT = Experiment(
     presets=PRESETS,
     parts=parts,
     adjustments=ADJUSTMENTS,
-    load=images.load_limited,
+    load=load,
     train_part=train_part,
     figures=FIGURES,
     table=table,
