@@ -208,8 +208,9 @@ def test_frames_of_events(calls, tmp_path):
         assert x.shape == (n, 2, 34, 34, 2)
         assert x.sum() == 50 * n  # number of events
         np.testing.assert_array_equal(y, arrays[f"label_{split}"])
-    with pytest.raises(ValueError, match="file of events for 'nmnist'; got 'full'"):
-        without_training.run(out=tmp_path, **options)
+    with pytest.raises(ValueError, match="`data_name` must be 'simulated', a file of events, .*; got 'full'"):
+        without_training.run(data_name="full", out=tmp_path, **options)
+    assert configuration(EXPERIMENT, dataset="nmnist")["data"] == "simulated"
 
 
 def test_cifar_takes_a_file_of_jpegs(calls, tmp_path, monkeypatch):

@@ -58,6 +58,7 @@ def found(path, tmp_path_factory):
         return EXPERIMENT.run(data_name=str(path), epochs=2, seed=3, out=out, verbose=False), out
 
 
+@pytest.mark.every_backend
 def test_the_results(found, splits):
     results, out = found
     assert results["finished"]

@@ -188,6 +188,24 @@ def test_spiking_sampling():
     assert_rows(page[1], crossed)
 
 
+def test_nmnist():
+    page = tables(STUDIES / "nmnist.rst")
+    for table, name in zip(page, ("recordings", "simulated"), strict=True):
+        runs = parts_of(f"nmnist/{name}")
+        expected = [
+            [
+                str(seed),
+                percent(run["accuracy"][-1]),
+                percent(run["train_accuracy"][-1]),
+                " / ".join(f"{rate:.3f}" for rate in run["spikes_per_step"]),
+            ]
+            for seed, run in enumerate(runs.values())
+        ]
+        last = [100 * run["accuracy"][-1] for run in runs.values()]
+        mean = ["mean", f"{np.mean(last):.2f} ± {np.std(last, ddof=1) / np.sqrt(len(last)):.2f}"]
+        assert_rows(table, [*expected, mean])
+
+
 def test_figures_of_the_readme_are_in_the_pages():
     results, speed, _ = tables(ROOT / "README.rst")
     cells = {cell for path in STUDIES.glob("*.rst") for table in tables(path) for row in table for cell in row}

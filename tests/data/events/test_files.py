@@ -110,7 +110,6 @@ def test_own_files(tmp_path):
     assert data.read_events(path).dtype.names == ("x", "t", "p")  # the file is as before
 
 
-@pytest.mark.every_backend
 def test_parts_of_a_recording_are_written_one_after_another(tmp_path):
     events = event_files.random_events(1000, 10**6, start=-5)
     path = tmp_path / "recording.npz"

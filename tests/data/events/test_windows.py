@@ -35,6 +35,7 @@ def test_windows_of_ten(times, expected):
     assert windows([at(time) for time in times], 10) == expected  # the parts do not matter
 
 
+@pytest.mark.every_backend
 def test_all_events_are_in_one_window_each():
     events = event_files.random_events(500, 10_000)
     parts = np.split(events, [3, 3, 250, 499])
