@@ -192,16 +192,18 @@ COMMANDS = [
     (path, command)
     for path in PAGES
     for text in [*blocks(path, "bash"), *re.findall(r"``(keras-snn [^`]+)``", path.read_text(encoding="utf-8"))]
-    for command in re.findall(r"(?:^|[ /])keras-snn ((?:run|inspect|list).*?)(?: +#.*)?$", text, re.M)
+    for command in re.findall(
+        r"(?:^|[ /])keras-snn ((?:run|inspect|list|events|compress-events).*?)(?: +#.*)?$", text, re.M
+    )
 ]
 
 
 def test_commands_are_valid_and_name_dt():
     """Commands in the pages parse. `inspect` has `--dt`: with the model's dt, the accuracy of the example is 19 %."""
     texts = [command for _, command in COMMANDS]
-    assert {text.split()[0] for text in texts} == {"run", "inspect", "list"}
+    assert {text.split()[0] for text in texts} == {"run", "inspect", "list", "events", "compress-events"}
     for path, text in COMMANDS:
-        if text.split() != ["inspect"]:  # the name of the command
+        if len(text.split()) > 1 or text == "list":  # not only the name of the command
             options = cli._parser().parse_args(text.split())
             assert options.command != "run" or options.name in experiments.ENTRIES, (path, text)
             assert options.command != "inspect" or options.dt, (path, text)

@@ -158,8 +158,22 @@ def test_a_recording_is_compressed_window_by_window():
 def test_event_networks():
     network = models.event_sampling_network((2, 34, 34, 2), width=0.25)
     assert network.output_shape == (None, 2, 34, 34, 2)
+    convolutions = (keras.layers.Conv3D, keras.layers.Conv3DTranspose)
+    inner = [layer.layer if isinstance(layer, layers.TimeFold) else layer for layer in network.layers]
+    sides = [
+        layer.output.shape[-2]
+        for layer, kind in zip(network.layers, inner, strict=True)
+        if isinstance(kind, convolutions)
+    ]
+    assert sides == [16, 8, 4, 2, 4, 8, 16, 34]
+    assert {kind.kernel_size for kind in inner if isinstance(kind, convolutions)} == {(1, 4, 4)}  # frames do not mix
     assert models.event_reconstructor((2, 34, 34, 2), width=0.1).output_shape == (None, 2, 34, 34, 2)
-    sampler = models.SpikingSampler(network, models.event_reconstructor((2, 34, 34, 2), width=0.1), 0.05)
+
+
+@pytest.mark.backend_free
+def test_a_mask_has_places_in_frames_and_polarities():
+    network = models.BrightnessScores(per_channel=True)
+    sampler = models.SpikingSampler(network, models.event_reconstructor((2, 34, 34, 2), width=0.02), 0.05)
     recordings = data.simulate_saccades(RNG.random((2, 28, 28)))
     edges = {"start": 0, "stop": 300_000}
     frames = data.event_frames(recordings, 2, (34, 34), split_by="time", **edges)
