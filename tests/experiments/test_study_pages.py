@@ -105,7 +105,8 @@ def by_kind(name):
     return kinds
 
 
-def test_klif():
+@pytest.mark.parametrize(("name", "table"), [("fashion_mnist", 0), ("nmnist", 1)])
+def test_klif(name, table):
     expected = [
         [
             kind,
@@ -113,9 +114,9 @@ def test_klif():
             " / ".join(f"{rate:.3f}" for rate in np.mean([run["spikes_per_step"] for run in runs], axis=0)),
             " / ".join(f"{k:.2f}" for k in np.mean([run["k"][-1] for run in runs], axis=0)) or "-",
         ]
-        for kind, runs in by_kind("klif/fashion_mnist").items()
+        for kind, runs in by_kind(f"klif/{name}").items()
     ]
-    assert_rows(tables(STUDIES / "klif.rst")[0], expected)
+    assert_rows(tables(STUDIES / "klif.rst")[table], expected)
 
 
 def test_noise_training():
