@@ -483,6 +483,14 @@ def test_compress_events_writes_the_events_that_the_sampler_keeps(tmp_path, caps
     assert data.read_events(target)["t"].tolist() == [1, 2, 3, 6]  # of equally busy places, the first
 
 
+def test_compress_events_of_a_recording_without_events(tmp_path, capsys, samplers):
+    data.write_events(tmp_path / "empty.npz", {field: [] for field in "xytp"}, size=(2, 2))
+    paths = [str(tmp_path / name) for name in ("empty.npz", "out.npz")]
+    assert main(["compress-events", *paths, "--model", str(samplers / "sampler.keras"), "--verify"]) == 0
+    assert len(data.read_events(tmp_path / "out.npz")) == 0
+    assert re.search(r"events +0 +0 +-", capsys.readouterr().out)
+
+
 def test_compress_events_of_a_folder_of_classes(tmp_path, capsys, samplers):
     source, target = tmp_path / "in", tmp_path / "out"
     data.write_events(source / "a" / "0.npz", recording(*BUSY), size=(2, 2))  # 4 events of polarity 0, 3 of 1
