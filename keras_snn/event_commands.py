@@ -102,9 +102,11 @@ def _files(source, target):
     if not source.is_dir():
         return [(source, target)], None
     paths, labels, _ = data.find_recordings(source)
-    return [
-        (pathlib.Path(path), (target / pathlib.Path(path).relative_to(source)).with_suffix(".npz")) for path in paths
-    ], labels
+    targets = [(target / pathlib.Path(path).relative_to(source)).with_suffix(".npz") for path in paths]
+    if len(set(targets)) < len(targets):
+        double = next(path for path in targets if targets.count(path) > 1)
+        raise ValueError(f"Two recordings of {str(source)!r} would be written to {str(double)!r}. Rename one of them.")
+    return [(pathlib.Path(path), target) for path, target in zip(paths, targets, strict=True)], labels
 
 
 class _Counter:

@@ -504,6 +504,10 @@ def test_compress_events_of_a_folder_of_classes(tmp_path, capsys, samplers):
     assert "Accuracy of the classifier: 100.0 % before, 50.0 % after." in out
     assert re.search(r"recordings +2 +2", out)
 
+    np.save(source / "a" / "0.npy", data.as_events(recording(*BUSY)))
+    assert main(command) == 1
+    assert re.search(r"would be written to '.*out/a/0\.npz'. Rename one of them", capsys.readouterr().err)
+
 
 @pytest.mark.parametrize(
     ("changes", "message"),
