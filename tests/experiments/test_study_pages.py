@@ -164,14 +164,9 @@ def test_oscillation_defense_with_all_controls():
     assert [tuple(row[-1:]) for row in page[4]] == [row[-1:] for row in verdicts(results)[1:]]
 
 
-def test_spiking_sampling():
-    runs = {}
-    for name, part in parts_of("spiking_sampling/standard").items():
-        runs.setdefault(name.rpartition(", seed ")[0], []).append(part)
-
-    def mean_and_error(values, form):
-        return f"{np.mean(values):{form}} ± {np.std(values, ddof=1) / np.sqrt(len(values)):{form}}"
-
+@pytest.mark.parametrize(("name", "table"), [("standard", 0), ("cifar10", 8)])
+def test_spiking_sampling(name, table):
+    runs = by_kind(f"spiking_sampling/{name}")
     expected, crossed = [], []
     for kind, parts in runs.items():
         for method in parts[0]["methods"]:
@@ -185,8 +180,32 @@ def test_spiking_sampling():
             errors = ([part["cross"][f"{network}, {mask}"] for part in parts] for mask in ("random", "spiking"))
             crossed.append([kind, f"{network} masks", *(mean_and_error(values, ".4f") for values in errors)])
     page = tables(STUDIES / "spiking_sampling.rst")
-    assert_rows(page[0], expected)
-    assert_rows(page[1], crossed)
+    assert_rows(page[table], expected)
+    assert_rows(page[table + 1], crossed)
+
+
+def mean_and_error(values, form):
+    return f"{np.mean(values):{form}} ± {np.std(values, ddof=1) / np.sqrt(len(values)):{form}}"
+
+
+def test_sampling_of_events():
+    expected, crossed = [], []
+    for kind, runs in by_kind("spiking_sampling/nmnist").items():
+        for method in runs[0]["methods"]:
+            found = [run["methods"][method] for run in runs]
+            kept, accuracy = ([100 * figures[name] for figures in found] for name in ("kept", "accuracy"))
+            cells = [mean_and_error(kept, ".1f"), mean_and_error(accuracy, ".1f")]
+            if "error" in found[0]:
+                cells.append(mean_and_error([figures["error"] for figures in found], ".3f"))
+            expected.append([kind, method, *cells])
+        expected.append([kind, "all", mean_and_error([100 * run["classifier"] for run in runs], ".1f")])
+        for network in ("random", "spiking"):
+            errors = ([run["cross"][f"{network}, {mask}"] for run in runs] for mask in ("random", "spiking"))
+            crossed.append([kind, f"{network} masks", *(mean_and_error(values, ".3f") for values in errors)])
+    page = tables(STUDIES / "spiking_sampling.rst")
+    (methods,) = (table for table in page if any("random events" in row for row in table))
+    assert_rows(methods, expected)
+    assert_rows(page[page.index(methods) + 2], crossed)
 
 
 def test_nmnist():
