@@ -146,10 +146,11 @@ def test_oscillation_defense():
     assert_rows(page[1], [[row, *cells(row, ("PGD-5", *CONTROLS))] for row in with_controls])
 
 
-def test_oscillation_defense_with_all_controls():
-    path = RESULTS / "oscillation_defense" / "standard.json"
+@pytest.mark.parametrize(("name", "first"), [("standard", 3), ("cifar10", 8)])
+def test_oscillation_defense_with_all_controls(name, first):
+    path = RESULTS / "oscillation_defense" / f"{name}.json"
     results = json.loads(path.read_text(encoding="utf-8"))
-    page = tables(STUDIES / "oscillation_defense.rst")[3:]
+    page = tables(STUDIES / "oscillation_defense.rst")[first:]
 
     def cells(row, attacks, epsilon):
         found = [share(results, row, attack, epsilon) for attack in attacks]

@@ -12,7 +12,7 @@ from keras_snn.experiments.spiking_sampling.results import (
     COLORS,
     ORDERS,
     crossed,
-    examples_path,
+    examples,
     mean_and_error,
     order_row,
     wrapped,
@@ -106,11 +106,8 @@ def verdicts(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def draw(results: Mapping[str, Any], folder: Path) -> None:
     """Write ``accuracy.png``, and ``examples-RATE.png`` for the first seed of each rate."""
     _draw_accuracy(results, folder / "accuracy.png")
-    for name in results["parts"]:
-        kind, _, seed = name.rpartition(", seed ")
-        source = examples_path(folder, name)
-        if seed == str(results["config"]["seed"]) and source.is_file():
-            _draw_examples(kind, dict(np.load(source)), source.with_suffix(".png"))
+    for example in examples(results, folder):
+        _draw_examples(*example)
 
 
 def _draw_accuracy(results, path):

@@ -1,7 +1,7 @@
 """The results as tables and pictures."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,11 +161,17 @@ COLORS = {"spiking": "C0", "random": "C1", "brightest": "C2", "gradient": "C3", 
 def draw(results: Mapping[str, Any], folder: Path) -> None:
     """Write ``rate_distortion.png``, and ``examples-RATE.png`` for the first seed of each rate."""
     _draw_rate_distortion(results, folder / "rate_distortion.png")
+    for example in examples(results, folder):
+        _draw_examples(*example)
+
+
+def examples(results: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, dict, Path]]:
+    """Yield the rate, the arrays of the first seed's examples, and the path of their picture."""
     for name in results["parts"]:
         kind, _, seed = name.rpartition(", seed ")
         source = examples_path(folder, name)
         if seed == str(results["config"]["seed"]) and source.is_file():
-            _draw_examples(kind, dict(np.load(source)), source.with_suffix(".png"))
+            yield kind, dict(np.load(source)), source.with_suffix(".png")
 
 
 def _draw_rate_distortion(results, path):
