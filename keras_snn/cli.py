@@ -67,7 +67,8 @@ def _parser():
         "--data",
         metavar="sample|full|PATH",
         help="part of the images, all images (from KERAS_HOME, or downloaded), or all images from a folder of "
-        "tensorflow_datasets (default: the preset's)",
+        "tensorflow_datasets; for recordings of events `simulated`, a file, or the folder of N-MNIST (default: the "
+        "preset's)",
     )
     run.add_argument("--dataset", metavar="NAME", help="for experiments with several data sets")
     run.add_argument("--seed", type=int, default=0, help="default: 0")

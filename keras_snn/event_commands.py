@@ -3,7 +3,6 @@
 import argparse
 import os
 import pathlib
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,7 +61,8 @@ def compress_events(options: argparse.Namespace) -> None:
         counts.append((counter.n_read, counter.n_kept))
         if len(pairs) > 1:
             bar.add(1)
-    print(file=sys.stderr)
+    if len(pairs) == 1:
+        print()  # the end of the progress line, which has no target
     print("\n".join(text_table.rst(_summary(pairs, counts, sampler.rate))))
     if options.verify is not None:
         _verify(pairs, counts, size)
@@ -110,7 +110,7 @@ def _files(source, target):
 
 
 class _Counter:
-    """The events of a recording on their way through the sampler: counted, compared with the sensor."""
+    """Count the events that a sampler reads from a recording and keeps, and check the size of the sensor."""
 
     def __init__(self, path, size, bar):
         self.path, self.size, self.bar = path, size, bar

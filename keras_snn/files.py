@@ -121,9 +121,19 @@ def load_arrays(
         OSError: If the file cannot be read.
         ValueError: If the file is broken, of another kind, or lacks an array.
     """
+    with (
+        _named_errors(path, description),
+        open(path, "rb") as file,  # given a path, NumPy does not close a broken file
+        np.load(file) as arrays,
+    ):
+        return {name: arrays[name] for name in (*names, *(name for name in optional if name in arrays))}
+
+
+@contextlib.contextmanager
+def _named_errors(path, description):
+    """Turn the errors of a reader, of many types, into a ValueError that names the file. An OSError stays as it is."""
     try:
-        with open(path, "rb") as file, np.load(file) as arrays:  # given a path, NumPy does not close a broken file
-            return {name: arrays[name] for name in (*names, *(name for name in optional if name in arrays))}
+        yield
     except OSError:
         raise
     except Exception as error:
@@ -138,22 +148,17 @@ def vector_parts(
     Arguments and errors as in ``load_arrays``; also a ValueError for an array that is not a vector, or for vectors of
     different lengths.
     """
-    try:
-        with zipfile.ZipFile(path) as archive, contextlib.ExitStack() as stack:
-            present = {name.removesuffix(".npy") for name in archive.namelist()}
-            names = [*names, *(name for name in optional if name in present)]
-            members = {name: stack.enter_context(archive.open(f"{name}.npy")) for name in names}
-            heads = {name: _head(member) for name, member in members.items()}
-            if len(lengths := {shape for shape, _ in heads.values()}) > 1 or any(len(shape) != 1 for shape in lengths):
-                raise ValueError(f"its arrays {', '.join(names)} must be vectors of the same length")
-            (n,) = lengths.pop()
-            for start in range(0, max(1, n), PART_LENGTH):
-                rows = min(PART_LENGTH, n - start)
-                yield {name: _rows(member, heads[name][1], rows) for name, member in members.items()}
-    except OSError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{os.fspath(path)!r} must be {description}, and complete: {error}.") from error
+    with _named_errors(path, description), zipfile.ZipFile(path) as archive, contextlib.ExitStack() as stack:
+        present = {name.removesuffix(".npy") for name in archive.namelist()}
+        names = [*names, *(name for name in optional if name in present)]
+        members = {name: stack.enter_context(archive.open(f"{name}.npy")) for name in names}
+        heads = {name: _head(member) for name, member in members.items()}
+        if len(lengths := {shape for shape, _ in heads.values()}) > 1 or any(len(shape) != 1 for shape in lengths):
+            raise ValueError(f"its arrays {', '.join(names)} must be vectors of the same length")
+        (n,) = lengths.pop()
+        for start in range(0, max(1, n), PART_LENGTH):
+            rows = min(PART_LENGTH, n - start)
+            yield {name: _rows(member, heads[name][1], rows) for name, member in members.items()}
 
 
 def _head(file):

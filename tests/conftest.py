@@ -31,11 +31,6 @@ def pytest_configure(config):
 
         # The optimizer of small graphs takes an eighth of the time. The nightly run keeps it.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    if keras.config.backend() == "jax" and not config.getoption("everything"):
-        import jax
-
-        # The tests compile many functions and run each of them a few times. The nightly run optimizes them.
-        jax.config.update("jax_disable_most_optimizations", True)
 
 
 def pytest_collection_modifyitems(config, items):

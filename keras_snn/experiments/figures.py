@@ -33,9 +33,9 @@ def hertz(rates: Sequence[float] | None) -> str:
     return "-" if rates is None else " / ".join(f"{rate:.3g}" for rate in rates)
 
 
-def number_of_images(config: Mapping[str, Any]) -> str:
-    """Return how many training images the configuration takes, in words."""
-    return f"{config['n_train']:,} images at most" if config["n_train"] else "all images"
+def number_of_images(config: Mapping[str, Any], unit: str = "images") -> str:
+    """Return the number of training images, or of another ``unit``, of the configuration, in words."""
+    return f"{config['n_train']:,} {unit} at most" if config["n_train"] else f"all {unit}"
 
 
 def parts_by_kind(results: Mapping[str, Any]) -> dict[str, list[dict]]:

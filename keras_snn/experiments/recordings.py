@@ -48,6 +48,11 @@ def _folder(path):
     return [paths[row] for row in order], labels[order]
 
 
+def read(recordings: Sequence[Any]) -> list[np.ndarray]:
+    """Return the recordings; those that are paths are read."""
+    return [data.read_events(item) if isinstance(item, str) else item for item in recordings]
+
+
 def frames(recordings: Sequence[Any], n_frames: int, **options: Any) -> np.ndarray:
     """Return the frames of recordings or paths ``(n, n_frames, 34, 34, 2)``. Options as in ``data.to_frames``."""
     batches = data.EventFrames(recordings, size=SIZE, n_frames=n_frames, **options)

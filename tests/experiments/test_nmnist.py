@@ -125,6 +125,9 @@ def test_sources_of_recordings(path, splits, tmp_path, monkeypatch):
                 assert all_labels[row] == label
                 if source != tmp_path:
                     assert row == np.nonzero((frames == frame).all(axis=(1, 2, 3, 4)))[0][0]
+        for clip, events in zip(clips, recordings.read(clips), strict=True):  # paths, or recordings
+            np.testing.assert_array_equal(recordings.frames([clip], 2), recordings.frames([events], 2))
+            assert events.dtype.names == ("x", "y", "t", "p")
     labels = found[tmp_path][0][1]
     assert len(set(labels.tolist())) > 2  # in random order, not by class
     with pytest.raises(

@@ -228,3 +228,12 @@ def test_orders_of_events(found_events):
     assert orders["spiking above random, equal rate"][2:5] == ("+33.3", "3.3", "holds")
     # Gaps of -5, 5 and -5 points
     assert orders["all events at least spiking"][2:5] == ("-1.7", "3.3", "not decided")
+
+
+def test_recordings_of_a_folder_are_read(tmp_path, monkeypatch):
+    clip = few_recordings({})[1][0][0]
+    data.write_events(tmp_path / "0.npz", clip)
+    monkeypatch.setattr(recordings, "load", lambda config: [([str(tmp_path / "0.npz")], np.array([7]))])
+    (((found,), labels),) = experiment.load({"dataset": "nmnist"})
+    np.testing.assert_array_equal(found, clip)
+    assert labels.tolist() == [7]

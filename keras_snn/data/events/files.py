@@ -106,8 +106,8 @@ def write_events(path: files.Path, recording: Any, size: tuple[int, ...] | int |
 
     Raises:
         OSError: If the file cannot be written.
-        ValueError: For another ending, a recording that ``as_events`` refuses, or a part that begins before the end of
-            the part before.
+        ValueError: For another ending, a recording that ``as_events`` refuses, or a part that begins before the last
+            event of the previous part.
 
     Example:
 
@@ -128,11 +128,11 @@ def in_order(parts: Iterable[Any], name: str, size: tuple[int, ...] | int | None
     """Yield the parts of a recording after the checks of ``as_events``. There is at least one part.
 
     Raises:
-        ValueError: For a part that ``as_events`` refuses, or that begins before the end of the part before.
+        ValueError: For a part that ``as_events`` refuses, or that begins before the last event of the previous one.
     """
     last, n, events = None, 0, None
     for part in parts:
-        events = checked_events(part, f"{name}, from event {n:,} on," if n else name, size=size)
+        events = checked_events(part, _part_name(name, n), size=size)
         if len(events):
             if last is not None and events["t"][0] < last:
                 raise ValueError(f'"t" of {name} must be sorted; got {events["t"][0]} at event {n}, after {last}.')
@@ -140,6 +140,11 @@ def in_order(parts: Iterable[Any], name: str, size: tuple[int, ...] | int | None
         yield events
     if events is None:
         yield np.zeros(0, EVENT)
+
+
+def _part_name(name, first):
+    """Return the name of the part of a recording that begins at the event ``first``, for errors."""
+    return f"{name}, from event {first:,} on," if first else name
 
 
 def file_format(path: files.Path) -> str:
@@ -214,7 +219,7 @@ def _check_words(path, n_bytes, skipped=0):
 def _read_npz(path):
     n = 0
     for part in files.vector_parts(path, "a file of `write_events`", ["x", "t", "p"], optional=["y"]):
-        name = f"{path!r}, from event {n:,} on," if n else repr(path)
+        name = _part_name(repr(path), n)
         yield converted(part, fields_of(part, name), name)
         n += len(part["t"])
 

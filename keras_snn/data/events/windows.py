@@ -12,7 +12,7 @@ from keras_snn.data.events.recording import checked_events
 def time_windows(parts: Iterable[Any], window: float) -> Iterator[tuple[float, np.ndarray]]:
     """Yield the times at which windows begin, and their events. Only a part and a window are in memory at a time.
 
-    The first window begins at the first event. The last one takes a rest that is shorter than half a window.
+    The first window begins at the first event. A rest that is shorter than half a window belongs to the last window.
     Windows without events are left out.
 
     Args:

@@ -27,7 +27,7 @@ def table(results: Mapping[str, Any]) -> str:
     config = results["config"]
     text = [
         f"{'simulated recordings' if config['data'] == 'simulated' else 'N-MNIST'}, "
-        f"{number_of_images(config).replace('images', 'recordings')}, {config['n_frames']} frames, width "
+        f"{number_of_images(config, 'recordings')}, {config['n_frames']} frames, width "
         f"{config['width']:g}, {config['epochs']} epochs, classifier {config['classifier_epochs']}, T = "
         f"{config['n_steps']}, seeds from {config['seed']}",
         "The mask keeps a share of the polarities, places and frames, and the events there. Random events: as many as "

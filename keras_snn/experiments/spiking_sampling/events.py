@@ -1,5 +1,6 @@
-"""The sampler on recordings of events: which events are kept, and what a classifier makes of them."""
+"""Samplers of recordings: the events that they keep, and the accuracy of a classifier that is trained on these."""
 
+import itertools
 import lzma
 import zlib
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from keras_snn import models
 from keras_snn.experiments import recordings
 from keras_snn.experiments.spec import Part
 from keras_snn.experiments.spiking_sampling.results import examples_path
-from keras_snn.experiments.spiking_sampling.samplers import predict, rate_of, trained
+from keras_snn.experiments.spiking_sampling.samplers import CROSSED, predict, rate_of, trained
 from keras_snn.files import replacing
 
 #: The masks. "brightest": the places with the most events.
@@ -32,16 +33,18 @@ def train_part(part: Part) -> dict[str, Any]:
     samplers = {method: trained(part, method, rate_of(part), x) for method in METHODS}
     masks = {}
     for method, sampler in samplers.items():
-        keras.utils.set_random_seed(part.seed)  # of the random masks
         masks[method] = sampler.mask(x_test)
-        keras.utils.set_random_seed(part.seed)
         kept[method] = tuple(
             sampler.compress_events(split, recordings.SIZE, n_frames=n_frames) for split in (test, train)
         )
-        figures[method] = {
-            "error": relative_error(predict(sampler.reconstructor, masks[method] * x_test), x_test),
-            "ones": float(masks[method].reshape(len(test), -1).sum(axis=1).mean()),
-        }
+    pairs = {*itertools.product(CROSSED, CROSSED), *zip(METHODS, METHODS, strict=True)}
+    errors = {
+        (network, mask): relative_error(predict(samplers[network].reconstructor, masks[mask] * x_test), x_test)
+        for network, mask in pairs
+    }
+    for method in METHODS:
+        n_ones = float(masks[method].reshape(len(test), -1).sum(axis=1).mean())
+        figures[method] = {"error": errors[method, method], "ones": n_ones}
     rng = np.random.default_rng(part.seed)
     kept[THINNED] = tuple(
         [thinned(events, len(few), rng) for events, few in zip(split, sampled, strict=True)]
@@ -56,15 +59,10 @@ def train_part(part: Part) -> dict[str, Any]:
             "bytes": _mean([len(_CODECS["xz of columns"](events)) for events in test_kept]),
         }
     part.log("classifier of all events")
-    cross = {
-        f"{network}, {mask}": relative_error(predict(samplers[network].reconstructor, masks[mask] * x_test), x_test)
-        for network in ("spiking", "random")
-        for mask in ("spiking", "random")
-    }
     _save_examples(part, test, y_test, {method: pair[0] for method, pair in kept.items()})
     return {
         "methods": figures,
-        "cross": cross,
+        "cross": {f"{network}, {mask}": errors[network, mask] for network in CROSSED for mask in CROSSED},
         "codecs": {
             name: {"bytes": _mean([len(encode(events)) for events in test])} for name, encode in _CODECS.items()
         },

@@ -12,16 +12,13 @@ from keras_snn.experiments.registry import ENTRIES
 from keras_snn.experiments.spec import Experiment, Part
 from keras_snn.experiments.spiking_sampling import event_results, events, measures, results
 from keras_snn.experiments.spiking_sampling.results import examples_path
-from keras_snn.experiments.spiking_sampling.samplers import predict, rate_of, trained
+from keras_snn.experiments.spiking_sampling.samplers import CROSSED, predict, rate_of, trained
 from keras_snn.files import replacing
 
 FIGURES = ("methods", "cross", "codecs", "classifier")
 
 #: The masks. "spiking" is learned.
 METHODS = ("spiking", "random", "brightest", "gradient")
-
-#: Masks and rebuilding networks that are crossed, as in figures 5.6 and 5.7.
-CROSSED = ("spiking", "random")
 
 #: "quick" takes few images and minutes on two cores. "standard" has three seeds and more images. "full" has the
 #: published settings; batch size and learning-rate schedule are not published.
@@ -66,7 +63,9 @@ def parts(config: Mapping[str, Any]) -> list[str]:
 
 def load(config: Mapping[str, Any]) -> list:
     """Return the pairs (images or recordings, labels) for training and test."""
-    return recordings.load(config) if config["dataset"] == "nmnist" else images.load_limited(config)
+    if config["dataset"] != "nmnist":
+        return images.load_limited(config)
+    return [(recordings.read(part), labels) for part, labels in recordings.load(config)]
 
 
 def train_part(part: Part) -> dict[str, Any]:
@@ -100,7 +99,6 @@ def _train_on_images(part):
     samplers = {method: trained(part, method, rate, x) for method in METHODS}
     figures, masks, rebuilt = {}, {}, {}
     for method, sampler in samplers.items():
-        keras.utils.set_random_seed(part.seed)  # of the random masks
         masks[method] = sampler.mask(x_test)
         rebuilt[method] = predict(sampler.reconstructor, masks[method] * x_test)
         errors = measures.squared_errors(rebuilt[method], x_test)

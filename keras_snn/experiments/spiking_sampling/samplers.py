@@ -10,6 +10,9 @@ from keras_snn.experiments.spec import Part
 from keras_snn.experiments.spiking_sampling.results import file_name
 from keras_snn.files import save_model
 
+#: Masks and rebuilding networks that are crossed, as in figures 5.6 and 5.7.
+CROSSED = ("spiking", "random")
+
 
 def rate_of(part: Part) -> float:
     """Return the share of ones of a part that is called "10 %"."""
@@ -40,6 +43,7 @@ def trained(part: Part, method: str, rate: float, x: np.ndarray) -> models.Spiki
 def _networks(config, method, shape):
     """Return the network that rebuilds, and the one that samples or the name of a baseline."""
     if len(shape) == 4:  # frames of events: a mask for each polarity
+        # Built for every method: it draws random numbers, and all reconstructors start from the same weights.
         scores: Any = models.event_sampling_network(shape, n_steps=config["n_steps"], width=config["width"])
         return models.event_reconstructor(shape, width=config["width"]), _BASELINES.get(method, lambda: scores)()
     build = models.conv_reconstructor if shape[-1] == 3 else models.dense_reconstructor
