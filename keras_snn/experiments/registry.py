@@ -61,6 +61,11 @@ _ENTRIES = (
         presets=("quick", "standard", "full"),
         datasets=("mnist", "fashion_mnist", "cifar10", "nmnist"),
     ),
+    Entry(
+        "stdp-mnist",
+        "Digits learned without labels by spike-timing-dependent plasticity (Diehl and Cook)",
+        datasets=("mnist", "fashion_mnist"),
+    ),
 )
 
 #: The experiments by name.

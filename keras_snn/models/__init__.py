@@ -1,7 +1,9 @@
 """Spiking networks of the publications, as functions that build a Keras model, and models with methods of their own."""
 
+from keras_snn.models.diehl_cook import DiehlCook
 from keras_snn.models.klif_net import klif_net
 from keras_snn.models.noise_net import noise_net
+from keras_snn.models.plots import draw_fields, draw_raster
 from keras_snn.models.resnet18 import resnet18
 from keras_snn.models.sampling_networks import (
     conv_reconstructor,
@@ -19,11 +21,14 @@ from keras_snn.models.vgg16 import vgg16
 __all__ = [
     "NEURONS",
     "BrightnessScores",
+    "DiehlCook",
     "GradientScores",
     "RandomScores",
     "SpikingSampler",
     "conv_reconstructor",
     "dense_reconstructor",
+    "draw_fields",
+    "draw_raster",
     "event_classifier",
     "event_reconstructor",
     "event_sampling_network",

@@ -13,6 +13,7 @@ if keras.config.backend() not in _EXTRAS:
 
 _backend = importlib.import_module(f"{__name__}.{keras.config.backend()}")
 
+by_events = _backend.by_events
 compiled = _backend.compiled
 cumsum = _backend.cumsum
 floor = _backend.floor
@@ -29,6 +30,7 @@ with_derivative = _backend.with_derivative
 with_pullback = _backend.with_pullback
 
 __all__ = [
+    "by_events",
     "compiled",
     "cumsum",
     "floor",

@@ -86,6 +86,11 @@ def start_from(states: Sequence[Tensor], x: Tensor, message: str) -> tuple[Tenso
     return x, [jnp.asarray(state) for state in states]
 
 
+def by_events() -> bool:
+    """Return whether loops over single spikes are faster than dense products: on a CPU, compiled by XLA."""
+    return jax.default_backend() == "cpu"
+
+
 def compiled(function: Callable) -> Callable:
     """Return a function of tensors, compiled: many small operations become one."""
     return jax.jit(function)

@@ -59,6 +59,11 @@ def start_from(states: Sequence[Tensor], x: Tensor, message: str) -> tuple[Tenso
     return x, states
 
 
+def by_events() -> bool:
+    """Return whether loops over single spikes are faster than dense products: on a CPU, compiled by XLA."""
+    return not tf.config.list_logical_devices("GPU")
+
+
 def compiled(function: Callable) -> Callable:
     """Return a function of tensors, compiled: many small operations become one."""
     return tf.function(function, jit_compile=True, autograph=False)

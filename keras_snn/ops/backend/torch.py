@@ -80,6 +80,11 @@ def start_from(states: Sequence[Tensor], x: Tensor, message: str) -> tuple[Tenso
     return x, [state.detach().clone() for state in states]
 
 
+def by_events() -> bool:
+    """Return whether loops over single spikes are faster than dense products: never, in Python."""
+    return False
+
+
 def compiled(function: Callable) -> Callable:
     """Return ``function`` unchanged: PyTorch's compiler needs a C++ compiler, which may not be installed."""
     return function
