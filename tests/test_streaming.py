@@ -35,6 +35,7 @@ TIMED = {
     "Synaptic": lambda: layers.Synaptic(threshold=0.5),
     "Izhikevich": lambda: layers.Izhikevich(),
     "RecurrentLIF": lambda: layers.RecurrentLIF(threshold=0.3),
+    "ResonateAndFire": lambda: layers.ResonateAndFire(3.0, threshold=0.5),
     "LeakyIntegrator": lambda: layers.LeakyIntegrator(),
     "NoisyLIF": lambda: layers.NoisyLIF(alpha=4.0, seed=1),
     "NoisyLIF without memory": lambda: layers.NoisyLIF(seed=1),
@@ -61,6 +62,7 @@ CREATED = {
     "Population": lambda: layers.Population(T, 4),
     "RankOrder": lambda: layers.RankOrder(T),
     "Interval": lambda: layers.Interval(T),
+    "Resonance": lambda: layers.Resonance(T, period=2),
 }
 
 

@@ -11,6 +11,7 @@ from keras_snn.layers.encoding import (
     Poisson,
     Population,
     RankOrder,
+    Resonance,
 )
 from keras_snn.layers.filters import Alpha, AlphaCell, Lowpass, LowpassCell
 from keras_snn.layers.neurons import (
@@ -25,6 +26,7 @@ from keras_snn.layers.neurons import (
     NoisyLIF,
     OscillationLIF,
     RecurrentLIF,
+    ResonateAndFire,
     Synaptic,
 )
 from keras_snn.layers.pooling import FirstSpikeTime, MaxRatePooling, VotingPooling
@@ -62,6 +64,8 @@ __all__ = [
     "RankOrder",
     "RecurrentLIF",
     "Repeat",
+    "Resonance",
+    "ResonateAndFire",
     "SpikingActivation",
     "SpikingActivationCell",
     "SpikingCell",

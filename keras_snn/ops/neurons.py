@@ -160,6 +160,24 @@ def izhikevich(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tup
     return (v, u + p.d * spikes), spikes
 
 
+def resonate(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """``z = (cos + i sin) z + x`` with the real and imaginary part of z as states; \\|z\\| fires, and z is reset."""
+    a, b = state
+    a, b = rounded(p.cos * a) - rounded(p.sin * b) + x, rounded(p.sin * a) + rounded(p.cos * b)
+    square = rounded(a * a) + rounded(b * b)
+    is_zero = square == 0  # the gradient of the root is infinite there
+    size = ops.where(is_zero, square, ops.sqrt(ops.where(is_zero, ops.ones_like(square), square)))
+    spikes = p.spike(size - p.threshold)
+    return (p.after_spike(a, spikes, p.threshold), p.after_spike(b, spikes, p.threshold)), spikes
+
+
+def damped_rotation(period: float | Tensor, decay_periods: float) -> tuple[Any, Any]:
+    """Return the real and imaginary part of ``exp(-1 / (decay_periods period) + 2 pi i / period)``."""
+    functions: Any = math if isinstance(period, float) else ops
+    decay, angle = functions.exp(-1 / (decay_periods * period)), 2 * math.pi / period
+    return decay * functions.cos(angle), decay * functions.sin(angle)
+
+
 def recurrent_leaky(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     """Compute ``leaky`` with the input ``x + s recurrent_kernel``, where s are the spikes of the previous step."""
     v, before = state
