@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_snn import checks
 from keras_snn.hints import Config, Tensor
-from keras_snn.ops.surrogate import spike
+from keras_snn.ops.surrogate import fast_sigmoid_derivative, spike
 
 
 class Surrogate:
@@ -126,7 +126,7 @@ class FastSigmoid(Surrogate):
         super().__init__(slope)
 
     def derivative(self, x: Tensor) -> Tensor:
-        return 1 / ops.square(1 + self.slope * ops.abs(x))
+        return fast_sigmoid_derivative(x, self.slope)
 
     def primitive(self, x: Tensor) -> Tensor:
         return x / (1 + self.slope * ops.abs(x))

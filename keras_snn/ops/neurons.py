@@ -138,6 +138,14 @@ def synaptic(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple
     return (i, v), spikes
 
 
+def observed_synaptic(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Any]:
+    """As ``synaptic``; the outputs are spikes and the membrane before firing."""
+    i, v = state
+    h = decayed(v, p.leak, p.v_reset) + decayed(i, p.synapse_leak) + x
+    state, spikes = synaptic(p, state, x)
+    return state, (spikes, h)
+
+
 def leaky_integrator(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     """Compute ``leaky`` without spikes: the membrane is the output."""
     (v,) = state
