@@ -89,6 +89,7 @@ WITH_NUMPY = [
     layers.NoisyLIF(seed=INT(2)),
     layers.SpikingActivation("relu", seed=INT(3)),
     layers.Delta(np.float32(0.5)),
+    layers.Delay(INT(4), delay_initializer=np.float32(0.5)),
     Percentile(axis=(INT(0),), time_axis=INT(1), l1=1.0),
 ]
 

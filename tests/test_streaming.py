@@ -45,6 +45,7 @@ TIMED = {
     "RNN": lambda: layers.RNN(layers.LowpassCell(UNITS, 0.2, dt=0.1)),
     "LSTM cells": lambda: LSTMCells(),
     "Delta": lambda: layers.Delta(0.3),
+    "Delay": lambda: layers.Delay(3, delay_initializer=1.25),
     "MaxRatePooling": lambda: layers.MaxRatePooling(keras.layers.MaxPooling1D(2)),
     "TimeFold": lambda: layers.TimeFold(DENSE(3, activation="relu")),
     "LIF, last output": lambda: layers.LIF(threshold=0.4, return_sequences=False),

@@ -13,7 +13,7 @@ from keras_snn.layers.encoding import (
     RankOrder,
     Resonance,
 )
-from keras_snn.layers.filters import Alpha, AlphaCell, Lowpass, LowpassCell
+from keras_snn.layers.filters import Alpha, AlphaCell, Delay, Lowpass, LowpassCell
 from keras_snn.layers.neurons import (
     ALIF,
     IF,
@@ -43,6 +43,7 @@ __all__ = [
     "Alpha",
     "AlternativeOscillationLIF",
     "AlphaCell",
+    "Delay",
     "Delta",
     "FirstSpikeTime",
     "Interval",

@@ -20,6 +20,7 @@ from keras_snn.layers import (
     RNN,
     Alpha,
     AlternativeOscillationLIF,
+    Delay,
     Delta,
     FirstSpikeTime,
     Interval,
@@ -267,6 +268,7 @@ ROWS = {
     "TopKMask": Row(lambda _: TopKMask(0.5), has_time=False, keeps_time=False, elementwise=False, scale=1.0),
     "Resonance": code_row(lambda _: Resonance(TIME, period=2)),
     "ResonateAndFire": neuron_row(ResonateAndFire, period=5.0, threshold=1.0),
+    "Delay": cell_row(lambda _, **o: Delay(2, delay_initializer=1.25, per="unit", **o), uses_dt=False, zero_state=True),
 }
 CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SequenceLayer)}
 MAIN = {name: row for name, row in ROWS.items() if not row.variant}
