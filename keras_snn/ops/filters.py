@@ -54,11 +54,11 @@ def lowpass(
     ``alpha``           32 x 100 x 1024        23          498
     ==================  =====================  ==========  ========
     """
+    gain = lowpass_gain(tau, dt)
     if _is_parallel(method) and mask is None:
-        decay, gain = _coefficients(tau, dt, lambda r: (ops.exp(-r), -ops.expm1(-r)))
-        outputs, (level,) = _linear_parallel(((decay,),), (gain,), x, (level,))
+        outputs, (level,) = _linear_parallel(((1 - gain,),), (gain,), x, (level,))
         return outputs, level
-    return scan(lowpass_step, level, x, _broadcast_to_state(lowpass_gain(tau, dt), level), mask=mask)
+    return scan(lowpass_step, level, x, _broadcast_to_state(gain, level), mask=mask)
 
 
 def lowpass_gain(tau: float | Tensor, dt: float | Tensor) -> Tensor:

@@ -29,7 +29,8 @@ class Delay(SequenceLayer):
 
     The weight ``delay`` counts steps. The equations clamp it to [0, ``max_delay``], in any training loop;
     ``delays()`` returns the clamped values. Between two integers a spike is split over two steps. With
-    ``round_at_inference=True`` the outputs at inference are spikes again.
+    ``round_at_inference=True`` the outputs at inference are spikes again. Tools such as ``ModelEnergy`` count
+    the outputs as analog values in both cases.
 
     Args:
         max_delay: Integer > 0, the upper bound of d, in steps. A stream keeps so many inputs.
