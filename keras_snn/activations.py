@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_snn import checks
 from keras_snn.hints import Tensor
+from keras_snn.ops import lif_solution
 
 
 def lif_rate(x: Tensor, tau_rc: float = 0.02, tau_ref: float = 0.002, amplitude: float = 1.0) -> Tensor:
@@ -32,11 +33,7 @@ def lif_rate(x: Tensor, tau_rc: float = 0.02, tau_ref: float = 0.002, amplitude:
 
     References: Eliasmith and Anderson 2003, Neural Engineering, section 4.1.
     """
-    x = ops.convert_to_tensor(x)
-    excess = x - 1
-    fires = excess > 0
-    excess = ops.where(fires, excess, 1)  # 1 has a finite gradient, and the next `where` discards its value
-    return ops.where(fires, amplitude / (tau_ref + tau_rc * ops.log1p(1 / excess)), 0)
+    return amplitude * lif_solution.rate(x, tau_rc, tau_ref)
 
 
 def soft_lif(

@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_snn import checks
 from keras_snn.hints import Config, Tensor
-from keras_snn.ops.surrogate import spike
+from keras_snn.ops.surrogate import fast_sigmoid_derivative, spike
 
 
 class Surrogate:
@@ -126,7 +126,7 @@ class FastSigmoid(Surrogate):
         super().__init__(slope)
 
     def derivative(self, x: Tensor) -> Tensor:
-        return 1 / ops.square(1 + self.slope * ops.abs(x))
+        return fast_sigmoid_derivative(x, self.slope)
 
     def primitive(self, x: Tensor) -> Tensor:
         return x / (1 + self.slope * ops.abs(x))
@@ -192,6 +192,27 @@ class Erf(Surrogate):
 
 
 @_register
+class Exponential(Surrogate):
+    """Exponential: ``a exp(-a |x|)``, the derivative of ``sign(x) (1 - exp(-a |x|))``.
+
+    Args:
+        slope: Number > 0, a. In SLAYER it is 1 / (tau_rho threshold). Default 1.
+
+    References: Shrestha and Orchard 2018, NeurIPS (SLAYER), arXiv:1810.08646, section 3.1: the probability density of a
+    change of the spiking state.
+    """
+
+    def __init__(self, slope: float = 1.0) -> None:
+        super().__init__(slope)
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return self.slope * ops.exp(-self.slope * ops.abs(x))
+
+    def primitive(self, x: Tensor) -> Tensor:
+        return -ops.sign(x) * ops.expm1(-self.slope * ops.abs(x))
+
+
+@_register
 class StraightThrough(Surrogate):
     """Straight-through estimator: ``a``, the derivative of ``a x``.
 
@@ -219,6 +240,7 @@ NAMES: dict[str, Any] = {
     "triangular": Triangular,
     "rectangular": Rectangular,
     "erf": Erf,
+    "exponential": Exponential,
     "straight_through": StraightThrough,
 }
 

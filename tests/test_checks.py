@@ -80,6 +80,7 @@ WITH_NUMPY = [
     layers.Phase(INT(8), bits=INT(4)),
     layers.Population(INT(4), INT(5), low=np.float32(0), high=np.float32(1), cutoff=np.float32(0.1)),
     layers.Interval(INT(6), shortest=INT(2), longest=INT(4)),
+    layers.Resonance(INT(6), period=INT(2), max_spikes=INT(3)),
     layers.VotingPooling(INT(2)),
     layers.ParallelConvEncoder(INT(2), branches=INT(2), kernel_size=INT(3)),
     layers.LIF(refractory=INT(2), threshold=np.float32(0.5)),
@@ -88,6 +89,7 @@ WITH_NUMPY = [
     layers.NoisyLIF(seed=INT(2)),
     layers.SpikingActivation("relu", seed=INT(3)),
     layers.Delta(np.float32(0.5)),
+    layers.Delay(INT(4), delay_initializer=np.float32(0.5)),
     Percentile(axis=(INT(0),), time_axis=INT(1), l1=1.0),
 ]
 

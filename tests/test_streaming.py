@@ -35,6 +35,7 @@ TIMED = {
     "Synaptic": lambda: layers.Synaptic(threshold=0.5),
     "Izhikevich": lambda: layers.Izhikevich(),
     "RecurrentLIF": lambda: layers.RecurrentLIF(threshold=0.3),
+    "ResonateAndFire": lambda: layers.ResonateAndFire(3.0, threshold=0.5),
     "LeakyIntegrator": lambda: layers.LeakyIntegrator(),
     "NoisyLIF": lambda: layers.NoisyLIF(alpha=4.0, seed=1),
     "NoisyLIF without memory": lambda: layers.NoisyLIF(seed=1),
@@ -44,6 +45,7 @@ TIMED = {
     "RNN": lambda: layers.RNN(layers.LowpassCell(UNITS, 0.2, dt=0.1)),
     "LSTM cells": lambda: LSTMCells(),
     "Delta": lambda: layers.Delta(0.3),
+    "Delay": lambda: layers.Delay(3, delay_initializer=1.25),
     "MaxRatePooling": lambda: layers.MaxRatePooling(keras.layers.MaxPooling1D(2)),
     "TimeFold": lambda: layers.TimeFold(DENSE(3, activation="relu")),
     "LIF, last output": lambda: layers.LIF(threshold=0.4, return_sequences=False),
@@ -61,6 +63,7 @@ CREATED = {
     "Population": lambda: layers.Population(T, 4),
     "RankOrder": lambda: layers.RankOrder(T),
     "Interval": lambda: layers.Interval(T),
+    "Resonance": lambda: layers.Resonance(T, period=2),
 }
 
 

@@ -27,6 +27,7 @@ PRIMITIVES = {
     ),
     "rectangular": lambda x, a: np.clip(a * x + 0.5, 0, 1),
     "erf": lambda x, a: np.vectorize(math.erf)(a * x) / 2,
+    "exponential": lambda x, a: np.sign(x) * (1 - np.exp(-a * abs(x))),
     "straight_through": lambda x, a: a * x,
 }
 
@@ -93,6 +94,7 @@ BY_HAND = {  # the derivative at 0.25, with the default slope
     "triangular": 0.75,
     "rectangular": 1.0,
     "erf": 2 / math.sqrt(math.pi) * math.exp(-0.25),
+    "exponential": math.exp(-0.25),
     "straight_through": 1.0,
 }
 

@@ -23,8 +23,8 @@ BREAKS = {
     ),
     "filter: coefficient of Lowpass": (
         "ops/filters.py",
-        "lambda r: (ops.exp(-r), -ops.expm1(-r))",
-        "lambda r: (ops.exp(-r), r / (1 + r))",
+        "lambda r: -ops.expm1(-r)",
+        "lambda r: r / (1 + r)",
         "ops/test_filters.py",
     ),
     "encoder: rounding of Latency's step": (
@@ -32,6 +32,24 @@ BREAKS = {
         "return _spikes_at(ops.round(times), _all_or(steps, n_steps), x.dtype)",
         "return _spikes_at(ops.floor(times), _all_or(steps, n_steps), x.dtype)",
         "ops/test_encoding.py",
+    ),
+    "resonator: damping of the oscillation": (
+        "ops/neurons.py",
+        "functions.exp(-1 / (decay_periods * period))",
+        "functions.exp(-1 / decay_periods)",
+        "layers/neurons/test_resonate_and_fire.py",
+    ),
+    "rule: sum of the traces of SuperSpike": (
+        "ops/superspike.py",
+        "total + trace * ops.expand_dims(error, 1)",
+        "total + traces[0] * ops.expand_dims(error, 1)",
+        "ops/test_superspike.py",
+    ),
+    "delay: fraction of a step": (
+        "ops/delay.py",
+        "y = later + fraction * (earlier - later)",
+        "y = later + fraction * (later - earlier)",
+        "layers/filters/test_delay.py",
     ),
     "decoder: weights of the bits of Phase": (
         "ops/decoding.py",

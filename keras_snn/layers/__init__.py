@@ -11,8 +11,9 @@ from keras_snn.layers.encoding import (
     Poisson,
     Population,
     RankOrder,
+    Resonance,
 )
-from keras_snn.layers.filters import Alpha, AlphaCell, Lowpass, LowpassCell
+from keras_snn.layers.filters import Alpha, AlphaCell, Delay, Lowpass, LowpassCell
 from keras_snn.layers.neurons import (
     ALIF,
     IF,
@@ -25,6 +26,7 @@ from keras_snn.layers.neurons import (
     NoisyLIF,
     OscillationLIF,
     RecurrentLIF,
+    ResonateAndFire,
     Synaptic,
 )
 from keras_snn.layers.pooling import FirstSpikeTime, MaxRatePooling, VotingPooling
@@ -41,6 +43,7 @@ __all__ = [
     "Alpha",
     "AlternativeOscillationLIF",
     "AlphaCell",
+    "Delay",
     "Delta",
     "FirstSpikeTime",
     "Interval",
@@ -62,6 +65,8 @@ __all__ = [
     "RankOrder",
     "RecurrentLIF",
     "Repeat",
+    "Resonance",
+    "ResonateAndFire",
     "SpikingActivation",
     "SpikingActivationCell",
     "SpikingCell",

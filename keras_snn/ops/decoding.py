@@ -101,6 +101,11 @@ def interval(spikes: Tensor, shortest: int, longest: int) -> Tensor:
     return (longest - mean_interval) / (longest - shortest)
 
 
+def resonance(spikes: Tensor, max_spikes: int) -> Tensor:
+    """Return ``(n - 1) / (max_spikes - 1)`` for a burst of n spikes; 0 for no spike or a single one."""
+    return ops.relu(ops.sum(wide(spikes), axis=1) - 1) / (max_spikes - 1)
+
+
 def delta(spikes: Tensor, initial: Tensor, threshold: float) -> Tensor:
     """Return ``initial + threshold * (sum of the spikes so far)``, ``(batch, time, ...)``.
 

@@ -165,6 +165,30 @@ def interval(x: Tensor, n_steps: int, shortest: int, longest: int, *, steps: Ten
     return ops.cast(ops.equal(ops.mod(passed, ops.expand_dims(intervals, 1)), 0), x.dtype)
 
 
+def resonance(x: Tensor, n_steps: int, period: int, max_spikes: int, *, steps: Tensor | None = None) -> Tensor:
+    """Spike in a burst, one spike per period. Larger values give longer bursts.
+
+    With ``q = round((max_spikes - 1) x)``, the burst has q + 1 spikes, at the steps 0, period, 2 period, ...; for
+    q = 0 there is no spike. A single spike does not bring a receiver into resonance, so no value is encoded as one.
+
+    Args:
+        x: Tensor ``(batch, ...)`` with values in [0, 1].
+        n_steps: Integer, at least ``(max_spikes - 1) period + 1``.
+        period: Integer > 0, steps.
+        max_spikes: Integer > 1, the number of spikes for x = 1.
+        steps: See the docstring of the module.
+    """
+    if n_steps < (max_spikes - 1) * period + 1:
+        raise ValueError(
+            f"`n_steps` must be at least (max_spikes - 1) * period + 1 = {(max_spikes - 1) * period + 1}, the steps of "
+            f"the longest burst; got {n_steps}."
+        )
+    q = ops.cast(ops.round((max_spikes - 1) * x), "int32")
+    count = ops.expand_dims(ops.where(q == 0, 0, q + 1), 1)
+    step = along_time(_all_or(steps, n_steps), x, "int32")
+    return ops.cast(ops.logical_and(ops.mod(step, period) == 0, step < count * period), x.dtype)
+
+
 def delta(signal: Tensor, threshold: float, *, mask: Tensor | None = None) -> Tensor:
     """Send on delta: a spike of +1 or -1 each time the signal has risen or fallen by ``threshold``.
 

@@ -1,5 +1,7 @@
 """Linear synaptic filters, discretized by a zero-order hold."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops, tree
 
@@ -52,16 +54,40 @@ def lowpass(
     ``alpha``           32 x 100 x 1024        23          498
     ==================  =====================  ==========  ========
     """
-    decay, gain = _coefficients(tau, dt, lambda r: (ops.exp(-r), -ops.expm1(-r)))
+    gain = lowpass_gain(tau, dt)
     if _is_parallel(method) and mask is None:
-        outputs, (level,) = _linear_parallel(((decay,),), (gain,), x, (level,))
+        outputs, (level,) = _linear_parallel(((1 - gain,),), (gain,), x, (level,))
         return outputs, level
-    return scan(_lowpass_step, level, x, _broadcast_to_state(gain, level), mask=mask)
+    return scan(lowpass_step, level, x, _broadcast_to_state(gain, level), mask=mask)
 
 
-def _lowpass_step(b, level, x):
-    level = (1 - b) * level + b * x
+def lowpass_gain(tau: float | Tensor, dt: float | Tensor) -> Tensor:
+    """Return the weight ``1 - exp(-dt / tau)`` of the input in one step of ``lowpass``."""
+    return _coefficients(tau, dt, lambda r: -ops.expm1(-r))
+
+
+def lowpass_step(gain: Tensor, level: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute one step of ``lowpass``, for ``scan``; ``gain`` is that of ``lowpass_gain``."""
+    level = (1 - gain) * level + gain * x
     return level, level
+
+
+def cascade(x: Tensor, taus: Sequence[float], dt: float, *, mask: Tensor | None = None) -> Tensor:
+    """Apply low-pass filters in a row, from level 0: the convolution with a smooth causal kernel of area 1.
+
+    One time constant gives the exponential kernel ``exp(-t / tau) / tau``. Two give the double exponential kernel
+    ``(exp(-t / tau_2) - exp(-t / tau_1)) / (tau_2 - tau_1)``, or for equal ones ``t / tau^2 exp(-t / tau)``.
+
+    Args:
+        x: Tensor ``(batch, time, ...)``.
+        taus: Sequence of numbers > 0, in the unit of ``dt``.
+        dt: Number > 0, the length of a step.
+        mask: As in ``lowpass``.
+    """
+    x = ops.convert_to_tensor(x)
+    for tau in taus:
+        x, _ = lowpass(x, ops.zeros_like(x[:, 0]), ops.convert_to_tensor(tau, x.dtype), dt, mask=mask)
+    return x
 
 
 def alpha(

@@ -38,11 +38,20 @@ def hold_last(x: Tensor, mask: Tensor, before: Tensor) -> Tensor:
 
     Steps before the first step that counts have the value ``before (batch, ...)``.
     """
-    n, length = n_so_far(mask), ops.shape(mask)[1]
-    steps = ops.arange(length, dtype="int32")
-    counted_first = ops.argsort(ops.where(mask, steps, steps + length), axis=1)
-    last = ops.take_along_axis(counted_first, ops.maximum(n - 1, 0), axis=1)
+    n = n_so_far(mask)
+    last = ops.take_along_axis(_order(mask), ops.maximum(n - 1, 0), axis=1)
     return ops.where(along(n > 0, x), ops.take_along_axis(x, along(last, x), axis=1), ops.expand_dims(before, 1))
+
+
+def counted_first(x: Tensor, mask: Tensor) -> Tensor:
+    """Return ``x (batch, time, ...)`` with the steps that count before all others, in their order."""
+    return ops.take_along_axis(x, along(_order(mask), x), axis=1)
+
+
+def _order(mask):
+    """Return the steps that count, then the others: int32 ``(batch, time)``."""
+    steps, length = ops.arange(ops.shape(mask)[1], dtype="int32"), ops.shape(mask)[1]
+    return ops.argsort(ops.where(mask, steps, steps + length), axis=1)
 
 
 def first_counted(x: Tensor, mask: Tensor) -> Tensor:

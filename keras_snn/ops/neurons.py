@@ -138,6 +138,14 @@ def synaptic(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple
     return (i, v), spikes
 
 
+def observed_synaptic(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Any]:
+    """As ``synaptic``; the outputs are spikes and the membrane before firing."""
+    i, v = state
+    h = decayed(v, p.leak, p.v_reset) + decayed(i, p.synapse_leak) + x
+    state, spikes = synaptic(p, state, x)
+    return state, (spikes, h)
+
+
 def leaky_integrator(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     """Compute ``leaky`` without spikes: the membrane is the output."""
     (v,) = state
@@ -158,6 +166,24 @@ def izhikevich(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tup
     u = u + 2 * half * p.a * (p.b * v - u)
     v, spikes = p.fire(v)
     return (v, u + p.d * spikes), spikes
+
+
+def resonate(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """``z = (cos + i sin) z + x`` with the real and imaginary part of z as states; \\|z\\| fires, and z is reset."""
+    a, b = state
+    a, b = rounded(p.cos * a) - rounded(p.sin * b) + x, rounded(p.sin * a) + rounded(p.cos * b)
+    square = rounded(a * a) + rounded(b * b)
+    is_zero = square == 0  # the gradient of the root is infinite there
+    size = ops.where(is_zero, square, ops.sqrt(ops.where(is_zero, ops.ones_like(square), square)))
+    spikes = p.spike(size - p.threshold)
+    return (p.after_spike(a, spikes, p.threshold), p.after_spike(b, spikes, p.threshold)), spikes
+
+
+def damped_rotation(period: float | Tensor, decay_periods: float) -> tuple[Any, Any]:
+    """Return the real and imaginary part of ``exp(-1 / (decay_periods period) + 2 pi i / period)``."""
+    functions: Any = math if isinstance(period, float) else ops
+    decay, angle = functions.exp(-1 / (decay_periods * period)), 2 * math.pi / period
+    return decay * functions.cos(angle), decay * functions.sin(angle)
 
 
 def recurrent_leaky(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:

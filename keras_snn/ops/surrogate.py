@@ -13,6 +13,11 @@ def heaviside(x: Tensor) -> Tensor:
     return ops.cast(x > 0, x.dtype)
 
 
+def fast_sigmoid_derivative(x: Tensor, slope: float) -> Tensor:
+    """Return ``1 / (1 + slope |x|)^2``."""
+    return 1 / ops.square(1 + slope * ops.abs(x))
+
+
 def spike(x: Tensor, derivative: Callable[[Tensor], Tensor]) -> Tensor:
     """Return 1 where ``x > 0``, else 0, of the dtype of ``x``; its gradient is ``derivative(x)``.
 

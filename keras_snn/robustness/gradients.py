@@ -12,11 +12,11 @@ from keras_snn import probe
 from keras_snn.data import labels
 from keras_snn.fingerprint import cache_of_models, fingerprint
 from keras_snn.hints import Tensor
-from keras_snn.layers import Delta, Interval, Latency, Phase, RankOrder
+from keras_snn.layers import Delta, Interval, Latency, Phase, RankOrder, Resonance
 from keras_snn.ops.backend import gradient, inference
 
 #: Encoders whose spikes have no gradient by the values.
-STOPS_GRADIENTS = (Delta, Interval, Latency, Phase, RankOrder)
+STOPS_GRADIENTS = (Delta, Interval, Latency, Phase, RankOrder, Resonance)
 
 
 class InputGradient:

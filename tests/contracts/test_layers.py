@@ -20,6 +20,7 @@ from keras_snn.layers import (
     RNN,
     Alpha,
     AlternativeOscillationLIF,
+    Delay,
     Delta,
     FirstSpikeTime,
     Interval,
@@ -37,6 +38,8 @@ from keras_snn.layers import (
     RankOrder,
     RecurrentLIF,
     Repeat,
+    Resonance,
+    ResonateAndFire,
     SpikingActivation,
     SpikingCell,
     SpikingLayer,
@@ -263,6 +266,9 @@ ROWS = {
     # relu gives zeros. Without zeros, every first spike is at step 0, and the Dense after it has nothing to learn.
     "FirstSpikeTime": Row(lambda _: FirstSpikeTime(), keeps_time=False, has_gradient=False, before="relu", wide=True),
     "TopKMask": Row(lambda _: TopKMask(0.5), has_time=False, keeps_time=False, elementwise=False, scale=1.0),
+    "Resonance": code_row(lambda _: Resonance(TIME, period=2)),
+    "ResonateAndFire": neuron_row(ResonateAndFire, period=5.0, threshold=1.0),
+    "Delay": cell_row(lambda _, **o: Delay(2, delay_initializer=1.25, per="unit", **o), uses_dt=False, zero_state=True),
 }
 CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SequenceLayer)}
 MAIN = {name: row for name, row in ROWS.items() if not row.variant}
@@ -405,6 +411,7 @@ def ignored(item):
         BranchCell: set(),
         LeakyIntegrator: {"threshold", "reset", "surrogate", "detach_reset"},
         Izhikevich: {"reset", "v_reset"},
+        ResonateAndFire: {"v_reset"},
     }
     return ignored_by_class.get(type(item), fixed if isinstance(item, SpikingCell) else set())
 

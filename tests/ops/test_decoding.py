@@ -47,6 +47,7 @@ DECODED = [
     (lambda s: decoding.phase(s, 2), [0.25, 0.125]),
     (decoding.rank_order, [0.5, 0.75]),
     (lambda s: decoding.interval(s, 1, 4), [1 / 3, 2 / 3]),
+    (lambda s: decoding.resonance(s, 3), [0, 0]),
     (lambda s: decoding.delta(s, np.float32([[1, 2]]), 0.5)[:, 3], [1.5, 2.5]),
     (lambda s: decoding.vote(s, 2)[:, 2], [0.5]),
 ]
@@ -111,6 +112,11 @@ def test_interval_by_hand():
     spikes = trains("111111 010101 001001 000001 000000 100010")
     values = run(COMPILED, lambda s: decoding.interval(s, 1, 6), spikes)
     np.testing.assert_allclose(values, [[1, 0.8, 0.6, 0, 0, 0.7]], atol=ROUNDING)
+
+
+def test_resonance_by_hand():
+    values = run(COMPILED, lambda s: decoding.resonance(s, 4), trains("000000 100000 101000 101010 101011"))
+    np.testing.assert_allclose(values, [[0, 0, 1 / 3, 2 / 3, 1]], rtol=ROUNDING)
 
 
 def test_rank_order_by_hand():
@@ -190,6 +196,14 @@ def test_interval_round_trip(shortest, longest, n_steps):
     assert error.max() > 0.3 / (longest - shortest)
 
 
+@pytest.mark.parametrize("max_spikes", [2, 5, 20])
+def test_resonance_round_trip(max_spikes):
+    n_steps = 3 * max_spikes
+    y = round_trip(lambda x: encoding.resonance(x, n_steps, 3, max_spikes), lambda s: decoding.resonance(s, max_spikes))
+    error = np.abs(y - X) * (max_spikes - 1)
+    assert 0.3 < error.max() <= 0.5 + ROUNDING * max_spikes
+
+
 POPULATIONS = [(10, 3), (20, 6), (100, 20), (1000, 6)]
 RESOLUTIONS = [(1.0, 1.05), (1.5, 0.7), (2.0, 1.05)]
 every_beta = pytest.mark.nightly("all pairs of beta and number of neurons")
@@ -261,6 +275,7 @@ def test_nan_is_decoded_to_nan():
         lambda s: decoding.population(s, 0.0, 1.0, 1.5),
         decoding.rank_order,
         lambda s: decoding.interval(s, 1, 4),
+        lambda s: decoding.resonance(s, 4),
         lambda s: decoding.vote(s, 3),
     )
     for values in run(COMPILED, lambda s: [decode(s) for decode in decoders], spikes):

@@ -37,6 +37,7 @@ def delta_loop(signal, threshold):
 LATENCIES = [(n_steps, code) for code in encoding.LATENCY_CODES for n_steps in (7, 1, 6, 17)]
 PHASES = [(6, 3), (1, 1), (3, 1), (8, 8), (12, 4), (16, 8), (24, 8)]
 INTERVALS = [(20, 3, 7), (2, 1, 2), (12, 1, 12), (20, 2, 9)]
+BURSTS = [(20, 3, 7), (2, 1, 2), (19, 6, 4), (40, 5, 6)]
 POPULATIONS = [(11, 6, -1.0, 2.0, 1.0, 0.2), (1, 3, -1.0, 2.0, 1.5, 0.1), (10, 6, -1.0, 2.0, 1.5, 0.1)]
 POPULATIONS += [(31, 5, -1.0, 2.0, 1.0, 0.0)]
 RANKS = [(n_steps,) for n_steps in (4, 1, 6, 7, 20, 40)]
@@ -45,6 +46,7 @@ EQUAL = {
     "latency": (encoding.latency, codes.latency, grid(509), LATENCIES),  # k / 509 is never halfway between two steps
     "phase": (encoding.phase, codes.phase, grid(511), PHASES),
     "interval": (encoding.interval, codes.interval, grid(509), INTERVALS),
+    "resonance": (encoding.resonance, codes.resonance, grid(509), BURSTS),
     "population": (encoding.population, codes.population, grid(509) * 3 - 1, POPULATIONS),
     "rank order of 7": (encoding.rank_order, codes.rank_order, integers(3, 7), RANKS),
     "rank order of 3 x 4": (encoding.rank_order, codes.rank_order, integers(2, 3, 4), RANKS),
@@ -162,6 +164,23 @@ def test_interval_by_hand():
     x = np.array([[1.0, 0.5, 0.0]], "float32")
     spikes = run(COMPILED, lambda x: encoding.interval(x, 10, 1, 5), x)[0].T
     assert [train.nonzero()[0].tolist() for train in spikes] == [list(range(10)), [2, 5, 8], [4, 9]]
+
+
+# Resonance
+
+
+def test_resonance_by_hand():
+    """No value gives a single spike. Values between two codes are rounded to the even one: 1.5 and 2.5 to 2."""
+    x = np.array([[0, 0.125, 0.25, 0.375, 0.625, 0.75, 1]], "float32")
+    spikes = run(COMPILED, lambda x: encoding.resonance(x, 15, 3, 5), x)[0].T
+    trains = [train.nonzero()[0].tolist() for train in spikes]
+    assert trains == [[], [], [0, 3], [0, 3, 6], [0, 3, 6], [0, 3, 6, 9], [0, 3, 6, 9, 12]]
+
+
+@pytest.mark.backend_free
+def test_too_few_steps_for_the_longest_burst_are_refused():
+    with pytest.raises(ValueError, match=r"`n_steps` must be at least .* = 13, .*; got 12"):
+        encoding.resonance(np.zeros((1, 1), "float32"), 12, 3, 5)
 
 
 # Population
@@ -303,6 +322,7 @@ CODES = {
     "population": lambda x: encoding.population(x, 4, 3, 0.0, 1.0, 1.5, 0.1),
     "rank_order": lambda x: encoding.rank_order(x, 4),
     "interval": lambda x: encoding.interval(x, 4, 1, 4),
+    "resonance": lambda x: encoding.resonance(x, 4, 1, 4),
     "delta": lambda x: encoding.delta(x, 0.1),
 }
 

@@ -14,7 +14,7 @@ from reference.autodiff import (
     wrap,
 )
 
-from keras_snn.layers import ALIF, IF, KLIF, LIF, PLIF, LeakyIntegrator, RecurrentLIF, Synaptic
+from keras_snn.layers import ALIF, IF, KLIF, LIF, PLIF, LeakyIntegrator, RecurrentLIF, ResonateAndFire, Synaptic
 from keras_snn.surrogates import ATan, Sigmoid
 
 
@@ -213,6 +213,7 @@ SMOOTH = {
         3.0, tau_synapse=4.0, reset="subtract", surrogate=spike, learn=("tau", "tau_synapse", "threshold")
     ),
     "RecurrentLIF": lambda spike: RecurrentLIF(3.0, surrogate=spike, learn=("tau",)),
+    "ResonateAndFire": lambda spike: ResonateAndFire(5.0, surrogate=spike, learn=("period", "threshold")),
     "LeakyIntegrator": lambda spike: LeakyIntegrator(3.0, learn="tau"),
 }
 

@@ -9,7 +9,7 @@ from keras import ops
 from reference import neurons as loops
 from reference.autodiff import BACKEND, COMPILED, FEW_MODES, MODES, run, to_numpy, wrap
 
-from keras_snn.layers import ALIF, IF, KLIF, LIF, PLIF, LeakyIntegrator, RecurrentLIF, Synaptic
+from keras_snn.layers import ALIF, IF, KLIF, LIF, PLIF, LeakyIntegrator, RecurrentLIF, ResonateAndFire, Synaptic
 from keras_snn.ops.neurons import Neuron, leaky, refractory, rounded
 from keras_snn.surrogates import ATan
 
@@ -103,6 +103,14 @@ EXACT |= {
     "Synaptic learned": (
         lambda: Synaptic(3.0, tau_synapse=7.0, reset="subtract", learn=("tau", "tau_synapse")),
         lambda: loops.synaptic(X, leak=THIRD, synapse_leak=np.float32(1) / np.float32(7), reset_mode="subtract"),
+    ),
+    "ResonateAndFire": (
+        lambda: ResonateAndFire(5.0, threshold=2.0),
+        lambda: loops.resonator(X, period=5, threshold=2),
+    ),
+    "ResonateAndFire without reset": (
+        lambda: ResonateAndFire(7.5, decay_periods=2.0, threshold=2.5, reset=None),
+        lambda: loops.resonator(X, period=7.5, decay_periods=2, threshold=2.5, reset_mode=None),
     ),
     "LeakyIntegrator": (
         lambda: LeakyIntegrator(3.0, v_reset=-0.3),
@@ -261,6 +269,7 @@ AT_THRESHOLD = {  # layer, and the input that brings the membrane exactly to the
     "ALIF": (lambda: ALIF(), 2.0),
     "Synaptic": (lambda: Synaptic(), 1.0),
     "RecurrentLIF": (lambda: RecurrentLIF(), 2.0),
+    "ResonateAndFire": (lambda: ResonateAndFire(threshold=1.0), 1.0),
     "LIF from below": (lambda: LIF(v_reset=-0.5, threshold=0.25), 1.5),
 }
 

@@ -45,6 +45,14 @@ def interval(x, n_steps, shortest, longest):
     return encode_units(x, n_steps, train)
 
 
+def resonance(x, n_steps, period, max_spikes):
+    def train(value):
+        q = round((max_spikes - 1) * Fraction(value))
+        return [float(q > 0 and t % period == 0 and t // period <= q) for t in range(n_steps)]
+
+    return encode_units(x, n_steps, train)
+
+
 def activations(value, n_neurons, low, high, beta):
     """Return the activations of Bohte's neurons i = 1, ..., m."""
     width = (high - low) / (beta * (n_neurons - 2))

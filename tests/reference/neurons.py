@@ -192,6 +192,20 @@ def recurrent(x, kernel, *, leak, threshold=1, decay_input=True, reset_mode="zer
     return spikes, v
 
 
+def resonator(x, *, period, decay_periods=4, threshold=1.5, reset_mode="zero", dtype="float32"):
+    """ResonateAndFire: return spikes ``(batch, time, ...)``, and the last real and imaginary parts."""
+    decay, angle = math.exp(-1 / (decay_periods * period)), 2 * math.pi / period
+    x, cos, sin, threshold = (
+        np.asarray(a, dtype) for a in (x, decay * math.cos(angle), decay * math.sin(angle), threshold)
+    )
+    a, b, spikes = np.zeros_like(x[:, 0]), np.zeros_like(x[:, 0]), np.empty_like(x)
+    for t in range(x.shape[1]):
+        a, b = cos * a - sin * b + x[:, t], sin * a + cos * b
+        spikes[:, t] = s = (np.sqrt(a * a + b * b) > threshold).astype(dtype)
+        a, b = (reset(part, s, threshold, reset_mode, np.zeros((), dtype)) for part in (a, b))
+    return spikes, a, b
+
+
 def izhikevich(x, *, a=0.02, b=0.2, c=-65.0, d=8.0, threshold=30.0, ms=1.0):
     """Return spikes, v and u after each step, in float64, for ``x (time,)`` and steps of ``ms``."""
     v, u = c, b * c

@@ -8,5 +8,16 @@ from keras_snn.layers.encoding.phase import Phase
 from keras_snn.layers.encoding.poisson import Poisson
 from keras_snn.layers.encoding.population import Population
 from keras_snn.layers.encoding.rank_order import RankOrder
+from keras_snn.layers.encoding.resonance import Resonance
 
-__all__ = ["Delta", "Interval", "Latency", "ParallelConvEncoder", "Phase", "Poisson", "Population", "RankOrder"]
+__all__ = [
+    "Delta",
+    "Interval",
+    "Latency",
+    "ParallelConvEncoder",
+    "Phase",
+    "Poisson",
+    "Population",
+    "RankOrder",
+    "Resonance",
+]

@@ -28,6 +28,7 @@ from keras_snn.layers.neurons.noisy_lif import NoisyLIF
 from keras_snn.layers.neurons.oscillation_lif import AlternativeOscillationLIF, OscillationLIF
 from keras_snn.layers.neurons.plif import PLIF
 from keras_snn.layers.neurons.recurrent_lif import RecurrentLIF
+from keras_snn.layers.neurons.resonate_and_fire import ResonateAndFire
 from keras_snn.layers.neurons.synaptic import Synaptic
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "NoisyLIF",
     "OscillationLIF",
     "RecurrentLIF",
+    "ResonateAndFire",
     "Synaptic",
 ]

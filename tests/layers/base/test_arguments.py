@@ -60,6 +60,7 @@ def test_numbers_and_the_surrogate_of_a_neuron_can_be_changed():
         (lambda: layers.VotingPooling(3), ["n_votes"]),
         (lambda: layers.Poisson(3), ["n_steps", "scale", "seed", "clip"]),
         (lambda: layers.Delta(0.1), ["threshold", "off_spikes"]),
+        (lambda: layers.Delay(3), ["max_delay", "delay_initializer", "per"]),
     ],
 )
 def test_other_arguments_of_a_built_layer_are_refused(make, names):

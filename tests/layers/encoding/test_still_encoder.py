@@ -8,7 +8,7 @@ from reference.autodiff import COMPILED, STEP_BY_STEP, gradients, run, to_numpy
 from reference.parts import over_parts
 
 from keras_snn import probe
-from keras_snn.layers import Interval, Latency, Phase, Poisson, Population, RankOrder
+from keras_snn.layers import Interval, Latency, Phase, Poisson, Population, RankOrder, Resonance
 from keras_snn.layers.encoding.still_encoder import StillEncoder
 from keras_snn.ops import decoding, encoding
 
@@ -20,6 +20,7 @@ MAKE = {
     "Population": lambda n=6, **options: Population(n, 5, **options),
     "RankOrder": lambda n=6, **options: RankOrder(n, **options),
     "Interval": lambda n=6, **options: Interval(n, **options),
+    "Resonance": lambda n=6, **options: Resonance(n, period=2, **options),
 }
 each = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
 RNG = np.random.default_rng(0)
@@ -34,6 +35,8 @@ ARGUMENTS = [
     (Phase(16), encoding.phase, (16, 8), decoding.phase, (8,)),
     (Interval(20, shortest=2, longest=9), encoding.interval, (20, 2, 9), decoding.interval, (2, 9)),
     (Interval(12), encoding.interval, (12, 1, 12), decoding.interval, (1, 12)),
+    (Resonance(12, period=3), encoding.resonance, (12, 3, 4), decoding.resonance, (4,)),
+    (Resonance(30, max_spikes=3), encoding.resonance, (30, 8, 3), decoding.resonance, (3,)),
     (RankOrder(6), encoding.rank_order, (6,), decoding.rank_order, ()),
     (
         Population(11, 6, low=-1.0, high=2.0, beta=1.0, cutoff=0.2),
@@ -77,7 +80,7 @@ def test_a_scope_overrides_the_number_of_steps(make):
     assert layer.get_config()["n_steps"] == 6
 
 
-@pytest.mark.parametrize("name", ["Poisson", "Phase", "Interval"])
+@pytest.mark.parametrize("name", ["Poisson", "Phase", "Interval", "Resonance"])
 def test_first_steps_equal_a_shorter_run(name):
     layer = MAKE[name](9)
     longer = to_numpy(layer(X))
