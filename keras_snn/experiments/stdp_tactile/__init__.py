@@ -1,0 +1,23 @@
+"""Unsupervised learning of surfaces from touch, with spike-timing-dependent plasticity: the data of the experiment.
+
+The publication is Jiang, Yang and Zhang 2022, IEEE Sensors Journal 22(1), and chapter 6 of Jiang's thesis, University
+of Canterbury 2022. Its recordings are not public. This folder reads open sets of sliding touch, or simulates one, and
+has the publication's augmentation.
+"""
+
+from keras_snn.experiments.stdp_tactile.augmentation import Samples, Split, augmented, joined, recorded, splits, tested
+from keras_snn.experiments.stdp_tactile.recordings import TouchSet, find_sets, load, simulated
+
+__all__ = [
+    "Samples",
+    "Split",
+    "TouchSet",
+    "augmented",
+    "find_sets",
+    "joined",
+    "load",
+    "recorded",
+    "simulated",
+    "splits",
+    "tested",
+]
