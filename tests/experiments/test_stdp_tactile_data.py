@@ -1,4 +1,4 @@
-"""The data of the experiment on touch: recordings, splits and recombined signals."""
+"""The data of the experiment on touch: recordings, splits, recombined signals, images, features and baselines."""
 
 import itertools
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_snn.experiments import stdp_tactile as tactile
+from keras_snn.experiments.stdp_tactile import published
 
 pytestmark = pytest.mark.backend_free
 
@@ -142,3 +143,84 @@ def test_pieces_are_equal_parts_of_each_signal(touch):
     assert tactile.joined(signals, [0, 1, 1, 0]).tolist() == [0, 1, 102, 103, 104, 105, 106, 6, 7]
     assert tactile.joined(signals, [1, 1, 1, 1]).tolist() == signals[1].tolist()
     assert tactile.joined(signals, [0]).tolist() == signals[0].tolist()
+
+
+def test_resampling():
+    assert tactile.resample(np.array([1, 3]), 4).tolist() == [1, 1, 3, 3]
+    np.testing.assert_allclose(tactile.resample(np.array([1, 2, 3]), 2), [4 / 3, 8 / 3])
+    for n in (5, 784, 3000):
+        signal = np.random.default_rng(0).standard_normal(n)
+        assert tactile.resample(signal).mean() == pytest.approx(signal.mean(), abs=1e-12)
+
+
+def samples(*slides):
+    return tactile.Samples(np.array(slides)[:, None], np.zeros(len(slides), int), np.zeros(len(slides), int))
+
+
+def test_images_have_one_scale():
+    signals = [np.repeat([-2.0, 1.0], 392), np.full(784, 0.5), np.full(100, -4.0)]
+    train, test = tactile.as_images(signals, samples(0, 1), samples(2))
+    assert (train.shape, test.shape, train.dtype) == ((2, 28, 28), (1, 28, 28), "float32")
+    assert (train[0, :14] == 255).all()
+    assert (train[0, 14:] == 127.5).all()
+    assert (train[1] == 63.75).all()
+    assert (test == 255).all()  # clipped: the largest training value is 2
+    both = tactile.side_by_side(train, 0 * train)
+    assert both.shape == (2, 28, 56)
+    assert (both[:, :, :28] == train).all()
+    assert not both[:, :, 28:].any()
+    (silent,) = tactile.as_images([np.zeros(10)], samples(0))
+    assert not silent.any()
+
+
+def test_images_of_the_drawn_curve():
+    ramp, flat = np.linspace(-1, 1, 29), np.full(3, 5.0)
+    train, test = tactile.as_images([ramp, flat], samples(0), samples(1), reading="waveform")
+    # From the lower left corner to the upper right one: each column spans 27 / 28 of a pixel.
+    assert [np.flatnonzero(column).tolist() for column in train[0].T][:2] == [[26, 27], [25, 26]]
+    assert train[0, 0, 27] == 255
+    assert set(np.unique(train)) == {0, 255}
+    assert (np.flatnonzero(test[0].any(axis=1)) == [0]).all()  # above the range of the training samples: the top row
+    with pytest.raises(ValueError, match="`reading` must be one of 'rectified', 'waveform'; got 'drawn'"):
+        tactile.as_images([ramp], samples(0), reading="drawn")
+
+
+def test_features():
+    signals = [np.array([1, -2, 3, -2], "float32")]
+    # The mean is 0, and 18 / 3 the variance.
+    assert tactile.features(signals, samples(0)).tolist() == [[pytest.approx(6**0.5), 18, 8]]
+    assert list(tactile.FEATURES) == ["standard deviation", "energy", "sum of absolute values"]
+
+
+def test_baselines():
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 4)
+    # Sensor 0 has the class in its amplitude, sensor 1 only noise.
+    signals = [[((1 + 9 * label) * rng.uniform(0.9, 1.1, 40)) for label in labels], list(rng.random((8, 40)))]
+    touch = tactile.TouchSet("two", ("a", "b"), ("low", "high"), tuple(signals), "V", labels, "")
+    splits = tactile.splits(touch, 2, group_sizes=(2, 1), n_test=1)
+    runs = [tactile.baselines(touch, tactile.augmented(split, 2), tactile.tested(split)) for split in splits]
+    found = tactile.over_splits(runs)
+    names = [(row["sensors"], row["input"], row["classifier"]) for row in found]
+    assert names == list(itertools.product("ab", ("features", "signal"), ("kNN", "SVM-RBF", "ridge"))) + list(
+        itertools.product(["both"], ("features", "signal"), ("kNN", "SVM-RBF", "ridge"))
+    )
+    for row in found[:6]:
+        assert (row["mean"], row["deviation"], row["confusion"]) == (1, 0, [[2, 0], [0, 2]])
+        assert row["interval"] == tactile.score([[2, 0], [0, 2]])["interval"]
+    assert all(np.sum(row["confusion"]) == 4 for row in found)
+    # A fold has only two samples for kNN: one group with 1 slide of each class.
+    assert {row["chosen"] for run in runs for row in run if row["classifier"] == "kNN"} == {1}
+    assert tactile.over_splits(runs[:1])[0]["deviation"] is None
+    (whole,) = tactile.splits(touch, 1, group_sizes=(3,), n_test=1)
+    with pytest.raises(ValueError, match="`train` must have at least two groups"):
+        tactile.baselines(touch, tactile.recorded(whole), tactile.tested(whole))
+
+
+def test_scores_of_the_published_figures():
+    # The intervals of 20 of 24: 64 to 93 %.
+    assert tactile.score([[20, 4], [0, 0]])["interval"] == pytest.approx([0.641, 0.933], abs=5e-4)
+    table = tactile.score(published.CONFUSION)
+    assert np.sum(published.CONFUSION, axis=1).tolist() == [15] * 8
+    assert table["accuracy"] == 0.75
