@@ -224,3 +224,13 @@ def test_scores_of_the_published_figures():
     table = tactile.score(published.CONFUSION)
     assert np.sum(published.CONFUSION, axis=1).tolist() == [15] * 8
     assert table["accuracy"] == 0.75
+
+
+def test_pictures(touch, tmp_path):
+    counts = np.arange(3 * 28 * 56).reshape(3, 28, 56)
+    tactile.draw_spike_maps(np.zeros((28, 56)), counts, (50, 100, 350), tmp_path / "maps.png")
+    tactile.draw_features(touch, tmp_path / "features.png", ("standard deviation", "sum of absolute values"))
+    for name in ("maps", "features"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match=r"shape \(durations, height, width\), \(2, 28, 28\); got \(3, 28, 56\)"):
+        tactile.draw_spike_maps(np.zeros((28, 28)), counts, (50, 100), tmp_path / "maps.png")

@@ -8,6 +8,7 @@ has the publication's augmentation, images and baselines.
 from keras_snn.experiments.stdp_tactile.augmentation import Samples, Split, augmented, joined, recorded, splits, tested
 from keras_snn.experiments.stdp_tactile.features import FEATURES, baselines, features, over_splits, score
 from keras_snn.experiments.stdp_tactile.images import as_images, envelopes, resample, side_by_side
+from keras_snn.experiments.stdp_tactile.pictures import draw_features, draw_spike_maps
 from keras_snn.experiments.stdp_tactile.recordings import TouchSet, find_sets, load, simulated
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "as_images",
     "augmented",
     "baselines",
+    "draw_features",
+    "draw_spike_maps",
     "envelopes",
     "features",
     "find_sets",
