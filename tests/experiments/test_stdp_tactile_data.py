@@ -213,6 +213,9 @@ def test_baselines():
     # A fold has only two samples for kNN: one group with 1 slide of each class.
     assert {row["chosen"] for run in runs for row in run if row["classifier"] == "kNN"} == {1}
     assert tactile.over_splits(runs[:1])[0]["deviation"] is None
+    # Rows are true classes: two slides of the class "low", one of them labeled "high".
+    low = tactile.Samples(np.array([[0], [1]]), np.array([0, 1]), np.zeros(2, int))
+    assert tactile.baselines(touch, tactile.augmented(splits[0], 2), low)[0]["confusion"] == [[1, 0], [1, 0]]
     (whole,) = tactile.splits(touch, 1, group_sizes=(3,), n_test=1)
     with pytest.raises(ValueError, match="`train` must have at least two groups"):
         tactile.baselines(touch, tactile.recorded(whole), tactile.tested(whole))
