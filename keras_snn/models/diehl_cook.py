@@ -83,10 +83,10 @@ class DiehlCook(ClassifiesByNeurons):
 
     ```python
     digits, labels = keras_snn.data.load("digits")[0]
-    model = keras_snn.models.DiehlCook(25, seed=0)
-    model.fit(digits[:20] / 16, verbose=0)
-    model.assign_labels(digits[:20] / 16, labels[:20])
-    model.predict(digits[20:22] / 16, verbose=0).shape  # (2, 10)
+    model = keras_snn.models.DiehlCook(25, total_weight=20.0, gain=4)  # small images: stronger inputs
+    model.fit(digits[:20], verbose=0)
+    model.assign_labels(digits[:20], labels[:20])
+    model.predict(digits[20:22], verbose=0).shape  # (2, 10)
     ```
 
     References: Diehl and Cook 2015, Frontiers in Computational Neuroscience 9:99; Jiang 2022, PhD thesis, University of

@@ -47,7 +47,7 @@ def draw_fields(
     rows = -(-n // side)
     mosaic = tiles.reshape(side, side, height + 1, width + 1).swapaxes(1, 2).reshape(side * (height + 1), -1)
     image = axis.imshow(mosaic[: rows * (height + 1)], cmap="hot_r", vmin=0, vmax=max(np.max(kernel), 1e-9))
-    for k, label in enumerate(() if labels is None else labels):
+    for k, label in enumerate([] if labels is None else np.asarray(labels)):
         place = (k % side * (width + 1) + 0.5, k // side * (height + 1) + 0.5)
         axis.text(*place, "-" if label < 0 else str(label), fontsize=7 if side < 15 else 4, va="top", color="tab:blue")
     axis.set(xticks=[], yticks=[])
