@@ -61,6 +61,7 @@ _ENTRIES = (
         presets=("quick", "standard", "full"),
         datasets=("mnist", "fashion_mnist", "cifar10", "nmnist"),
     ),
+    Entry("teacher-stdp", "Two neurons learn two digits by local rules, while a teacher current names them"),
 )
 
 #: The experiments by name.
