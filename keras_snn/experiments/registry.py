@@ -66,6 +66,7 @@ _ENTRIES = (
         "Digits learned without labels by spike-timing-dependent plasticity (Diehl and Cook)",
         datasets=("mnist", "fashion_mnist"),
     ),
+    Entry("teacher-stdp", "Two neurons learn two digits by local rules, while a teacher current names them"),
 )
 
 #: The experiments by name.

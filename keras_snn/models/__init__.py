@@ -16,6 +16,7 @@ from keras_snn.models.sampling_networks import (
 from keras_snn.models.sampling_scores import BrightnessScores, GradientScores, RandomScores
 from keras_snn.models.spiking_layers import NEURONS
 from keras_snn.models.spiking_sampler import SpikingSampler
+from keras_snn.models.teacher_stdp import TeacherSTDP
 from keras_snn.models.vgg16 import vgg16
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "GradientScores",
     "RandomScores",
     "SpikingSampler",
+    "TeacherSTDP",
     "conv_reconstructor",
     "dense_reconstructor",
     "draw_fields",
