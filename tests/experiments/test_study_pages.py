@@ -234,3 +234,22 @@ def test_figures_of_the_readme_are_in_the_pages():
         assert {cell for cell in row[-2:] if cell != "-"} <= cells, row
     page = (ROOT / "docs" / "speed.rst").read_text(encoding="utf-8")
     assert all(re.search(rf"{re.escape(row[-1].split('x ')[0])}(x| times)", page) for row in speed)
+
+
+def test_stdp_mnist():
+    expected = []
+    for name, part in parts_of("stdp_mnist/quick").items():
+        (measured,) = part["passes"]
+        expected.append([name.rpartition(", ")[0], percent(measured["accuracy"]), percent(measured["online"])])
+    assert_rows(tables(STUDIES / "stdp_mnist.rst")[0], expected)
+
+
+def test_teacher_stdp():
+    parts = parts_of("teacher_stdp/full")
+    kinds = dict.fromkeys(name.rpartition(", seed")[0] for name in parts)
+    expected = [
+        [kind, *(mean_and_deviation([p[key] for name, p in parts.items() if name.startswith(kind)]) for key in keys)]
+        for kind in kinds
+        for keys in [("forced", "accuracy")]
+    ]
+    assert_rows(tables(STUDIES / "teacher_stdp.rst")[0], expected)

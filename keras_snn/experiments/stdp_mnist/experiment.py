@@ -181,7 +181,7 @@ class _Progress:
                 path.unlink()
 
     def remove(self):
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder)
 
 
 EXPERIMENT = Experiment(

@@ -48,14 +48,13 @@ def table(results: Mapping[str, Any]) -> str:
     (n_test,) = {measured["n_test"] for part in results["parts"].values() for measured in part["passes"]}
     return "\n".join(
         [
-            f"Training: {number_of_images(config)} of MNIST; {n_test:,} test images. Accuracy with labels from frozen "
-            f"presentations of {config['n_labels']:,} training images, and its interval of 95 %; online: with labels "
-            f"from counts of the last {config['chunk']:,} presentations of the training. Spikes in a test "
-            "presentation; ms for a presentation in training",
+            f"Training: {number_of_images(config)} of MNIST; {n_test:,} test images. Accuracy with labels from",
+            f"frozen presentations of {config['n_labels']:,} training images, and its interval of 95 %. Online: labels",
+            f"from the last {config['chunk']:,} presentations of the training. Spikes in a test presentation; ms for a",
+            "training one",
             *text_table.rst(rows),
-            "Published: Diehl and Cook 2015, "
-            + ", ".join(f"{n} neurons {percent(PUBLISHED[n])} % after {PASSES[n]} passes" for n in PASSES)
-            + " over 60,000 images.",
+            "Published (Diehl and Cook 2015), after passes over 60,000 images: "
+            + ", ".join(f"{n} neurons, {PASSES[n]} passes {percent(PUBLISHED[n])} %" for n in PASSES),
         ]
     )
 
@@ -88,7 +87,7 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
 def _draw_network(arrays, kind, source):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 7.4), layout="constrained")
+    figure = Figure(figsize=(7, 6.2), layout="constrained")
     draw_fields(figure.subplots(), arrays["kernel"], arrays["image"].shape, arrays["labels"])
     figure.suptitle(f"{kind}: input weights, and the label of each neuron", fontsize=10)
     finish(figure, source.with_name(f"{source.stem}-fields.png"))
@@ -103,5 +102,5 @@ def _draw_network(arrays, kind, source):
     theta.hist(arrays["theta"], bins=20, color="C0")
     theta.set(xlabel="theta (mV)", ylabel="neurons")
     rates.hist(arrays["rates"], bins=40, color="C1")
-    rates.set(xlabel="mean rate of a neuron over the test images (Hz)", ylabel="neurons", yscale="log")
+    rates.set(xlabel="mean rate of a neuron over the test images (Hz)", ylabel="neurons")
     finish(figure, source.with_name(f"{source.stem}-activity.png"))
