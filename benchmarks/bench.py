@@ -105,7 +105,7 @@ class Bench:
 
 class _NoPeer:
     def __init__(self, name):
-        option = {"keras_spiking": "--peer", "torch": "--torch-peer", "spyx": "--spyx"}[name]
+        option = {"keras_spiking": "--peer", "torch": "--torch-peer"}.get(name, f"--{name}")
         self.reason = f"skipped: {option} is not given"
 
     def __enter__(self):

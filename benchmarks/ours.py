@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from event_transforms import events
 from keras import layers
+from stdp import stdp
 from worker import peak_memory, serve
 
 import keras_snn
@@ -363,6 +364,7 @@ if __name__ == "__main__":
             "predict": predict,
             "attack": attack,
             "events": events,
+            "stdp": stdp,
         },
         {
             "inspect_memory": inspect_memory,

@@ -1,7 +1,7 @@
 """Measure the speed and memory of keras_snn, side by side with other libraries; see README.rst.
 
-python benchmarks/run.py [--peer PYTHON] [--torch-peer PYTHON] [--spyx PYTHON] [--rounds N] [--only ROW ...]
-    [--out FILE]
+python benchmarks/run.py [--peer PYTHON] [--torch-peer PYTHON] [--spyx PYTHON] [--brian2 PYTHON]
+    [--rounds N] [--only ROW ...] [--out FILE]
 """
 
 import argparse
@@ -233,13 +233,34 @@ def events(bench):
         yield compare(times_faster, "events", f"{transform}{speed}; tonic", times["ours"], times["tonic"], 1)
 
 
+def stdp(bench):
+    """A presentation to the network of Diehl and Cook, 784-400-400, against the faster target of Brian2."""
+    with bench.peer("brian2") as peer:
+        for activity in ("few spikes", "many spikes"):
+            targets = {target: (peer, {"case": "stdp", "activity": activity, "target": target}) for target in TARGETS}
+            for backend in ("tensorflow", "jax"):
+                with bench.ours(backend) as ours:
+                    mine = {n: (ours, {"case": "stdp", "activity": activity, "batch_size": n}) for n in (1, 32)}
+                    times = bench.interleave({**mine, **targets})
+                theirs = [times[target] for target in TARGETS if not isinstance(times[target], str)]
+                best = min(theirs, key=statistics.median) if theirs else times[TARGETS[0]]
+                for n, bound in ((1, 20), (32, 100)):
+                    each = times[n] if isinstance(times[n], str) else [ms / n for ms in times[n]]
+                    what = f"{activity}, {n} at a time, {backend}; Brian2, one presentation"
+                    yield compare(times_faster, "stdp", what, each, best, bound)
+
+
+TARGETS = ("numpy", "cython")
 LIBRARIES = ("ours", "tonic")
 #: tonic's filter, a Python loop, ran on a part of the events.
 PARTS = {"refractory": 50}
 
 ROWS = {
     f.__name__: f
-    for f in (activation, filters, epochs, tiled, inspect, parts, length, memory, backends, conversion, attacks, events)
+    for f in (
+        *(activation, filters, epochs, tiled, inspect, parts, length, memory, backends, conversion, attacks, events),
+        stdp,
+    )
 } | neurons.ROWS
 
 
@@ -286,6 +307,7 @@ def main():
     parser.add_argument("--peer", metavar="PYTHON", help="interpreter of an environment with KerasSpiking")
     parser.add_argument("--torch-peer", metavar="PYTHON", help="interpreter with SpikingJelly and snnTorch")
     parser.add_argument("--spyx", metavar="PYTHON", help="interpreter of an environment with Spyx")
+    parser.add_argument("--brian2", metavar="PYTHON", help="interpreter of an environment with Brian2")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of every figure; default 5")
     parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--out", type=pathlib.Path, help="default: results.json beside this script; none with --only")
@@ -294,7 +316,12 @@ def main():
     if out is None and not arguments.only:
         out = pathlib.Path(__file__).with_name("results.json")
 
-    pythons = {"keras_spiking": arguments.peer, "torch": arguments.torch_peer, "spyx": arguments.spyx}
+    pythons = {
+        "keras_spiking": arguments.peer,
+        "torch": arguments.torch_peer,
+        "spyx": arguments.spyx,
+        "brian2": arguments.brian2,
+    }
     bench = Bench(pythons, arguments.rounds)
     about = environment(bench)
     figures = []
