@@ -3,7 +3,7 @@
 from keras_snn.models.diehl_cook import DiehlCook
 from keras_snn.models.klif_net import klif_net
 from keras_snn.models.noise_net import noise_net
-from keras_snn.models.plots import draw_fields, draw_raster
+from keras_snn.models.plots import draw_fields, draw_raster, draw_traces
 from keras_snn.models.resnet18 import resnet18
 from keras_snn.models.sampling_networks import (
     conv_reconstructor,
@@ -31,6 +31,7 @@ __all__ = [
     "dense_reconstructor",
     "draw_fields",
     "draw_raster",
+    "draw_traces",
     "event_classifier",
     "event_reconstructor",
     "event_sampling_network",

@@ -1,13 +1,25 @@
 """Pictures of networks that learn by plasticity, each drawn on an axis of Matplotlib."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-#: A Matplotlib axis, ``matplotlib.axes.Axes``.
+#: A Matplotlib axis, ``matplotlib.axes.Axes``, and a figure, ``matplotlib.figure.Figure``.
 Axes = Any
+Figure = Any
+
+#: The panels of ``draw_traces``: name of the trace, label of its axis, number of lines drawn at most.
+_PANELS = (
+    ("rates", "input rate (Hz)", 8),
+    ("a_inputs", "a of inputs (kHz)", 10),
+    ("a", "a of neurons (kHz)", 10),
+    ("I_inp", "input current", 10),
+    ("I_neg", "lateral current", 10),
+    ("w", "input weights", 12),
+    ("w_lateral", "lateral weights", 12),
+)
 
 
 def draw_fields(
@@ -77,3 +89,50 @@ def draw_raster(axis: Axes, spikes: np.ndarray, dt: float) -> Axes:
     axis.plot(1000 * dt * steps, units, ".", markersize=3, color="C0")
     axis.set(xlim=(0, 1000 * dt * len(spikes)), ylim=(-1, spikes.shape[1]), xlabel="time (ms)", ylabel="neuron")
     return axis
+
+
+def draw_traces(figure: Figure, traces: Mapping[str, np.ndarray], inputs: Sequence[int] | None = None) -> Figure:
+    """Draw what ``TeacherSTDP.record`` returns over time: rates, traces, currents and weights, a panel each.
+
+    Args:
+        figure: Matplotlib figure.
+        traces: Dict of arrays, as ``record`` returns it. Panels without a trace are left out.
+        inputs: Indices of the inputs to draw. Default None: those with the highest rates.
+
+    Returns:
+        The figure.
+
+    Example:
+
+    ```python
+    from matplotlib.figure import Figure
+
+    model = keras_snn.models.TeacherSTDP(on=0.01, off=0.01)
+    traces = model.record(np.random.default_rng(0).random((2, 8, 8)), [0, 1])
+    keras_snn.models.draw_traces(Figure(figsize=(9, 9), layout="constrained"), traces)
+    ```
+    """
+    chosen = np.argsort(-traces["rates"].mean(axis=0), kind="stable") if inputs is None else inputs
+    panels = [panel for panel in _PANELS if panel[0] in traces]
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (name, label, n_lines) in zip(axes, panels, strict=True):
+        for line, values in list(_lines(name, np.asarray(traces[name]), chosen))[:n_lines]:
+            axis.plot(traces["t"], values, label=line, linewidth=0.8)
+        axis.set_ylabel(label)
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=6)
+    axes[-1].set_xlabel("time (s)")
+    figure.align_ylabels()
+    return figure
+
+
+def _lines(name, values, inputs):
+    """Yield the label and the values over time of each line of a panel."""
+    n = values.shape[-1]
+    if name in ("rates", "a_inputs"):
+        yield from ((f"input {i}", values[:, i]) for i in inputs)
+    elif name == "w":
+        yield from ((f"{i} to {j}", values[:, i, j]) for i in inputs for j in range(n))
+    elif name == "w_lateral":
+        yield from ((f"{i} to {j}", values[:, i, j]) for i in range(n) for j in range(n) if i != j)
+    else:
+        yield from ((f"neuron {j}", values[:, j]) for j in range(n))

@@ -323,29 +323,34 @@ class TeacherSTDP(keras.Model):
         Args:
             x: Array ``(images, ...)``.
             y: Integer array ``(images,)``: train with these labels. Default None: no training.
-            every: Integer, number of steps between two recorded values. Spikes are summed over them. Default 10.
+            every: Integer, number of steps between two recorded values. It must divide the steps of an image.
+                Spikes are summed over them. Default 10.
 
         Returns:
             Dict of arrays with time as their first axis: "spikes", "a", "I_inp" and "I_neg" ``(time, n_classes)``,
-            "input_spikes" and "a_inputs" ``(time, n_inputs)``, "w" ``(time, n_inputs, n_classes)``, "w_lateral"
-            ``(time, n_classes, n_classes)``, and "t" ``(time,)`` in seconds since the start of the call.
+            "rates", "input_spikes" and "a_inputs" ``(time, n_inputs)``, "w" ``(time, n_inputs, n_classes)``,
+            "w_lateral" ``(time, n_classes, n_classes)``, and "t" ``(time,)`` in seconds since the start of the call.
+            "rates" are those of ``rate`` times the image, in Hz, before the refractory period.
         """
         x, y = np.asarray(x, "float32"), None if y is None else self._labels(y)
         every = checks.integer("every", every, least=1)
         if not self.built:
             self.build((None, *x.shape[1:]))
+        n_on, n_steps = self._steps()
+        if n_steps % every:
+            raise ValueError(f"`every` must divide the {n_steps:,} steps of an image; got {every}.")
         network = self.network(learns=y is not None or self.learn_during_predict, records=True)
+        shown = np.arange(n_steps)[:, None] < n_on
         kept: dict[str, list] = {}
         for k in range(len(x)):
             outputs = self._present(x[k : k + 1], None if y is None else y[k : k + 1], network)
-            for name, value in outputs.items():
-                kept.setdefault(name, []).append(ops.convert_to_numpy(value)[0])
-        traces = {}
-        for name, parts in kept.items():
-            values = np.concatenate(parts)
-            summed = np.add.reduceat(values, np.arange(0, len(values), every)) if "spikes" in name else values[::every]
-            traces[name] = summed
-        return {"t": self.dt * every * np.arange(len(traces["a"])), **traces}
+            traces = {name: ops.convert_to_numpy(value)[0] for name, value in outputs.items()}
+            traces["rates"] = self.rate * shown * x[k].reshape(1, -1)
+            for name, values in traces.items():
+                binned = values.reshape(-1, every, *values.shape[1:])
+                kept.setdefault(name, []).append(binned.sum(axis=1) if "spikes" in name else binned[:, 0])
+        joined = {name: np.concatenate(parts) for name, parts in kept.items()}
+        return {"t": self.dt * every * np.arange(len(joined["a"])), **joined}
 
     def get_config(self):
         names = ("n_classes", *_TIMES, *_NUMBERS, "learn_during_predict", "seed")

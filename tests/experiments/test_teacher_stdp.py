@@ -39,5 +39,9 @@ def test_a_short_run(tmp_path, monkeypatch):
     (found,) = results["parts"].values()
     assert found["forced"] == 1
     assert found["n_test"] == 20
-    assert (tmp_path / "weights.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("digits", "weights", "traces-training", "traces-test"):
+        assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    traces = np.load(tmp_path / "traces-seed-0.npz")
+    with np.load(tmp_path / "weights-as-published-seed-0.npz") as weights:
+        np.testing.assert_allclose(traces["training w"][-1], weights["w after training"], atol=0.02)  # 10 ms earlier
     assert "95 %" in table(results)

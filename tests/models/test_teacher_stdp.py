@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from matplotlib.figure import Figure
 from reference import teacher_stdp as reference
 
 from keras_snn import models, probe
@@ -199,3 +200,29 @@ def test_backup_and_restore(tmp_path):
 def test_wrong_labels(labels):
     with pytest.raises(ValueError, match="`y` must be "):
         models.TeacherSTDP(**SHORT).fit(IMAGES, labels)
+
+
+@pytest.mark.backend_free
+def test_record_and_draw_traces(trained):
+    """Sums of spikes, samples of all else, and a panel for each trace."""
+    twin = keras.models.clone_model(trained)
+    found = []
+    for every in (1, 20):
+        twin.set_weights(trained.get_weights())
+        found.append(twin.record(IMAGES[:2], LABELS[:2], every=every))
+    each, some = found
+    np.testing.assert_allclose(some["t"], 0.002 * np.arange(20))
+    np.testing.assert_array_equal(some["spikes"], each["spikes"].reshape(20, 20, 2).sum(axis=1))
+    np.testing.assert_array_equal(some["w"], each["w"][::20])
+    first, second = 250 * IMAGES[:2].reshape(2, 16)
+    np.testing.assert_allclose(each["rates"][[0, 99, 100, 200]], [first, first, 0 * first, second], rtol=1e-6)
+    with pytest.raises(ValueError, match="`every` must divide the 200 steps of an image; got 30"):
+        twin.record(IMAGES, every=30)
+
+    axes = models.draw_traces(Figure(), some, inputs=[3, 1]).axes
+    assert [axis.get_ylabel() for axis in axes][:2] == ["input rate (Hz)", "a of inputs (kHz)"]
+    assert [len(axis.lines) for axis in axes] == [2, 2, 2, 2, 2, 4, 2]
+    np.testing.assert_array_equal(axes[5].lines[1].get_ydata(), some["w"][:, 3, 1])
+    np.testing.assert_array_equal(axes[6].lines[0].get_ydata(), some["w_lateral"][:, 0, 1])
+    axes = models.draw_traces(Figure(), some).axes
+    assert axes[0].lines[0].get_label() == f"input {some['rates'].mean(axis=0).argmax()}"

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_snn.experiments.registry import ENTRIES
 from keras_snn.experiments.spec import Experiment, Part
-from keras_snn.experiments.teacher_stdp.results import draw, table, weights_path
+from keras_snn.experiments.teacher_stdp.results import draw, seen_path, table, weights_path
 from keras_snn.files import replacing
 from keras_snn.models import TeacherSTDP
 from keras_snn.probe import sync
@@ -88,22 +88,38 @@ def train_part(part: Part) -> dict[str, Any]:
     start = time.perf_counter()
     history = model.fit(x_train, y_train, batch_size=10, shuffle=False, verbose=0).history
     sync(model)
-    weights = {"after training": ops.convert_to_numpy(model.w)}
-    lateral = ops.convert_to_numpy(model.w_lateral)
+    after = {"after training": _weights(model)}
     predicted = model.predict(x_test, batch_size=20, verbose=0).argmax(axis=1)
     seconds = time.perf_counter() - start
     sync(model)
+    after["after test"] = _weights(model)
+    named: dict[str, Any] = {f"{name} {phase}": w for phase, found in after.items() for name, w in found.items()}
     with replacing(weights_path(part.folder, part.kind, part.seed)) as temporary:
-        np.savez_compressed(temporary, **weights, **{"after test": ops.convert_to_numpy(model.w)})
+        np.savez_compressed(temporary, **named)
+    if part.kind == AS_PUBLISHED and part.seed == part.config["seed"]:
+        _save_traces(seen_path(part.folder, part.seed), part.seed, (x_train, y_train), x_test)
     return {
         "forced": history["accuracy"][0],
         "accuracy": float(np.mean(predicted == y_test)),
         "matched": matched(predicted, y_test, n_classes),
-        "w_lateral": lateral.tolist(),
+        "w_lateral": after["after training"]["w_lateral"].tolist(),
         "n_train": len(y_train),
         "n_test": len(y_test),
         "seconds": seconds,
     }
+
+
+def _weights(model):
+    return {name: ops.convert_to_numpy(getattr(model, name)) for name in ("w", "w_lateral")}
+
+
+def _save_traces(path, seed, train, x_test):
+    """Train and test a second network from the same seed, and save digits and traces every 10 ms."""
+    model = TeacherSTDP(seed=seed, learn_during_predict=True)
+    traces = {"training": model.record(*train, every=100), "test": model.record(x_test, every=100)}
+    named: dict[str, Any] = {f"{phase} {name}": x for phase, found in traces.items() for name, x in found.items()}
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, digits=train[0][:16], **named)
 
 
 def matched(predicted: np.ndarray, y: np.ndarray, n_classes: int) -> float | str:

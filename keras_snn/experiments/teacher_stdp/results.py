@@ -9,6 +9,7 @@ import numpy as np
 from keras_snn import text_table
 from keras_snn.experiments.figures import finish, parts_by_kind, spread
 from keras_snn.experiments.teacher_stdp.published import PRINTED, PROSE
+from keras_snn.models import draw_traces
 
 
 def weights_path(folder: Path, kind: str, seed: int) -> Path:
@@ -40,19 +41,43 @@ def table(results: Mapping[str, Any]) -> str:
     )
 
 
+def seen_path(folder: Path, seed: int) -> Path:
+    """Return the path of the digits and traces of the first part."""
+    return folder / f"traces-seed-{seed}.npz"
+
+
 def draw(results: Mapping[str, Any], folder: Path) -> None:
-    """Write ``weights.png``, the input weights of the first part after training and after the test."""
+    """Write the pictures of the first part: digits, weights, and the traces in training and in the test."""
     from matplotlib.figure import Figure
 
-    source = weights_path(folder, next(iter(parts_by_kind(results))), results["config"]["seed"])
-    if not source.is_file():
+    kind, seed = next(iter(parts_by_kind(results))), results["config"]["seed"]
+    if weights_path(folder, kind, seed).is_file():
+        figure = Figure(figsize=(9, 6), layout="constrained")
+        _draw_weights(figure, dict(np.load(weights_path(folder, kind, seed))))
+        finish(figure, folder / "weights.png")
+    if not seen_path(folder, seed).is_file():
         return
-    figure = Figure(figsize=(6, 6), layout="constrained")
-    weights = dict(np.load(source))
-    axes = figure.subplots(len(weights), 2)
-    for axis_row, (name, w) in zip(axes, weights.items(), strict=True):
-        for neuron, axis in enumerate(axis_row):
-            image = axis.imshow(w[:, neuron].reshape(8, 8), vmin=0, vmax=1)
-            axis.set(title=f"neuron {neuron}, {name}", xticks=[], yticks=[])
-    figure.colorbar(image, ax=axes, label="weight")
-    finish(figure, folder / "weights.png")
+    seen = dict(np.load(seen_path(folder, seed)))
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    for axis, digit in zip(figure.subplots(4, 4).flat, seen.pop("digits"), strict=False):
+        axis.imshow(digit, cmap="gray_r", vmin=0, vmax=1)
+        axis.set(xticks=[], yticks=[])
+    finish(figure, folder / "digits.png")
+    for phase in ("training", "test"):
+        figure = Figure(figsize=(10, 13), layout="constrained")
+        traces = {name.removeprefix(f"{phase} "): values for name, values in seen.items() if name.startswith(phase)}
+        finish(draw_traces(figure, traces), folder / f"traces-{phase}.png")
+
+
+def _draw_weights(figure, weights):
+    """Draw the input weights of both neurons, and the lateral weights: a row for each time."""
+    times = [name.removeprefix("w ") for name in weights if name.startswith("w ")]
+    axes = figure.subplots(len(times), 3)
+    for (*inputs, lateral), phase in zip(axes, times, strict=True):
+        for neuron, axis in enumerate(inputs):
+            image = axis.imshow(weights[f"w {phase}"][:, neuron].reshape(8, 8), vmin=0, vmax=1)
+            axis.set(title=f"neuron {neuron}, {phase}", xticks=[], yticks=[])
+        lateral_image = lateral.imshow(weights[f"w_lateral {phase}"], vmin=-1, vmax=0)
+        lateral.set(title=f"lateral, {phase}", xticks=[0, 1], yticks=[0, 1], xlabel="to neuron", ylabel="from neuron")
+    figure.colorbar(image, ax=axes[:, :2], label="weight")
+    figure.colorbar(lateral_image, ax=axes[:, 2], label="weight")
