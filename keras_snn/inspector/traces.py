@@ -41,8 +41,8 @@ class Trace:
         spikes: Number of spikes in each step; None for a layer without spikes.
         threshold: The threshold in each step, on the scale of "v": a unit spikes if the membrane exceeds it before the
             reset. It includes adaptation (``ALIF``: ``threshold + beta a``) and respects the bounds of a learned
-            threshold. 1 for ``SpikingActivation``, which also fires at 1. None for a neuron that does not compare its
-            membrane by ``p.fire`` or ``p.after_spike``.
+            threshold. 1 for ``SpikingActivation``, which also fires at 1. None for a neuron without the state "v", or
+            that does not compare its membrane by ``p.fire`` or ``p.after_spike``.
         dt: Time step in seconds: the one given to ``inspect``, else that of the layer.
     """
 
@@ -190,7 +190,7 @@ def _threshold(layer, x, states):
     """
     if _is_spiking_activation(layer):
         return ops.ones_like(states[0])
-    if not isinstance(layer, SpikingNeuron):
+    if not isinstance(layer, SpikingNeuron) or "v" not in layer.state_names:
         return None
     neuron, params = layer.equations(states)
     p = _ThresholdParameters(neuron, params)

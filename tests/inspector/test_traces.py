@@ -169,6 +169,7 @@ def test_every_neuron():
         layers.AlternativeOscillationLIF(),
         layers.PLIF(),
         layers.RecurrentLIF(recurrent_initializer=keras.initializers.Constant(0.25)),
+        layers.ResonateAndFire(4.0),
         layers.Synaptic(),
         layers.SpikingActivation("relu", dt=0.25),
         TwoThresholds(),
@@ -191,8 +192,10 @@ def test_every_neuron():
         assert trace.inputs.shape == next(iter(trace.states.values())).shape == (4, T, 3)
         if trace.spikes is not None:
             assert trace.spikes.any()
-            below = trace.membrane <= trace.threshold
-            assert below[trace.spikes == 0].all()
+            assert (trace.threshold is None) == (trace.membrane is None)
+            if trace.membrane is not None:
+                below = trace.membrane <= trace.threshold
+                assert below[trace.spikes == 0].all()
 
     adaptation = traces["alif"].states["a"][:, :-1]
     # rtol: a product and a sum in float32
@@ -206,6 +209,7 @@ def test_every_neuron():
     assert list(traces["izhikevich"].states) == ["v", "u"]
     assert list(traces["lstm"].states) == ["0", "1"]
     assert traces["lstm"].membrane is None
+    assert traces["resonate_and_fire"].membrane is None  # its states are the parts of a complex number
     trace_of_user = traces["two_thresholds"]
     assert_equal(trace_of_user.threshold, np.where(trace_of_user.inputs > 1, 2, 1))
     assert_lif(traces["lif"])
