@@ -223,6 +223,25 @@ OSCILLATIONS = {
 }
 
 
+def conductance_membrane(
+    u: Tensor,
+    g_e: Tensor,
+    g_i: Tensor | float,
+    *,
+    rest: float,
+    e_excitatory: float,
+    e_inhibitory: float,
+    dt_over_tau: float,
+) -> Tensor:
+    """Return the membrane after a step of ``tau u' = rest - u + g_e (e_excitatory - u) + g_i (e_inhibitory - u)``.
+
+    Exponential Euler: the conductances, in units of the leak, are constant within the step.
+    """
+    total = 1 + g_e + g_i
+    equilibrium = (rest + g_e * e_excitatory + g_i * e_inhibitory) / total
+    return equilibrium + (u - equilibrium) * ops.exp(-dt_over_tau * total)
+
+
 @functools.cache  # one function per step: it is a key of the engine's cache
 def refractory(step: Callable) -> Callable:
     """Return ``step`` with a refractory period. The additional last state counts its remaining steps."""
