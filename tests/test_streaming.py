@@ -34,6 +34,7 @@ TIMED = {
     "ALIF": lambda: layers.ALIF(threshold=0.3),
     "Synaptic": lambda: layers.Synaptic(threshold=0.5),
     "Izhikevich": lambda: layers.Izhikevich(),
+    "ConductanceLIF": lambda: layers.ConductanceLIF(tau=1.0),
     "RecurrentLIF": lambda: layers.RecurrentLIF(threshold=0.3),
     "LeakyIntegrator": lambda: layers.LeakyIntegrator(),
     "NoisyLIF": lambda: layers.NoisyLIF(alpha=4.0, seed=1),

@@ -20,6 +20,7 @@ from keras_snn.layers import (
     RNN,
     Alpha,
     AlternativeOscillationLIF,
+    ConductanceLIF,
     Delta,
     FirstSpikeTime,
     Interval,
@@ -263,6 +264,12 @@ ROWS = {
     # relu gives zeros. Without zeros, every first spike is at step 0, and the Dense after it has nothing to learn.
     "FirstSpikeTime": Row(lambda _: FirstSpikeTime(), keeps_time=False, has_gradient=False, before="relu", wide=True),
     "TopKMask": Row(lambda _: TopKMask(0.5), has_time=False, keeps_time=False, elementwise=False, scale=1.0),
+    "ConductanceLIF": neuron_row(
+        ConductanceLIF,
+        tau=10.0,
+        refractory_time=2.0,
+        fields={"scale": 2.0, "dt": 1 / 1024, "uses_dt": True, "zero_state": False, "rounds_state": True},
+    ),
 }
 CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SequenceLayer)}
 MAIN = {name: row for name, row in ROWS.items() if not row.variant}
@@ -405,6 +412,7 @@ def ignored(item):
         BranchCell: set(),
         LeakyIntegrator: {"threshold", "reset", "surrogate", "detach_reset"},
         Izhikevich: {"reset", "v_reset"},
+        ConductanceLIF: {"reset"},
     }
     return ignored_by_class.get(type(item), fixed if isinstance(item, SpikingCell) else set())
 
