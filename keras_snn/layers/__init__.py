@@ -28,6 +28,7 @@ from keras_snn.layers.neurons import (
     RecurrentLIF,
     Synaptic,
 )
+from keras_snn.layers.plasticity import PlasticConnection
 from keras_snn.layers.pooling import FirstSpikeTime, MaxRatePooling, VotingPooling
 from keras_snn.layers.time import LastStep, Repeat, TemporalAveragePooling, TimeFold
 from keras_snn.layers.whole_model import reset_states, set_dt
@@ -59,6 +60,7 @@ __all__ = [
     "OscillationLIF",
     "ParallelConvEncoder",
     "Phase",
+    "PlasticConnection",
     "Poisson",
     "Population",
     "RankOrder",

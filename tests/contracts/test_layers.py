@@ -33,6 +33,7 @@ from keras_snn.layers import (
     NoisyLIF,
     OscillationLIF,
     Phase,
+    PlasticConnection,
     Poisson,
     Population,
     RankOrder,
@@ -269,6 +270,17 @@ ROWS = {
         tau=10.0,
         refractory_time=2.0,
         fields={"scale": 2.0, "dt": 1 / 1024, "uses_dt": True, "zero_state": False, "rounds_state": True},
+    ),
+    "PlasticConnection": Row(
+        lambda _: PlasticConnection(
+            keras.layers.Dense(2, use_bias=False, kernel_initializer=keras.initializers.Constant(0.5)),
+            LIF(threshold=0.25),
+            total_weight=1.0,
+        ),
+        scale=1.0,
+        own_training=True,  # the weights change
+        elementwise=False,
+        positive=True,
     ),
 }
 CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SequenceLayer)}
