@@ -34,6 +34,7 @@ TIMED = {
     "ALIF": lambda: layers.ALIF(threshold=0.3),
     "Synaptic": lambda: layers.Synaptic(threshold=0.5),
     "Izhikevich": lambda: layers.Izhikevich(),
+    "ConductanceLIF": lambda: layers.ConductanceLIF(tau=1.0),
     "RecurrentLIF": lambda: layers.RecurrentLIF(threshold=0.3),
     "ResonateAndFire": lambda: layers.ResonateAndFire(3.0, threshold=0.5),
     "LeakyIntegrator": lambda: layers.LeakyIntegrator(),

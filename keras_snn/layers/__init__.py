@@ -21,6 +21,7 @@ from keras_snn.layers.neurons import (
     LIF,
     PLIF,
     AlternativeOscillationLIF,
+    ConductanceLIF,
     Izhikevich,
     LeakyIntegrator,
     NoisyLIF,
@@ -29,6 +30,7 @@ from keras_snn.layers.neurons import (
     ResonateAndFire,
     Synaptic,
 )
+from keras_snn.layers.plasticity import PlasticConnection
 from keras_snn.layers.pooling import FirstSpikeTime, MaxRatePooling, VotingPooling
 from keras_snn.layers.time import LastStep, Repeat, TemporalAveragePooling, TimeFold
 from keras_snn.layers.whole_model import reset_states, set_dt
@@ -44,6 +46,7 @@ __all__ = [
     "AlternativeOscillationLIF",
     "AlphaCell",
     "Delay",
+    "ConductanceLIF",
     "Delta",
     "FirstSpikeTime",
     "Interval",
@@ -60,6 +63,7 @@ __all__ = [
     "OscillationLIF",
     "ParallelConvEncoder",
     "Phase",
+    "PlasticConnection",
     "Poisson",
     "Population",
     "RankOrder",

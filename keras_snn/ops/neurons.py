@@ -4,7 +4,7 @@ A step has the form ``step(p, state, x) -> (state, spikes)``. The attributes of 
 equations. ``p.fire(h)`` returns the membrane h after reset, and the spikes. ``Neuron`` turns a step into a function for
 ``scan``.
 
-Time constants count time steps, except in Izhikevich's model. ``leak`` is 1 / tau.
+Time constants count time steps, except in ``izhikevich`` and ``conductance_leaky``. ``leak`` is 1 / tau.
 """
 
 import functools
@@ -266,6 +266,21 @@ def conductance_membrane(
     total = 1 + g_e + g_i
     equilibrium = (rest + g_e * e_excitatory + g_i * e_inhibitory) / total
     return equilibrium + (u - equilibrium) * ops.exp(-dt_over_tau * total)
+
+
+def conductance_leaky(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """``g_e <- g_e + max(x, 0)``, ``g_i <- g_i + max(-x, 0)``; ``conductance_membrane``; decay of g_e and g_i.
+
+    ``wait`` is the remaining refractory time. It holds the membrane only. ``dt`` is in ms, as all times.
+    """
+    v, g_e, g_i, wait = state
+    g_e, g_i = g_e + ops.relu(x), g_i + ops.relu(-x)
+    constants = {name: getattr(p, name) for name in ("rest", "e_excitatory", "e_inhibitory", "dt_over_tau")}
+    free = wait < 0.5 * p.dt  # half a step of tolerance: `wait` has rounding errors
+    h = ops.where(free, conductance_membrane(v, g_e, g_i, **constants), v)
+    v, spikes = p.fire(h)
+    wait = ops.where(spikes > 0, p.refractory_time, ops.maximum(wait - p.dt, 0))
+    return (v, p.decay_e * g_e, p.decay_i * g_i, wait), spikes
 
 
 @functools.cache  # one function per step: it is a key of the engine's cache

@@ -20,6 +20,7 @@ from keras_snn.layers import (
     RNN,
     Alpha,
     AlternativeOscillationLIF,
+    ConductanceLIF,
     Delay,
     Delta,
     FirstSpikeTime,
@@ -33,6 +34,7 @@ from keras_snn.layers import (
     NoisyLIF,
     OscillationLIF,
     Phase,
+    PlasticConnection,
     Poisson,
     Population,
     RankOrder,
@@ -269,6 +271,23 @@ ROWS = {
     "Resonance": code_row(lambda _: Resonance(TIME, period=2)),
     "ResonateAndFire": neuron_row(ResonateAndFire, period=5.0, threshold=1.0),
     "Delay": cell_row(lambda _, **o: Delay(2, delay_initializer=1.25, per="unit", **o), uses_dt=False, zero_state=True),
+    "ConductanceLIF": neuron_row(
+        ConductanceLIF,
+        tau=10.0,
+        refractory_time=2.0,
+        fields={"scale": 2.0, "dt": 1 / 1024, "uses_dt": True, "zero_state": False, "rounds_state": True},
+    ),
+    "PlasticConnection": Row(
+        lambda _: PlasticConnection(
+            keras.layers.Dense(2, use_bias=False, kernel_initializer=keras.initializers.Constant(0.5)),
+            LIF(threshold=0.25),
+            total_weight=1.0,
+        ),
+        scale=1.0,
+        own_training=True,  # the weights change
+        elementwise=False,
+        positive=True,
+    ),
 }
 CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SequenceLayer)}
 MAIN = {name: row for name, row in ROWS.items() if not row.variant}
@@ -412,6 +431,7 @@ def ignored(item):
         LeakyIntegrator: {"threshold", "reset", "surrogate", "detach_reset"},
         Izhikevich: {"reset", "v_reset"},
         ResonateAndFire: {"v_reset"},
+        ConductanceLIF: {"reset"},
     }
     return ignored_by_class.get(type(item), fixed if isinstance(item, SpikingCell) else set())
 

@@ -11,6 +11,7 @@ from keras_snn.layers import (
     LIF,
     PLIF,
     Alpha,
+    ConductanceLIF,
     Delta,
     Izhikevich,
     LeakyIntegrator,
@@ -54,6 +55,7 @@ NEURONS = {
     "LIF-waiting": lambda: LIF(tau=1.5, refractory=2, reset="subtract", unroll=True),
     "Izhikevich": lambda: Izhikevich(threshold=-66.0, d=0.0),
     "ResonateAndFire": lambda: ResonateAndFire(5.0),
+    "ConductanceLIF": lambda: ConductanceLIF(tau=1.0, refractory_time=0.0),
     "NoisyLIF-no-memory": lambda: NoisyLIF(noise=None),
 }
 ANALOG = {

@@ -158,6 +158,7 @@ def test_every_neuron():
     inputs, tau = keras.Input((T, 4)), keras.initializers.Constant(0.002)
     all_layers = [
         layers.ALIF(beta=0.5, threshold=0.5),
+        layers.ConductanceLIF(tau=2.0),
         layers.IF(refractory=2, learn="threshold", per="unit"),
         layers.Izhikevich(threshold=-66.0),
         layers.KLIF(k=2.0),

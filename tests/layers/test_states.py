@@ -25,6 +25,7 @@ def network(batch_size=None, stateful=False, n_steps=6):
         layers.RecurrentLIF(recurrent_initializer=keras.initializers.RandomNormal(seed=1), **options),
         layers.SpikingActivation("relu", dt=0.1, seed=1, **options),
         layers.Izhikevich(threshold=-60.0, learn="b", dt=keras.Variable(1e-3), **options),
+        layers.ConductanceLIF(tau=1.0, refractory_time=2.0, **options),
         layers.LIF(refractory=1, **options),
     ]
     outputs = [layer(x) for layer in branches]

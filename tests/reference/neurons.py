@@ -206,6 +206,36 @@ def resonator(x, *, period, decay_periods=4, threshold=1.5, reset_mode="zero", d
     return spikes, a, b
 
 
+def conductance(
+    x,
+    *,
+    ms,
+    tau=100.0,
+    rest=-65.0,
+    v_reset=-65.0,
+    threshold=-52.0,
+    refractory_time=5.0,
+    e_excitatory=0.0,
+    e_inhibitory=-100.0,
+    tau_excitatory=1.0,
+    tau_inhibitory=2.0,
+):
+    """Return spikes, v, g_e and g_i after each step, in float64, for ``x (time,)`` and steps of ``ms``."""
+    v, g_e, g_i, last = rest, 0.0, 0.0, -math.inf
+    trace = SimpleNamespace(**{name: np.zeros(len(x)) for name in ("s", "v", "g_e", "g_i")})
+    for t, jump in enumerate(np.asarray(x, "float64")):
+        g_e, g_i = g_e + max(jump, 0), g_i + max(-jump, 0)
+        if t - last > round(refractory_time / ms):
+            rate = (1 + g_e + g_i) / tau
+            drive = (rest + g_e * e_excitatory + g_i * e_inhibitory) / tau
+            v = v * math.exp(-rate * ms) + drive / rate * (1 - math.exp(-rate * ms))
+            if v > threshold:
+                trace.s[t], v, last = 1, v_reset, t
+        g_e, g_i = g_e * math.exp(-ms / tau_excitatory), g_i * math.exp(-ms / tau_inhibitory)
+        trace.v[t], trace.g_e[t], trace.g_i[t] = v, g_e, g_i
+    return trace
+
+
 def izhikevich(x, *, a=0.02, b=0.2, c=-65.0, d=8.0, threshold=30.0, ms=1.0):
     """Return spikes, v and u after each step, in float64, for ``x (time,)`` and steps of ``ms``."""
     v, u = c, b * c

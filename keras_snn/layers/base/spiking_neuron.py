@@ -203,6 +203,8 @@ class SpikingNeuron(SequenceLayer):
         for name in self.parameter_names:
             value, bound = getattr(self, name), self._bound(name)
             is_weight = isinstance(value, keras.Variable)
+            # A copy: on PyTorch, a new value before the backward pass (`PlasticConnection`) would be an error in it.
+            value = ops.copy(value) if is_weight and name not in self.learn else value
             value = ops.convert_to_tensor(value) if is_weight else value
             clamps = is_weight and bound is not None
             values[name] = bounded(value, bound.min_value, bound.max_value) if clamps else value

@@ -19,6 +19,7 @@ from SpikingJelly, lower the threshold to the next smaller float32:
 """
 
 from keras_snn.layers.neurons.alif import ALIF
+from keras_snn.layers.neurons.conductance_lif import ConductanceLIF
 from keras_snn.layers.neurons.integrate_and_fire import IF
 from keras_snn.layers.neurons.izhikevich import Izhikevich
 from keras_snn.layers.neurons.klif import KLIF
@@ -38,6 +39,7 @@ __all__ = [
     "LIF",
     "PLIF",
     "AlternativeOscillationLIF",
+    "ConductanceLIF",
     "Izhikevich",
     "LeakyIntegrator",
     "NoisyLIF",
