@@ -318,9 +318,3 @@ def at_rest(network: Network, batch_size: int | Tensor, n_inputs: int, n: int) -
         "t": ops.zeros((), "int32"),
         **({"grown": ops.zeros(n)} if network.learns else {}),
     }
-
-
-def normalized(kernel: Tensor, total: float) -> Tensor:
-    """Return the weights scaled so that those of each neuron (a column) add up to ``total``."""
-    sums = ops.sum(kernel, axis=0, keepdims=True)
-    return kernel * (total / ops.where(sums > 0, sums, 1.0))

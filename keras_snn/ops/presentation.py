@@ -5,7 +5,7 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_snn.hints import Tensor
-from keras_snn.ops import diehl_cook
+from keras_snn.ops import diehl_cook, plasticity
 from keras_snn.ops.scan import scan
 
 
@@ -66,7 +66,7 @@ def present(
         params = {**fixed, "theta": theta, "probability": probability, "first_step": k * length}
         state = {**rested, **start}
         if network.learns:
-            state["kernel"] = diehl_cook.normalized(kernel, network.total_weight)
+            state["kernel"] = plasticity.scaled_to_sum(kernel, network.total_weight)
         else:
             params["kernel"] = kernel
         outputs, state = scan(network, state, None, params, length=length, gradient=False)

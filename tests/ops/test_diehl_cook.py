@@ -140,11 +140,3 @@ def test_an_image_is_repeated_at_a_higher_rate_until_enough_neurons_fire():
     assert ops.convert_to_numpy(limited.given_up).tolist() == [False, True]
     assert ops.convert_to_numpy(limited.n_retries).tolist() == [0, n_retries[1] - 1]
     np.testing.assert_array_equal(ops.convert_to_numpy(limited.counts)[0], counts[0])  # not touched by the repetition
-
-
-def test_normalization():
-    kernel = ops.convert_to_numpy(diehl_cook.normalized(ops.convert_to_tensor(KERNEL), 78.0))
-    np.testing.assert_allclose(kernel.sum(axis=0), 78, rtol=1e-6)
-    np.testing.assert_allclose(kernel / kernel[:1], KERNEL / KERNEL[:1], rtol=1e-5)
-    silent = ops.convert_to_numpy(diehl_cook.normalized(ops.zeros((3, 2)), 78.0))
-    assert not silent.any()  # and not NaN
