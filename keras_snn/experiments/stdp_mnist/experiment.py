@@ -161,14 +161,14 @@ class _Progress:
         self.header = json.loads(json.dumps({"config": part.config, "versions": versions()}))
 
     def resume(self):
+        """Return model, number of presentations and figures; None without progress of this configuration."""
         try:
             saved = json.loads((self.folder / "progress.json").read_text(encoding="utf-8"))
             if saved["header"] != self.header:
                 return None
-            model = load_model(self.folder / saved["model"])
         except (OSError, ValueError, KeyError):
             return None
-        return model, saved["n_done"], saved["rows"]
+        return load_model(self.folder / saved["model"]), saved["n_done"], saved["rows"]
 
     def save(self, model, n_done, rows):
         self.folder.mkdir(parents=True, exist_ok=True)
