@@ -278,7 +278,8 @@ class DiehlCook(ClassifiesByNeurons):
     def fit(self, x: Any = None, y: Any = None, batch_size: int | None = 1, **kwargs: Any) -> Any:
         """Learn from images without labels. The progress bar shows the mean number of spikes in a presentation.
 
-        ``compile`` is not needed: there is no loss. ``compile(steps_per_execution=10)`` is faster.
+        ``compile`` is not needed: there is no loss. ``compile(steps_per_execution=10)`` is faster (PyTorch allows only
+        1).
 
         Args:
             x: Array ``(images, ...)`` with values in [0, 1], or any data that ``keras.Model.fit`` accepts.

@@ -1,7 +1,9 @@
 """The training of the experiment on a few images."""
 
 import json
+import types
 
+import keras
 import numpy as np
 import pytest
 
@@ -29,6 +31,12 @@ def small(monkeypatch):
 
 
 @pytest.mark.every_backend
+def test_the_network_of_the_experiment_learns():
+    network = experiment._network(types.SimpleNamespace(kind="4 neurons", seed=0))
+    network.fit(np.full((1, 28, 28), 0.9, "float32"), verbose=0)
+    assert keras.ops.convert_to_numpy(network.theta).max() > 20  # mV; rises with each spike
+
+
 def test_an_interrupted_run_continues_with_the_next_chunk(small, tmp_path, monkeypatch):
     run = experiments.get("stdp-mnist")
     whole = execute(run, out=tmp_path / "whole", only=["4 neurons"], verbose=False)

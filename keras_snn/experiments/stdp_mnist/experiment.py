@@ -112,7 +112,7 @@ def train_part(part: Part) -> dict[str, Any]:
 
 def _network(part):
     model = DiehlCook(n_neurons(part.kind), plastic=not part.kind.endswith(CONTROL), seed=part.seed)
-    model.compile(steps_per_execution=10)
+    model.compile(steps_per_execution=1 if keras.backend.backend() == "torch" else 10)  # PyTorch refuses more
     return model
 
 
