@@ -32,7 +32,7 @@ def small(monkeypatch):
 
 @pytest.mark.every_backend
 def test_the_network_of_the_experiment_learns():
-    network = experiment._network(types.SimpleNamespace(kind="4 neurons", seed=0))
+    network = experiment.network(types.SimpleNamespace(kind="4 neurons", seed=0))
     network.fit(np.full((1, 28, 28), 0.9, "float32"), verbose=0)
     assert keras.ops.convert_to_numpy(network.theta).max() > 20  # mV; rises with each spike
 
