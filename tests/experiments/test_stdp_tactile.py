@@ -27,7 +27,7 @@ def small(monkeypatch):
 
     monkeypatch.setattr(recordings, "load", two_surfaces)
     monkeypatch.setattr(augmentation, "augmented", lambda split, n_pieces=2: augmented(split, n_pieces))
-    monkeypatch.setattr(results.Network.__init__, "__defaults__", (5, True, True))
+    monkeypatch.setattr(results.Network.__init__, "__defaults__", (5, True, True, "rectified"))
     monkeypatch.setitem(experiment.PRESETS, "quick", {**experiment.PRESETS["quick"], "sizes": [5], "chunk": 20})
 
 
@@ -36,7 +36,7 @@ def test_names_of_the_parts(tmp_path):
         (tmp_path / name).touch()
     config = {**experiment.PRESETS["full"], "data": str(tmp_path)}
     names = experiment.parts(config)
-    assert len(names) == 2 * 8
+    assert len(names) == 2 * 10
     assert names[:5] == [
         "BioTac, sensor 1, 100 neurons",
         "BioTac, sensor 1, 400 neurons",
@@ -44,9 +44,11 @@ def test_names_of_the_parts(tmp_path):
         "BioTac, sensor 2, 400 neurons",
         "BioTac, both, 400 neurons",
     ]
-    assert names[12:] == [
+    assert names[14:] == [
         "FabricSlide, sensor 1, 400 neurons, not augmented",
         "FabricSlide, sensor 1, 400 neurons, fixed weights",
+        "FabricSlide, sensor 1, 400 neurons, waveform",
+        "FabricSlide, both, 400 neurons, waveform",
         "BioTac, without spikes",
         "FabricSlide, without spikes",
     ]
@@ -58,7 +60,10 @@ def test_images_of_the_networks(small):
     touch = recordings.load("simulated")
     (split,) = augmentation.splits(touch, 1, seed=3)
     train, test = augmentation.augmented(split), augmentation.tested(split)
-    one, two, both = (experiment._images(touch, name, train, test) for name in ("sensor 1", "sensor 2", "both"))
+    one, two, both = (
+        experiment._images(touch, results.Network("simulated", sensors), train, test)
+        for sensors in ("sensor 1", "sensor 2", "both")
+    )
     assert [values.shape for values in both] == [(2 * 25, 28, 56), (6, 28, 56)]
     for left, right, pair in zip(one, two, both, strict=True):
         np.testing.assert_array_equal(pair, np.concatenate([left, right], axis=2))

@@ -28,13 +28,14 @@ PRESETS = {
 
 
 def networks(config: Mapping[str, Any]) -> dict[str, Network]:
-    """Return the networks by the name of their part. Each differs in one point from 400 neurons on the first sensor."""
+    """Return the networks by the name of their part."""
     found = []
     for path in recordings.find_sets(config["data"]):
         name = recordings.set_name(path)
         found += [Network(name, "sensor 1", n) for n in config["sizes"]]
         found += [Network(name, "sensor 2"), Network(name, "both")]
         found += [Network(name, "sensor 1", augmented=False), Network(name, "sensor 1", plastic=False)]
+        found += [Network(name, sensors, reading="waveform") for sensors in ("sensor 1", "both")]
     return {network.kind: network for network in found}
 
 
@@ -84,7 +85,7 @@ def _train_network(part, network, touch):
     n_all = part.config["epochs"] * len(train.labels)
     train = train if network.augmented else augmentation.recorded(split)
     test = augmentation.tested(split)
-    x, x_test = (values / 255 for values in _images(touch, network.sensors, train, test))
+    x, x_test = (values / 255 for values in _images(touch, network, train, test))
     rng = np.random.default_rng(part.seed)
     # The same number of presentations with and without augmentation.
     order = np.concatenate([rng.permutation(len(x)) for _ in range(-(-n_all // len(x)))])[:n_all]
@@ -122,12 +123,12 @@ def _train_network(part, network, touch):
     }
 
 
-def _images(touch, sensors, *samples):
+def _images(touch, network, *samples):
     """Return the images of the samples; those of both sensors are side by side."""
-    each = [images.as_images(signals, *samples) for signals in touch.signals]
-    if sensors == "both":
+    each = [images.as_images(signals, *samples, reading=network.reading) for signals in touch.signals]
+    if network.sensors == "both":
         return [images.side_by_side(*pair) for pair in zip(*each, strict=True)]
-    return each[("sensor 1", "sensor 2").index(sensors)]
+    return each[("sensor 1", "sensor 2").index(network.sensors)]
 
 
 EXPERIMENT = Experiment(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Network:
         n_neurons: Number of excitatory neurons. Default 400.
         augmented: Whether the training signals are recombined. Default True.
         plastic: Whether the weights learn. Default True.
+        reading: How a signal becomes an image, an argument of ``as_images``. Default "rectified".
     """
 
     touch: str
@@ -36,12 +37,17 @@ class Network:
     n_neurons: int = 400
     augmented: bool = True
     plastic: bool = True
+    reading: Literal["rectified", "waveform"] = "rectified"
 
     @property
     def label(self) -> str:
         """The description without the name of the set."""
-        ending = ("" if self.augmented else ", not augmented") + ("" if self.plastic else ", fixed weights")
-        return f"{self.sensors}, {self.n_neurons} neurons{ending}"
+        changes = {
+            "not augmented": not self.augmented,
+            "fixed weights": not self.plastic,
+            "waveform": self.reading == "waveform",
+        }
+        return ", ".join([self.sensors, f"{self.n_neurons} neurons", *(name for name in changes if changes[name])])
 
     @property
     def kind(self) -> str:
@@ -57,6 +63,7 @@ _PANELS = {
         "sensor 1, 400 neurons, not augmented",
         "sensor 1, 400 neurons, fixed weights",
     ),
+    "images": ("sensor 1, 400 neurons", "sensor 1, 400 neurons, waveform", "both, 400 neurons, waveform"),
     "number of neurons": ("sensor 1, 100 neurons", "sensor 1, 400 neurons", "sensor 1, 1600 neurons"),
 }
 
@@ -150,15 +157,19 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
 def _draw_curves(name, kinds, path):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    (panels,) = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)
-    for axis, (title, labels) in zip(panels, _PANELS.items(), strict=True):
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True, sharey=True)
+    for axis, (title, labels) in zip(panels.flat, _PANELS.items(), strict=False):
         for label in labels:
             if label in kinds:
                 curves = np.array([part["curve"] for part in kinds[label]])
                 axis.plot(curves[0, :, 0], 100 * curves[:, :, 1].mean(axis=0), "o-", ms=3, label=label)
-        axis.set(title=title, xlabel="presentations", ylim=(0, 105))
-    panels[0].set_ylabel("test accuracy (%)")
+        axis.set(ylim=(0, 105))
+        axis.set_title(title, fontsize=10)
+    for axis in panels[1]:
+        axis.set_xlabel("presentations")
+    for axis in panels[:, 0]:
+        axis.set_ylabel("test accuracy (%)")
     figure.suptitle(f"{name}: mean of the splits, labels from the training", fontsize=10)
     finish_with_legends(figure, path)
 
