@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -121,12 +121,26 @@ def load_arrays(
         OSError: If the file cannot be read.
         ValueError: If the file is broken, of another kind, or lacks an array.
     """
-    with (
-        _named_errors(path, description),
-        open(path, "rb") as file,  # given a path, NumPy does not close a broken file
-        np.load(file) as arrays,
-    ):
-        return {name: arrays[name] for name in (*names, *(name for name in optional if name in arrays))}
+
+    def read():
+        with open(path, "rb") as file, np.load(file) as arrays:  # given a path, NumPy does not close a broken file
+            return {name: arrays[name] for name in (*names, *(name for name in optional if name in arrays))}
+
+    with _named_errors(path, description):
+        return parsed(read)
+
+
+def parsed(read: Callable[[], Any]) -> Any:
+    """Return ``read()``, which has NumPy parse the header of an array. Repeat it after a SystemError.
+
+    CPython 3.11 counts the depth of its parser for all threads together (python/cpython#106905). The header of a whole
+    file thus fails now and then when another thread parses at the same time, as TensorFlow does in the first step of
+    ``fit``.
+    """
+    for _ in range(20):
+        with contextlib.suppress(SystemError):
+            return read()
+    return read()
 
 
 @contextlib.contextmanager
@@ -164,7 +178,8 @@ def vector_parts(
 def _head(file):
     """Read the header of an array; return its shape and type."""
     read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    shape, _, dtype = read[np.lib.format.read_magic(file)[0]](file)
+    read_header, start = read[np.lib.format.read_magic(file)[0]], file.tell()
+    shape, _, dtype = parsed(lambda: (file.seek(start), read_header(file))[1])
     if dtype.hasobject:
         raise ValueError("it has Python objects")
     return shape, dtype

@@ -1,5 +1,6 @@
 """Atomic writing, and errors that name the broken file."""
 
+import ast
 import os
 import stat
 
@@ -7,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_snn.files import load_arrays, load_model, remove_leftovers, replacing, save_model, write_text
+from keras_snn import data
+from keras_snn.files import load_arrays, load_model, remove_leftovers, replacing, save_model, vector_parts, write_text
 
 pytestmark = pytest.mark.backend_free
 
@@ -118,3 +120,22 @@ def test_load_arrays_names_the_file_and_the_missing_array(tmp_path):
         load_arrays(path, "a file of sounds", ["a", "d"])
     with pytest.raises(FileNotFoundError, match=r"none\.npz"):
         load_arrays(tmp_path / "none.npz", "a file", ["a"])
+
+
+def test_a_header_is_read_again_after_a_fault_of_the_parser(tmp_path, monkeypatch):
+    np.savez(tmp_path / "some.npz", a=np.arange(3))
+    np.save(tmp_path / "events.npy", np.array([(1, 2, 3, 1)], [("x", "u2"), ("y", "u2"), ("t", "i8"), ("p", "u1")]))
+    parse, n_calls = ast.literal_eval, []
+
+    def disturbed(text):
+        n_calls.append(text)
+        if len(n_calls) % 3:
+            raise SystemError("AST constructor recursion depth mismatch (before=54, after=51)")
+        return parse(text)
+
+    monkeypatch.setattr(ast, "literal_eval", disturbed)
+    assert load_arrays(tmp_path / "some.npz", "a file", ["a"])["a"].tolist() == [0, 1, 2]
+    (part,) = vector_parts(tmp_path / "some.npz", "a file", ["a"])
+    assert part["a"].tolist() == [0, 1, 2]
+    assert data.read_events(tmp_path / "events.npy")["t"].tolist() == [3]
+    assert len(n_calls) == 9

@@ -66,6 +66,11 @@ _ENTRIES = (
         "Digits learned without labels by spike-timing-dependent plasticity (Diehl and Cook)",
         datasets=("mnist", "fashion_mnist"),
     ),
+    Entry(
+        "stdp-tactile",
+        "Surfaces learned from touch without labels by spike-timing-dependent plasticity",
+        presets=("quick", "standard", "full"),
+    ),
     Entry("teacher-stdp", "Two neurons learn two digits by local rules, while a teacher current names them"),
 )
 

@@ -61,6 +61,7 @@ class Experiment:
         options: Names of further arguments of ``configuration``, which are passed to ``configure``.
         epochs_of: Function of the kind and the configuration that returns the number of epochs. Default: the
             configuration's.
+        unit: What a training sample is, in the plural. Default "images".
     """
 
     entry: Entry
@@ -76,6 +77,7 @@ class Experiment:
     configure: Callable[..., dict] | None = None
     options: tuple[str, ...] = ()
     epochs_of: Callable[[str, dict], int] | None = None
+    unit: str = "images"
 
     def __post_init__(self) -> None:
         if tuple(self.presets) != self.entry.presets:
@@ -133,7 +135,7 @@ def execute(
         if name in record.parts:
             continue
         n_epochs = experiment.epochs_of(kind, config) if experiment.epochs_of else config["epochs"]
-        log(f"\n{name}: {n_epochs} epochs of {len(loaded[0][0]):,} images")
+        log(f"\n{name}: epochs: {n_epochs}, {experiment.unit}: {len(loaded[0][0]):,}")
         part = Part(name, kind, part_seed, config, loaded, record.folder, record.parts, verbose)
         record.add(name, experiment.train_part(part))
     record.finish()

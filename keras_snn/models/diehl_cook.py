@@ -12,6 +12,7 @@ from keras_snn import checks, probe
 from keras_snn.hints import Tensor
 from keras_snn.layers import TemporalAveragePooling
 from keras_snn.models.diehl_cook_spikes import DiehlCookSpikes
+from keras_snn.models.local_learning import fit_without_loss
 from keras_snn.models.neuron_labels import ClassifiesByNeurons
 from keras_snn.ops import diehl_cook as equations
 from keras_snn.ops.presentation import present
@@ -277,7 +278,8 @@ class DiehlCook(ClassifiesByNeurons):
     def fit(self, x: Any = None, y: Any = None, batch_size: int | None = 1, **kwargs: Any) -> Any:
         """Learn from images without labels. The progress bar shows the mean number of spikes in a presentation.
 
-        ``compile`` is not needed: there is no loss. ``compile(steps_per_execution=10)`` is faster.
+        ``compile`` is not needed: there is no loss. ``compile(steps_per_execution=10)`` is faster (PyTorch allows only
+        1).
 
         Args:
             x: Array ``(images, ...)`` with values in [0, 1], or any data that ``keras.Model.fit`` accepts.
@@ -289,16 +291,11 @@ class DiehlCook(ClassifiesByNeurons):
         Returns:
             The ``History`` of Keras.
         """
-        if not self.compiled:
-            self.compile()
         if not hasattr(x, "shape"):
             batch_size = None  # a data set has its own
-        elif not self.built:
-            self.build((None, *x.shape[1:]))
         callbacks = [*_as_list(kwargs.pop("callbacks", None)), _Watch()]
-        n_given_up = int(self.n_given_up) if self.built else 0
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have any trainable weights")
+        with fit_without_loss(self, x):
+            n_given_up = int(self.n_given_up) if self.built else 0
             history = super().fit(x, y, batch_size=batch_size, callbacks=callbacks, **kwargs)
         if n_new := int(self.n_given_up) - n_given_up:
             warnings.warn(

@@ -44,14 +44,23 @@ def class_means(labels: np.ndarray, n_classes: int) -> np.ndarray:
     return one_hot / np.maximum(one_hot.sum(axis=0), 1)
 
 
+def predicted_classes(scores: np.ndarray) -> np.ndarray:
+    """Return the class of the highest score: int ``(images,)``. Of tied classes the highest wins.
+
+    Args:
+        scores: Array ``(images, n_classes)``.
+    """
+    return scores.shape[1] - 1 - scores[:, ::-1].argmax(axis=1)
+
+
 def accuracy_and_ties(scores: np.ndarray, y: Any) -> dict[str, float]:
-    """Return accuracy, and the share of images with a tie. Of tied classes the highest wins.
+    """Return accuracy, and the share of images with a tie.
 
     Args:
         scores: Array ``(images, n_classes)``.
         y: Integer array ``(images,)``.
     """
-    predicted = scores.shape[1] - 1 - scores[:, ::-1].argmax(axis=1)
+    predicted = predicted_classes(scores)
     ties = (scores == scores.max(axis=1, keepdims=True)).sum(axis=1) > 1
     return {"accuracy": float((predicted == np.ravel(y)).mean()), "ties": float(ties.mean())}
 

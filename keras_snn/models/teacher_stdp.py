@@ -1,7 +1,6 @@
 """TeacherSTDP: competing neurons that learn images by local rules, while a teacher current names their classes."""
 
 import math
-import warnings
 from typing import Any
 
 import keras
@@ -10,6 +9,7 @@ from keras import ops
 
 from keras_snn import checks, probe
 from keras_snn.hints import Tensor
+from keras_snn.models.local_learning import fit_without_loss
 from keras_snn.ops import teacher_stdp as equations
 from keras_snn.ops.random import seed_word, uniform_at_steps
 from keras_snn.ops.scan import scan
@@ -275,12 +275,7 @@ class TeacherSTDP(keras.Model):
             ValueError: If ``y`` is missing, or has a label that is no class.
         """
         x, y = np.asarray(x, "float32"), self._labels(y)
-        if not self.compiled:
-            self.compile()
-        if not self.built:
-            self.build((None, *x.shape[1:]))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have any trainable weights")
+        with fit_without_loss(self, x):
             return super().fit({"x": x, "y": y}, y, batch_size=batch_size, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:

@@ -84,10 +84,10 @@ def test_the_open_sets(folder):
 
 def test_errors_of_load(folder, tmp_path):
     with pytest.raises(
-        ValueError, match="`data` must be one set; the folder .* has biotac.npz, icub.npz, fabric.*path"
+        ValueError, match="`data_name` must be one set; the folder .* has biotac.npz, icub.npz, fabric.*path"
     ):
         tactile.load(folder[0])
-    with pytest.raises(ValueError, match="`data` must be 'simulated', the path of biotac.npz, .*; got 'plates'"):
+    with pytest.raises(ValueError, match="`data_name` must be 'simulated', the path of biotac.npz, .*; got 'plates'"):
         tactile.load("plates")
     with pytest.raises(ValueError, match="`seed` must be an integer"):
         tactile.load(seed=-1)

@@ -84,7 +84,7 @@ def sensor_size(path: files.Path) -> tuple[int, ...] | None:
     name = file_format(path)
     if name == "npz":
         with np.load(path) as arrays:
-            return tuple(arrays["size"].tolist()) if "size" in arrays else None
+            return tuple(files.parsed(lambda: arrays["size"]).tolist()) if "size" in arrays else None
     if name == "AEDAT 4":
         width, height = _faery().events_stream_from_file(path, file_type="aedat").dimensions()
         return height, width
@@ -226,7 +226,7 @@ def _read_npz(path):
 
 def _read_npy(path):
     try:
-        array = np.load(path, allow_pickle=False)
+        array = files.parsed(lambda: np.load(path, allow_pickle=False))
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path!r} must be a complete file of `numpy.save`: {error}.") from error
     yield converted(array, fields_of(array, repr(path)), repr(path))

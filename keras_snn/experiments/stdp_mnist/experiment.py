@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_snn.experiments.images import load_limited
 from keras_snn.experiments.record import versions
@@ -15,7 +14,8 @@ from keras_snn.experiments.registry import ENTRIES
 from keras_snn.experiments.spec import Experiment, Part
 from keras_snn.experiments.stdp_mnist.published import PASSES
 from keras_snn.experiments.stdp_mnist.results import draw, network_path, pictures_path, table
-from keras_snn.files import load_model, replacing, save_model, write_text
+from keras_snn.experiments.unsupervised import compiled, measured, save_pictures
+from keras_snn.files import load_model, save_model, write_text
 from keras_snn.models import DiehlCook
 
 FIGURES = ("passes", "curve", "n_retries", "n_given_up", "seconds_per_presentation")
@@ -71,13 +71,18 @@ def load(config: Mapping[str, Any]) -> list:
     return [(x[..., 0], y) for x, y in load_limited(config)]
 
 
+def network(part: Part) -> DiehlCook:
+    """Return the untrained network of a part."""
+    return compiled(DiehlCook(n_neurons(part.kind), plastic=not part.kind.endswith(CONTROL), seed=part.seed))
+
+
 def train_part(part: Part) -> dict[str, Any]:
     """Train one network, chunk by chunk; measure it after the first and the last pass."""
     config = part.config
     (x, y), (x_test, y_test) = part.data
     run = _Progress(part)
     rows: dict[str, Any] = {"curve": [], "passes": [], "seconds": 0.0}
-    model, n_done, rows = run.resume() or (_network(part), 0, rows)
+    model, n_done, rows = run.resume() or (network(part), 0, rows)
     n_all = n_passes(part.kind, config) * len(x)
     while n_done < n_all:
         first = n_done % len(x)
@@ -95,10 +100,12 @@ def train_part(part: Part) -> dict[str, Any]:
             f"accuracy {100 * accuracy:.1f} % of {few:,} test images"
         )
         if chunk.stop == len(x) and n_done in (len(x), n_all):
-            rows["passes"].append({"n_passes": n_done // len(x), **_measure(model, part)})
+            few = config["n_labels"]
+            found = measured(model, (x[:few], y[:few]), (x_test, y_test))
+            rows["passes"].append({"n_passes": n_done // len(x), **found})
         run.save(model, n_done, rows)
     save_model(model, network_path(part.folder, part.kind, part.seed))
-    _save_pictures(model, part)
+    save_pictures(model, x_test[: config["n_curve"]], pictures_path(part.folder, part.kind, part.seed))
     run.remove()
     to_numpy = keras.ops.convert_to_numpy
     return {
@@ -110,49 +117,6 @@ def train_part(part: Part) -> dict[str, Any]:
     }
 
 
-def _network(part):
-    model = DiehlCook(n_neurons(part.kind), plastic=not part.kind.endswith(CONTROL), seed=part.seed)
-    model.compile(steps_per_execution=10)
-    return model
-
-
-def _measure(model, part):
-    """Return the test accuracy, with labels from frozen presentations and from counts during the training."""
-    (x, y), (x_test, y_test) = part.data
-    counts = model.responses(x_test)
-    figures: dict[str, Any] = {"online": model.score(counts, y_test)["accuracy"]}
-    n_labels = part.config["n_labels"]
-    labels = model.assign_labels(x[:n_labels], y[:n_labels])
-    scored = model.score(counts, y_test)
-    theta = keras.ops.convert_to_numpy(model.theta)
-    return {
-        **figures,
-        **scored,
-        "n_test": len(y_test),
-        "n_unassigned": int(np.sum(labels < 0)),
-        "spikes": float(counts.sum(axis=1).mean()),
-        "theta": [float(theta.min()), float(theta.mean()), float(theta.max())],
-    }
-
-
-def _save_pictures(model, part):
-    """Save the arrays that ``draw`` needs: weights, thresholds, rates, and the presentation of one test image."""
-    x_test = part.data[1][0]
-    to_numpy = keras.ops.convert_to_numpy
-    n_rates = part.config["n_curve"]
-    with replacing(pictures_path(part.folder, part.kind, part.seed)) as temporary:
-        np.savez_compressed(
-            temporary,
-            kernel=to_numpy(model.kernel),
-            theta=to_numpy(model.theta),
-            labels=to_numpy(model.labels),
-            rates=model.responses(x_test[:n_rates]).mean(axis=0) / model.duration,
-            image=x_test[0],
-            spikes=model.record(x_test[:1])[0],
-            dt=model.dt,
-        )
-
-
 class _Progress:
     """The saved state of a training, so that an interrupted one continues with the next chunk."""
 
@@ -161,14 +125,14 @@ class _Progress:
         self.header = json.loads(json.dumps({"config": part.config, "versions": versions()}))
 
     def resume(self):
+        """Return model, number of presentations and figures; None without progress of this configuration."""
         try:
             saved = json.loads((self.folder / "progress.json").read_text(encoding="utf-8"))
             if saved["header"] != self.header:
                 return None
-            model = load_model(self.folder / saved["model"])
         except (OSError, ValueError, KeyError):
             return None
-        return model, saved["n_done"], saved["rows"]
+        return compiled(load_model(self.folder / saved["model"])), saved["n_done"], saved["rows"]
 
     def save(self, model, n_done, rows):
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,7 @@ import numpy as np
 from keras_snn import text_table
 from keras_snn.experiments.figures import finish, number_of_images, percent
 from keras_snn.experiments.stdp_mnist.published import PASSES, PUBLISHED
-from keras_snn.models.plots import draw_fields, draw_raster
-from keras_snn.robustness.report import Accuracy
+from keras_snn.experiments.unsupervised import draw_network, interval
 
 
 def network_path(folder: Path, kind: str, seed: int) -> Path:
@@ -59,12 +58,6 @@ def table(results: Mapping[str, Any]) -> str:
     )
 
 
-def interval(measured: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the binomial interval of 95 % of an accuracy."""
-    n_test = measured["n_test"]
-    return Accuracy("clean", 0.0, round(measured["accuracy"] * n_test), n_test).interval
-
-
 def draw(results: Mapping[str, Any], folder: Path) -> None:
     """Write ``accuracy.png``, and for each network of the first seed pictures of its weights and its activity."""
     from matplotlib.figure import Figure
@@ -79,28 +72,4 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
     finish(figure, folder / "accuracy.png")
     seed = results["config"]["seed"]
     for kind in dict.fromkeys(name.rpartition(", seed ")[0] for name in results["parts"]):
-        source = pictures_path(folder, kind, seed)
-        if source.is_file():
-            _draw_network(dict(np.load(source)), kind, source)
-
-
-def _draw_network(arrays, kind, source):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 6.2), layout="constrained")
-    draw_fields(figure.subplots(), arrays["kernel"], arrays["image"].shape, arrays["labels"])
-    figure.suptitle(f"{kind}: input weights, and the label of each neuron", fontsize=10)
-    finish(figure, source.with_name(f"{source.stem}-fields.png"))
-
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    (image, raster), (theta, rates) = figure.subplots(2, 2, width_ratios=(1, 2))
-    image.imshow(arrays["image"], cmap="gray")
-    image.set(xticks=[], yticks=[])
-    image.set_title("test image", fontsize=10)
-    draw_raster(raster, arrays["spikes"], float(arrays["dt"]))
-    raster.set_title("spikes of the excitatory neurons", fontsize=10)
-    theta.hist(arrays["theta"], bins=20, color="C0")
-    theta.set(xlabel="theta (mV)", ylabel="neurons")
-    rates.hist(arrays["rates"], bins=40, color="C1")
-    rates.set(xlabel="mean rate of a neuron over the test images (Hz)", ylabel="neurons")
-    finish(figure, source.with_name(f"{source.stem}-activity.png"))
+        draw_network(pictures_path(folder, kind, seed), kind)

@@ -93,19 +93,20 @@ def over_splits(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, A
     """Return the results of several splits together.
 
     Args:
-        runs: For each split, the list that ``baselines`` returns.
+        runs: For each split, a list such as ``baselines`` returns.
 
     Returns:
-        List of dicts, one for each combination: "sensors", "input", "classifier", "mean" and "deviation" (the standard
-        deviation over the splits, None for a single one) of the accuracy, and "accuracy", "interval" and "confusion" of
-        the samples of all splits. The interval takes all these samples as independent, which repeated slides are not.
+        List of dicts, one for each combination: the texts of its rows, such as "sensors", "input" and "classifier",
+        "mean" and "deviation" (the standard deviation over the splits, None for a single one) of the accuracy, and
+        "accuracy", "interval" and "confusion" of the samples of all splits. The interval takes all these samples as
+        independent, which repeated slides are not.
     """
     found = []
     for rows in zip(*runs, strict=True):
         accuracies = [row["accuracy"] for row in rows]
         found.append(
             {
-                **{key: rows[0][key] for key in ("sensors", "input", "classifier")},
+                **{key: value for key, value in rows[0].items() if isinstance(value, str)},
                 "mean": float(np.mean(accuracies)),
                 "deviation": float(np.std(accuracies, ddof=1)) if len(rows) > 1 else None,
                 **score(np.sum([row["confusion"] for row in rows], axis=0)),

@@ -41,42 +41,50 @@ class TouchSet:
     source: str
 
 
-def find_sets(data: str) -> list[str]:
-    """Return the values of ``data`` for ``load``: ``data`` itself, or the paths of all sets in the folder ``data``.
+def find_sets(data_name: str) -> list[str]:
+    """Return the values for ``load``: ``data_name`` itself, or the paths of all sets in the folder ``data_name``.
 
     Raises:
-        ValueError: If ``data`` is neither "simulated" nor a set, nor a folder with one.
+        ValueError: If ``data_name`` is neither "simulated" nor a set, nor a folder with one.
     """
-    data = os.fspath(data)
-    if data == "simulated" or (os.path.isfile(data) and os.path.basename(data) in _READERS):
-        return [data]
-    found = [path for name in _READERS if os.path.isfile(path := os.path.join(data, name))]
+    data_name = os.fspath(data_name)
+    if data_name == "simulated" or (os.path.isfile(data_name) and os.path.basename(data_name) in _READERS):
+        return [data_name]
+    found = [path for name in _READERS if os.path.isfile(path := os.path.join(data_name, name))]
     if not found:
         raise ValueError(
-            f"`data` must be 'simulated', the path of {_NAMES}, or a folder with one of these files; got {data!r}."
+            f"`data_name` must be 'simulated', the path of {_NAMES}, or a folder with one of these files; got "
+            f"{data_name!r}."
         )
     return found
 
 
-def load(data: str = "simulated", seed: int = 0) -> TouchSet:
+def set_name(path: str) -> str:
+    """Return the name of the set that ``load`` reads from a path of ``find_sets``."""
+    return path if path == "simulated" else _READERS[os.path.basename(path)][0]
+
+
+def load(data_name: str = "simulated", seed: int = 0) -> TouchSet:
     """Return a set of slides.
 
     Args:
-        data: "simulated"; the path of ``biotac.npz``, ``icub.npz`` or ``fabric_slide.npz``; or of a folder with one of
-            these files. Default "simulated".
+        data_name: "simulated"; the path of ``biotac.npz``, ``icub.npz`` or ``fabric_slide.npz``; or of a folder with
+            one of these files. Default "simulated".
         seed: Integer, for the simulation. Default 0.
 
     Raises:
-        ValueError: For another ``data``, for a folder with several sets, or for a file that lacks an array.
+        ValueError: For another ``data_name``, for a folder with several sets, or for a file that lacks an array.
         OSError: If the file cannot be read.
     """
     seed = checks.integer("seed", seed, least=0)
-    paths = find_sets(data)
+    paths = find_sets(data_name)
     if len(paths) > 1:
         names = ", ".join(map(os.path.basename, paths))
-        raise ValueError(f"`data` must be one set; the folder {data!r} has {names}. Give the path of one of the files.")
+        raise ValueError(
+            f"`data_name` must be one set; the folder {data_name!r} has {names}. Give the path of one of the files."
+        )
     (path,) = paths
-    return simulated(seed) if path == "simulated" else _READERS[os.path.basename(path)](path)
+    return simulated(seed) if path == "simulated" else _READERS[os.path.basename(path)][1](path)
 
 
 def simulated(seed: int = 0) -> TouchSet:
@@ -193,9 +201,9 @@ def _as_float32(signals):
     return [np.ascontiguousarray(signal, "float32") for signal in signals]
 
 
-_READERS: dict[str, Callable[[str], TouchSet]] = {
-    "biotac.npz": _read_biotac,
-    "icub.npz": _read_icub,
-    "fabric_slide.npz": _read_fabric,
+_READERS: dict[str, tuple[str, Callable[[str], TouchSet]]] = {
+    "biotac.npz": ("BioTac", _read_biotac),
+    "icub.npz": ("iCub", _read_icub),
+    "fabric_slide.npz": ("FabricSlide", _read_fabric),
 }
 _NAMES = "biotac.npz, icub.npz or fabric_slide.npz"
