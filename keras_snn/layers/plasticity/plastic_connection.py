@@ -124,6 +124,17 @@ class PlasticConnection(Arguments, keras.layers.Layer):
         self.tau_threshold = None if tau_threshold is None else checks.number("tau_threshold", tau_threshold, above=0)
         self.supports_masking = True
 
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights change in training. The kernel is in no case a weight that gradients train."""
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.layers.Layer.trainable.fset(self, value)
+        if self.built:  # Keras has passed the value on to the connection.
+            self.connection.kernel.trainable = False
+
     def build(self, input_shape):
         check_time_axis(self, input_shape)
         shape = (None, *input_shape[2:])

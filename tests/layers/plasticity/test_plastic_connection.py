@@ -220,7 +220,9 @@ def test_stdp_and_gradients_in_one_model(tmp_path):
     inputs = keras.Input((20, 6))
     hidden = plastic(keras.layers.Dense(6, "relu", kernel_initializer=uniform())(inputs))
     model = keras.Model(inputs, keras.layers.Dense(1)(layers.TemporalAveragePooling()(hidden)))
-    assert plastic.connection.kernel.path not in [v.path for v in model.trainable_variables]
+    for value in (True, False, True):  # a frozen model that is trained again
+        model.trainable = value
+        assert plastic.connection.kernel.path not in [v.path for v in model.trainable_variables]
     before = model.get_weights()
     counts = ops.convert_to_numpy(plastic(model.layers[1](x))).sum((0, 1)) / 4
     model.compile("sgd", "mse", jit_compile=keras.config.backend() != "torch")
