@@ -290,6 +290,9 @@ class DiehlCook(ClassifiesByNeurons):
 
         Returns:
             The ``History`` of Keras.
+
+        Raises:
+            ValueError: If the array ``x`` is not in [0, 1].
         """
         if not hasattr(x, "shape"):
             batch_size = None  # a data set has its own

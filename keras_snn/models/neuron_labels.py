@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_snn.models.local_learning import check_images
+
 
 def sums_by_class(counts: np.ndarray, y: Any, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the sums of spike counts ``(n_classes, n_neurons)``, and the number of images of each class.
@@ -86,7 +88,11 @@ class ClassifiesByNeurons(keras.Model):
             x: Array ``(images, ...)``.
             batch_size: Integer. Default 32.
             verbose: As in ``keras.Model.predict``. Default 0.
+
+        Raises:
+            ValueError: If the array ``x`` is not in [0, 1].
         """
+        check_images(x)
         self.seed_generator.state.assign(np.array([self.seed, 0]))
         return np.asarray(super().predict(x, batch_size=batch_size, verbose=verbose))
 

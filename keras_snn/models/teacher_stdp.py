@@ -272,7 +272,7 @@ class TeacherSTDP(keras.Model):
             The ``History`` of Keras. Its accuracy is forced by the teacher.
 
         Raises:
-            ValueError: If ``y`` is missing, or has a label that is no class.
+            ValueError: If ``x`` is not in [0, 1], or ``y`` is missing or has a label that is no class.
         """
         x, y = np.asarray(x, "float32"), self._labels(y)
         with fit_without_loss(self, x):

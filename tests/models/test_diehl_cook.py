@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_snn
-from keras_snn.models import DiehlCook
+from keras_snn.models import DiehlCook, TeacherSTDP
 from keras_snn.models.neuron_labels import accuracy_and_ties, class_means, labels_of, sums_by_class
 
 RNG = np.random.default_rng(0)
@@ -179,3 +179,12 @@ def test_black_images_leave_the_weights_and_warn():
 def test_bad_arguments(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be"):
         DiehlCook(3, **{name: value})
+
+
+@pytest.mark.parametrize("values", [255.0, -0.1, np.nan])
+def test_images_out_of_range(values):
+    """Intensities are rates: 8-bit values would saturate without a word."""
+    x = np.full((2, 4), values, "float32")
+    for call in (DiehlCook(3).fit, DiehlCook(3).predict, lambda x: TeacherSTDP().fit(x, [0, 1])):
+        with pytest.raises(ValueError, match=r"`x` must be in \[0, 1\].* Divide images of 8 bits by 255"):
+            call(x)
