@@ -251,6 +251,24 @@ def test_stdp_mnist():
     assert_rows(full, expected)
 
 
+def test_stdp_tactile():
+    parts = {
+        name.removeprefix("simulated, ").rpartition(", ")[0]: p for name, p in parts_of("stdp_tactile/quick").items()
+    }
+    baselines = parts.pop("without spikes")["rows"]
+    networks, others = tables(STUDIES / "stdp_tactile.rst")
+    expected = [
+        [kind, *(percent(part["rows"][0][key]) for key in ("accuracy", "online"))] for kind, part in parts.items()
+    ]
+    assert_rows(networks, expected)
+    keys = ("sensors", "input", "samples")
+    expected = [
+        [*(baselines[i][key] for key in keys), *(percent(row["accuracy"]) for row in baselines[i : i + 3])]
+        for i in range(0, len(baselines), 3)
+    ]
+    assert_rows(others, expected)
+
+
 def test_teacher_stdp():
     parts = parts_of("teacher_stdp/full")
     kinds = dict.fromkeys(name.rpartition(", seed")[0] for name in parts)

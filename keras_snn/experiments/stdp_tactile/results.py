@@ -145,7 +145,7 @@ def _baseline_rows(parts):
 
 
 def draw(results: Mapping[str, Any], folder: Path) -> None:
-    """Write pictures of each set: accuracy during the training, confusion matrices, and each network of one split."""
+    """Write pictures of each set: accuracy of compared networks, confusion matrices, and each network of one split."""
     for name, kinds in by_set(results).items():
         _draw_curves(name, kinds, folder / f"{name}-accuracy.png")
         if "both, 400 neurons" in kinds:
@@ -157,19 +157,20 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
 def _draw_curves(name, kinds, path):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 6.5), layout="constrained")
-    panels = figure.subplots(2, 2, sharex=True, sharey=True)
-    for axis, (title, labels) in zip(panels.flat, _PANELS.items(), strict=False):
+    present = {title: [label for label in labels if label in kinds] for title, labels in _PANELS.items()}
+    compared = {title: labels for title, labels in present.items() if len(labels) > 1}
+    if not compared:
+        return
+    figure = Figure(figsize=(9, 0.6 + 3 * -(-len(compared) // 2)), layout="constrained")
+    panels = figure.subplots(-(-len(compared) // 2), 2, sharex=True, sharey=True).flat
+    for axis, (title, labels) in zip(panels, compared.items(), strict=False):
         for label in labels:
-            if label in kinds:
-                curves = np.array([part["curve"] for part in kinds[label]])
-                axis.plot(curves[0, :, 0], 100 * curves[:, :, 1].mean(axis=0), "o-", ms=3, label=label)
-        axis.set(ylim=(0, 105))
+            curves = np.array([part["curve"] for part in kinds[label]])
+            axis.plot(curves[0, :, 0], 100 * curves[:, :, 1].mean(axis=0), "o-", ms=3, label=label)
+        axis.set(xlabel="presentations", ylabel="test accuracy (%)", ylim=(0, 105))
         axis.set_title(title, fontsize=10)
-    for axis in panels[1]:
-        axis.set_xlabel("presentations")
-    for axis in panels[:, 0]:
-        axis.set_ylabel("test accuracy (%)")
+    for axis in list(panels)[len(compared) :]:
+        axis.remove()
     figure.suptitle(f"{name}: mean of the splits, labels from the training", fontsize=10)
     finish_with_legends(figure, path)
 
