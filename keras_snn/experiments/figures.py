@@ -23,6 +23,13 @@ def spread(shares: Sequence[float] | np.ndarray) -> str:
     return f"{percent(float(np.mean(shares)))} ± {100 * np.std(shares, ddof=1):.2f}"
 
 
+def confusion_matrix(y: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return the number of samples of each class (rows) that are predicted as each class (columns)."""
+    counts = np.zeros((n_classes, n_classes), int)
+    np.add.at(counts, (y, predicted), 1)
+    return counts
+
+
 def standard_error(values: Sequence[float] | np.ndarray) -> float:
     """Return the standard error of the mean over the seeds; 0 for a single seed."""
     return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0

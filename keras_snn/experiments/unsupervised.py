@@ -7,12 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_snn.experiments.figures import finish
+from keras_snn.experiments.figures import confusion_matrix, finish
 from keras_snn.files import replacing
 from keras_snn.models import DiehlCook
 from keras_snn.models.neuron_labels import predicted_classes
 from keras_snn.models.plots import draw_fields, draw_raster
-from keras_snn.robustness.report import Accuracy
+from keras_snn.robustness.report import binomial_interval
 
 
 def compiled(model: DiehlCook) -> DiehlCook:
@@ -38,13 +38,12 @@ def measured(model: DiehlCook, train: tuple, test: tuple) -> dict[str, Any]:
     model.assign_labels()
     online = model.score(counts, test[1])["accuracy"]
     labels = model.assign_labels(*train)
-    confusion = np.zeros((model.n_classes,) * 2, int)
-    np.add.at(confusion, (test[1], predicted_classes(counts @ model.class_means())), 1)
+    predicted = predicted_classes(counts @ model.class_means())
     theta = keras.ops.convert_to_numpy(model.theta)
     return {
         "online": online,
         **model.score(counts, test[1]),
-        "confusion": confusion.tolist(),
+        "confusion": confusion_matrix(test[1], predicted, model.n_classes).tolist(),
         "n_test": len(test[1]),
         "n_unassigned": int(np.sum(labels < 0)),
         "spikes": float(counts.sum(axis=1).mean()),
@@ -54,7 +53,7 @@ def measured(model: DiehlCook, train: tuple, test: tuple) -> dict[str, Any]:
 
 def interval(row: Mapping[str, Any]) -> tuple[float, float]:
     """Return the binomial interval of 95 % of the accuracy of ``row``, which has "accuracy" and "n_test"."""
-    return Accuracy("clean", 0.0, round(row["accuracy"] * row["n_test"]), row["n_test"]).interval
+    return binomial_interval(row["accuracy"], row["n_test"])
 
 
 def save_pictures(model: DiehlCook, x: np.ndarray, path: Path) -> None:

@@ -153,15 +153,3 @@ def scaled_to_sum(kernel: Tensor, total: float) -> Tensor:
 def adapted_threshold(theta: Tensor, spikes: Tensor, increment: float, decay: float) -> Tensor:
     """Return the adaptive part of a threshold after a step: it decays, and each spike adds ``increment``."""
     return decay * theta + increment * spikes
-
-
-def delayed(x: Tensor, delays: Tensor) -> Tensor:
-    """Return ``x (batch, time, ...)``, each input delayed by its number of steps; zeros before the first one.
-
-    Args:
-        x: Tensor ``(batch, time, ...)``.
-        delays: int32 tensor that broadcasts to one step ``(...)``.
-    """
-    steps = ops.reshape(ops.arange(ops.shape(x)[1], dtype="int32"), (1, -1, *[1] * (len(x.shape) - 2)))
-    source = ops.broadcast_to(steps - delays, ops.shape(x))
-    return ops.where(source >= 0, ops.take_along_axis(x, ops.maximum(source, 0), axis=1), ops.zeros((), x.dtype))

@@ -16,6 +16,14 @@ from keras_snn.inspector.plots import new_figure
 _QUANTILE = 1.959964
 
 
+def binomial_interval(p: float, n: int) -> tuple[float, float]:
+    """Return the interval of 95 % (Wilson 1927) of an accuracy ``p`` on ``n`` samples."""
+    z2 = _QUANTILE**2
+    center = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = _QUANTILE / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n**2))
+    return max(0.0, center - half), min(1.0, center + half)
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """The accuracy under one attack.
@@ -47,10 +55,7 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """Binomial interval of 95 % (Wilson 1927)."""
-        n, p, z2 = self.n_samples, self.accuracy, _QUANTILE**2
-        center = (p + z2 / (2 * n)) / (1 + z2 / n)
-        half = _QUANTILE / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n**2))
-        return max(0.0, center - half), min(1.0, center + half)
+        return binomial_interval(self.accuracy, self.n_samples)
 
 
 class RobustnessReport:

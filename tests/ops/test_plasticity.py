@@ -9,6 +9,7 @@ from reference.autodiff import COMPILED, run
 from reference.brian import import_brian2
 
 from keras_snn.ops import plasticity
+from keras_snn.ops.delay import delayed_by_steps
 
 DECAY, SLOW_DECAY = math.exp(-1 / 20), math.exp(-1 / 40)
 PAIR = {"pre_decay": DECAY, "post_decay": DECAY}
@@ -182,5 +183,5 @@ def test_scaling_and_adaptive_thresholds():
 
 def test_delays_by_hand():
     x = np.array([[[1, 1], [0, 2], [3, 3]]], "float32")
-    y = run(COMPILED, plasticity.delayed, x, np.array([0, 2], "int32"))
+    y = run(COMPILED, lambda x, delays: delayed_by_steps(x, delays, 2), x, np.array([0, 2], "int32"))
     np.testing.assert_array_equal(y, [[[1, 0], [0, 0], [3, 1]]])

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_snn import data, layers
 from keras_snn.experiments import recordings, training
+from keras_snn.experiments.figures import confusion_matrix
 from keras_snn.experiments.nmnist.results import draw, examples_path, table
 from keras_snn.experiments.registry import ENTRIES
 from keras_snn.experiments.spec import Experiment, Part
@@ -120,8 +121,7 @@ def train_part(part: Part) -> dict[str, Any]:
 
     (report,) = inspect(model, x_test, y_test, examples=0, verbose=0)
     scores = model.predict(x_test, batch_size=256, verbose=0)
-    confusion = np.zeros((10, 10), int)
-    np.add.at(confusion, (y_test, scores.argmax(axis=1)), 1)
+    confusion = confusion_matrix(y_test, scores.argmax(axis=1), 10)
     rows = [int(np.argmax(y_test == label)) for label in np.unique(y_test)]
     with replacing(examples_path(part.folder, part.seed)) as temporary:
         np.savez_compressed(temporary, frames=x_test[rows], scores=scores[rows], labels=y_test[rows])

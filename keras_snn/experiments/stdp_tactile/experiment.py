@@ -18,6 +18,9 @@ from keras_snn.models import DiehlCook
 #: Durations in ms of the maps of input spikes (figure 6.6).
 DURATIONS = (50, 100, 200, 350)
 
+#: The sensors of a set by the names of ``Network.sensors``.
+SENSORS = {"sensor 1": (0,), "sensor 2": (1,), "both": (0, 1)}
+
 #: "quick" takes one split and minutes on two cores. "standard" takes three splits and one pass. "full" takes the
 #: publication's 15 passes and five splits: a day on two cores for a set of 20 materials. A split is a seed.
 PRESETS = {
@@ -125,10 +128,9 @@ def _train_network(part, network, touch):
 
 def _images(touch, network, *samples):
     """Return the images of the samples; those of both sensors are side by side."""
-    each = [images.as_images(signals, *samples, reading=network.reading) for signals in touch.signals]
-    if network.sensors == "both":
-        return [images.side_by_side(*pair) for pair in zip(*each, strict=True)]
-    return each[("sensor 1", "sensor 2").index(network.sensors)]
+    used = SENSORS[network.sensors]
+    each = [images.as_images(touch.signals[sensor], *samples, reading=network.reading) for sensor in used]
+    return each[0] if len(used) == 1 else [images.side_by_side(*pair) for pair in zip(*each, strict=True)]
 
 
 EXPERIMENT = Experiment(

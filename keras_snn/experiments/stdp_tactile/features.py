@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_snn.experiments.figures import confusion_matrix
 from keras_snn.experiments.stdp_tactile.augmentation import Samples, joined
 from keras_snn.experiments.stdp_tactile.images import envelopes
 from keras_snn.experiments.stdp_tactile.recordings import TouchSet
-from keras_snn.robustness import Accuracy
+from keras_snn.robustness.report import binomial_interval
 
 #: Numbers of neighbors, penalties of the SVM and of the ridge classifier. Cross-validation chooses one.
 NEIGHBORS, PENALTIES, RIDGES = (1, 5, 9), (0.1, 1.0, 10.0, 100.0), (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -73,8 +74,7 @@ def baselines(touch: TouchSet, train: Samples, test: Samples) -> list[dict[str, 
     for (sensors, name), (x, x_test) in inputs.items():
         for classifier, search in _searches(train).items():
             search.fit(x, train.labels, groups=train.groups)
-            confusion = np.zeros((len(touch.classes),) * 2, int)
-            np.add.at(confusion, (test.labels, search.predict(x_test)), 1)
+            confusion = confusion_matrix(test.labels, search.predict(x_test), len(touch.classes))
             (chosen,) = search.best_params_.values()
             found.append(
                 {"sensors": sensors, "input": name, "classifier": classifier, "chosen": chosen, **score(confusion)}
@@ -85,8 +85,9 @@ def baselines(touch: TouchSet, train: Samples, test: Samples) -> list[dict[str, 
 def score(confusion: np.ndarray | Sequence[Sequence[int]]) -> dict[str, Any]:
     """Return a confusion matrix as plain lists, with its accuracy and the accuracy's interval of 95 %."""
     counts = np.array(confusion)
-    share = Accuracy("", 0.0, int(np.trace(counts)), int(counts.sum()))
-    return {"accuracy": share.accuracy, "interval": list(share.interval), "confusion": counts.tolist()}
+    n = int(counts.sum())
+    accuracy = int(np.trace(counts)) / n
+    return {"accuracy": accuracy, "interval": list(binomial_interval(accuracy, n)), "confusion": counts.tolist()}
 
 
 def over_splits(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ class ConductanceLIF(SpikingNeuron):
     jumps = np.zeros((1, 3, 1), "float32")
     jumps[:, 0] = 50.0  # tau = 1 ms: the first step reaches the equilibrium, -65 / 51 mV
     spikes = keras_snn.layers.ConductanceLIF(tau=1.0)(jumps)
-    spikes.numpy().ravel().tolist()  # [1.0, 0.0, 0.0]
+    np.array(spikes).ravel().tolist()  # [1.0, 0.0, 0.0]
     ```
 
     References: Diehl and Cook 2015, Front. Comput. Neurosci. 9:99, doi:10.3389/fncom.2015.00099, equations 1 and 2. The

@@ -16,6 +16,7 @@ from keras_snn.layers.base.arguments import Arguments
 from keras_snn.layers.time.time_fold import check_mask, check_time_axis
 from keras_snn.ops import masks, plasticity
 from keras_snn.ops.backend import gradient, is_known
+from keras_snn.ops.delay import delayed_by_steps
 from keras_snn.ops.precision import voltage_dtype
 from keras_snn.ops.scan import scan
 
@@ -167,7 +168,8 @@ class PlasticConnection(Arguments, keras.layers.Layer):
         x = ops.cast(inputs, voltage_dtype(self.compute_dtype))
         x = x if mask is None else masks.only_counted(x, mask)
         if self.delays != 0:
-            x = plasticity.delayed(x, ops.convert_to_tensor(np.asarray(self.delays, "int32")))
+            delays = np.asarray(self.delays, "int32")
+            x = delayed_by_steps(x, ops.convert_to_tensor(delays), int(delays.max()))
         # A copy: PyTorch needs the weights before their change for the gradient of the inputs.
         kernel = ops.copy(ops.stop_gradient(ops.convert_to_tensor(self.connection.kernel)))
         steps = ops.shape(x)[:2]
