@@ -85,7 +85,7 @@ BREAKS = {
         "ops/diehl_cook.py",
         "ops.clip(column + change, 0, 1)",
         "ops.clip(column + change, 0, 2)",
-        "models/test_diehl_cook.py",
+        "ops/test_diehl_cook.py",
     ),
     "Diehl and Cook: decay of theta": (
         "ops/diehl_cook.py",

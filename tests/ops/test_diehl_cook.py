@@ -16,6 +16,7 @@ from keras_snn.ops.scan import scan
 N_INPUTS, N, STEPS = 60, 12, 400
 RNG = np.random.default_rng(0)
 KERNEL = (RNG.random((N_INPUTS, N)) * 0.6).astype("float32")
+KERNEL[:4], KERNEL[4:8] = 0.998, 1e-7  # both limits of a weight are reached
 THETA = (20 + RNG.random(N)).astype("float32")
 PROBABILITY = (RNG.random((1, N_INPUTS)) * 0.12).astype("float32")
 DELAYS = RNG.integers(0, 21, (N_INPUTS, N)).astype("int32")
@@ -64,6 +65,8 @@ def test_a_presentation_equals_a_loop_over_events(changes, options):
     assert expected.sum() > 20
     assert len(set(np.nonzero(expected)[1])) > 4
     assert np.abs(kernel - KERNEL).max() > 0.005
+    assert (kernel == 1).any()
+    assert (kernel == 0).any() or changes
     # float32 against float64: some hundred additions to a weight below 1.
     np.testing.assert_allclose(state["kernel"], kernel, rtol=0, atol=2e-6)
     np.testing.assert_allclose(state["grown"], grown, rtol=1e-6)

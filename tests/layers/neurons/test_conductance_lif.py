@@ -22,7 +22,9 @@ def jumps(n_steps, n_units=1, seed=0):
 def test_each_step_equals_a_float64_loop():
     """Spikes and last states equal those of the loop, for neurons with and without a refractory time."""
     x = jumps(800, 4)
-    for options in ({}, {"tau": 10.0, "rest": -60.0, "v_reset": -45.0, "threshold": -40.0, "refractory_time": 0.0}):
+    other = {"tau": 10.0, "rest": -60.0, "v_reset": -45.0, "threshold": -40.0, "refractory_time": 0.0}
+    other |= {"e_excitatory": 10.0, "e_inhibitory": -90.0, "tau_excitatory": 0.5, "tau_inhibitory": 3.0}
+    for options in ({}, other):
         spikes, v, g_e, g_i, _ = ConductanceLIF(dt=MS / 1000, return_state=True, **options)(x)
         for unit in range(4):
             trace = loops.conductance(x[0, :, unit], ms=MS, **options)
