@@ -221,11 +221,8 @@ def events(network: Network, params: State, state: State) -> State:
     before = params["scale"] * network.presynaptic * state["post1"]
     pre = ops.where(arrived > 0, 1.0, state["pre"])
     after = params["scale"] * network.postsynaptic * spikes * (state["post2"] if network.rule == "triplet" else 1.0)
-    if by_events() and arrived.shape[2] == 1:
-        kernel = _changed_by_events(kernel, arrived[:, :, 0], before, pre[:, :, 0], spikes, after)
-    else:
-        kernel = ops.clip(kernel + _pairs(arrived, before), 0, 1)
-        kernel = ops.cond(ops.any(spikes > 0), lambda: ops.clip(kernel + _pairs(pre, after), 0, 1), lambda: kernel)
+    if network.presynaptic or network.postsynaptic:
+        kernel = _changed(kernel, arrived, before, pre, spikes, after)
     traces = {name: ops.where(spikes > 0, 1.0, state[name]) for name in ("post1", "post2")}
     return {**state, **traces, "pre": pre, "kernel": kernel}
 
@@ -243,8 +240,12 @@ def _pairs(inputs, outputs):
     return ops.sum(inputs * outputs[:, None], axis=0)
 
 
-def _changed_by_events(kernel, inputs, before, pre, spikes, after):
+def _changed(kernel, arrived, before, pre, spikes, after):
     """Return the weights after their changes at each spike: a row for an input, then a column for a neuron."""
+    if not by_events() or arrived.shape[2] != 1:
+        kernel = ops.clip(kernel + _pairs(arrived, before), 0, 1)
+        return ops.cond(ops.any(spikes > 0), lambda: ops.clip(kernel + _pairs(pre, after), 0, 1), lambda: kernel)
+    inputs, pre = arrived[:, :, 0], pre[:, :, 0]
     n_inputs = kernel.shape[0]
 
     def change_row(b, i, kernel):

@@ -92,6 +92,13 @@ def test_frozen_presentations_and_the_start_of_a_run():
     assert min(np.diff(times).min(initial=STEPS) for times in steps) > 100
 
 
+def test_fixed_weights_with_thresholds_that_learn():
+    spikes, state = run(dataclasses.replace(LEARNING, presynaptic=0.0, postsynaptic=0.0), seed_word(3))
+    assert spikes.sum() > 20
+    np.testing.assert_array_equal(state["kernel"], KERNEL)
+    np.testing.assert_allclose(state["grown"], 0.05 * spikes.sum(axis=0), rtol=1e-6)
+
+
 def test_both_forms_of_the_events_are_equal(monkeypatch):
     """Loops over single spikes, and dense products. PyTorch has the second form only."""
     word = seed_word(5)
