@@ -12,7 +12,7 @@ from keras_snn import checks, probe
 from keras_snn.hints import Tensor
 from keras_snn.layers import TemporalAveragePooling
 from keras_snn.models.diehl_cook_spikes import DiehlCookSpikes
-from keras_snn.models.local_learning import fit_without_loss
+from keras_snn.models.local_learning import checked_labels, fit_without_loss
 from keras_snn.models.neuron_labels import ClassifiesByNeurons
 from keras_snn.ops import diehl_cook as equations
 from keras_snn.ops.presentation import present
@@ -292,10 +292,12 @@ class DiehlCook(ClassifiesByNeurons):
             The ``History`` of Keras.
 
         Raises:
-            ValueError: If the array ``x`` is not in [0, 1].
+            ValueError: If the array ``x`` is not in [0, 1], or for labels out of range.
         """
         if not hasattr(x, "shape"):
             batch_size = None  # a data set has its own
+        if y is not None:
+            y = checked_labels(y, self.n_classes, len(x))
         callbacks = [*_as_list(kwargs.pop("callbacks", None)), _Watch()]
         with fit_without_loss(self, x):
             n_given_up = int(self.n_given_up) if self.built else 0

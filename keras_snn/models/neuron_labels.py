@@ -1,12 +1,13 @@
 """Classes of neurons that learned without labels, and the classification by them."""
 
+import warnings
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_snn.models.local_learning import check_images
+from keras_snn.models.local_learning import check_images, checked_labels
 
 
 def sums_by_class(counts: np.ndarray, y: Any, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -18,12 +19,9 @@ def sums_by_class(counts: np.ndarray, y: Any, n_classes: int) -> tuple[np.ndarra
         n_classes: Integer.
 
     Raises:
-        ValueError: For labels of another number or out of range.
+        ValueError: For labels that are not integers, of another number, or out of range.
     """
-    y = np.ravel(y).astype(int)
-    if len(y) != len(counts) or y.min() < 0 or y.max() >= n_classes:
-        raise ValueError(f"`y` must hold {len(counts)} labels from 0 to {n_classes - 1}; got {y!r}.")
-    one_hot = np.eye(n_classes)[y]
+    one_hot = np.eye(n_classes)[checked_labels(y, n_classes, len(counts))]
     return one_hot.T @ counts, one_hot.sum(axis=0)
 
 
@@ -90,9 +88,9 @@ class ClassifiesByNeurons(keras.Model):
             verbose: As in ``keras.Model.predict``. Default 0.
 
         Raises:
-            ValueError: If the array ``x`` is not in [0, 1].
+            ValueError: If the array ``x`` is not in [0, 1], or has images of another size.
         """
-        check_images(x)
+        check_images(self, x)
         self.seed_generator.state.assign(np.array([self.seed, 0]))
         return np.asarray(super().predict(x, batch_size=batch_size, verbose=verbose))
 
@@ -135,8 +133,17 @@ class ClassifiesByNeurons(keras.Model):
         return self.responses(x, batch_size=batch_size, verbose=verbose) @ self.class_means()
 
     def class_means(self) -> np.ndarray:
-        """Return the matrix ``(n_neurons, n_classes)`` that turns spike counts into class scores."""
-        return class_means(ops.convert_to_numpy(self.labels), self.n_classes)
+        """Return the matrix ``(n_neurons, n_classes)`` that turns spike counts into class scores.
+
+        It warns if no neuron has a class: then all scores are 0.
+        """
+        labels = ops.convert_to_numpy(self.labels)
+        if (labels < 0).all():
+            warnings.warn(
+                f"No neuron of {self.name!r} has a class, so all classes tie. Call `assign_labels` after `fit`.",
+                stacklevel=3,
+            )
+        return class_means(labels, self.n_classes)
 
     def evaluate(
         self, x: Any = None, y: Any = None, *, batch_size: int = 32, verbose: Any = "auto", **kwargs: Any

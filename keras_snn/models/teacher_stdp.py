@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_snn import checks, probe
 from keras_snn.hints import Tensor
-from keras_snn.models.local_learning import fit_without_loss
+from keras_snn.models.local_learning import checked_labels, fit_without_loss
 from keras_snn.ops import teacher_stdp as equations
 from keras_snn.ops.random import seed_word, uniform_at_steps
 from keras_snn.ops.scan import scan
@@ -274,7 +274,7 @@ class TeacherSTDP(keras.Model):
         Raises:
             ValueError: If ``x`` is not in [0, 1], or ``y`` is missing or has a label that is no class.
         """
-        x, y = np.asarray(x, "float32"), self._labels(y)
+        x, y = np.asarray(x, "float32"), self._labels(y, len(x))
         with fit_without_loss(self, x):
             return super().fit({"x": x, "y": y}, y, batch_size=batch_size, **kwargs)
 
@@ -284,13 +284,10 @@ class TeacherSTDP(keras.Model):
             self.compile()
         return super().evaluate(x, y, **kwargs)
 
-    def _labels(self, y):
+    def _labels(self, y, n_images):
         if y is None:
             raise ValueError("`y` must be given, because labels set the teacher current; got None.")
-        y = np.asarray(y)
-        if y.dtype.kind not in "iu" or y.ndim != 1 or (y.size and not 0 <= y.min() <= y.max() < self.n_classes):
-            raise ValueError(f"`y` must be integers (images,) from 0 to {self.n_classes - 1}; got {y!r:.80}.")
-        return y.astype("int32")
+        return checked_labels(y, self.n_classes, n_images)
 
     def compute_loss(
         self,
@@ -327,7 +324,7 @@ class TeacherSTDP(keras.Model):
             "w_lateral" ``(time, n_classes, n_classes)``, and "t" ``(time,)`` in seconds since the start of the call.
             "rates" are those of ``rate`` times the image, in Hz, before the refractory period.
         """
-        x, y = np.asarray(x, "float32"), None if y is None else self._labels(y)
+        x, y = np.asarray(x, "float32"), None if y is None else self._labels(y, len(x))
         every = checks.integer("every", every, least=1)
         if not self.built:
             self.build((None, *x.shape[1:]))

@@ -50,6 +50,7 @@ def test_fit_learns_and_keeps_what_it_counts(trained):
 
 
 def test_nothing_changes_outside_of_training(trained):
+    trained.assign_labels()
     before = values(trained)
     counts = trained.responses(X, batch_size=4)
     np.testing.assert_array_equal(counts, trained.responses(X, batch_size=4))
@@ -142,7 +143,7 @@ def test_labels_accuracy_and_ties_by_hand():
     assert accuracy_and_ties(scores, [0, 1, 1]) == pytest.approx({"accuracy": 2 / 3, "ties": 0})
     tied = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     assert accuracy_and_ties(tied, [1, 2]) == pytest.approx({"accuracy": 1.0, "ties": 1.0})  # the highest class wins
-    with pytest.raises(ValueError, match="`y` must hold 3 labels from 0 to 2"):
+    with pytest.raises(ValueError, match="`y` must be 3 integers from 0 to 2"):
         sums_by_class(counts, [0, 1, 3], 3)
 
 
@@ -179,6 +180,29 @@ def test_black_images_leave_the_weights_and_warn():
 def test_bad_arguments(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be"):
         DiehlCook(3, **{name: value})
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize("y", [[0, 1, 3], [0, 1], [0.0, 0.5, 1.0], np.eye(3)], ids=str)
+def test_bad_labels(y):
+    """Labels that no class has would be counted nowhere, and one-hot rows for other images."""
+    x = np.zeros((3, 6, 6), "float32")
+    for call in (DiehlCook(6, n_classes=3).fit, TeacherSTDP(n_classes=3).fit):
+        with pytest.raises(ValueError, match="`y` must be 3 integers from 0 to 2, the classes of the images"):
+            call(x, np.array(y))
+
+
+def test_images_of_another_size(trained):
+    for call in (trained.predict, trained.fit):
+        with pytest.raises(ValueError, match=r"`x` must be images of 36 values, .* got images of shape \(7, 7\)"):
+            call(np.zeros((2, 7, 7), "float32"))
+
+
+def test_a_network_without_classes_warns():
+    with pytest.warns(UserWarning, match="No neuron of 'new' has a class, so all classes tie. Call `assign_labels`"):
+        model = DiehlCook(3, **SMALL, name="new")
+        model.build((None, 6, 6))
+        model.class_means()
 
 
 @pytest.mark.parametrize("values", [255.0, -0.1, np.nan])

@@ -138,6 +138,11 @@ class PlasticConnection(Arguments, keras.layers.Layer):
 
     def build(self, input_shape):
         check_time_axis(self, input_shape)
+        if len(input_shape) == 2:
+            raise ValueError(
+                f"PlasticConnection {self.name!r} takes inputs of shape (batch, time, ...) with an axis for the inputs "
+                f"of each step, got {tuple(input_shape)}. Add one at the end."
+            )
         shape = (None, *input_shape[2:])
         for layer in (self.connection, *self.between):
             if not layer.built:

@@ -304,6 +304,7 @@ def test_a_batch_without_spikes_keeps_the_weights_and_warns():
         (lambda: PlasticConnection(dense(), LIF(return_sequences=False)), ValueError, "return_sequences"),
         (lambda: connection(rule="bcm"), ValueError, "must be one of"),
         (lambda: connection(delays=-1), ValueError, "at least 0"),
+        (lambda: connection()(np.ones((2, 5))), ValueError, "an axis for the inputs of each step"),
         (lambda: connection(total_weight=0), ValueError, "above 0"),
         (lambda: connection(threshold_increment=1.0).build((2, 5, 6)), ValueError, "from an initializer"),
         (lambda: connection("reward")(spikes(2, 5, 6), training=True), ValueError, "`reward` must be given"),
