@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if not needs_everything(item)]
 
     # The longest test runs first. At the end, the other workers would wait for it.
-    items.sort(key=lambda item: item.name != "test_readme_and_guides")
+    items.sort(key=lambda item: item.name != "test_readme")
 
 
 def needs_everything(item):

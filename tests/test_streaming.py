@@ -56,6 +56,8 @@ TIMED = {
     "VotingPooling": lambda: layers.VotingPooling(2),
     "FirstSpikeTime": lambda: layers.FirstSpikeTime(),
 }
+#: Neurons that only have other equations than LIF, Izhikevich or NoisyLIF.
+OTHER_EQUATIONS = ("IF", "KLIF", "PLIF", "ALIF", "Synaptic", "ConductanceLIF", "ResonateAndFire", "LeakyIntegrator")
 CREATED = {
     "Repeat": lambda: layers.Repeat(T),
     "Poisson": lambda: layers.Poisson(T, seed=3),
@@ -83,9 +85,15 @@ def network(make, shape=(T, UNITS)):
     return inputs, outputs
 
 
-@pytest.fixture(scope="module")
-def timed():
-    inputs, outputs = network(TIMED)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param([name for name in TIMED if name not in OTHER_EQUATIONS], id="each mechanism"),
+        pytest.param(list(TIMED), marks=pytest.mark.nightly("the base class of neurons has this code"), id="all"),
+    ],
+)
+def timed(request):
+    inputs, outputs = network({name: TIMED[name] for name in request.param})
     shared = layers.LIF(threshold=0.4)
     outputs["shared"] = shared(DENSE(UNITS)(shared(inputs)))
     inner = keras.Sequential([keras.Input((T, UNITS)), DENSE(4), layers.LIF(threshold=0.2), POOL(), DENSE(3)])

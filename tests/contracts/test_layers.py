@@ -292,10 +292,31 @@ ROWS = {
 CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SequenceLayer)}
 MAIN = {name: row for name, row in ROWS.items() if not row.variant}
 MAIN_CELLS = {name: row for name, row in MAIN.items() if name in CELLS}
+#: Neurons that only have other equations than LIF, RecurrentLIF, NoisyLIF or Izhikevich.
+OTHER_EQUATIONS = {
+    "IF",
+    "PLIF",
+    "KLIF",
+    "ALIF",
+    "Synaptic",
+    "LeakyIntegrator",
+    "OscillationLIF",
+    "AlternativeOscillationLIF",
+    "ResonateAndFire",
+    "ConductanceLIF",
+}
 
 
 def each(rows):
     return pytest.mark.parametrize("row", rows.values(), ids=rows.keys())
+
+
+def each_mechanism(rows):
+    """Parametrize a test of all layers in one model: without OTHER_EQUATIONS, and, nightly, with these only."""
+    others = {name: row for name, row in rows.items() if name in OTHER_EQUATIONS}
+    mark = pytest.mark.nightly("the base class of neurons has this code; test_one_fit_step compiles every equation")
+    first = pytest.param({name: row for name, row in rows.items() if name not in others}, id="each mechanism")
+    return pytest.mark.parametrize("rows", [first, pytest.param(others, marks=mark, id="other equations")])
 
 
 def to_numpy(nest):
@@ -504,11 +525,22 @@ def test_symbolic_shapes_and_dtypes_equal_eager_ones(name, options):
     assert list(symbolic[0].shape)[: len(free)] == free
 
 
-def test_one_fit_step():
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param({**MAIN, "LIF-options": ROWS["LIF-options"]}, id="layers"),
+        pytest.param(
+            {name: row for name, row in ROWS.items() if row.variant},
+            marks=pytest.mark.nightly("another row has the same code"),
+            id="variants",
+        ),
+    ],
+)
+def test_one_fit_step(rows):
     """In a compiled fit, the loss equals that of an eager call, and all weights change. All layers are in one model."""
-    models = {name: model_around(row, row.layer(), name=name) for name, row in ROWS.items()}
-    x = {name: row.x() for name, row in ROWS.items()}
-    y = {name: np.ones((BATCH, 1), "float32") for name in ROWS}
+    models = {name: model_around(row, row.layer(), name=name) for name, row in rows.items()}
+    x = {name: row.x() for name, row in rows.items()}
+    y = {name: np.ones((BATCH, 1), "float32") for name in rows}
     model = joined(models)
     old = {name: [w.copy() for w in m.get_weights()] for name, m in models.items()}
     eager = to_numpy(model(x, training=True))
@@ -531,11 +563,12 @@ def batches(row):
         yield row.x(batch, time), np.ones((batch, 1), "float32")
 
 
-def test_fit_of_sequences_of_many_lengths():
+@each_mechanism(MAIN_CELLS)
+def test_fit_of_sequences_of_many_lengths(rows):
     """Layers with cells train on batches of different sizes and lengths. Other layers have a test in their file."""
-    model = joined({name: model_around(row, row.layer(), None, name) for name, row in MAIN_CELLS.items()})
-    of_rows = {name: list(batches(row)) for name, row in MAIN_CELLS.items()}
-    x, y = ([{name: rows[i][part] for name, rows in of_rows.items()} for i in (0, 1)] for part in (0, 1))
+    model = joined({name: model_around(row, row.layer(), None, name) for name, row in rows.items()})
+    of_rows = {name: list(batches(row)) for name, row in rows.items()}
+    x, y = ([{name: pairs[i][part] for name, pairs in of_rows.items()} for i in (0, 1)] for part in (0, 1))
     outputs = [to_numpy(model(inputs, training=True)) for inputs in x]
     model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=keras.config.backend() == "jax")
     pairs = (pair for pair in zip(x, y, strict=True))
@@ -632,15 +665,16 @@ class Branches(keras.Model):
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist for variables.*initial_level")
-def test_a_stateful_layer_carries_its_state_through_fit():
+@each_mechanism(MAIN_CELLS)
+def test_a_stateful_layer_carries_its_state_through_fit(rows):
     # Keras warns because the initial level of a stateful filter is only used in a reset.
-    model = Branches({name: row.layer(stateful=True) for name, row in MAIN_CELLS.items()})
-    x = {name: row.x()[:, :3] for name, row in MAIN_CELLS.items()}
+    model = Branches({name: row.layer(stateful=True) for name, row in rows.items()})
+    x = {name: row.x()[:, :3] for name, row in rows.items()}
     y = {name: np.zeros((BATCH, 1), "float32") for name in x}
     # XLA of TensorFlow cannot create variables.
     model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=keras.config.backend() == "jax")
     model.fit(x, y, batch_size=BATCH, verbose=0)
-    for name, row in MAIN_CELLS.items():
+    for name, row in rows.items():
         eager = built(row, stateful=True)
         eager(x[name], training=True)
         for state, expected in zip(model.branches[name].states, eager.states, strict=True):
@@ -657,11 +691,12 @@ WITH_STATISTICS = {
 
 
 @pytest.mark.parametrize("empty", ["batch", "units"])
-def test_an_empty_batch_and_an_empty_step_give_an_empty_result(empty):
+@each_mechanism({**MAIN, **WITH_STATISTICS})
+def test_an_empty_batch_and_an_empty_step_give_an_empty_result(rows, empty):
     """Empty inputs give empty outputs. All layers are in one model; Keras's `predict` fails without samples."""
-    rows = {**MAIN, **WITH_STATISTICS}
+    rows = dict(rows)
     if empty == "units":
-        del rows["MaxRatePooling"]  # LargerOfTwo removes one unit
+        rows.pop("MaxRatePooling", None)  # LargerOfTwo removes one unit
     units = UNITS if empty == "batch" else (0,)
     x = {name: row.x(BATCH if empty == "units" else 0, units=units) for name, row in rows.items()}
     models, shapes = {}, {}
@@ -857,9 +892,9 @@ def test_padding_does_not_matter(row):
         np.testing.assert_array_equal(state[3], before[3])
 
 
-def test_masks_in_a_compiled_model():
+@each_mechanism({n: r for n, r in MAIN.items() if r.has_time and "BatchNorm" not in n and not r.own_training})
+def test_masks_in_a_compiled_model(rows):
     """Padding does not change the outputs of layers after ``Masking``. All layers are in one model."""
-    rows = {n: r for n, r in MAIN.items() if r.has_time and "BatchNorm" not in n and not r.own_training}
     x = {name: row.x(batch=4, time=4) for name, row in rows.items()}
     expected, masked = {}, {}
     for name, row in rows.items():

@@ -39,10 +39,20 @@ class Quadratic(SpikingNeuron):
         return (v,), spikes
 
 
+#: All neurons share the code of the reset.
+RESETS = {
+    IF: ("subtract", None),
+    LIF: ("zero", "subtract", None),
+    PLIF: ("zero",),
+    ALIF: (None,),
+    KLIF: ("zero", "subtract"),
+    Synaptic: ("subtract",),
+    Quadratic: ("zero", "subtract"),
+}
 NEURONS = {
     f"{make.__name__}-{reset}": lambda make=make, reset=reset: make(reset=reset)
-    for make in (IF, LIF, PLIF, ALIF, KLIF, Synaptic, Quadratic)
-    for reset in ("zero", "subtract", None)
+    for make, resets in RESETS.items()
+    for reset in resets
 } | {
     "KLIF-star": lambda: KLIF(variant="klif*", reset="subtract"),
     "KLIF-celu": lambda: KLIF(activation="celu", reset="subtract"),

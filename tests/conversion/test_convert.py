@@ -226,7 +226,10 @@ def test_a_normalization_that_cannot_be_folded_runs_at_every_step():
     assert error_of(model, spiking, x) < 0.02  # as in the test of integrate-and-fire neurons
 
 
-@pytest.mark.parametrize("options", [{}, {"per": "channel"}, {"neuron": "spiking_activation", "scale_firing_rates": 9}])
+PER_CHANNEL = pytest.param({"per": "channel"}, marks=pytest.mark.nightly("other thresholds in the same layers"))
+
+
+@pytest.mark.parametrize("options", [{}, PER_CHANNEL, {"neuron": "spiking_activation", "scale_firing_rates": 9}])
 def test_a_converted_model_is_saved_trained_and_inspected(options, tmp_path):
     model = randomize(shallow())
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])

@@ -317,12 +317,11 @@ def without_confidence(report):
 def test_results_do_not_depend_on_the_batch_size(small):
     model, x, _ = small
     y = np.arange(N) % 3
-    all_at_once, confidence = without_confidence(inspect(model, x, y, dt=0.25, examples=0))
-    for batch_size in (1, 7):
-        exact, rounded = without_confidence(inspect(model, x, y, dt=0.25, batch_size=batch_size, examples=0))
-        assert exact == all_at_once
-        # rel: XLA rounds a float32 mean over time and softmax differently for another batch size
-        assert rounded == pytest.approx(confidence, rel=1e-6)
+    all_at_once, confidence = without_confidence(inspect(model, x, y, dt=0.25, batch_size=10, examples=0))
+    exact, rounded = without_confidence(inspect(model, x, y, dt=0.25, batch_size=7, examples=0))
+    assert exact == all_at_once
+    # rel: XLA rounds a float32 mean over time and softmax differently for another batch size
+    assert rounded == pytest.approx(confidence, rel=1e-6)
 
 
 def test_results_depend_on_the_seed(small):
@@ -337,10 +336,10 @@ def test_results_depend_on_the_seed(small):
 # Examples
 
 
-@pytest.mark.parametrize("examples", [2, 15])
-def test_examples_are_the_first_samples(small, examples):
-    """Examples are the first samples, also from two batches (15 examples)."""
+def test_examples_are_the_first_samples(small):
+    """Examples are the first samples, here from two batches."""
     model, x, twin = small
+    examples = 15
     y = np.arange(N) % 3
     kept = inspect(model, x, y, dt=1.0, batch_size=10, examples=examples)[1.0].examples
     x = x[:examples]

@@ -54,11 +54,10 @@ def test_a_streaming_model_takes_the_weights_of_a_batch_model(tmp_path):
     expected = ops.convert_to_numpy(batch(X))
     assert np.all(np.any(expected != 0, axis=(0, 1)))
     batch.save_weights(tmp_path / "a.weights.h5")
-    for n in (4, 1):
-        stream = network(n, stateful=True, n_steps=1)
-        assert [w.shape for w in stream.weights] == [w.shape for w in batch.weights]
-        stream.set_weights(batch.get_weights())
-        assert_same(by_steps(stream, X[:n]), expected[:n])
+    stream = network(1, stateful=True, n_steps=1)
+    assert [w.shape for w in stream.weights] == [w.shape for w in batch.weights]
+    stream.set_weights(batch.get_weights())
+    assert_same(by_steps(stream, X[:1]), expected[:1])
     loaded = network(4, stateful=True, n_steps=1)
     loaded.load_weights(tmp_path / "a.weights.h5")
     assert_same(by_steps(loaded, X), expected)

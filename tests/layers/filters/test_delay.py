@@ -101,6 +101,7 @@ def test_a_delay_of_7_ms_is_learned():
 
 
 @pytest.mark.backend_free
+@pytest.mark.nightly("a guide trains such delays; the test above trains one delay")
 def test_two_layers_need_different_delays():
     """The first axon's spike at step 2 should arrive at 18, the second's at 10. Weights alone cannot wait so long."""
     x, target = np.zeros((2, 32, 2), "float32"), np.zeros((2, 32, 1), "float32")
