@@ -33,6 +33,7 @@ class DiehlCookSpikes(StillEncoder):
     ```python
     model = keras_snn.models.DiehlCook(9)
     model.build((None, 8, 8))
+    model.labels.assign(np.arange(9))  # after fit: assign_labels(x, y)
     model.classifier().layers[0].output.shape  # (None, 700, 9)
     ```
     """

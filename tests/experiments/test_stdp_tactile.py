@@ -91,7 +91,7 @@ def test_a_run(small, tmp_path, monkeypatch):
         assert len(baselines["rows"]) == 2 * 3 * 2 * 3
     text = results.table(found)
     mean = np.mean([found["parts"][f"{only[0]}, seed {seed}"]["rows"][0]["accuracy"] for seed in range(2)])
-    assert f"both, 5 neurons                     {100 * mean:.2f} ± " in text
+    assert f"both, 5 neurons                     2       {100 * mean:.2f} ± " in text
     assert "another data set" in text
     assert text.count("± ") == 3 + 12 * 3  # two networks and the header; all classifiers without spikes
     for name in ("accuracy", "features", "spikes", "both-5-neurons-fields"):

@@ -20,9 +20,9 @@ RESULTS = Path(keras_snn.__file__).parent / "experiments"
 STEPS = [4, 8, 16, 32, 64, 128, 256]
 
 
-def parts_of(name):
+def parts_of(name, finished=True):
     results = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    assert results["finished"]
+    assert results["finished"] is finished
     return results["parts"]
 
 
@@ -252,21 +252,33 @@ def test_stdp_mnist():
 
 
 def test_stdp_tactile():
-    parts = {
-        name.removeprefix("simulated, ").rpartition(", ")[0]: p for name, p in parts_of("stdp_tactile/quick").items()
-    }
+    networks, others, biotac, fabrics, recordings = tables(STUDIES / "stdp_tactile.rst")
+    parts = tactile_parts("stdp_tactile/quick", "simulated")
     baselines = parts.pop("without spikes")["rows"]
-    networks, others = tables(STUDIES / "stdp_tactile.rst")
-    expected = [
-        [kind, *(percent(part["rows"][0][key]) for key in ("accuracy", "online"))] for kind, part in parts.items()
-    ]
-    assert_rows(networks, expected)
+    assert_rows(networks, tactile_rows(parts))
     keys = ("sensors", "input", "samples")
-    expected = [
-        [*(baselines[i][key] for key in keys), *(percent(row["accuracy"]) for row in baselines[i : i + 3])]
-        for i in range(0, len(baselines), 3)
-    ]
-    assert_rows(others, expected)
+    assert_rows(others, [[*(row[key] for key in keys), *shares] for row, shares in by_classifier(baselines)])
+    expected = []
+    for name, table in (("BioTac", biotac), ("FabricSlide", fabrics)):
+        parts = tactile_parts("stdp_tactile/standard", name, finished=False)  # one of three splits
+        baselines = [row for row in parts.pop("without spikes")["rows"] if row["samples"] == "augmented"]
+        assert_rows(table, tactile_rows(parts))
+        expected += [[name, row["input"], *shares] for row, shares in by_classifier(baselines)]
+    assert_rows(recordings, expected)
+
+
+def tactile_parts(file, name, finished=True):
+    parts = {key.rpartition(", ")[0]: part for key, part in parts_of(file, finished).items()}
+    return {key.removeprefix(f"{name}, "): part for key, part in parts.items() if key.startswith(f"{name}, ")}
+
+
+def tactile_rows(parts):
+    cells = [[percent(part["rows"][0][key]) for key in ("accuracy", "online")] for part in parts.values()]
+    return [[kind, *each] for kind, each in zip(parts, cells, strict=True)]
+
+
+def by_classifier(rows):
+    return [(rows[i], [percent(row["accuracy"]) for row in rows[i : i + 3]]) for i in range(0, len(rows), 3)]
 
 
 def test_teacher_stdp():

@@ -86,8 +86,7 @@ def table(results: Mapping[str, Any]) -> str:
     """Return the text tables of ``results``, the dict that ``execute`` returns."""
     config = results["config"]
     lines = [
-        f"Splits: {config['n_seeds']}. Passes over the augmented samples: {config['epochs']}. Accuracy on test slides "
-        "in %: mean ± standard",
+        f"Passes over the augmented samples: {config['epochs']}. Accuracy on test slides in %: mean ± standard",
         "deviation over the splits, and the 95 % interval of all test slides together. Online: labels from the",
         "training; otherwise from frozen presentations of the training samples.",
     ]
@@ -97,7 +96,9 @@ def table(results: Mapping[str, Any]) -> str:
         if kinds:
             lines += ["", name, *text_table.rst([_NETWORK_TITLES, *map(_network_row, kinds.items())])]
         if baselines:
-            lines += ["", f"{name}, {BASELINES}", *text_table.rst([_BASELINE_TITLES, *_baseline_rows(baselines)])]
+            n = len(baselines)
+            title = f"{name}, {BASELINES}, {n} split{'s' if n > 1 else ''}"
+            lines += ["", title, *text_table.rst([_BASELINE_TITLES, *_baseline_rows(baselines)])]
     by_film = ", ".join(f"{film} {percent(share)}" for film, share in PUBLISHED.items())
     by_size = ", ".join(f"{n}: {percent(share)}" for n, share in BY_NEURONS.items())
     return "\n".join(
@@ -110,7 +111,7 @@ def table(results: Mapping[str, Any]) -> str:
     )
 
 
-_NETWORK_TITLES = ("network", "accuracy", "95 %", "online", "ties", "spikes", "ms")
+_NETWORK_TITLES = ("network", "splits", "accuracy", "95 %", "online", "ties", "spikes", "ms")
 _BASELINE_TITLES = ("sensors", "input", "samples", *CLASSIFIERS)
 
 
@@ -127,6 +128,7 @@ def _network_row(item):
     low, high = row["interval"]
     return (
         label,
+        str(len(parts)),
         mean_and_deviation(row),
         f"{percent(low)} to {percent(high)}",
         percent(float(np.mean([each["online"] for each in rows]))),
