@@ -27,25 +27,24 @@ def check_images(model: keras.Model, x: Any) -> None:
         )
 
 
-def checked_labels(y: Any, n_classes: int, n_images: int | None = None) -> np.ndarray:
+def checked_labels(y: Any, n_classes: int, n_images: int) -> np.ndarray:
     """Return labels as int32 ``(images,)``.
 
     Args:
-        y: Array.
+        y: Array ``(images,)`` or ``(images, 1)``.
         n_classes: Integer.
-        n_images: Integer, the number of labels. Default: any.
+        n_images: Integer, the number of labels.
 
     Raises:
         ValueError: For labels that are not integers, of another number, or out of range.
     """
     y = np.asarray(y)
     flat = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    is_right = flat.ndim == 1 and flat.dtype.kind in "iu" and len(flat) == (len(flat) if n_images is None else n_images)
-    if not is_right or (flat.size and not 0 <= flat.min() <= flat.max() < n_classes):
-        n = "" if n_images is None else f"{n_images:,} "
+    are_integers = flat.shape == (n_images,) and flat.dtype.kind in "iu"
+    if not are_integers or (flat.size and not 0 <= flat.min() <= flat.max() < n_classes):
         raise ValueError(
-            f"`y` must be {n}integers from 0 to {n_classes - 1}, the classes of the images; got {y!r:.80} of shape "
-            f"{y.shape} and dtype {y.dtype}."
+            f"`y` must be {n_images:,} integers from 0 to {n_classes - 1}, the classes of the images; got {y!r:.80} of "
+            f"shape {y.shape} and dtype {y.dtype}."
         )
     return flat.astype("int32")
 
