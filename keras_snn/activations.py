@@ -1,11 +1,12 @@
 """Activation functions with constants, such as the firing rates of leaky integrate-and-fire neurons."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
 from keras_snn import checks
+from keras_snn.configured import Configured
 from keras_snn.hints import Tensor
 from keras_snn.ops import lif_solution
 
@@ -69,39 +70,15 @@ def soft_lif(
     return amplitude / (tau_ref + tau_rc * log_ratio)
 
 
-class _Function:
-    """A function and its constants. Instances with equal constants compare equal, so the engine compiles them once."""
-
-    _names: tuple[str, ...] = ()
-
-    def get_config(self):
-        return {name: getattr(self, name) for name in self._names}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-    def __eq__(self, other):
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    def __hash__(self):
-        return hash((type(self), *self.get_config().values()))
-
-    def __repr__(self):
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
-
-
-class _Rate(_Function):
+class _Rate(Configured):
     """A firing rate as a function of the input current, with its constants."""
 
-    _names: tuple[str, ...] = ("tau_rc", "tau_ref", "amplitude")
+    names: ClassVar[tuple[str, ...]] = ("tau_rc", "tau_ref", "amplitude")
 
     def __init__(self, tau_rc: float = 0.02, tau_ref: float = 0.002, amplitude: float = 1.0) -> None:
-        checks.number("tau_rc", tau_rc, above=0)
-        checks.number("tau_ref", tau_ref, least=0)
-        checks.number("amplitude", amplitude)
-        self.tau_rc, self.tau_ref, self.amplitude = tau_rc, tau_ref, amplitude
+        self.tau_rc = checks.number("tau_rc", tau_rc, above=0)
+        self.tau_ref = checks.number("tau_ref", tau_ref, least=0)
+        self.amplitude = checks.number("amplitude", amplitude)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
@@ -149,21 +126,20 @@ class SoftLIF(_Rate):
     ```
     """
 
-    _names = (*_Rate._names, "sigma")
+    names = (*_Rate.names, "sigma")
 
     def __init__(
         self, tau_rc: float = 0.02, tau_ref: float = 0.002, amplitude: float = 1.0, sigma: float = 1.0
     ) -> None:
         super().__init__(tau_rc, tau_ref, amplitude)
-        checks.number("sigma", sigma, above=0)
-        self.sigma = sigma
+        self.sigma = checks.number("sigma", sigma, above=0)
 
     def __call__(self, x: Tensor) -> Tensor:
         return soft_lif(x, self.tau_rc, self.tau_ref, self.amplitude, self.sigma)
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class LeakyReLU(_Function):
+class LeakyReLU(Configured):
     """Leaky ReLU: ``x`` for x >= 0, else ``negative_slope * x``. Keras's ``LeakyReLU`` is a layer, this is a function.
 
     Args:
@@ -180,7 +156,7 @@ class LeakyReLU(_Function):
     ```
     """
 
-    _names = ("negative_slope",)
+    names = ("negative_slope",)
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = checks.number("negative_slope", negative_slope)
@@ -190,7 +166,7 @@ class LeakyReLU(_Function):
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class Scaled:
+class Scaled(Configured):
     """``scale * f(x)``: an activation multiplied by a constant.
 
     Args:
@@ -209,20 +185,17 @@ class Scaled:
     ```
     """
 
+    names = ("activation", "scale")
+
     def __init__(self, activation: Any, scale: float) -> None:
-        checks.number("scale", scale, above=0)
         self.activation = keras.activations.get(activation)
-        self.scale = scale
+        self.scale = checks.number("scale", scale, above=0)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.scale * self.activation(x)
 
     def get_config(self):
-        return {"activation": keras.activations.serialize(self.activation), "scale": self.scale}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
+        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
 
 
 for _function in (lif_rate, soft_lif):

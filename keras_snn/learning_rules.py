@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from keras_snn import checks
+from keras_snn.configured import Configured
 from keras_snn.hints import Config, Tensor
 from keras_snn.ops import plasticity
 from keras_snn.ops.plasticity import Terms, Traces
@@ -19,7 +20,7 @@ from keras_snn.ops.plasticity import Terms, Traces
 Correlate = Callable[[Tensor, Tensor], Tensor]
 
 
-class LearningRule:
+class LearningRule(Configured):
     """Base class of rules. A subclass defines ``trace_sides``, ``names`` and ``step``.
 
     Rules with equal configurations compare equal, so the engine compiles them once.
@@ -35,8 +36,6 @@ class LearningRule:
 
     #: Whether each trace belongs to the presynaptic ("pre") or the postsynaptic ("post") side.
     trace_sides: ClassVar[tuple[str, ...]] = ("pre", "post")
-    #: Names of the arguments except ``w_min`` and ``w_max``. Each is an attribute.
-    names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, w_min: float | None = 0.0, w_max: float | None = 1.0) -> None:
         self.w_min = None if w_min is None else checks.number("w_min", w_min)
@@ -72,20 +71,7 @@ class LearningRule:
         return kernel if self.w_max is None else ops.minimum(kernel, ops.cast(self.w_max, kernel.dtype))
 
     def get_config(self):
-        return {name: getattr(self, name) for name in (*self.names, "w_min", "w_max")}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-    def __eq__(self, other):
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    def __hash__(self):
-        return hash((type(self), *map(str, self.get_config().values())))
-
-    def __repr__(self):
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
+        return {**super().get_config(), "w_min": self.w_min, "w_max": self.w_max}
 
 
 def _register(cls):

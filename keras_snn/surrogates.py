@@ -12,11 +12,12 @@ import keras
 from keras import ops
 
 from keras_snn import checks
+from keras_snn.configured import Configured
 from keras_snn.hints import Config, Tensor
 from keras_snn.ops.surrogate import fast_sigmoid_derivative, spike
 
 
-class Surrogate:
+class Surrogate(Configured):
     """Base class of surrogates: a smooth step with a slope.
 
     Override ``derivative``, and optionally ``primitive``, the smooth step.
@@ -38,6 +39,8 @@ class Surrogate:
     ```
     """
 
+    names = ("slope",)
+
     def __init__(self, slope: float) -> None:
         self.slope = checks.number("slope", slope, above=0)
 
@@ -51,22 +54,6 @@ class Surrogate:
     def primitive(self, x: Tensor) -> Tensor:
         """Return the smooth step at ``x``, whose derivative is ``derivative``. It is defined up to a constant."""
         raise NotImplementedError(f"{type(self).__name__} has no `primitive(x)`.")
-
-    def get_config(self):
-        return {"slope": self.slope}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-    def __eq__(self, other):
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self):
-        return hash((type(self), self.slope))
-
-    def __repr__(self):
-        return f"{type(self).__name__}(slope={self.slope!r})"
 
 
 def _register(cls):

@@ -19,7 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # Each line imports only from the lines above it. Units on one line never import each other.
 LINES = (
     ("hints",),
-    ("config", "files", "checks", "text_table", "_version"),
+    ("config", "configured", "files", "checks", "text_table", "_version"),
     ("ops",),
     ("data",),
     ("probe",),

@@ -1,0 +1,32 @@
+"""The base of objects that their arguments define: surrogates, learning rules, activations with constants."""
+
+from typing import ClassVar
+
+from keras_snn.hints import Config
+
+
+class Configured:
+    """An object with attributes of the ``names`` of its arguments.
+
+    Objects of one class with equal attributes compare equal, so the engine compiles them once.
+    """
+
+    #: Names of the arguments. Each is an attribute.
+    names: ClassVar[tuple[str, ...]] = ()
+
+    def get_config(self) -> Config:
+        """Return the arguments by name."""
+        return {name: getattr(self, name) for name in self.names}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+    def __eq__(self, other):
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self):
+        return hash((type(self), *map(str, self.get_config().values())))
+
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
