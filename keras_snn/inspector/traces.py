@@ -192,8 +192,8 @@ def _threshold(layer, x, states):
         return ops.ones_like(states[0])
     if not isinstance(layer, SpikingNeuron) or "v" not in layer.state_names:
         return None
-    neuron, params = layer.equations(states)
-    p = _ThresholdParameters(neuron, params)
+    neuron, params, constants = layer.equations(states)
+    p = _ThresholdParameters(neuron, {**params, **constants})
     neuron.step(p, tuple(states), nan_if_infinite(ops.cast(x[:, 0], states[0].dtype)))
     if p.last_threshold is None:
         return None

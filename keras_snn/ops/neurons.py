@@ -27,18 +27,20 @@ RESETS = ("zero", "subtract", None)
 
 @dataclass(frozen=True)
 class Neuron:
-    """A step and its constants. Instances with equal constants compare equal, so ``scan`` compiles them once.
+    """A step and its choices. Instances with equal choices compare equal, so ``scan`` compiles them once.
+
+    It is called with the pair of the dicts ``(params, constants)`` of tensors, which are further attributes of ``p``.
 
     Attributes:
         step: Function ``(p, state, x) -> (state, spikes)`` that captures no variables.
-        constants: Tuple of pairs (name, hashable value).
+        choices: Tuple of pairs (name, hashable value), attributes of ``p`` that are part of the compiled code.
         spike: Function from the membrane above the threshold to spikes, with a surrogate gradient.
         reset: "zero" (to ``v_reset``), "subtract" (the threshold), or None.
         detach_reset: Boolean, whether the spike that resets the membrane carries no gradient.
     """
 
     step: Callable
-    constants: tuple = ()
+    choices: tuple = ()
     spike: Callable | None = None
     reset: str | None = "zero"
     detach_reset: bool = False
@@ -49,7 +51,8 @@ class Neuron:
         return self.step
 
     def __call__(self, params, state, x):
-        return self.step(Parameters(self, params), state, nan_if_infinite(x))
+        tensors, constants = params
+        return self.step(Parameters(self, {**tensors, **constants}), state, nan_if_infinite(x))
 
 
 class Parameters:
@@ -57,7 +60,7 @@ class Parameters:
 
     Args:
         neuron: ``Neuron``.
-        params: Dict of tensors, the parameters that are not constants.
+        params: Dict of tensors, the parameters that are not choices of the neuron.
     """
 
     if TYPE_CHECKING:  # the parameters differ between neurons
@@ -65,7 +68,7 @@ class Parameters:
         def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, neuron: Neuron, params: dict[str, Tensor]) -> None:
-        vars(self).update(neuron.constants)
+        vars(self).update(neuron.choices)
         vars(self).update(params)
         self._neuron: Any = neuron
 

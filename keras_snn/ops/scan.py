@@ -8,7 +8,7 @@ from keras import ops, tree
 
 from keras_snn.hints import Nest, Tensor
 from keras_snn.ops import backend, masks
-from keras_snn.ops.backend.purity import is_float, none_if_empty, pure_call
+from keras_snn.ops.backend.purity import is_float, none_if_empty, pure_call, with_constants
 
 
 def scan(
@@ -17,6 +17,7 @@ def scan(
     xs: Nest,
     params: Nest = (),
     *,
+    constants: Nest = None,
     length: int | None = None,
     reverse: bool = False,
     unroll: bool = False,
@@ -38,8 +39,9 @@ def scan(
     but no tape.
 
     ``step`` must be pure, because it is traced once, run T times, and run again for the gradient. It must not close
-    over tensors or variables, and must not draw random numbers: pass them as ``params``, state or ``xs``. Compiled
-    loops are cached by ``step`` (its hash and equality). Use the same object in every call, not a new closure.
+    over tensors or variables, and must not draw random numbers: pass them as ``params``, ``constants``, state or
+    ``xs``. Compiled loops are cached by ``step`` (its hash and equality). Use the same object in every call, not a new
+    closure.
 
     Args:
         step: Callable ``(params, state, x) -> (new_state, outputs)``. ``new_state`` has the structure, shapes and
@@ -47,6 +49,8 @@ def scan(
         init: Nest of tensors or numbers of any shape and dtype, the state before the first step.
         xs: Nest of tensors ``(batch, time, ...)``, or None: then ``x`` is None, and ``length`` is required.
         params: Nest of tensors that every step uses. Their gradients are summed over time.
+        constants: Nest of tensors that every step uses, without a gradient, or None. If it is given, the first argument
+            of ``step`` is the pair ``(params, constants)``. New values do not compile the loop again.
         length: Integer, number of steps T. Default: the length of axis 1 of ``xs``, which need not be static.
         reverse: Boolean. True: run from the last step to the first. Outputs stay at the positions of their inputs.
         unroll: Boolean. True: add every step to the graph, and use the backend's automatic differentiation. Requires a
@@ -81,6 +85,7 @@ def scan(
     ```
     """
     params, init = _tensors(params), _tensors(init)
+    constants = None if constants is None else _tensors(constants)
     xs = () if xs is None else _tensors(xs)
     if mask is not None:
         step, xs, pointwise = _Held(step), (xs, ops.convert_to_tensor(mask, "bool")), False
@@ -88,13 +93,13 @@ def scan(
     if unroll:
         if n_steps is None:
             raise ValueError("`unroll` must be False if `xs` has no static number of time steps; got True.")
-        return _unrolled(step, init, xs, params, n_steps, reverse, gradient)
+        return _unrolled(with_constants(step, constants), init, xs, params, n_steps, reverse, gradient)
     hash(step)  # TypeError for a step that cannot be a key of the cache
     if pointwise := pointwise and not reverse and _has_single_float_state(init, xs, params):
         (state,) = tree.flatten(init)
         params = tree.map_structure(lambda p: keras.ops.broadcast_to(p, keras.ops.shape(state)), params)
     length = None if tree.flatten(xs) else length
-    return backend.scan(step, init, xs, params, length, reverse, gradient, pointwise, inference)
+    return backend.scan(step, init, xs, params, constants, length, reverse, gradient, pointwise, inference)
 
 
 @dataclass(frozen=True)

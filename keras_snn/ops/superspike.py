@@ -97,10 +97,11 @@ def forward(
     """
     synapse_leak, leak = (-math.expm1(-dt / tau) for tau in response)  # the gains of the filters
     currents = ops.matmul(pre, weights) * (synapse_leak * leak / dt)
-    constants = (("leak", leak), ("synapse_leak", synapse_leak), ("threshold", threshold), ("v_reset", 0.0))
     state = ops.zeros_like(currents[:, 0])
-    neuron = Neuron(observed_synaptic, constants, heaviside, reset)
-    (spikes, membrane), _ = scan(neuron, (state, state), currents, gradient=False)
+    constants = {"leak": leak, "synapse_leak": synapse_leak, "threshold": threshold}
+    constants = {name: ops.convert_to_tensor(value, state.dtype) for name, value in constants.items()}
+    neuron = Neuron(observed_synaptic, (("v_reset", 0.0),), heaviside, reset)
+    (spikes, membrane), _ = scan(neuron, (state, state), currents, {}, constants=constants, gradient=False)
     return spikes, membrane
 
 

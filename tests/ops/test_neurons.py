@@ -9,7 +9,19 @@ from keras import ops
 from reference import neurons as loops
 from reference.autodiff import BACKEND, COMPILED, FEW_MODES, MODES, run, to_numpy, wrap
 
-from keras_snn.layers import ALIF, IF, KLIF, LIF, PLIF, LeakyIntegrator, RecurrentLIF, ResonateAndFire, Synaptic
+import keras_snn
+from keras_snn.layers import (
+    ALIF,
+    IF,
+    KLIF,
+    LIF,
+    PLIF,
+    LeakyIntegrator,
+    RecurrentLIF,
+    ResonateAndFire,
+    SpikingNeuron,
+    Synaptic,
+)
 from keras_snn.ops.neurons import Neuron, leaky, refractory, rounded
 from keras_snn.surrogates import ATan
 
@@ -322,6 +334,53 @@ def test_equal_neurons_compare_equal():
     assert a != Neuron(leaky, (("threshold", 1.0),), ATan(3.0))
     assert refractory(leaky) is refractory(leaky)
     assert refractory(leaky).__name__ == "leaky"
+
+
+#: Further arguments, by class: 0.0 is part of the code, and so is the choice of no standardization.
+ARGUMENTS = {
+    "KLIF": {"learn": ()},
+    "NoisyLIF": {"alpha": 2.0},
+    "AlternativeOscillationLIF": {"learn": (), "c": 1.0, "d": 1.0},
+}
+NEURONS = [
+    layer
+    for layer in vars(keras_snn.layers).values()
+    if isinstance(layer, type) and issubclass(layer, SpikingNeuron) and layer is not SpikingNeuron
+]
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_numbers_are_not_part_of_the_code(neuron):
+    """Layers that differ in a number have equal steps, for which the engine compiles once."""
+
+    def step(config):
+        layer = neuron.from_config(config)
+        layer.build((2, 3, 4))
+        return layer.equations([ops.zeros((2, 4))] * 3)[0]
+
+    config = neuron(**ARGUMENTS.get(neuron.__name__, {})).get_config()
+    numbers = [name for name, value in config.items() if isinstance(value, float) and value]
+    assert "threshold" in numbers or "tau" in numbers
+    for name in numbers:
+        assert step({**config, name: 1.1 * config[name]}) == step(config), name
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch's engine compiles nothing")
+def test_ten_time_constants_compile_once():
+    calls = []
+
+    class Counted(LIF):
+        @staticmethod
+        def step(p, state, x):
+            calls.append(p)
+            return leaky(p, state, x)
+
+    counts = []
+    for tau in np.linspace(1.5, 6, 10):
+        spikes, _ = leaky_loop(leak=np.float32(1 / tau))
+        np.testing.assert_array_equal(to_numpy(Counted(tau)(X)), spikes)
+        counts.append(len(calls))
+    assert counts[0] > 0 and set(counts) == {counts[0]}
 
 
 def test_layers_do_not_share_constants():

@@ -26,11 +26,11 @@ class SpikingNeuron(SequenceLayer):
     """Base class of neurons. A subclass defines ``step`` and the names of its parameters, ``parameter_names``.
 
     ``step(p, state, x) -> (state, spikes)`` is a static method without a closure. It computes one time step from a
-    tuple of states and an input ``(batch, ...)``. The parameters are attributes of ``p``. ``p.fire(h)`` compares the
-    membrane potential h to ``p.threshold``, and returns the potential after the reset and the spikes with their
-    surrogate gradient. For other equations there are ``p.fire(h, threshold)``, ``p.spike(h - threshold)`` and
-    ``p.after_spike(h, spikes, threshold)``. Spikes are 1 where ``h > threshold``, strictly, and 0 elsewhere. The
-    gradient is that of the whole sequence.
+    tuple of states and an input ``(batch, ...)``. The parameters are attributes of ``p``: tensors, except 0.0, so that
+    another value compiles nothing again. ``p.fire(h)`` compares the membrane potential h to ``p.threshold``, and
+    returns the potential after the reset and the spikes with their surrogate gradient. For other equations there are
+    ``p.fire(h, threshold)``, ``p.spike(h - threshold)`` and ``p.after_spike(h, spikes, threshold)``. Spikes are 1 where
+    ``h > threshold``, strictly, and 0 elsewhere. The gradient is that of the whole sequence.
 
     An input that is not finite reaches ``step`` as NaN. From this step on its neuron gives no spikes, and its gradients
     are NaN; other neurons are not affected. This requires that ``step`` returns NaN for a membrane potential of NaN.
@@ -102,7 +102,7 @@ class SpikingNeuron(SequenceLayer):
     #: The ``Clip`` of other parameters, by name. It checks a number, clamps a weight in the equations, and is the
     #: constraint of the weight. Default for a learned threshold: ``v_reset`` or above.
     bounds: Mapping[str, Clip] = MappingProxyType({})
-    #: Names of other arguments that are attributes of ``p``. Their values must be hashable.
+    #: Names of other arguments that are attributes of ``p``. Values other than floats must be hashable.
     options: ClassVar[tuple[str, ...]] = ("v_reset",)
     #: Whether ``step`` is elementwise and broadcasts. It then takes about half the time; see ``scan``.
     pointwise: Any = False
@@ -218,8 +218,11 @@ class SpikingNeuron(SequenceLayer):
         leaks = {leak: 1 / p[name] for name, leak in self.time_constants.items()}
         return {**{name: value for name, value in p.items() if name not in self.time_constants}, **leaks}
 
-    def equations(self, states: list[Tensor]) -> tuple[Neuron, dict[str, Tensor]]:
-        """Return the step with its constants, a ``Neuron``, and the dict of its parameters that are tensors.
+    def equations(self, states: list[Tensor]) -> tuple[Neuron, dict[str, Tensor], dict[str, Tensor]]:
+        """Return the step as a ``Neuron``, the dict of its parameters that have a gradient, and that of its constants.
+
+        A constant is a float. It enters the loop as a number, not as code: another value compiles nothing again. Only
+        0.0 is code, because steps leave out a term of 0.
 
         Args:
             states: List of tensors ``(batch, ...)``. Only their shapes are used.
@@ -227,22 +230,24 @@ class SpikingNeuron(SequenceLayer):
         options = {name: getattr(self, name) for name in self.options}
         values = self.equation_values({**self.parameter_values(), **options})
         params = {name: value for name, value in values.items() if ops.is_tensor(value)}
-        constants = tuple((name, value) for name, value in values.items() if name not in params)
+        numbers = {name: value for name, value in values.items() if isinstance(value, float) and value}
+        choices = tuple((name, value) for name, value in values.items() if name not in params.keys() | numbers.keys())
         step = self.step
         if self.refractory:
-            step, constants = refractory(step), (*constants, ("refractory", self.refractory))
-        surrogate = probe.surrogate(self.surrogate)
-        neuron = Neuron(step, constants, surrogate, self.reset, self.detach_reset)
+            step, choices = refractory(step), (*choices, ("refractory", self.refractory))
+        neuron = Neuron(step, choices, probe.surrogate(self.surrogate), self.reset, self.detach_reset)
         # In the shape of the batch, if possible: the gradient is then summed over the batch once, not at each step.
-        return neuron, {name: self.spread(name, value, states) for name, value in params.items()}
+        params = {name: self.spread(name, value, states) for name, value in params.items()}
+        return neuron, params, {name: ops.convert_to_tensor(x, states[0].dtype) for name, x in numbers.items()}
 
     def run(
         self, inputs: Tensor, states: list[Tensor], training: bool | None, mask: Tensor = None
     ) -> tuple[Tensor, list[Tensor]]:
-        step, params = self.equations(states)
+        neuron, params, constants = self.equations(states)
         inference = training is False  # with None, a gradient may be needed
         options = {"unroll": self.unroll, "pointwise": self.pointwise, "inference": inference, "mask": mask}
-        outputs, states = scan(step, tuple(states), ops.cast(inputs, states[0].dtype), params, **options)
+        inputs = ops.cast(inputs, states[0].dtype)
+        outputs, states = scan(neuron, tuple(states), inputs, params, constants=constants, **options)
         return outputs, list(states)
 
     def spread(self, name: str, value: Tensor, states: list[Tensor]) -> Tensor:

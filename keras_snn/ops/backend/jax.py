@@ -10,7 +10,7 @@ import keras
 from jax import lax
 
 from keras_snn.hints import Nest, Tensor
-from keras_snn.ops.backend.purity import is_float, outputs_that_are_states, pure_call
+from keras_snn.ops.backend.purity import is_float, outputs_that_are_states, pure_call, with_constants
 
 
 def scan(
@@ -18,6 +18,7 @@ def scan(
     init: Nest,
     xs: Nest,
     params: Nest,
+    constants: Nest,
     length: int | None,
     reverse: bool,
     gradient: bool,
@@ -29,9 +30,9 @@ def scan(
     if length is None:
         length = jax.tree.leaves(xs)[0].shape[1]
     if gradient and pointwise:
-        return _pointwise(step, length, params, init, xs)
+        return _pointwise(step, length, constants, params, init, xs)
     run = _scan if gradient else _forward_only
-    return run(step, length, reverse, params, init, xs)
+    return run(step, length, reverse, constants, params, init, xs)
 
 
 @jax.custom_jvp
@@ -197,23 +198,26 @@ with_pullback.defvjp(lambda value, x, _: (value, x), lambda pullback, x, upstrea
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _forward_only(step, length, reverse, params, init, xs):
+def _forward_only(step, length, reverse, constants, params, init, xs):
+    step = with_constants(step, constants)
     params, init, xs = lax.stop_gradient((params, init, xs))
     return _forward(step, length, reverse, params, init, xs, keep_states=False)[:2]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _scan_rule(step, length, reverse, params, init, xs):
-    return _forward(step, length, reverse, params, init, xs, keep_states=False)[:2]
+def _scan_rule(step, length, reverse, constants, params, init, xs):
+    return _forward(with_constants(step, constants), length, reverse, params, init, xs, keep_states=False)[:2]
 
 
-def _scan_forward(step, length, reverse, params, init, xs):
+def _scan_forward(step, length, reverse, constants, params, init, xs):
+    step = with_constants(step, constants)
     outputs, final, states = _forward(step, length, reverse, params, init, xs, keep_states=True)
-    return (outputs, final), (params, init, xs, states, outputs)
+    return (outputs, final), (constants, params, init, xs, states, outputs)
 
 
 def _scan_backward(step, length, reverse, residuals, upstream):
-    params, init, xs, states, outputs = residuals
+    constants, params, init, xs, states, outputs = residuals
+    step = with_constants(step, constants)
     inputs, structure = jax.tree.flatten((params, init, xs))
     d_outputs, d_final = (_real(nest) for nest in upstream)
     n_params, n_state = len(_floats(params)), len(d_final)
@@ -251,7 +255,7 @@ def _scan_backward(step, length, reverse, residuals, upstream):
     zeros = [jnp.zeros_like(p) for p in _floats(params)]
     (d_init, d_params), d_xs = _walk(body, (d_final, zeros), length, not reverse)
     grads = iter([*d_params, *d_init, *d_xs])
-    return jax.tree.unflatten(structure, [next(grads) if is_float(x) else None for x in inputs])
+    return None, *jax.tree.unflatten(structure, [next(grads) if is_float(x) else None for x in inputs])
 
 
 _scan_rule.defvjp(_scan_forward, _scan_backward)
@@ -259,22 +263,25 @@ _scan = jax.jit(_scan_rule, static_argnums=(0, 1, 2))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _pointwise_rule(step, length, params, init, xs):
-    return _forward(step, length, False, params, init, xs, keep_states=False)[:2]
+def _pointwise_rule(step, length, constants, params, init, xs):
+    return _forward(with_constants(step, constants), length, False, params, init, xs, keep_states=False)[:2]
 
 
-def _pointwise_forward(step, length, params, init, xs):
+def _pointwise_forward(step, length, constants, params, init, xs):
+    step = with_constants(step, constants)
+
     def advance(t, state):
         return pure_call(step, params, state, _at(xs, t))[0]
 
     states = _rows(advance, init, length)
     final = advance(length - 1, _at(states, length - 1))
     _, outputs = pure_call(step, _over_time(params), states, xs)
-    return (outputs, final), (params, xs, states)
+    return (outputs, final), (constants, params, xs, states)
 
 
 def _pointwise_backward(step, length, residuals, upstream):
-    params, xs, states = residuals
+    constants, params, xs, states = residuals
+    step = with_constants(step, constants)
     d_outputs, d_final = upstream
 
     def retreat(t, d_state):
@@ -289,7 +296,7 @@ def _pointwise_backward(step, length, residuals, upstream):
     d_states = _rows(retreat, d_final, length, reverse=True)
     d_init = retreat(0, _at(d_states, 0))
     d_params, d_xs = jax.vjp(from_others, params, xs)[1]((d_states, d_outputs))
-    return d_params, d_init, d_xs
+    return None, d_params, d_init, d_xs
 
 
 _pointwise_rule.defvjp(_pointwise_forward, _pointwise_backward)

@@ -3,6 +3,7 @@
 import dis
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import keras
 from keras import ops, tree
@@ -54,6 +55,24 @@ def pure_call(step: Callable, params: Nest, state: Nest, x: Nest) -> tuple[Nest,
             f"{_describe(outputs)}."
         )
     return new_state, outputs
+
+
+@dataclass(frozen=True)
+class _WithConstants:
+    step: Callable
+    constants: Nest
+
+    @property
+    def __wrapped__(self):
+        return self.step
+
+    def __call__(self, params, state, x):
+        return self.step((params, self.constants), state, x)
+
+
+def with_constants(step: Callable, constants: Nest) -> Callable:
+    """Return the step that passes ``(params, constants)`` to ``step``; ``step`` itself if ``constants`` is None."""
+    return step if constants is None else _WithConstants(step, constants)
 
 
 def outputs_that_are_states(state: Nest, outputs: Nest) -> list[int | None]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_snn.hints import Nest
-from keras_snn.ops.backend.purity import is_float, outputs_that_are_states, pure_call, raise_captured
+from keras_snn.ops.backend.purity import is_float, outputs_that_are_states, pure_call, raise_captured, with_constants
 
 #: In eager mode, every new (batch, time) shape needs a compilation. The first shape of a step is compiled at once, a
 #: further one in its call number `_CALLS_TO_COMPILE`, up to `_MAX_SHAPES` shapes per step. Other calls run in
@@ -27,6 +27,7 @@ def scan(
     init: Nest,
     xs: Nest,
     params: Nest,
+    constants: Nest,
     length: int | None,
     reverse: bool,
     gradient: bool,
@@ -36,12 +37,13 @@ def scan(
     """Run ``step`` over axis 1 of ``xs``; see ``keras_snn.ops.scan``."""
     # Some may be tf.Variable.
     params, init, xs = (tf.nest.map_structure(tf.convert_to_tensor, nest) for nest in (params, init, xs))
+    constants = None if constants is None else _detached(constants)
     loops = _Loops(step, reverse, pointwise, _static_shapes(params, init, xs))
     compiled = loops.choose(init, xs, length)
     if not compiled and length is not None:
         length = tf.constant(length)  # a Python integer would be traced again for each value
     if not gradient:
-        outputs, final, _ = loops.forward(compiled, False)(*_detached((params, init, xs)), length)
+        outputs, final, _ = loops.forward(compiled, False)(constants, *_detached((params, init, xs)), length)
         return _with_shapes(outputs, final, init, xs)
 
     structure: Any = None
@@ -50,7 +52,7 @@ def scan(
     def run(*flat):
         nonlocal structure
         inputs = _detached(tf.nest.pack_sequence_as((params, init, xs), flat))
-        outputs, final, states = loops.forward(compiled, not inference)(*inputs, length)
+        outputs, final, states = loops.forward(compiled, not inference)(constants, *inputs, length)
         structure = (outputs, final)
 
         def grad(*upstream):
@@ -58,8 +60,9 @@ def scan(
             d_results = [d for d, result in zip(upstream, results, strict=True) if is_float(result)]
 
             def backward():
-                states_before = loops.forward(compiled, True)(*inputs, length)[2] if inference else states
-                return loops.backward(compiled)(*inputs, *_detached((states_before, outputs, d_results)), length)
+                states_before = loops.forward(compiled, True)(constants, *inputs, length)[2] if inference else states
+                results = _detached((states_before, outputs, d_results))
+                return loops.backward(compiled)(constants, *inputs, *results, length)
 
             grads = iter(_once_differentiable(backward, [*flat, *d_results]))
             return [next(grads) if is_float(x) else None for x in flat]
@@ -116,13 +119,13 @@ class _Loops:
             return shapes in self.compiled
 
     def forward(self, compiled, keep_states):
-        """Return the function (params, init, xs, length) -> (outputs, final state, states)."""
+        """Return the function (constants, params, init, xs, length) -> (outputs, final state, states)."""
         if compiled and keep_states and self.pointwise:
             return self._function(_pointwise_forward, compiled)
         return self._function(_forward, compiled, keep_states=keep_states)
 
     def backward(self, compiled):
-        """Return the function from the arguments of ``_backward`` to the gradients of the float inputs."""
+        """Return the function from constants and the arguments of ``_backward`` to the gradients of float inputs."""
         return self._function(_pointwise_backward if compiled and self.pointwise else _backward, compiled)
 
     def _function(self, loop, compiled, **kwargs):
@@ -132,9 +135,9 @@ class _Loops:
         with self.lock:
             if key not in self.functions:
 
-                def run(*args):
+                def run(constants, *args):
                     try:
-                        result = loop(self.step, self.reverse, compiled, *args, **kwargs)
+                        result = loop(with_constants(self.step, constants), self.reverse, compiled, *args, **kwargs)
                     except Exception:
                         self.functions.pop(key, None)  # otherwise TensorFlow returns None in the next call
                         raise

@@ -8,7 +8,7 @@ import torch
 from keras import tree
 
 from keras_snn.hints import Nest, Tensor
-from keras_snn.ops.backend.purity import is_float, none_if_empty, pure_call, raise_captured
+from keras_snn.ops.backend.purity import is_float, none_if_empty, pure_call, raise_captured, with_constants
 
 #: Number of state values that one block of the elementwise backward pass holds: the size of a processor's cache.
 _BLOCK_SIZE = 2**18
@@ -21,6 +21,7 @@ def scan(
     init: Nest,
     xs: Nest,
     params: Nest,
+    constants: Nest,
     length: int | None,
     reverse: bool,
     gradient: bool,
@@ -31,7 +32,7 @@ def scan(
     del inference  # states are kept only if a gradient is computed
     if length is None:
         length = tree.flatten(xs)[0].shape[1]
-    inputs = (params, init, xs)
+    step, inputs = with_constants(step, constants), (params, init, xs)
     walk = (_PointwiseWalk if pointwise else _Walk)(step, inputs, range(length)[:: -1 if reverse else 1])
     flat = tree.flatten(inputs)
     # Not while tracing: a trace of an autograd.Function records the results of the example as constants.
