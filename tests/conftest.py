@@ -15,6 +15,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import keras
 
+import keras_snn
+
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
@@ -26,6 +28,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     gc.set_threshold(20_000, 20, 20)  # tests create many objects; few of them become garbage
+    keras_snn.default.compile_steps = False  # seconds for each kind of neuron; test_scan_torch.py compiles some
     if keras.config.backend() == "tensorflow" and not config.getoption("everything"):
         import tensorflow as tf
 

@@ -90,7 +90,7 @@ def scan(
     if mask is not None:
         step, xs, pointwise = _Held(step), (xs, ops.convert_to_tensor(mask, "bool")), False
     n_steps = check_length(tree.flatten(xs), length)
-    if unroll:
+    if unroll or backend.unrolls():
         if n_steps is None:
             raise ValueError("`unroll` must be False if `xs` has no static number of time steps; got True.")
         return _unrolled(with_constants(step, constants), init, xs, params, n_steps, reverse, gradient)

@@ -26,6 +26,7 @@ replica = _backend.replica
 scan = _backend.scan
 start_from = _backend.start_from
 straight_through = _backend.straight_through
+unrolls = _backend.unrolls
 with_derivative = _backend.with_derivative
 with_pullback = _backend.with_pullback
 
@@ -43,6 +44,7 @@ __all__ = [
     "scan",
     "start_from",
     "straight_through",
+    "unrolls",
     "with_derivative",
     "with_pullback",
 ]

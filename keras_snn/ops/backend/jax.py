@@ -182,6 +182,11 @@ def _assign(variables, values):
         variable.assign(value)
 
 
+def unrolls() -> bool:
+    """Return False: the loop can be traced."""
+    return False
+
+
 def replica() -> int | Tensor:
     """Return 0: JAX traces a function with the global batch, on any number of devices."""
     return 0

@@ -110,6 +110,11 @@ def loop(body: Callable, carry: Nest, n: int, like: Nest, variables: list) -> tu
     return carry, tf.nest.pack_sequence_as(like, [r.stack() for r in rows])
 
 
+def unrolls() -> bool:
+    """Return False: the loop can be traced."""
+    return False
+
+
 def replica() -> int | Tensor:
     """Return the index of the replica that runs this call; 0 outside a replica context."""
     context = tf.distribute.get_replica_context()

@@ -1,0 +1,202 @@
+"""A step of the engine on PyTorch: its forward pass and its vector-Jacobian product, traced and compiled."""
+
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from keras import tree
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from keras_snn.config import default
+from keras_snn.hints import Nest, Tensor
+from keras_snn.ops.backend.purity import none_if_empty, pure_call, raise_captured
+
+#: A step is traced and compiled in its call number `_CALLS_TO_COMPILE` with tensors of the same shapes.
+_CALLS_TO_COMPILE = 20
+
+
+def find_step(function: Callable, structure: Nest, inputs: Sequence[Tensor]) -> "Step":
+    """Return the ``Step`` of a function for these flat inputs, and count the call."""
+    step = _step(function, repr(structure), tuple((*x.shape, x.dtype, x.device) for x in inputs))
+    if step.results is None:
+        step.prepare(structure, inputs)
+    step.n_calls += 1
+    return step
+
+
+class Step:
+    """A step for tensors of the same shapes, as functions of flat sequences of tensors.
+
+    PyTorch runs each operation by itself, and autograd records it. From call number ``_CALLS_TO_COMPILE`` on, both
+    functions run as graphs of operations without a record, compiled if there is a compiler.
+
+    Args:
+        function: The step, ``(params, state, x) -> (state, outputs)``.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        self.function = function
+        self.n_calls = 0
+        #: The structures of the inputs (params, state, x) and of the results (outputs, state).
+        self.structure: Any = None
+        self.results: Any = None
+        #: The shape, dtype and device of each output.
+        self.outputs: list[tuple] = []
+        #: Whether the step draws random numbers, as a cell with Dropout does.
+        self.draws = False
+        self.is_compiled = False
+        self._graphs: dict[tuple, Callable] = {}
+
+    def prepare(self, structure: Nest, inputs: Sequence[Tensor]) -> None:
+        """Call the step once to learn the form of its results; raise ValueError for a step that is not pure."""
+        before = generators(inputs)
+        with torch.enable_grad():
+            state, outputs = pure_call(self.function, *tree.pack_sequence_as(structure, list(inputs)))
+        if any(leaf.requires_grad for leaf in tree.flatten((state, outputs))):
+            raise_captured(["a tensor that requires a gradient"])
+        self.draws = not all(map(torch.equal, before.values(), generators(inputs).values()))
+        rewind(before)
+        self.outputs = [(tuple(y.shape), y.dtype, y.device) for y in tree.flatten(outputs)]
+        self.structure, self.results = structure, tree.map_structure(lambda _: 0, (outputs, state))
+
+    def rows(self, length: int) -> list[Tensor]:
+        """Return tensors for the outputs of ``length`` steps."""
+        return [
+            torch.empty((batch, length, *units), dtype=dtype, device=device)
+            for (batch, *units), dtype, device in self.outputs
+        ]
+
+    def flat(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return the flat (outputs, state) of a step."""
+        params, state, x = tree.pack_sequence_as(self.structure, list(inputs))
+        state, outputs = self.function(params, state, none_if_empty(x))
+        return tree.flatten((outputs, state))
+
+    def advance(self, *tensors: Tensor) -> list[Tensor]:
+        """Write the outputs of a step to rows, and return its state. ``tensors`` are its inputs and the rows."""
+        n = len(tensors) - len(self.outputs)
+        results = self.flat(tensors[:n])
+        for row, y in zip(tensors[n:], results, strict=False):
+            row.copy_(y)
+        return results[len(self.outputs) :]
+
+    def retreat(self, sources: tuple[int, ...], *tensors: Tensor) -> list[Tensor]:
+        """Go back one step; return the gradients of the state.
+
+        Args:
+            sources: The positions of the inputs that have a gradient, with all float states.
+            *tensors: The inputs, the gradients of (outputs, state), and a tensor for each source that is not a state:
+                the gradient of a parameter is added to it, that of an input x is written to it.
+        """
+        n_params, n_state, n_xs = (len(tree.flatten(part)) for part in self.structure)
+        n = n_params + n_state + n_xs
+        inputs, rest = [leaf.detach() for leaf in tensors[:n]], iter(tensors[n:])
+        with torch.enable_grad():
+            for k in sources:
+                inputs[k].requires_grad_()
+            results = self.flat(inputs)
+        grads = gradients(results, [inputs[k] for k in sources], [next(rest) for _ in results])
+        d_state = [torch.zeros_like(leaf) for leaf in inputs[n_params : n_params + n_state]]
+        for k, grad in zip(sources, grads, strict=True):
+            if k < n_params:
+                next(rest).add_(grad)
+            elif k < n_params + n_state:
+                d_state[k - n_params] = grad
+            else:
+                next(rest).copy_(grad)
+        return d_state
+
+    def slopes(self, sources: tuple[int, ...], *tensors: Tensor) -> list[Tensor]:
+        """Return the factors by which an elementwise step passes gradients back: two for each of ``sources``.
+
+        The gradient of a source is that of the new state times the first, plus the second. ``tensors`` are the inputs
+        of the step, at many times, and the gradients of its outputs. The inputs of index ``sources`` have a gradient.
+        """
+        n = len(tensors) - len(self.outputs)
+        inputs = [leaf.detach() for leaf in tensors[:n]]
+        with torch.enable_grad():
+            for k in sources:
+                inputs[k].requires_grad_()
+            *outputs, state = self.flat(inputs)
+        slopes = gradients([state], [inputs[k] for k in sources], [torch.ones_like(state)])
+        direct = gradients(outputs, [inputs[k] for k in sources], tensors[n:])
+        return [x for pair in zip(slopes, direct, strict=True) for x in pair]
+
+    def fastest(self, name: str, sources: tuple[int, ...], tensors: Sequence[Tensor]) -> Callable:
+        """Return the method ``name`` for these sources, or its graph from call ``_CALLS_TO_COMPILE`` on."""
+        method = getattr(self, name)
+        function = functools.partial(method, sources) if sources else method
+        if self.n_calls < _CALLS_TO_COMPILE or self.draws or torch.compiler.is_compiling():
+            return function
+        key = name, sources, default.compile_steps, *(tuple(x.shape) for x in tensors)
+        if key not in self._graphs:
+            self._graphs[key] = _graph(function, [_copy(x) for x in tensors])
+        self.is_compiled = not isinstance(self._graphs[key], torch.fx.GraphModule)
+        return self._graphs[key]
+
+
+_step = functools.lru_cache(maxsize=256)(lambda function, structure, shapes: Step(function))
+
+
+def gradients(targets: Sequence[Tensor], sources: Sequence[Tensor], d_targets: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return the gradients with respect to ``sources``; zeros if no target depends on a source. Keeps the graph."""
+    pairs = [(target, d) for target, d in zip(targets, d_targets, strict=True) if target.requires_grad]
+    if not pairs or not sources:
+        return [torch.zeros_like(source) for source in sources]
+    targets, d_targets = zip(*pairs, strict=True)
+    return torch.autograd.grad(targets, sources, d_targets, retain_graph=True, materialize_grads=True)
+
+
+def generators(tensors: Sequence[Tensor]) -> dict[Any, Tensor]:
+    """Return the states of the default random generators of the CPU (key None) and of the tensors' devices."""
+    cuda = {x.device: torch.cuda.get_rng_state(x.device) for x in tensors if x.is_cuda}
+    return {None: torch.get_rng_state(), **cuda}
+
+
+def rewind(states: dict[Any, Tensor]) -> None:
+    """Set the states of random generators to those that ``generators`` returned."""
+    for device, state in states.items():
+        if device is None:
+            torch.set_rng_state(state)
+        else:
+            torch.cuda.set_rng_state(state, device)
+
+
+def _copy(tensor):
+    """Return a copy with the strides of ``tensor``, which are 0 where it is expanded: a graph depends on them."""
+    once = tensor[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.stride())]
+    copy = torch.empty_strided(once.shape, once.stride(), dtype=once.dtype, device=once.device).copy_(once)
+    return copy.expand(tensor.shape)
+
+
+def _graph(function, tensors):
+    """Return the graph of a function of tensors, compiled if possible; the function itself if it cannot be traced."""
+    try:
+        graph = make_fx(function)(*tensors)
+    except Exception as error:
+        if "data-dependent" not in str(error):  # a step with `ops.cond` or a seed is not a failure
+            _report("A step cannot be traced, and keeps to PyTorch's autograd, which is slower", str(error))
+        return function
+    for node in graph.graph.nodes:
+        if node.target is torch.ops.aten.detach.default:
+            node.replace_all_uses_with(node.args[0])
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    if not default.compile_steps:
+        return graph
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's own, while it imports its compiler
+            compiled = torch.compile(graph, dynamic=False)
+            compiled(*tensors)
+    except Exception as error:
+        _report("torch.compile fails, so steps run uncompiled, which is several times slower", str(error))
+        return graph
+    return compiled
+
+
+@functools.cache  # one report of each failure
+def _report(message, error):
+    warnings.warn(f"{message}. keras_snn.default.compile_steps = False avoids this message. {error}", stacklevel=2)
