@@ -258,7 +258,7 @@ def _scan_backward(step, length, reverse, residuals, upstream):
             yield next(kept)[t] if k is None else jnp.where(t == first, start, _at(outputs[k], before))
 
     zeros = [jnp.zeros_like(p) for p in _floats(params)]
-    (d_init, d_params), d_xs = _walk(body, (d_final, zeros), length, not reverse)
+    (d_init, d_params), d_xs = _walk(body, (d_final, zeros), length, not reverse, (d_outputs, xs))
     grads = iter([*d_params, *d_init, *d_xs])
     return None, *jax.tree.unflatten(structure, [next(grads) if is_float(x) else None for x in inputs])
 
@@ -278,14 +278,15 @@ def _pointwise_forward(step, length, constants, params, init, xs):
     def advance(t, state):
         return pure_call(step, params, state, _at(xs, t))[0]
 
-    states = _rows(advance, init, length)
+    states = _rows(advance, init, length, xs)
     final = advance(length - 1, _at(states, length - 1))
     _, outputs = pure_call(step, _over_time(params), states, xs)
     return (outputs, final), (constants, params, xs, states)
 
 
 def _pointwise_backward(step, length, residuals, upstream):
-    constants, params, xs, states = residuals
+    # Without the barrier, XLA would store what both passes compute from these, and read it here.
+    constants, params, xs, states = lax.optimization_barrier(residuals)
     step = with_constants(step, constants)
     d_outputs, d_final = upstream
 
@@ -298,7 +299,7 @@ def _pointwise_backward(step, length, residuals, upstream):
     def from_others(params, xs):
         return pure_call(step, _over_time(params), states, xs)
 
-    d_states = _rows(retreat, d_final, length, reverse=True)
+    d_states = _rows(retreat, d_final, length, d_outputs, reverse=True)
     d_init = retreat(0, _at(d_states, 0))
     d_params, d_xs = jax.vjp(from_others, params, xs)[1]((d_states, d_outputs))
     return None, d_params, d_init, d_xs
@@ -312,13 +313,13 @@ def _over_time(params):
     return jax.tree.map(lambda p: jnp.expand_dims(p, 1), params)
 
 
-def _rows(advance, start, length, *, reverse=False):
-    """Return the rows ``start``, ``advance(t, start)`` and so on, joined along axis 1.
+def _rows(advance, start, length, source, *, reverse=False):
+    """Return the rows ``start``, ``advance(t, start)`` and so on, joined along axis 1; ``source`` as in _rows_to_fill.
 
     The rows are the only state of the loop. XLA on a CPU would copy any further state in every step.
     """
     first, ahead = (length - 1, -1) if reverse else (0, 1)
-    rows = jax.tree.map(lambda s: lax.empty((s.shape[0], length, *s.shape[1:]), s.dtype).at[:, first].set(s), start)
+    rows = jax.tree.map(lambda s: _rows_to_fill(s, 1, length, source).at[:, first].set(s), start)
 
     def iterate(i, rows):
         t = first + ahead * i
@@ -326,6 +327,16 @@ def _rows(advance, start, length, *, reverse=False):
         return jax.tree.map(lambda r, row: lax.dynamic_update_index_in_dim(r, row, t + ahead, 1), rows, new)
 
     return lax.fori_loop(0, length - 1, iterate, rows)
+
+
+def _rows_to_fill(row, axis, length, source, k=0):
+    """Return an array for ``length`` rows like ``row`` along ``axis``, filled with number ``k`` of the nest ``source``.
+
+    All values are overwritten. Not zeros: XLA would merge the constants of several loops into one, and copy it.
+    """
+    leaves = [leaf for leaf in jax.tree.leaves(source) if leaf.size]
+    number = leaves[0].ravel()[k % leaves[0].size] if leaves else 0
+    return jnp.full((*row.shape[:axis], length, *row.shape[axis:]), number, row.dtype)
 
 
 def _forward(step, length, reverse, params, init, xs, *, keep_states):
@@ -339,13 +350,16 @@ def _forward(step, length, reverse, params, init, xs, *, keep_states):
         kept = [(leaf, 0) for leaf, same in pairs if same is None] if keep_states else []
         return new_state, [*((y, 1) for y in leaves), *kept]
 
-    final, rows = _walk(body, init, length, reverse)
+    final, rows = _walk(body, init, length, reverse, (xs, init))
     n_outputs = structure.num_leaves
     return jax.tree.unflatten(structure, rows[:n_outputs]), final, rows[n_outputs:]
 
 
-def _walk(body, carry, length, reverse):
-    """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time, and join the rows along their axes."""
+def _walk(body, carry, length, reverse, source):
+    """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time, and join the rows along their axes.
+
+    ``source`` is as in ``_rows_to_fill``.
+    """
     axes: list[int] = []
 
     def first_rows(carry):
@@ -354,7 +368,7 @@ def _walk(body, carry, length, reverse):
         return [row for row, _ in rows]
 
     examples = jax.eval_shape(first_rows, carry)
-    rows = [jnp.zeros((*e.shape[:a], length, *e.shape[a:]), e.dtype) for e, a in zip(examples, axes, strict=True)]
+    rows = [_rows_to_fill(e, a, length, source, k) for k, (e, a) in enumerate(zip(examples, axes, strict=True))]
 
     def iterate(i, loop):
         carry, rows = loop
