@@ -15,6 +15,7 @@ def neurons(bench):
         bench.ours() as tf,
         bench.ours("jax") as jax,
         bench.ours("torch") as torch,
+        bench.ours("torch") as uncompiled,
         bench.peer("torch") as peer,
         bench.peer("spyx") as spyx,
     ):
@@ -27,7 +28,8 @@ def neurons(bench):
                     "traffic": (tf, {"case": "traffic", "shape": shape}),
                     "jax": (jax, {**lif, "mode": "jit"}),
                     "lax.scan": (jax, {"case": "plain_scan", "shape": shape}),
-                    "torch": (torch, {**lif, "mode": "eager"}),
+                    "torch": (torch, {**lif, "mode": "compiled"}),
+                    "torch uncompiled": (uncompiled, {**lif, "mode": "uncompiled"}),
                     "SpikingJelly": (peer, {"case": "layer", "library": "spikingjelly", "shape": shape}),
                     "snnTorch": (peer, {"case": "layer", "library": "snntorch", "shape": shape}),
                     "Spyx": (spyx, {"case": "layer", "shape": shape}),
@@ -37,6 +39,8 @@ def neurons(bench):
                 ("tf", "SpikingJelly", 2.5),
                 ("tf", "snnTorch", 5),
                 ("tf graph", "SpikingJelly", None),
+                ("torch", "SpikingJelly", 2),
+                ("torch uncompiled", "SpikingJelly", 1),
                 ("jax", "lax.scan", 1),
                 ("jax", "Spyx", 0.9),
             ):
@@ -44,9 +48,8 @@ def neurons(bench):
                 figure = compare(times_faster, "neurons", what, times[ours], times[theirs], bound)
                 ratios.setdefault((ours, theirs), []).append(figure.ratio)
                 yield figure
-            for ours, theirs, bound in (("torch", "SpikingJelly", 1.3), ("tf", "traffic", 3)):
-                what = f"LIF layer {label(shape)}, {ours}; {theirs}"
-                yield compare(times_as_much, "neurons", what, times[ours], times[theirs], bound)
+            what = f"LIF layer {label(shape)}, tf; traffic"
+            yield compare(times_as_much, "neurons", what, times["tf"], times["traffic"], 3)
     bounds = {("tf", "SpikingJelly"): 4, ("tf", "snnTorch"): 10, ("jax", "lax.scan"): 1.5, ("jax", "Spyx"): 1}
     for (ours, theirs), bound in bounds.items():
         what = f"LIF layer, {ours}, geometric mean of the shapes; {theirs}"
@@ -66,6 +69,14 @@ def kinds(bench):
             for name in OTHERS:
                 what = f"{name} {label(shape)}, xla; LIF"
                 yield compare(times_as_much, "kinds", what, times[name], times["LIF"], 1.5)
+
+
+def compiler(bench):
+    """The time of PyTorch's compiler for the forward and backward step of a kind of neuron, beside a second."""
+    for name in ("LIF", "KLIF", "Synaptic"):
+        with bench.ours("torch") as ours:
+            milliseconds = ours.run_case("compile_time", name=name)
+        yield times_as_much("compiler", f"{name}, torch.compile; one second", [milliseconds], [1000.0])
 
 
 def neuron_memory(bench, shape=(32, 1000, 1024)):
@@ -99,4 +110,4 @@ def training(bench, n_images=1280):
         yield compare(times_faster, "training", what, times["ours"], times["SpikingJelly"], 1.5)
 
 
-ROWS = {f.__name__: f for f in (neurons, kinds, neuron_memory, training)}
+ROWS = {f.__name__: f for f in (neurons, kinds, compiler, neuron_memory, training)}

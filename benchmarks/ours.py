@@ -3,6 +3,8 @@
 import functools
 import importlib.metadata
 import math
+import os
+import time
 
 import keras
 import numpy as np
@@ -80,6 +82,7 @@ def _jax_step(module, x, upstream, mode):
 
 
 def _torch_step(module, x, upstream, mode):
+    keras_snn.default.compile_steps = mode == "compiled"
     x.requires_grad_()
 
     def step():
@@ -87,7 +90,25 @@ def _torch_step(module, x, upstream, mode):
         module.zero_grad()
         module(x, training=True).backward(upstream)
 
+    for _ in range(21):  # the engine compiles in the 20th call
+        step()
     return step
+
+
+def compile_time(name):
+    """Return the milliseconds that PyTorch's compiler adds to the call in which it runs, without its cache on disk."""
+    os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
+    times = []
+    for n_calls in (19, 20):
+        keras_snn.default.compile_steps = True
+        module, x = LAYERS[name](tau=2.0 + n_calls), keras.random.normal((32, 8, n_calls))
+        module.build(x.shape)
+        x.requires_grad_()
+        start = time.perf_counter()
+        for _ in range(n_calls):
+            module(x, training=True).sum().backward()
+        times.append(time.perf_counter() - start)
+    return 1000 * (times[1] - times[0])
 
 
 _STEPS = {"tensorflow": _tensorflow_step, "jax": _jax_step, "torch": _torch_step}
@@ -155,6 +176,37 @@ def net(n_images):
     labels = keras.utils.to_categorical(rng.integers(10, size=n_images), 10)
     model.fit(images[:64], labels[:64], batch_size=32, verbose=0)
     return lambda: model.fit(images, labels, batch_size=32, verbose=0)
+
+
+def network(network, neuron, work):
+    """Ten batches of `fit` or `predict`; `peer_torch.py` and `peer_spyx.py` have the same networks.
+
+    The first product of a still image is computed once.
+    """
+    neuron = {"LIF": LIF, "relu": layers.ReLU}[neuron]
+    pool, flatten = TimeFold(layers.MaxPooling2D(2)), TimeFold(layers.Flatten())
+    dense = [neuron(), layers.Dense(512), neuron(), layers.Dense(10)]
+    parts = {
+        "dense": [keras.Input((784,)), layers.Dense(512), Repeat(25), *dense],
+        "frames": [keras.Input((25, 784)), layers.Dense(512), *dense],
+        "convolutional": [
+            *(keras.Input((28, 28, 1)), layers.Conv2D(16, 3, padding="same"), Repeat(8), neuron(), pool),
+            *(TimeFold(layers.Conv2D(32, 3, padding="same")), neuron(), TimeFold(layers.MaxPooling2D(2)), flatten),
+            layers.Dense(10),
+        ],
+    }[network]
+    model = keras.Sequential([*parts, TemporalAveragePooling()])
+    model.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    batch_size, rng = 64 if network == "convolutional" else 128, np.random.default_rng(0)
+    x = rng.random((10 * batch_size, *model.input_shape[1:]), dtype="float32")
+    y = rng.integers(10, size=len(x))
+    run = {
+        "fit": lambda: model.fit(x, y, batch_size=batch_size, verbose=0),
+        "predict": lambda: model.predict(x, batch_size=batch_size, verbose=0),
+    }[work]
+    for _ in range(4):  # PyTorch compiles after 20 calls
+        run()
+    return run
 
 
 @functools.cache
@@ -357,6 +409,7 @@ if __name__ == "__main__":
             "plain_scan": plain_scan,
             "traffic": traffic,
             "net": net,
+            "network": network,
             "converted_predict": converted_predict,
             "epoch": epoch,
             "evaluate": evaluate,
@@ -371,6 +424,7 @@ if __name__ == "__main__":
             "predict_memory": predict_memory,
             "attack_memory": attack_memory,
             "engine_memory": engine_memory,
+            "compile_time": compile_time,
             "versions": versions,
         },
     )

@@ -95,6 +95,81 @@ def net(n_images):
     return run
 
 
+def network(network, work, library):
+    """Ten training steps, or calls, of a network of `ours.py`. The first product of a still image is computed once."""
+    batch, n_steps = {"dense": (128, 25), "convolutional": (64, 8)}[network]
+    if network == "dense":
+        parts = [nn.Linear(784, 512), None, nn.Linear(512, 512), None, nn.Linear(512, 10)]
+        images = torch.rand(batch, 784)
+    else:
+        parts = [nn.Conv2d(1, 16, 3, padding=1), None, nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), None]
+        parts += [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 7 * 7, 10)]
+        images = torch.rand(batch, 1, 28, 28)
+    model = {"spikingjelly": SpikingJellyNet, "snntorch": SnnTorchNet}[library](parts, n_steps)
+    optimizer, labels = torch.optim.Adam(model.parameters(), 1e-3), torch.randint(10, (batch,))
+
+    def fit():
+        for _ in range(10):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+
+    @torch.no_grad()
+    def predict():
+        for _ in range(10):
+            model(images)
+
+    run = {"fit": fit, "predict": predict}[work]
+    run()
+    return run
+
+
+class SpikingJellyNet(nn.Module):
+    """Layer by layer, each for all steps: SpikingJelly's multi-step mode. ``None`` stands for a LIF."""
+
+    def __init__(self, parts, n_steps):
+        super().__init__()
+        self.n_steps = n_steps
+        atan = surrogate.ATan(alpha=2.0)
+        lifs = [neuron.LIFNode(tau=2.0, surrogate_function=atan, step_mode="m") if p is None else None for p in parts]
+        self.parts = nn.ModuleList(lif or part for part, lif in zip(parts, lifs, strict=True))
+
+    def forward(self, x):
+        """Return the mean scores."""
+        functional.reset_net(self)
+        x = self.parts[0](x)
+        x = x.unsqueeze(0).expand(self.n_steps, *x.shape)
+        for part in self.parts[1:]:
+            is_lif = isinstance(part, neuron.LIFNode)
+            x = part(x) if is_lif else part(x.flatten(0, 1)).unflatten(0, (self.n_steps, -1))
+        return x.mean(0)
+
+
+class SnnTorchNet(nn.Module):
+    """Step by step, as in snnTorch's tutorials. ``None`` stands for a LIF."""
+
+    def __init__(self, parts, n_steps):
+        super().__init__()
+        self.n_steps = n_steps
+        gradient = snntorch.surrogate.atan(alpha=2.0)
+        lifs = [snntorch.Leaky(beta=0.5, spike_grad=gradient) if part is None else None for part in parts]
+        self.parts = nn.ModuleList(lif or part for part, lif in zip(parts, lifs, strict=True))
+
+    def forward(self, x):
+        """Return the mean scores."""
+        first, total = self.parts[0](x), 0
+        membranes = {part: part.init_leaky() for part in self.parts if isinstance(part, snntorch.Leaky)}
+        for _ in range(self.n_steps):
+            x = first
+            for part in self.parts[1:]:
+                if part in membranes:
+                    x, membranes[part] = part(x, membranes[part])
+                else:
+                    x = part(x)
+            total = total + x
+        return total / self.n_steps
+
+
 def layer_memory(library, shape):
     """Growth of the peak memory in MB, and the size of five tensors of this shape."""
     layer(library, [shape[0], 10, *shape[2:]])
@@ -109,4 +184,4 @@ def versions():
 
 
 if __name__ == "__main__":
-    serve({"layer": layer, "net": net}, {"versions": versions, "layer_memory": layer_memory})
+    serve({"layer": layer, "net": net, "network": network}, {"versions": versions, "layer_memory": layer_memory})

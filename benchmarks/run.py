@@ -14,6 +14,7 @@ import statistics
 import sys
 from dataclasses import asdict
 
+import networks
 import neurons
 import tabulate
 from bench import Bench, Figure, compare, label, times_as_much, times_faster
@@ -255,13 +256,30 @@ LIBRARIES = ("ours", "tonic")
 #: tonic's filter, a Python loop, ran on a part of the events.
 PARTS = {"refractory": 50}
 
-ROWS = {
-    f.__name__: f
-    for f in (
-        *(activation, filters, epochs, tiled, inspect, parts, length, memory, backends, conversion, attacks, events),
-        stdp,
-    )
-} | neurons.ROWS
+ROWS = (
+    {
+        f.__name__: f
+        for f in (
+            *(
+                activation,
+                filters,
+                epochs,
+                tiled,
+                inspect,
+                parts,
+                length,
+                memory,
+                backends,
+                conversion,
+                attacks,
+                events,
+            ),
+            stdp,
+        )
+    }
+    | neurons.ROWS
+    | networks.ROWS
+)
 
 
 def table(figures):

@@ -1,0 +1,45 @@
+"""Rows for whole networks: training steps and inference, against relu in place of the neurons and other libraries."""
+
+from bench import compare, times_as_much, times_faster
+
+#: Name in the table, and the peers that have the network.
+NETWORKS = {
+    "dense": ("784-512-512-10, 25 steps, batches of 128", ("SpikingJelly", "snnTorch", "Spyx")),
+    "frames": ("the same with 25 given frames", ("Spyx",)),
+    "convolutional": ("conv(16)-pool-conv(32)-pool-10, 8 steps, batches of 64", ("SpikingJelly", "snnTorch")),
+}
+#: The largest ratio to the network with relu.
+BOUNDS = {"dense": 1.2, "frames": 1.2, "convolutional": 1.5}
+
+
+def networks(bench):
+    """Ten batches of `fit` and of `predict`, with LIF, on every backend."""
+    for network, (what, peers) in NETWORKS.items():
+        for work in ("fit", "predict"):
+            with (
+                bench.ours() as tensorflow,
+                bench.ours("jax") as jax,
+                bench.ours("torch") as torch,
+                bench.peer("torch") as torch_peers,
+                bench.peer("spyx") as spyx,
+            ):
+                request = {"case": "network", "network": network, "work": work}
+                backends = {"tensorflow": tensorflow, "jax": jax, "torch": torch}
+                others = {"SpikingJelly": torch_peers, "snnTorch": torch_peers, "Spyx": spyx}
+                requests = {
+                    (backend, neuron): (worker, {**request, "neuron": neuron})
+                    for backend, worker in backends.items()
+                    for neuron in ("LIF", "relu")
+                }
+                requests |= {peer: (others[peer], {**request, "library": peer.lower()}) for peer in peers}
+                times = bench.interleave(requests)
+            for backend in backends:
+                mine, row = times[backend, "LIF"], f"{work}, {what}, {backend}"
+                bound = BOUNDS[network] if work == "fit" else None
+                yield compare(times_as_much, "networks", f"{row}; relu", mine, times[backend, "relu"], bound)
+                for peer in peers:
+                    bound = None if work == "predict" else 2 if backend == "tensorflow" else 1.2
+                    yield compare(times_faster, "networks", f"{row}; {peer}", mine, times[peer], bound)
+
+
+ROWS = {"networks": networks}
