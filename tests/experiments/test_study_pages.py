@@ -253,32 +253,44 @@ def test_stdp_mnist():
 
 def test_stdp_tactile():
     networks, others, biotac, fabrics, recordings = tables(STUDIES / "stdp_tactile.rst")
-    parts = tactile_parts("stdp_tactile/quick", "simulated")
-    baselines = parts.pop("without spikes")["rows"]
-    assert_rows(networks, tactile_rows(parts))
+    splits = tactile_splits("stdp_tactile/quick", "simulated")
+    baselines = splits.pop("without spikes")
+    assert_rows(networks, tactile_rows(splits))
     keys = ("sensors", "input", "samples")
     assert_rows(others, [[*(row[key] for key in keys), *shares] for row, shares in by_classifier(baselines)])
     expected = []
     for name, table in (("BioTac", biotac), ("FabricSlide", fabrics)):
-        parts = tactile_parts("stdp_tactile/standard", name, finished=False)  # one of three splits
-        baselines = [row for row in parts.pop("without spikes")["rows"] if row["samples"] == "augmented"]
-        assert_rows(table, tactile_rows(parts))
-        expected += [[name, row["input"], *shares] for row, shares in by_classifier(baselines)]
+        splits = tactile_splits("stdp_tactile/standard", name)
+        baselines = by_classifier(splits.pop("without spikes"))
+        assert_rows(table, tactile_rows(splits))
+        expected += [[name, row["input"], *shares] for row, shares in baselines if row["samples"] == "augmented"]
     assert_rows(recordings, expected)
 
 
-def tactile_parts(file, name, finished=True):
-    parts = {key.rpartition(", ")[0]: part for key, part in parts_of(file, finished).items()}
-    return {key.removeprefix(f"{name}, "): part for key, part in parts.items() if key.startswith(f"{name}, ")}
+def tactile_splits(file, name):
+    """Return a dict from each kind of network of a data set to the rows of all splits, one list for each."""
+    splits = {}
+    for key, part in parts_of(file).items():
+        if key.startswith(f"{name}, "):
+            splits.setdefault(key.removeprefix(f"{name}, ").rpartition(", ")[0], []).append(part["rows"])
+    return splits
 
 
-def tactile_rows(parts):
-    cells = [[percent(part["rows"][0][key]) for key in ("accuracy", "online")] for part in parts.values()]
-    return [[kind, *each] for kind, each in zip(parts, cells, strict=True)]
+def tactile_rows(splits):
+    return [
+        [kind, mean_of([row["accuracy"] for (row,) in rows]), percent(np.mean([row["online"] for (row,) in rows]))]
+        for kind, rows in splits.items()
+    ]
 
 
-def by_classifier(rows):
-    return [(rows[i], [percent(row["accuracy"]) for row in rows[i : i + 3]]) for i in range(0, len(rows), 3)]
+def mean_of(shares):
+    return mean_and_deviation(shares) if len(shares) > 1 else percent(shares[0])
+
+
+def by_classifier(splits):
+    """Return pairs of a row and the accuracies of the three classifiers, which are in rows that follow each other."""
+    means = [mean_of([row["accuracy"] for row in rows]) for rows in zip(*splits, strict=True)]
+    return [(splits[0][i], means[i : i + 3]) for i in range(0, len(means), 3)]
 
 
 def test_teacher_stdp():

@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 import numpy as np
 import pytest
 from keras import ops, tree
@@ -81,7 +82,7 @@ def test_graphs_equal_autograd(name, monkeypatch, engine, steps):
 def test_compiled_steps_equal_autograd(name, monkeypatch, engine, steps):
     monkeypatch.setattr(keras_snn.default, "compile_steps", True)
     assert_equals_autograd(NEURONS[name](), monkeypatch, engine)
-    assert len(steps) == 2 and not any(map(is_graph, steps))
+    assert len(steps) == 2 and all(isinstance(step, engine._Compiled) for step in steps)
 
 
 @pytest.mark.nightly("the compiler takes seconds for each neuron")
@@ -153,6 +154,65 @@ def test_a_step_that_draws_random_numbers_is_not_traced(engine, steps):
     outputs = to_numpy(layers.RNN(Dropping(8))(X))
     assert steps == []
     assert 0 < np.mean(outputs == 0) < 1 and not np.array_equal(outputs[:, 0] == 0, outputs[:, 1] == 0)
+
+
+def test_another_length_compiles_nothing(monkeypatch, engine):
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setattr(keras_snn.default, "compile_steps", True)
+    counts = []
+    for length in range(20, 14, -1):
+        x = ops.convert_to_tensor(X[:, :length]).requires_grad_()
+        LIF()(x).sum().backward()
+        counts.append(counters["stats"]["unique_graphs"])
+    assert counts[0] > 0 and counts[0] == counts[-1]
+
+
+def _flattens(params, state, x):
+    state = 0.5 * state + x
+    return ops.transpose(state, (0, 2, 1)), ops.reshape(state, (2, 16))
+
+
+def test_graphs_of_other_layouts(engine, steps):
+    """A graph depends on strides: those of the input, and those of the state after a step."""
+    rng = np.random.default_rng(0)
+    for axes in ((0, 1, 2, 3), (0, 1, 3, 2), (1, 0, 2, 3)):
+        x = rng.normal(size=(2, 2, 4, 4)).astype("float32")
+        state, expected = np.zeros((2, 4, 4), "float32"), []
+        for t in range(2):
+            state = 0.5 * state + x.transpose(axes)[:, t]
+            expected.append(state.reshape(2, 16))
+            state = state.transpose(0, 2, 1)
+        outputs, last = scan(_flattens, ops.zeros((2, 4, 4)), ops.convert_to_tensor(x).permute(axes))
+        np.testing.assert_array_equal(to_numpy(outputs), np.stack(expected, 1))
+        np.testing.assert_array_equal(to_numpy(last), state)
+    assert len(steps) == 3 and all(map(is_graph, steps))
+
+
+def _uses_numpy(params, state, x):
+    return state, ops.convert_to_tensor(np.sin(x.detach().numpy()))
+
+
+def test_values_of_numpy_are_not_kept(engine, steps):
+    for x in (X, X + 1):
+        outputs, _ = scan(_uses_numpy, ops.zeros((6, 8)), ops.convert_to_tensor(x))
+        np.testing.assert_array_equal(to_numpy(outputs), np.sin(x))
+    assert not any(map(is_graph, steps))
+
+
+def test_automatic_mixed_precision_is_not_kept(monkeypatch, engine, steps):
+    import torch
+
+    layer = layers.RNN(keras.layers.SimpleRNNCell(8))
+    x = ops.convert_to_tensor(X)
+    monkeypatch.setattr(engine, "_CALLS_TO_COMPILE", 10**9)
+    expected = to_numpy(layer(x))
+    monkeypatch.setattr(engine, "_CALLS_TO_COMPILE", 0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = to_numpy(layer(x))
+    assert steps == [] and np.any(half != expected)
+    np.testing.assert_array_equal(to_numpy(layer(x)), expected)
+    assert len(steps) == 1
 
 
 def test_traced_steps_in_a_traced_model(engine, steps):

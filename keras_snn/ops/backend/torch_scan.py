@@ -91,7 +91,7 @@ class _Walk:
         """Return the parameters, the states and the inputs."""
         flat = [leaf.detach() for leaf in flat]
         n, m = self.n_params, self.n_params + self.n_state
-        return flat[:n], flat[n:m], flat[m:]
+        return flat[:n], [leaf.contiguous() for leaf in flat[n:m]], flat[m:]
 
     def forward(self, flat, states):
         """Return the flat (outputs, final state); append the state before each step to ``states``."""
@@ -113,7 +113,8 @@ class _Walk:
         """Return the gradients of the flat (params, init, xs); None for those that are not needed."""
         params, start, xs = self.split(flat)
         n, m = len(params), len(params) + len(start)
-        d_outputs, d_state = upstream[: len(upstream) - len(start)], upstream[len(upstream) - len(start) :]
+        k = len(upstream) - len(start)
+        d_outputs, d_state = upstream[:k], [leaf.contiguous() for leaf in upstream[k:]]
         needed = list(needed)
         needed[n:m] = map(is_float, start)
         sources = tuple(i for i, need in enumerate(needed) if need)

@@ -1,6 +1,7 @@
 """A step of the engine on PyTorch: its forward pass and its vector-Jacobian product, traced and compiled."""
 
 import functools
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,8 +30,8 @@ def find_step(function: Callable, structure: Nest, inputs: Sequence[Tensor]) -> 
 class Step:
     """A step for tensors of the same shapes, as functions of flat sequences of tensors.
 
-    PyTorch runs each operation by itself, and autograd records it. From call number ``_CALLS_TO_COMPILE`` on, both
-    functions run as graphs of operations without a record, compiled if there is a compiler.
+    PyTorch runs each operation by itself, and autograd records it. From call number ``_CALLS_TO_COMPILE`` on, all
+    functions run as graphs of operations without a record, compiled if there is a compiler. States are contiguous.
 
     Args:
         function: The step, ``(params, state, x) -> (state, outputs)``.
@@ -80,7 +81,7 @@ class Step:
         results = self.flat(tensors[:n])
         for row, y in zip(tensors[n:], results, strict=False):
             row.copy_(y)
-        return results[len(self.outputs) :]
+        return [leaf.contiguous() for leaf in results[len(self.outputs) :]]
 
     def retreat(self, sources: tuple[int, ...], *tensors: Tensor) -> list[Tensor]:
         """Go back one step; return the gradients of the state.
@@ -103,7 +104,7 @@ class Step:
             if k < n_params:
                 next(rest).add_(grad)
             elif k < n_params + n_state:
-                d_state[k - n_params] = grad
+                d_state[k - n_params] = grad.contiguous()
             else:
                 next(rest).copy_(grad)
         return d_state
@@ -128,15 +129,21 @@ class Step:
         """Return the method ``name`` for these sources, or its graph from call ``_CALLS_TO_COMPILE`` on."""
         method = getattr(self, name)
         function = functools.partial(method, sources) if sources else method
-        if self.n_calls < _CALLS_TO_COMPILE or self.draws or torch.compiler.is_compiling():
+        is_traced = torch.compiler.is_compiling() or torch.fx._symbolic_trace.is_fx_symbolic_tracing()
+        converts = any(torch.is_autocast_enabled(device) for device in {x.device.type for x in tensors})
+        if self.n_calls < _CALLS_TO_COMPILE or self.draws or is_traced or converts:
             return function
-        key = name, sources, default.compile_steps, *(tuple(x.shape) for x in tensors)
-        if key not in self._graphs:
-            self._graphs[key] = _graph(function, [_copy(x) for x in tensors])
-        self.is_compiled = not isinstance(self._graphs[key], torch.fx.GraphModule)
+        # Not the first stride: a slice of a longer sequence has a larger one.
+        layouts = ((tuple(x.shape), x.stride()[1:], x.is_contiguous()) for x in tensors)
+        key = name, sources, default.compile_steps, *layouts
+        with _lock:
+            if key not in self._graphs:
+                self._graphs[key] = _graph(function, [_copy(x) for x in tensors])
+        self.is_compiled = isinstance(self._graphs[key], _Compiled)
         return self._graphs[key]
 
 
+_lock = threading.RLock()  # PyTorch traces in one thread only
 _step = functools.lru_cache(maxsize=256)(lambda function, structure, shapes: Step(function))
 
 
@@ -164,37 +171,63 @@ def rewind(states: dict[Any, Tensor]) -> None:
             torch.cuda.set_rng_state(state, device)
 
 
-def _copy(tensor):
-    """Return a copy with the strides of ``tensor``, which are 0 where it is expanded: a graph depends on them."""
+def _copy(tensor, shifted=False):
+    """Return a copy with the strides of ``tensor``, for a graph; floats have other values if ``shifted``."""
     once = tensor[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.stride())]
-    copy = torch.empty_strided(once.shape, once.stride(), dtype=once.dtype, device=once.device).copy_(once)
+    values = once
+    if shifted and tensor.is_floating_point():
+        values = once + torch.arange(once.numel(), dtype=once.dtype, device=once.device).sin().view(once.shape)
+    copy = torch.empty_strided(once.shape, once.stride(), dtype=once.dtype, device=once.device).copy_(values)
     return copy.expand(tensor.shape)
 
 
 def _graph(function, tensors):
-    """Return the graph of a function of tensors, compiled if possible; the function itself if it cannot be traced."""
+    """Return the graph of a function of tensors, compiled if possible; the function itself if it has no graph."""
     try:
         graph = make_fx(function)(*tensors)
+        for node in graph.graph.nodes:
+            if node.target is torch.ops.aten.detach.default:
+                node.replace_all_uses_with(node.args[0])
+        graph.graph.eliminate_dead_code()
+        graph.recompile()
+        is_equal = _are_equal(graph, function, tensors)
     except Exception as error:
         if "data-dependent" not in str(error):  # a step with `ops.cond` or a seed is not a failure
             _report("A step cannot be traced, and keeps to PyTorch's autograd, which is slower", str(error))
         return function
-    for node in graph.graph.nodes:
-        if node.target is torch.ops.aten.detach.default:
-            node.replace_all_uses_with(node.args[0])
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
+    if not is_equal:  # the graph contains values that NumPy computed from the example
+        return function
     if not default.compile_steps:
         return graph
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own, while it imports its compiler
-            compiled = torch.compile(graph, dynamic=False)
+            compiled = torch.compile(graph, dynamic=True)  # the first strides differ between sequences
             compiled(*tensors)
     except Exception as error:
         _report("torch.compile fails, so steps run uncompiled, which is several times slower", str(error))
         return graph
-    return compiled
+    return _Compiled(compiled, function)
+
+
+def _are_equal(graph, function, tensors):
+    """Return whether ``graph`` and ``function`` have the same results and effects for other values of the tensors."""
+    runs = []
+    for call in (graph, function):
+        others = [_copy(x, shifted=True) for x in tensors]
+        runs.append([*call(*others), *others])
+    return all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(*runs, strict=True))
+
+
+class _Compiled:
+    """A compiled graph; the function itself in an FX trace, of the user or of another thread, which it would break."""
+
+    def __init__(self, compiled, function):
+        self.compiled = compiled
+        self.function = function
+
+    def __call__(self, *tensors):
+        return (self.function if torch.fx._symbolic_trace.is_fx_symbolic_tracing() else self.compiled)(*tensors)
 
 
 @functools.cache  # one report of each failure
