@@ -190,6 +190,8 @@ def _draw_confusion(name, kinds, path):
         counts = np.array(row["confusion"])
         shown = axis.imshow(100 * counts / counts.sum(axis=1, keepdims=True), cmap="Blues", vmin=0, vmax=100)
         axis.set(xlabel="predicted class", ylabel="class")
+        for side in (axis.xaxis, axis.yaxis):
+            side.get_major_locator().set_params(integer=True)
         axis.set_title(f"{title}: {percent(row['mean'])} %", fontsize=10)
     figure.colorbar(shown, ax=figure.axes, label="test slides of a class (%)", location="bottom", aspect=40, shrink=0.6)
     figure.suptitle(f"{name}: both sensors, test slides of all splits", fontsize=10)
