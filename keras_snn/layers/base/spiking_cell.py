@@ -25,6 +25,9 @@ class SpikingCell(HasTimeStep):
     ``(outputs, states)``. ``RNN(cell)`` or a ``SpikingLayer`` then runs the cell over time, with the gradient of the
     whole sequence. Weights are made in ``build`` as in any Keras layer. ``self.dt`` is the current time step.
 
+    The engine compiles the cell. It compiles again for another value of a public attribute that is a number, a string
+    or a boolean. Other attributes, and those of layers inside the cell, must not change after the first call.
+
     Args:
         size: Integer, tuple of integers or ``tf.TensorShape``, shape of the outputs of one step without the batch axis.
             The attribute ``size`` is an integer or a tuple.
