@@ -1,4 +1,4 @@
-"""Rows for whole networks: training steps and inference, against relu in place of the neurons and other libraries."""
+"""Whole networks: training and inference, compared with relu networks and with other libraries."""
 
 from bench import compare, times_as_much, times_faster
 
@@ -8,7 +8,7 @@ NETWORKS = {
     "frames": ("the same with 25 given frames", ("Spyx",)),
     "convolutional": ("conv(16)-pool-conv(32)-pool-10, 8 steps, batches of 64", ("SpikingJelly", "snnTorch")),
 }
-#: The largest ratio to the network with relu.
+#: Maximum ratio to the network with relu.
 BOUNDS = {"dense": 1.2, "frames": 1.2, "convolutional": 1.5}
 
 

@@ -72,7 +72,7 @@ def kinds(bench):
 
 
 def compiler(bench):
-    """The time of PyTorch's compiler for the forward and backward step of a kind of neuron, beside a second."""
+    """Time of PyTorch's compiler for the forward and backward step of a neuron, compared with one second."""
     for name in ("LIF", "KLIF", "Synaptic"):
         with bench.ours("torch") as ours:
             milliseconds = ours.run_case("compile_time", name=name)

@@ -131,8 +131,7 @@ class SpikingJellyNet(nn.Module):
         super().__init__()
         self.n_steps = n_steps
         atan = surrogate.ATan(alpha=2.0)
-        lifs = [neuron.LIFNode(tau=2.0, surrogate_function=atan, step_mode="m") if p is None else None for p in parts]
-        self.parts = nn.ModuleList(lif or part for part, lif in zip(parts, lifs, strict=True))
+        self.parts = nn.ModuleList(p or neuron.LIFNode(tau=2.0, surrogate_function=atan, step_mode="m") for p in parts)
 
     def forward(self, x):
         """Return the mean scores."""
@@ -152,8 +151,7 @@ class SnnTorchNet(nn.Module):
         super().__init__()
         self.n_steps = n_steps
         gradient = snntorch.surrogate.atan(alpha=2.0)
-        lifs = [snntorch.Leaky(beta=0.5, spike_grad=gradient) if part is None else None for part in parts]
-        self.parts = nn.ModuleList(lif or part for part, lif in zip(parts, lifs, strict=True))
+        self.parts = nn.ModuleList(part or snntorch.Leaky(beta=0.5, spike_grad=gradient) for part in parts)
 
     def forward(self, x):
         """Return the mean scores."""

@@ -6,7 +6,7 @@ from keras_snn.hints import Config
 
 
 class Configured:
-    """An object with attributes of the ``names`` of its arguments.
+    """Base class of objects that are defined by their arguments. Each argument is an attribute of the same name.
 
     Objects of one class with equal attributes compare equal, so the engine compiles them once.
     """
@@ -26,7 +26,7 @@ class Configured:
         return type(self) is type(other) and vars(self) == vars(other)
 
     def __hash__(self):
-        return hash((type(self), *map(str, self.get_config().values())))
+        return hash((type(self), *map(str, vars(self).values())))
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"

@@ -36,6 +36,8 @@ class LearningRule(Configured):
 
     #: Whether each trace belongs to the presynaptic ("pre") or the postsynaptic ("post") side.
     trace_sides: ClassVar[tuple[str, ...]] = ("pre", "post")
+    #: Names of the arguments except ``w_min`` and ``w_max``, which ``get_config`` adds.
+    names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, w_min: float | None = 0.0, w_max: float | None = 1.0) -> None:
         self.w_min = None if w_min is None else checks.number("w_min", w_min)

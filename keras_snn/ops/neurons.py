@@ -51,8 +51,8 @@ class Neuron:
         return self.step
 
     def __call__(self, params, state, x):
-        tensors, constants = params
-        return self.step(Parameters(self, {**tensors, **constants}), state, nan_if_infinite(x))
+        params, constants = params
+        return self.step(Parameters(self, {**params, **constants}), state, nan_if_infinite(x))
 
 
 class Parameters:

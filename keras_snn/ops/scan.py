@@ -60,8 +60,8 @@ def scan(
         pointwise: Boolean. True asserts that ``step`` is elementwise over the state, that ``params`` broadcast to the
             state, and that ``step`` accepts inputs with one more axis. The loop then computes only the state. Outputs
             and the gradients of ``xs`` and ``params`` are computed for all steps at once, in total about twice as
-            fast. No effect unless there is a single state, of the shape of ``x``, all tensors are floats, and
-            ``reverse`` is False.
+            fast. No effect unless there is a single state, of the shape of ``x``, all tensors are floats, all constants
+            are scalars, and ``reverse`` is False.
         inference: Boolean. True: the forward pass keeps no states. If a gradient is taken, they are computed first.
         mask: Bool tensor ``(batch, time)``, or None. Where it is False, the state is held and the output is undefined.
             With a mask, the first axis of every leaf of ``state`` must be the batch.
@@ -85,17 +85,18 @@ def scan(
     ```
     """
     params, init = _tensors(params), _tensors(init)
-    constants = None if constants is None else _tensors(constants)
+    constants = None if constants is None else tree.map_structure(ops.stop_gradient, _tensors(constants))
     xs = () if xs is None else _tensors(xs)
     if mask is not None:
         step, xs, pointwise = _Held(step), (xs, ops.convert_to_tensor(mask, "bool")), False
     n_steps = check_length(tree.flatten(xs), length)
-    if unroll or backend.unrolls():
+    if unroll or backend.must_unroll():
         if n_steps is None:
             raise ValueError("`unroll` must be False if `xs` has no static number of time steps; got True.")
         return _unrolled(with_constants(step, constants), init, xs, params, n_steps, reverse, gradient)
     hash(step)  # TypeError for a step that cannot be a key of the cache
-    if pointwise := pointwise and not reverse and _has_single_float_state(init, xs, params):
+    pointwise = pointwise and not reverse and all(len(number.shape) == 0 for number in tree.flatten(constants or ()))
+    if pointwise := pointwise and _has_single_float_state(init, xs, params):
         (state,) = tree.flatten(init)
         params = tree.map_structure(lambda p: keras.ops.broadcast_to(p, keras.ops.shape(state)), params)
     length = None if tree.flatten(xs) else length

@@ -20,9 +20,9 @@ RESULTS = Path(keras_snn.__file__).parent / "experiments"
 STEPS = [4, 8, 16, 32, 64, 128, 256]
 
 
-def parts_of(name, finished=True):
+def parts_of(name):
     results = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    assert results["finished"] is finished
+    assert results["finished"]
     return results["parts"]
 
 

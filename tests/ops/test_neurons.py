@@ -365,7 +365,7 @@ def test_numbers_are_not_part_of_the_code(neuron):
         assert step({**config, name: 1.1 * config[name]}) == step(config), name
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch's engine compiles nothing")
+@pytest.mark.skipif(BACKEND == "torch", reason="test_scan_torch.py counts the graphs of PyTorch's engine")
 def test_ten_time_constants_compile_once():
     calls = []
 

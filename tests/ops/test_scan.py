@@ -228,6 +228,34 @@ def test_unsupported_pointwise_steps_use_the_general_walk(mode):
     assert_close(actual, results_and_gradients(mode, ours, inputs))
 
 
+def _scaled(params, state, x):
+    decay, (factor,) = params
+    state = decay * state + factor * x
+    return state, 2 * state
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+@pytest.mark.parametrize("shape", [(), (3,)], ids=str)
+def test_constants_have_no_gradient(shape, unroll):
+    """The numbers of steps and units are equal: a constant along the wrong axis would not be an error."""
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(size=size).astype("float32") for size in ((2, 3), (2, 3), (2, 3, 3), shape)]
+
+    def ours(decay, init, x, factor):
+        return scan(_scaled, init, x, decay, constants=[factor], pointwise=True, unroll=unroll)
+
+    def loop(decay, state, x, factor):
+        rows = []
+        for t in range(3):
+            state, row = _scaled((decay, [ops.stop_gradient(factor)]), state, x[:, t])
+            rows.append(row)
+        return ops.stack(rows, axis=1), state
+
+    actual = results_and_gradients(STEP_BY_STEP, ours, *inputs)
+    assert_close(actual, results_and_gradients(STEP_BY_STEP, loop, *inputs))
+    assert not np.any(actual[1][3])
+
+
 @pytest.mark.torch("only PyTorch goes back in blocks")
 @pytest.mark.parametrize("at_once", [12, 50, 84, 10_000])
 def test_gradients_do_not_depend_on_the_block_size(at_once, monkeypatch):

@@ -129,7 +129,7 @@ def _depends_on_a_value(params, state, x):
 def test_a_step_that_depends_on_a_value_is_not_traced(engine, steps):
     x = np.array([[[1.0], [-2.0], [3.0]]], "float32")
     outputs, last = scan(_depends_on_a_value, ops.zeros((1, 1)), ops.convert_to_tensor(x))
-    assert not any(map(is_graph, steps))
+    assert steps and not any(map(is_graph, steps))
     assert to_numpy(outputs).ravel().tolist() == [0, 1, 3]
     assert to_numpy(last).tolist() == [[6]]
 
@@ -160,6 +160,7 @@ def test_another_length_compiles_nothing(monkeypatch, engine):
     from torch._dynamo.utils import counters
 
     monkeypatch.setattr(keras_snn.default, "compile_steps", True)
+    counters.clear()
     counts = []
     for length in range(20, 14, -1):
         x = ops.convert_to_tensor(X[:, :length]).requires_grad_()
@@ -197,7 +198,7 @@ def test_values_of_numpy_are_not_kept(engine, steps):
     for x in (X, X + 1):
         outputs, _ = scan(_uses_numpy, ops.zeros((6, 8)), ops.convert_to_tensor(x))
         np.testing.assert_array_equal(to_numpy(outputs), np.sin(x))
-    assert not any(map(is_graph, steps))
+    assert steps and not any(map(is_graph, steps))
 
 
 def test_automatic_mixed_precision_is_not_kept(monkeypatch, engine, steps):
@@ -216,14 +217,14 @@ def test_automatic_mixed_precision_is_not_kept(monkeypatch, engine, steps):
 
 
 def test_traced_steps_in_a_traced_model(engine, steps):
-    """A trace of a whole model does not contain a graph that was compiled for other calls."""
+    """A trace of a whole model contains no values of its example."""
     import torch
 
     layer = LIF()
-    expected = to_numpy(layer(X))
+    expected = to_numpy(layer(X + 1))
     assert len(steps) == 1
     x = ops.convert_to_tensor(X)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch deprecates its tracer
         traced = torch.jit.trace(layer, x)
-    np.testing.assert_array_equal(to_numpy(traced(x)), expected)
+    np.testing.assert_array_equal(to_numpy(traced(x + 1)), expected)

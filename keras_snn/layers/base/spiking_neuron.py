@@ -26,11 +26,12 @@ class SpikingNeuron(SequenceLayer):
     """Base class of neurons. A subclass defines ``step`` and the names of its parameters, ``parameter_names``.
 
     ``step(p, state, x) -> (state, spikes)`` is a static method without a closure. It computes one time step from a
-    tuple of states and an input ``(batch, ...)``. The parameters are attributes of ``p``: tensors, except 0.0, so that
-    another value compiles nothing again. ``p.fire(h)`` compares the membrane potential h to ``p.threshold``, and
-    returns the potential after the reset and the spikes with their surrogate gradient. For other equations there are
-    ``p.fire(h, threshold)``, ``p.spike(h - threshold)`` and ``p.after_spike(h, spikes, threshold)``. Spikes are 1 where
-    ``h > threshold``, strictly, and 0 elsewhere. The gradient is that of the whole sequence.
+    tuple of states and an input ``(batch, ...)``. The parameters are attributes of ``p``. Floats other than 0.0 are
+    tensors, so that a new value compiles nothing again. ``p.fire(h)`` compares the membrane potential h to
+    ``p.threshold``, and returns the potential after the reset and the spikes with their surrogate gradient. For other
+    equations there are ``p.fire(h, threshold)``, ``p.spike(h - threshold)`` and ``p.after_spike(h, spikes,
+    threshold)``. Spikes are 1 where ``h > threshold``, strictly, and 0 elsewhere. The gradient is that of the whole
+    sequence.
 
     An input that is not finite reaches ``step`` as NaN. From this step on its neuron gives no spikes, and its gradients
     are NaN; other neurons are not affected. This requires that ``step`` returns NaN for a membrane potential of NaN.
@@ -221,8 +222,8 @@ class SpikingNeuron(SequenceLayer):
     def equations(self, states: list[Tensor]) -> tuple[Neuron, dict[str, Tensor], dict[str, Tensor]]:
         """Return the step as a ``Neuron``, the dict of its parameters that have a gradient, and that of its constants.
 
-        A constant is a float. It enters the loop as a number, not as code: another value compiles nothing again. Only
-        0.0 is code, because steps leave out a term of 0.
+        Constants are the floats other than 0.0. They are inputs of the compiled loop, so a new value compiles nothing
+        again. 0.0 stays in the code, because steps leave out a term of 0. So do values of other types.
 
         Args:
             states: List of tensors ``(batch, ...)``. Only their shapes are used.

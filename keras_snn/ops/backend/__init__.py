@@ -26,7 +26,7 @@ replica = _backend.replica
 scan = _backend.scan
 start_from = _backend.start_from
 straight_through = _backend.straight_through
-unrolls = _backend.unrolls
+must_unroll = _backend.must_unroll
 with_derivative = _backend.with_derivative
 with_pullback = _backend.with_pullback
 
@@ -44,7 +44,7 @@ __all__ = [
     "scan",
     "start_from",
     "straight_through",
-    "unrolls",
+    "must_unroll",
     "with_derivative",
     "with_pullback",
 ]

@@ -182,7 +182,7 @@ def _assign(variables, values):
         variable.assign(value)
 
 
-def unrolls() -> bool:
+def must_unroll() -> bool:
     """Return False: the loop can be traced."""
     return False
 
@@ -285,7 +285,7 @@ def _pointwise_forward(step, length, constants, params, init, xs):
 
 
 def _pointwise_backward(step, length, residuals, upstream):
-    # Without the barrier, XLA would store what both passes compute from these, and read it here.
+    # Without the barrier, XLA would store intermediate values that both passes compute.
     constants, params, xs, states = lax.optimization_barrier(residuals)
     step = with_constants(step, constants)
     d_outputs, d_final = upstream
@@ -314,9 +314,10 @@ def _over_time(params):
 
 
 def _rows(advance, start, length, source, *, reverse=False):
-    """Return the rows ``start``, ``advance(t, start)`` and so on, joined along axis 1; ``source`` as in _rows_to_fill.
+    """Return the rows ``start``, ``advance(t, start)`` and so on, joined along axis 1.
 
-    The rows are the only state of the loop. XLA on a CPU would copy any further state in every step.
+    ``source`` is as in ``_rows_to_fill``. The rows are the only state of the loop. XLA on a CPU would copy any further
+    state in every step.
     """
     first, ahead = (length - 1, -1) if reverse else (0, 1)
     rows = jax.tree.map(lambda s: _rows_to_fill(s, 1, length, source).at[:, first].set(s), start)

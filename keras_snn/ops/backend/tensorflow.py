@@ -110,7 +110,7 @@ def loop(body: Callable, carry: Nest, n: int, like: Nest, variables: list) -> tu
     return carry, tf.nest.pack_sequence_as(like, [r.stack() for r in rows])
 
 
-def unrolls() -> bool:
+def must_unroll() -> bool:
     """Return False: the loop can be traced."""
     return False
 

@@ -105,8 +105,8 @@ def replica() -> int | Tensor:
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
 
 
-def unrolls() -> bool:
-    """Return whether TorchScript traces now: of an ``autograd.Function`` it records the results as constants."""
+def must_unroll() -> bool:
+    """Return whether TorchScript is tracing. Its trace would store results of an ``autograd.Function`` as constants."""
     return torch.jit.is_tracing()
 
 

@@ -7,7 +7,7 @@ from keras import tree
 
 from keras_snn.hints import Nest
 from keras_snn.ops.backend.purity import is_float
-from keras_snn.ops.backend.torch_step import find_step, generators, rewind
+from keras_snn.ops.backend.torch_step import find_step, generator_states, rewind
 
 #: Number of state values that one block of the elementwise backward pass holds: the size of a processor's cache.
 _BLOCK_SIZE = 2**18
@@ -32,7 +32,7 @@ def scan(
     if length is None:
         length = tree.flatten(xs)[0].shape[1]
     if constants is not None:
-        params = (params, tree.map_structure(torch.Tensor.detach, constants))
+        params = (params, constants)
     structure, flat = tree.map_structure(lambda _: 0, (params, init, xs)), tree.flatten((params, init, xs))
     walk = (_PointwiseWalk if pointwise else _Walk)(step, structure, flat, range(length)[:: -1 if reverse else 1])
     if gradient and torch.is_grad_enabled() and any(leaf.requires_grad for leaf in flat):
@@ -96,12 +96,13 @@ class _Walk:
     def forward(self, flat, states):
         """Return the flat (outputs, final state); append the state before each step to ``states``."""
         params, state, xs = self.split(flat)
-        rows, self.rewinds, advance = self.step.rows(len(self.times)), [], None
+        rows, advance = self.step.rows(len(self.times)), None
+        # Tensors on the meta device have no values: the rows and states already have all shapes.
         for t in () if any(leaf.is_meta for leaf in flat) else self.times:
             if states is not None:
                 states.append(state)
                 if self.step.draws:  # the backward pass must draw the same
-                    self.rewinds.append(generators(flat))
+                    self.rewinds.append(generator_states(flat))
             tensors = [*params, *state, *_at(xs, t), *_at(rows, t)]
             if advance is None:
                 advance = self.step.fastest("advance", (), tensors)
@@ -113,14 +114,14 @@ class _Walk:
         """Return the gradients of the flat (params, init, xs); None for those that are not needed."""
         params, start, xs = self.split(flat)
         n, m = len(params), len(params) + len(start)
-        k = len(upstream) - len(start)
-        d_outputs, d_state = upstream[:k], [leaf.contiguous() for leaf in upstream[k:]]
+        n_outputs = len(upstream) - len(start)
+        d_outputs, d_state = upstream[:n_outputs], [leaf.contiguous() for leaf in upstream[n_outputs:]]
         needed = list(needed)
         needed[n:m] = map(is_float, start)
         sources = tuple(i for i, need in enumerate(needed) if need)
         d_inputs = _to_fill(flat, n, needed)
         sums, rows = [d_inputs[k] for k in sources if k < n], [d_inputs[k] for k in sources if k >= m]
-        retreat, now = None, generators(flat) if self.rewinds else {}
+        retreat, now = None, generator_states(flat) if self.rewinds else {}
         for i, t in reversed(list(enumerate(self.times))):
             state = states[i * len(start) : (i + 1) * len(start)]
             tensors = [*params, *state, *_at(xs, t), *_at(d_outputs, t), *d_state, *sums, *_at(rows, t)]

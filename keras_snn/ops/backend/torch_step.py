@@ -14,7 +14,7 @@ from keras_snn.config import default
 from keras_snn.hints import Nest, Tensor
 from keras_snn.ops.backend.purity import none_if_empty, pure_call, raise_captured
 
-#: A step is traced and compiled in its call number `_CALLS_TO_COMPILE` with tensors of the same shapes.
+#: A step is traced and compiled from call number `_CALLS_TO_COMPILE` with the same shapes on.
 _CALLS_TO_COMPILE = 20
 
 
@@ -30,8 +30,9 @@ def find_step(function: Callable, structure: Nest, inputs: Sequence[Tensor]) -> 
 class Step:
     """A step for tensors of the same shapes, as functions of flat sequences of tensors.
 
-    PyTorch runs each operation by itself, and autograd records it. From call number ``_CALLS_TO_COMPILE`` on, all
-    functions run as graphs of operations without a record, compiled if there is a compiler. States are contiguous.
+    First, PyTorch runs the operations one by one, and autograd records them. From call number ``_CALLS_TO_COMPILE`` on,
+    graphs run instead, without a record, and compiled if there is a compiler. Steps that draw random numbers, and calls
+    in a trace or under autocast, never use graphs. States are contiguous.
 
     Args:
         function: The step, ``(params, state, x) -> (state, outputs)``.
@@ -52,12 +53,12 @@ class Step:
 
     def prepare(self, structure: Nest, inputs: Sequence[Tensor]) -> None:
         """Call the step once to learn the form of its results; raise ValueError for a step that is not pure."""
-        before = generators(inputs)
+        before = generator_states(inputs)
         with torch.enable_grad():
             state, outputs = pure_call(self.function, *tree.pack_sequence_as(structure, list(inputs)))
         if any(leaf.requires_grad for leaf in tree.flatten((state, outputs))):
             raise_captured(["a tensor that requires a gradient"])
-        self.draws = not all(map(torch.equal, before.values(), generators(inputs).values()))
+        self.draws = not all(map(torch.equal, before.values(), generator_states(inputs).values()))
         rewind(before)
         self.outputs = [(tuple(y.shape), y.dtype, y.device) for y in tree.flatten(outputs)]
         self.structure, self.results = structure, tree.map_structure(lambda _: 0, (outputs, state))
@@ -156,14 +157,14 @@ def gradients(targets: Sequence[Tensor], sources: Sequence[Tensor], d_targets: S
     return torch.autograd.grad(targets, sources, d_targets, retain_graph=True, materialize_grads=True)
 
 
-def generators(tensors: Sequence[Tensor]) -> dict[Any, Tensor]:
+def generator_states(tensors: Sequence[Tensor]) -> dict[Any, Tensor]:
     """Return the states of the default random generators of the CPU (key None) and of the tensors' devices."""
     cuda = {x.device: torch.cuda.get_rng_state(x.device) for x in tensors if x.is_cuda}
     return {None: torch.get_rng_state(), **cuda}
 
 
 def rewind(states: dict[Any, Tensor]) -> None:
-    """Set the states of random generators to those that ``generators`` returned."""
+    """Set the states of random generators to those that ``generator_states`` returned."""
     for device, state in states.items():
         if device is None:
             torch.set_rng_state(state)
@@ -193,7 +194,7 @@ def _graph(function, tensors):
         is_equal = _are_equal(graph, function, tensors)
     except Exception as error:
         if "data-dependent" not in str(error):  # a step with `ops.cond` or a seed is not a failure
-            _report("A step cannot be traced, and keeps to PyTorch's autograd, which is slower", str(error))
+            _report("A step cannot be traced, so PyTorch's autograd runs it, which is slower", str(error))
         return function
     if not is_equal:  # the graph contains values that NumPy computed from the example
         return function
@@ -205,7 +206,8 @@ def _graph(function, tensors):
             compiled = torch.compile(graph, dynamic=True)  # the first strides differ between sequences
             compiled(*tensors)
     except Exception as error:
-        _report("torch.compile fails, so steps run uncompiled, which is several times slower", str(error))
+        message = "torch.compile fails, so steps run uncompiled, which is several times slower"
+        _report(f"{message}. keras_snn.default.compile_steps = False avoids this message", str(error))
         return graph
     return _Compiled(compiled, function)
 
@@ -220,7 +222,7 @@ def _are_equal(graph, function, tensors):
 
 
 class _Compiled:
-    """A compiled graph; the function itself in an FX trace, of the user or of another thread, which it would break."""
+    """A compiled graph. During an FX trace, even one in another thread, it calls the function: the graph would fail."""
 
     def __init__(self, compiled, function):
         self.compiled = compiled
@@ -232,4 +234,4 @@ class _Compiled:
 
 @functools.cache  # one report of each failure
 def _report(message, error):
-    warnings.warn(f"{message}. keras_snn.default.compile_steps = False avoids this message. {error}", stacklevel=2)
+    warnings.warn(f"{message}. {error}", stacklevel=2)
