@@ -6,7 +6,7 @@ derivative is 0 almost everywhere. In the backward pass the layers use the deriv
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -39,7 +39,7 @@ class Surrogate(Configured):
     ```
     """
 
-    names = ("slope",)
+    names: ClassVar[tuple[str, ...]] = ("slope",)
 
     def __init__(self, slope: float) -> None:
         self.slope = checks.number("slope", slope, above=0)
