@@ -330,13 +330,14 @@ def _rows(advance, start, length, source, *, reverse=False):
     return lax.fori_loop(0, length - 1, iterate, rows)
 
 
-def _rows_to_fill(row, axis, length, source):
-    """Return an array for ``length`` rows like ``row`` along ``axis``, filled with the first number of ``source``.
+def _rows_to_fill(row, axis, length, source, k=0):
+    """Return an array for ``length`` rows like ``row`` along ``axis``, filled with number ``k`` of the nest ``source``.
 
-    All values are overwritten. Not zeros: XLA would merge the constants of several loops into one, and copy it.
+    All values are overwritten. Not zeros, and not the same number twice: XLA would merge equal arrays into one, and
+    copy it.
     """
-    leaves = [leaf for leaf in jax.tree.leaves(source) if 0 not in leaf.shape]
-    number = leaves[0][(0,) * leaves[0].ndim] if leaves else 0
+    leaves = [leaf for leaf in jax.tree.leaves(source) if leaf.ndim and 0 not in leaf.shape]
+    number = leaves[0][(0,) * (leaves[0].ndim - 1)][k % leaves[0].shape[-1]] if leaves else 0
     return jnp.full((*row.shape[:axis], length, *row.shape[axis:]), number, row.dtype)
 
 
@@ -369,7 +370,7 @@ def _walk(body, carry, length, reverse, source):
         return [row for row, _ in rows]
 
     examples = jax.eval_shape(first_rows, carry)
-    rows = [_rows_to_fill(e, a, length, source) for e, a in zip(examples, axes, strict=True)]
+    rows = [_rows_to_fill(e, a, length, source, k) for k, (e, a) in enumerate(zip(examples, axes, strict=True))]
 
     def iterate(i, loop):
         carry, rows = loop

@@ -170,7 +170,7 @@ def _pointwise_forward(step, reverse, compiled, params, init, xs, length):
 
     length = _length(xs, length)
     (start,) = tf.nest.flatten(init)
-    states = _rows(advance, start, length)
+    states = _rows(advance, start, length, xs)
     final = advance(length - 1, states[:, length - 1])
     _, outputs = pure_call(step, _over_time(params), _pack(init, states), xs)
     return outputs, _pack(init, final), [states]
@@ -184,7 +184,7 @@ def _pointwise_backward(step, reverse, compiled, params, init, xs, states, outpu
         inputs = (params, _pack(init, states[:, t]), _at(xs, t))
         return _pull_back(step, inputs, tf.nest.flatten(inputs[1]), [*_at(d_outputs, t), d_state])[0]
 
-    d_states = _rows(retreat, d_final, length, reverse=True)
+    d_states = _rows(retreat, d_final, length, d_outputs, reverse=True)
     d_init = retreat(0, d_states[:, 0])
     params_over_time = tf.nest.map_structure(lambda p: tf.broadcast_to(p, tf.shape(states)), _over_time(params))
     inputs = (params_over_time, _pack(init, states), xs)
@@ -210,13 +210,14 @@ def _pack(init, leaf):
     return tf.nest.pack_sequence_as(init, [leaf])
 
 
-def _rows(advance, start, length, *, reverse=False):
+def _rows(advance, start, length, source, *, reverse=False):
     """Return the rows ``start``, ``advance(t, start)`` and so on, joined along axis 1.
 
-    The rows are the only state of the loop. XLA on a CPU would copy any further state in every step.
+    ``source`` is as in ``_rows_to_fill``. The rows are the only state of the loop. XLA on a CPU would copy any further
+    state in every step.
     """
     first, ahead = (length - 1, -1) if reverse else (0, 1)
-    rows = _rows_to_fill(start, 1, length, start)
+    (rows,) = _rows_to_fill([(start, 1)], length, source)
 
     def iterate(i, rows):
         t = first + ahead * i
@@ -226,12 +227,16 @@ def _rows(advance, start, length, *, reverse=False):
     return tf.while_loop(lambda i, _: i < length - 1, iterate, (tf.constant(0), rows))[1]
 
 
-def _rows_to_fill(row, axis, length, source):
-    """Return a tensor for ``length`` rows like ``row`` along ``axis``, filled with the first number of ``source``."""
+def _rows_to_fill(examples, length, source):
+    """Return a tensor for ``length`` rows for each pair (row, axis), filled with a number of the nest ``source``."""
     # Not zeros: TensorFlow folds them into constants, six tensors of this size that it never frees. Not Empty: LiteRT
-    # lacks it. A number read at run time is not folded. All values are overwritten later.
-    number = tf.reduce_sum(tf.cast(tf.reshape(source, [-1])[:1], tf.int32))
-    return tf.fill(_insert(tf.shape(row), axis, length), tf.cast(number, row.dtype))
+    # lacks it. A number read at run time is not folded. The numbers differ, because XLA would merge equal tensors and
+    # copy them. All values are overwritten later.
+    numbers = tf.cast(tf.reshape(tf.nest.flatten(source)[0], [-1])[: len(examples)], tf.int32)
+    return [
+        tf.fill(_insert(tf.shape(row), axis, length), tf.cast(tf.reduce_sum(numbers[k : k + 1]), row.dtype))
+        for k, (row, axis) in enumerate(examples)
+    ]
 
 
 def _write(rows, t, row, axis):
@@ -250,7 +255,7 @@ def _forward(step, reverse, compiled, params, init, xs, length, *, keep_states):
         kept = [(leaf, 0) for leaf, same in pairs if same is None] if keep_states else []
         return new_state, [*((y, 1) for y in tf.nest.flatten(outputs)), *kept]
 
-    final, rows = _walk(body, init, _length(xs, length), reverse, compiled)
+    final, rows = _walk(body, init, _length(xs, length), reverse, compiled, (xs, init))
     n_outputs = len(tf.nest.flatten(structure))
     return tf.nest.pack_sequence_as(structure, rows[:n_outputs]), final, rows[n_outputs:]
 
@@ -278,15 +283,18 @@ def _backward(step, reverse, compiled, params, init, xs, states, outputs, upstre
             yield next(kept)[t] if k is None else tf.where(t == first, start, outputs[k][:, before])
 
     zeros = [tf.zeros_like(p) for p in _floats(params)]
-    (d_init, d_params), d_xs = _walk(body, (d_final, zeros), length, not reverse, compiled)
+    (d_init, d_params), d_xs = _walk(body, (d_final, zeros), length, not reverse, compiled, (d_outputs, xs, d_final))
     return [*d_params, *d_init, *d_xs]
 
 
-def _walk(body, carry, length, reverse, compiled):
-    """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time, and join the rows along their axes."""
+def _walk(body, carry, length, reverse, compiled, source):
+    """Run ``body(t, carry) -> (carry, [(row, axis), ...])`` over time, and join the rows along their axes.
+
+    ``source`` is as in ``_rows_to_fill``.
+    """
     _, examples = body(0, carry)  # for shapes and dtypes only: no value is computed
     if compiled:
-        rows = [_rows_to_fill(row, axis, length, (*tf.nest.flatten(carry), row)[0]) for row, axis in examples]
+        rows = _rows_to_fill(examples, length, source)
     else:
         rows = [tf.TensorArray(row.dtype, length, element_shape=row.shape) for row, _ in examples]
 
