@@ -282,7 +282,7 @@ def conductance_leaky(p: Parameters, state: tuple[Tensor, ...], x: Tensor) -> tu
     free = wait < 0.5 * p.dt  # half a step of tolerance: `wait` has rounding errors
     h = ops.where(free, conductance_membrane(v, g_e, g_i, **constants), v)
     v, spikes = p.fire(h)
-    wait = ops.where(spikes > 0, p.refractory_time, ops.maximum(wait - p.dt, 0))
+    wait = ops.where(spikes > 0, p.refractory_time, ops.relu(wait - p.dt))
     return (v, p.decay_e * g_e, p.decay_i * g_i, wait), spikes
 
 

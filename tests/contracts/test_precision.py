@@ -1,5 +1,7 @@
 """Values outside the range or precision of half precision, and float64 policies."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from keras import ops
 
 import keras_snn
 from keras_snn import layers
+from keras_snn.layers.base import SpikingNeuron
 
 
 def numpy_of(x):
@@ -38,6 +41,7 @@ def test_high_spikes_and_their_sums(policy):
         assert layer.histogram["1"] == round(counts.sum())
 
 
+NEURONS = [cls for cls in vars(layers).values() if inspect.isclass(cls) and cls.__base__ is SpikingNeuron]
 FLOAT64 = pytest.mark.skipif(
     keras.config.backend() == "jax", reason="JAX only has float64 if the whole process enables it"
 )
@@ -68,6 +72,15 @@ def test_float64_by_hand():
     signal = np.array([[[0.0], [1 - 1e-9], [1.0]]])
     assert numpy_of(layers.Delta(1.0, dtype="float64")(signal)).ravel().tolist() == [0, 0, 1]
     assert numpy_of(layers.Poisson(3, dtype="float64")(np.ones((1, 2)))).tolist() == np.ones((1, 3, 2)).tolist()
+
+
+@FLOAT64
+@pytest.mark.parametrize("neuron", NEURONS, ids=lambda neuron: neuron.__name__)
+def test_every_neuron_keeps_float64(neuron):
+    """`scan` refuses a step that changes the dtype of a state."""
+    spikes, *states = neuron(dtype="float64", unroll=True, return_state=True)(np.ones((1, 2, 3)))
+    dtypes = {keras.backend.standardize_dtype(x.dtype) for x in (spikes, *states)}
+    assert dtypes == {"float64"}
 
 
 @FLOAT64
