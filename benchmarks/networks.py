@@ -13,7 +13,7 @@ BOUNDS = {"dense": 1.2, "frames": 1.2, "convolutional": 1.5}
 
 
 def networks(bench):
-    """Ten batches of `fit` and of `predict`, with LIF, on every backend."""
+    """A batch of `fit` and of `predict`, with LIF, on every backend, without the start and the end of the epoch."""
     for network, (what, peers) in NETWORKS.items():
         for work in ("fit", "predict"):
             with (
@@ -23,15 +23,17 @@ def networks(bench):
                 bench.peer("torch") as torch_peers,
                 bench.peer("spyx") as spyx,
             ):
-                request = {"case": "network", "network": network, "work": work}
+                request = {"network": network, "work": work}
                 backends = {"tensorflow": tensorflow, "jax": jax, "torch": torch}
                 others = {"SpikingJelly": torch_peers, "snnTorch": torch_peers, "Spyx": spyx}
                 requests = {
-                    (backend, neuron): (worker, {**request, "neuron": neuron})
+                    (backend, neuron): (worker, {"case": "network_batch", **request, "neuron": neuron})
                     for backend, worker in backends.items()
                     for neuron in ("LIF", "relu")
                 }
-                requests |= {peer: (others[peer], {**request, "library": peer.lower()}) for peer in peers}
+                requests |= {
+                    peer: (others[peer], {"case": "network", **request, "library": peer.lower()}) for peer in peers
+                }
                 times = bench.interleave(requests)
             for backend in backends:
                 mine, row = times[backend, "LIF"], f"{work}, {what}, {backend}"

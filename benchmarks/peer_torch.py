@@ -96,7 +96,7 @@ def net(n_images):
 
 
 def network(network, work, library):
-    """Ten training steps, or calls, of a network of `ours.py`. The first product of a still image is computed once."""
+    """A training step, or a call, of a network of `ours.py`. The first product of a still image is computed once."""
     batch, n_steps = {"dense": (128, 25), "convolutional": (64, 8)}[network]
     if network == "dense":
         parts = [nn.Linear(784, 512), None, nn.Linear(512, 512), None, nn.Linear(512, 10)]
@@ -109,15 +109,13 @@ def network(network, work, library):
     optimizer, labels = torch.optim.Adam(model.parameters(), 1e-3), torch.randint(10, (batch,))
 
     def fit():
-        for _ in range(10):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(images), labels).backward()
-            optimizer.step()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
 
     @torch.no_grad()
     def predict():
-        for _ in range(10):
-            model(images)
+        model(images)
 
     run = {"fit": fit, "predict": predict}[work]
     run()
