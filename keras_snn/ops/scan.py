@@ -1,5 +1,6 @@
 """The engine: run a pure step function over time, with the gradient of the whole sequence."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ def scan(
             state, and that ``step`` accepts inputs with one more axis. The loop then computes only the state. Outputs
             and the gradients of ``xs`` and ``params`` are computed for all steps at once, in total about twice as
             fast. No effect unless there is a single state, of the shape of ``x``, all tensors are floats, all constants
-            are scalars, and ``reverse`` is False.
+            are scalars, and ``reverse`` is False. Several axes of units are joined to one, not in training on JAX.
         inference: Boolean. True: the forward pass keeps no states. If a gradient is taken, they are computed first.
         mask: Bool tensor ``(batch, time)``, or None. Where it is False, the state is held and the output is undefined.
             With a mask, the first axis of every leaf of ``state`` must be the batch.
@@ -95,12 +96,34 @@ def scan(
             raise ValueError("`unroll` must be False if `xs` has no static number of time steps; got True.")
         return _unrolled(with_constants(step, constants), init, xs, params, n_steps, reverse, gradient)
     hash(step)  # TypeError for a step that cannot be a key of the cache
+    length = None if tree.flatten(xs) else length
     pointwise = pointwise and not reverse and all(len(number.shape) == 0 for number in tree.flatten(constants or ()))
+    # In training on JAX, XLA would fuse the reshapes into the passes over all steps, and compute an index per number.
+    join = pointwise and (inference or keras.config.backend() != "jax")
+    features = _features(init, xs, params) if join else None
+    if features:
+        init, xs, params = _reshaped((init, xs, params), len(features), (math.prod(features),))
     if pointwise := pointwise and _has_single_float_state(init, xs, params):
         (state,) = tree.flatten(init)
         params = tree.map_structure(lambda p: keras.ops.broadcast_to(p, keras.ops.shape(state)), params)
-    length = None if tree.flatten(xs) else length
-    return backend.scan(step, init, xs, params, constants, length, reverse, gradient, pointwise, inference)
+    results = backend.scan(step, init, xs, params, constants, length, reverse, gradient, pointwise, inference)
+    return _reshaped(results, 1, features) if features else results
+
+
+def _features(init, xs, params):
+    """Return the axes after the batch, if there are several, and all tensors have them; else None.
+
+    An elementwise step may then run on one axis of all features. XLA on a CPU is slow in loops over short inner axes.
+    """
+    states = tree.flatten((init, params))
+    shapes = {*(tuple(state.shape[1:]) for state in states), *(tuple(x.shape[2:]) for x in tree.flatten(xs))}
+    features = shapes.pop() if len(shapes) == 1 else ()
+    return features if len(features) > 1 and None not in features else None
+
+
+def _reshaped(nest, n, features):
+    """Return the tensors of ``nest`` with ``features`` in place of their last ``n`` axes."""
+    return tree.map_structure(lambda x: ops.reshape(x, (*ops.shape(x)[: len(x.shape) - n], *features)), nest)
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,33 @@ def test_pointwise_steps_equal_general_steps(mode):
         assert all(np.any(g) for g in tree.flatten(grad))
 
 
+@few_modes
+@pytest.mark.parametrize("n_states", [1, 2])
+def test_pointwise_steps_see_one_axis_of_units(n_states, mode):
+    """The axes of units are joined, and are in the results again; in training on JAX, they stay."""
+    ranks = set()
+
+    def step(decay, states, x):
+        ranks.add(len(x.shape))
+        states = tuple(decay * state + (k + 1) * x for k, state in enumerate(states))
+        return states, 2 * states[-1]
+
+    inputs = normal(4, 2, 3), tuple(normal(4, 2, 3) for _ in range(n_states)), normal(4, 5, 2, 3)
+
+    def ours(decay, init, xs, **options):
+        return scan(step, init, xs, decay, **options)
+
+    (outputs, final), grads = results_and_gradients(mode, lambda *args: ours(*args, pointwise=True), *inputs)
+    assert min(ranks) == (3 if BACKEND == "jax" else 2)
+    ranks.clear()
+    inference = run(mode, lambda *args: ours(*args, pointwise=True, inference=True), *inputs)
+    assert max(ranks) == 2
+    expected, d_expected = results_and_gradients(STEP_BY_STEP, lambda *args: ours(*args, unroll=True), *inputs)
+    assert_close((outputs, final), expected)
+    assert_close(inference, expected)
+    assert_close(grads, d_expected, rtol=1e-5, atol=1e-5)
+
+
 def _walked(case):
     """Return a step that the pointwise walk does not support, and its inputs."""
 
