@@ -62,7 +62,7 @@ def scan(
             state, and that ``step`` accepts inputs with one more axis. The loop then computes only the state. Outputs
             and the gradients of ``xs`` and ``params`` are computed for all steps at once, in total about twice as
             fast. No effect unless there is a single state, of the shape of ``x``, all tensors are floats, all constants
-            are scalars, and ``reverse`` is False. Several axes of units are joined to one, not in training on JAX.
+            are scalars, and ``reverse`` is False. On TensorFlow, and in inference on JAX, the step sees one axis of units.
         inference: Boolean. True: the forward pass keeps no states. If a gradient is taken, they are computed first.
         mask: Bool tensor ``(batch, time)``, or None. Where it is False, the state is held and the output is undefined.
             With a mask, the first axis of every leaf of ``state`` must be the batch.
@@ -99,7 +99,7 @@ def scan(
     length = None if tree.flatten(xs) else length
     pointwise = pointwise and not reverse and all(len(number.shape) == 0 for number in tree.flatten(constants or ()))
     # In training on JAX, XLA would fuse the reshapes into the passes over all steps, and compute an index per number.
-    join = pointwise and (inference or keras.config.backend() != "jax")
+    join = {"tensorflow": pointwise, "jax": pointwise and inference, "torch": False}[keras.config.backend()]
     features = _features(init, xs, params) if join else None
     if features:
         init, xs, params = _reshaped((init, xs, params), len(features), (math.prod(features),))

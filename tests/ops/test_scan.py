@@ -202,7 +202,7 @@ def test_pointwise_steps_equal_general_steps(mode):
 @few_modes
 @pytest.mark.parametrize("n_states", [1, 2])
 def test_pointwise_steps_see_one_axis_of_units(n_states, mode):
-    """The axes of units are joined, and are in the results again; in training on JAX, they stay."""
+    """The axes of units are joined, and are in the results again. On PyTorch, and in training on JAX, they stay."""
     ranks = set()
 
     def step(decay, states, x):
@@ -216,10 +216,10 @@ def test_pointwise_steps_see_one_axis_of_units(n_states, mode):
         return scan(step, init, xs, decay, **options)
 
     (outputs, final), grads = results_and_gradients(mode, lambda *args: ours(*args, pointwise=True), *inputs)
-    assert min(ranks) == (3 if BACKEND == "jax" else 2)
+    assert min(ranks) == (2 if BACKEND == "tensorflow" else 3)
     ranks.clear()
     inference = run(mode, lambda *args: ours(*args, pointwise=True, inference=True), *inputs)
-    assert max(ranks) == 2
+    assert max(ranks) == (3 if BACKEND == "torch" else 2)
     expected, d_expected = results_and_gradients(STEP_BY_STEP, lambda *args: ours(*args, unroll=True), *inputs)
     assert_close((outputs, final), expected)
     assert_close(inference, expected)
