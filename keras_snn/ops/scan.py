@@ -62,7 +62,7 @@ def scan(
             state, and that ``step`` accepts inputs with one more axis. The loop then computes only the state. Outputs
             and the gradients of ``xs`` and ``params`` are computed for all steps at once, in total about twice as
             fast. No effect unless there is a single state, of the shape of ``x``, all tensors are floats, all constants
-            are scalars, and ``reverse`` is False. On TensorFlow, and in inference on JAX, the step sees one axis of units.
+            are scalars, and ``reverse`` is False. With XLA the step may see one axis of units instead of several.
         inference: Boolean. True: the forward pass keeps no states. If a gradient is taken, they are computed first.
         mask: Bool tensor ``(batch, time)``, or None. Where it is False, the state is held and the output is undefined.
             With a mask, the first axis of every leaf of ``state`` must be the batch.
