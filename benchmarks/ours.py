@@ -181,7 +181,10 @@ def net(n_images):
 
 
 class BatchTimes(keras.callbacks.Callback):
-    """The times of batches in milliseconds, from the begin of a batch to its results."""
+    """The times of the batches of a call in milliseconds, from the start of a batch to its results."""
+
+    def reset(self, logs=None):
+        self.times = []
 
     def begin(self, batch, logs=None):
         self.start = time.perf_counter()
@@ -190,6 +193,7 @@ class BatchTimes(keras.callbacks.Callback):
         keras.tree.map_structure(keras.ops.convert_to_numpy, logs)  # JAX computes in the background
         self.times.append(1000 * (time.perf_counter() - self.start))
 
+    on_train_begin = on_predict_begin = reset
     on_train_batch_begin = on_predict_batch_begin = begin
     on_train_batch_end = on_predict_batch_end = end
 
@@ -201,7 +205,6 @@ def network_batch(network, neuron, work):
     `peer_torch.py` and `peer_spyx.py` have the same networks. The first product of a still image is computed once.
     """
     run, batches = _network(network, neuron, work)
-    batches.times = []
     run()
     return statistics.median(batches.times)
 
@@ -229,7 +232,6 @@ def _network(network, neuron, work):
     batches = BatchTimes()
     options = {"batch_size": batch_size, "verbose": 0, "callbacks": [batches]}
     run = {"fit": lambda: model.fit(x, y, **options), "predict": lambda: model.predict(x, **options)}[work]
-    batches.times = []
     for _ in range(4):  # PyTorch compiles after 20 calls
         run()
     return run, batches
