@@ -161,6 +161,27 @@ def traffic(shape):
     return run
 
 
+def in_batches(batch_size, *arrays):
+    """Return the arguments of `fit`, `evaluate` and `predict` that pass arrays in batches.
+
+    On TensorFlow a data set without autotuner, which would end a call with a wait of up to the time of the call.
+    """
+    if keras.config.backend() != "tensorflow":
+        return {**dict(zip("xy", arrays, strict=False)), "batch_size": batch_size}
+    import tensorflow as tf
+
+    arrays = tuple(map(tf.constant, arrays))
+
+    def batch(i):
+        parts = tuple(array[i * batch_size : (i + 1) * batch_size] for array in arrays)
+        return parts if len(parts) > 1 else parts[0]
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.range(math.ceil(len(arrays[0]) / batch_size)).map(batch).prefetch(2)
+    return {"x": dataset.with_options(options)}
+
+
 def net(n_images):
     """An epoch of three spiking convolutions; `peer_torch.py` has the same network."""
     x = inputs = keras.Input((28, 28, 1))
@@ -176,8 +197,9 @@ def net(n_images):
     rng = np.random.default_rng(0)
     images = rng.random((n_images, 28, 28, 1), dtype="float32")
     labels = keras.utils.to_categorical(rng.integers(10, size=n_images), 10)
-    model.fit(images[:64], labels[:64], batch_size=32, verbose=0)
-    return lambda: model.fit(images, labels, batch_size=32, verbose=0)
+    batches = in_batches(32, images, labels)
+    model.fit(**batches, verbose=0)
+    return lambda: model.fit(**batches, verbose=0)
 
 
 class BatchTimes(keras.callbacks.Callback):
@@ -252,8 +274,9 @@ def converted_predict(n_images, n_steps=None):
         model = convert(model, n_steps=n_steps, calibration=images)
     x = np.resize(images, (n_images, 28, 28, 1))
     batch_size = 256 // (n_steps or 1)  # images * steps in a batch are constant
-    model.predict(x[:256], batch_size=batch_size, verbose=0)
-    return lambda: model.predict(x, batch_size=batch_size, verbose=0)
+    batches = in_batches(batch_size, x)
+    model.predict(**batches, verbose=0)
+    return lambda: model.predict(**batches, verbose=0)
 
 
 def build(network, *, tiled=False):
@@ -294,8 +317,9 @@ def epoch(network, n_images, *, tiled=False):
     """One epoch of `fit`."""
     model = build(network, tiled=tiled)
     images, labels = data(n_images, tiled=tiled)
-    model.fit(images[:320], labels[:320], batch_size=32, verbose=0)
-    return lambda: model.fit(images, labels, batch_size=32, verbose=0)
+    batches = in_batches(32, images, labels)
+    model.fit(**batches, verbose=0)
+    return lambda: model.fit(**batches, verbose=0)
 
 
 @functools.cache
@@ -304,12 +328,12 @@ def inspected(network="aware"):
     return build(network)
 
 
-def evaluate(n_images, network="aware", **options):
+def evaluate(n_images, network="aware", batch_size=32):
     """`model.evaluate`, warm."""
-    images, labels = data(n_images)
+    batches = in_batches(batch_size, *data(n_images))
 
     def run():
-        inspected(network).evaluate(images, labels, verbose=0, **options)
+        inspected(network).evaluate(**batches, verbose=0)
 
     run()
     return run
@@ -344,7 +368,7 @@ def predict(n_steps, steps_at_once=None):
     """`predict` of 128 images by spiking convolutions: with Keras, or over parts of the time axis."""
     model, images = _convolutions(n_steps)
     if steps_at_once is None:
-        run = functools.partial(model.predict, images, verbose=0)
+        run = functools.partial(model.predict, **in_batches(32, images), verbose=0)
     else:
         run = functools.partial(keras_snn.predict, model, images, steps_at_once=steps_at_once, verbose=0)
     run()

@@ -178,7 +178,7 @@ def memory(bench, shape=(32, 20_000, 128)):
 
 def backends(bench):
     """SpikingActivation on every backend, against relu on the same backend."""
-    for backend, mode in {"tensorflow": "xla", "jax": "jit", "torch": "eager"}.items():
+    for backend, mode in {"tensorflow": "xla", "jax": "jit", "torch": "compiled"}.items():
         with bench.ours(backend) as ours:
             for shape in SHAPES:
                 request = {"case": "layer", "shape": shape, "mode": mode}
