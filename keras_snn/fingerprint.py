@@ -4,7 +4,7 @@ import functools
 import sys
 import types
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import keras
@@ -137,7 +137,7 @@ def _open(part, leave_out):
         return (Identity(object()),), []
     if isinstance(reduced, str):  # the name of a constant
         return (Identity(part),), []
-    return (cls,), [cls, *(list(value) if hasattr(value, "__next__") else value for value in reduced)]
+    return (cls,), [cls, *(list(value) if isinstance(value, Iterator) else value for value in reduced)]
 
 
 def _is_tensor(part):
@@ -182,6 +182,8 @@ def _parts_of_class(cls):
         for name, value in vars(cls).items()
         if name != "_abc_impl" and (not name.startswith("__") or hasattr(type(value), "__get__"))
     )
+    if _is_of_library(cls):  # not the closures of methods that a library replaces for a while, as torch.fx does
+        compared = ((name, Identity(value) if _is_function_of_library(value) else value) for name, value in compared)
     return [*cls.__bases__, *_flat(compared)]
 
 
@@ -210,10 +212,17 @@ def _module_value(value, names):
 
 def _is_of_library(value):
     """Return whether a function, class or module belongs to Python, to this package, or to an installed package."""
-    name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None) or "builtins"
-    root = name.partition(".")[0]
+    return _is_library(value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None))
+
+
+def _is_library(name):
+    root = (name or "builtins").partition(".")[0]
     file = getattr(sys.modules.get(root), "__file__", None) or ""
     return root in _LIBRARIES or "site-packages" in file or "dist-packages" in file
+
+
+def _is_function_of_library(value):
+    return isinstance(value, types.FunctionType) and _is_library(value.__globals__.get("__name__"))
 
 
 def _parts_of_cell(cell):

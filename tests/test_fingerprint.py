@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import itertools
 import threading
 import types
 
@@ -34,6 +35,7 @@ class Parts:
         self.partial = functools.partial(max, 1)
         self.generator = np.random.default_rng(0)
         self.queue = collections.deque([1, 2])
+        self.count = itertools.count()
         self.slots = Slots()
         self.text = bytearray(b"ab")
         self.method = self.slots.double
@@ -80,6 +82,7 @@ CHANGES = {
     "partial": lambda p: setattr(p, "partial", functools.partial(max, 2)),
     "generator": lambda p: p.generator.random(),
     "queue": lambda p: p.queue.rotate(),
+    "count": lambda p: next(p.count),
     "slot": lambda p: setattr(p.slots, "value", 2),
     "private slot": lambda p: p.slots.change(),
     "bytes": lambda p: p.text.append(1),
