@@ -114,6 +114,7 @@ def test_a_failure_of_the_compiler_is_reported_once(engine, steps, monkeypatch):
         raise RuntimeError("no C++ compiler")
 
     monkeypatch.setattr(keras_snn.default, "compile_steps", True)
+    monkeypatch.setattr(torch._inductor, "compile", fail)
     monkeypatch.setattr(torch, "compile", lambda *_, **__: fail)
     with pytest.warns(UserWarning, match=r"^torch\.compile fails, .*compile_steps = False .*no C\+\+ compiler"):
         spikes = to_numpy(LIF()(X))
@@ -156,17 +157,51 @@ def test_a_step_that_draws_random_numbers_is_not_traced(engine, steps):
     assert 0 < np.mean(outputs == 0) < 1 and not np.array_equal(outputs[:, 0] == 0, outputs[:, 1] == 0)
 
 
-def test_another_length_compiles_nothing(monkeypatch, engine):
-    from torch._dynamo.utils import counters
+def test_compiled_steps_in_other_modes(engine, monkeypatch):
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
 
     monkeypatch.setattr(keras_snn.default, "compile_steps", True)
-    counters.clear()
-    counts = []
-    for length in range(20, 14, -1):
-        x = ops.convert_to_tensor(X[:, :length]).requires_grad_()
-        LIF()(x).sum().backward()
-        counts.append(counters["stats"]["unique_graphs"])
-    assert counts[0] > 0 and counts[0] == counts[-1]
+    layer, x = LIF(), torch.tensor(X)
+    expected = layer(x).detach()
+    with torch.inference_mode():
+        assert torch.equal(layer(x), expected)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert layer(mode.from_tensor(x)).shape == x.shape
+
+
+def strided(batch, length, units):
+    """Yield inputs of the same shape for a step, and upstream gradients, whose strides differ."""
+    rng = np.random.default_rng(0)
+    for n_steps, n_longer in ((length, length), (length + 1, length + 1), (length + 1, length + 3), (2, 2), (1, 1)):
+        x = ops.convert_to_tensor(rng.normal(size=(batch, n_longer, units)).astype("float32"))[:, :n_steps]
+        upstream = ops.convert_to_tensor(rng.normal(size=x.shape).astype("float32"))
+        yield x, upstream
+        yield x, upstream[:1, :1, :1].expand(x.shape)
+
+
+@pytest.mark.parametrize("shape", [(32, 4, 8), (8, 3, 8), (1, 4, 8), (6, 5, 1)], ids=str)
+def test_compiled_steps_of_other_strides(shape, engine, monkeypatch):
+    """Only the first stride of a tensor changes with the length. At (32, 4, 8) it equals the batch size."""
+    compiled, compiler = [], engine._compiled
+    monkeypatch.setattr(engine, "_compiled", lambda *args: compiled.append(None) or compiler(*args))
+    monkeypatch.setattr(engine.torch, "compile", None)  # the compiler of graphs must do
+    layer = LIF()
+    for k, (x, upstream) in enumerate(strided(*shape)):
+        results = []
+        for compile_steps in (True, False):
+            monkeypatch.setattr(keras_snn.default, "compile_steps", compile_steps)
+            leaf = x.detach().requires_grad_()
+            spikes = layer(leaf)
+            spikes.backward(upstream)
+            results.append((to_numpy(spikes), to_numpy(leaf.grad)))
+        np.testing.assert_array_equal(*(spikes for spikes, _ in results))
+        # The compiler may fuse a product and a sum.
+        np.testing.assert_allclose(*(grad for _, grad in results), rtol=1e-5, atol=1e-6)
+        if k == 1:  # the longer ones compile nothing
+            n_compiled = len(compiled)
+        elif k == 5:
+            assert len(compiled) == n_compiled <= 3
 
 
 def _flattens(params, state, x):

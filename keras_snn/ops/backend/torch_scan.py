@@ -97,13 +97,14 @@ class _Walk:
         """Return the flat (outputs, final state); append the state before each step to ``states``."""
         params, state, xs = self.split(flat)
         rows, advance = self.step.rows(len(self.times)), None
+        xs_and_rows = _by_time(xs + rows, len(self.times))
         # Tensors on the meta device have no values: the rows and states already have all shapes.
         for t in () if any(leaf.is_meta for leaf in flat) else self.times:
             if states is not None:
                 states.append(state)
                 if self.step.draws:  # the backward pass must draw the same
                     self.rewinds.append(generator_states(flat))
-            tensors = [*params, *state, *_at(xs, t), *_at(rows, t)]
+            tensors = [*params, *state, *xs_and_rows[t]]
             if advance is None:
                 advance = self.step.fastest("advance", (), tensors)
             state = advance(*tensors)
@@ -122,9 +123,10 @@ class _Walk:
         d_inputs = _to_fill(flat, n, needed)
         sums, rows = [d_inputs[k] for k in sources if k < n], [d_inputs[k] for k in sources if k >= m]
         retreat, now = None, generator_states(flat) if self.rewinds else {}
+        xs, d_outputs, rows = (_by_time(part, len(self.times)) for part in (xs, d_outputs, rows))
         for i, t in reversed(list(enumerate(self.times))):
             state = states[i * len(start) : (i + 1) * len(start)]
-            tensors = [*params, *state, *_at(xs, t), *_at(d_outputs, t), *d_state, *sums, *_at(rows, t)]
+            tensors = [*params, *state, *xs[t], *d_outputs[t], *d_state, *sums, *rows[t]]
             if self.rewinds:
                 rewind(self.rewinds[i])
             if retreat is None:
@@ -137,6 +139,11 @@ class _Walk:
 
 def _at(tensors, t):
     return [x[:, t] for x in tensors]
+
+
+def _by_time(tensors, length):
+    """Return the tuples of the tensors at each time. All views at once take a tenth of the time of single ones."""
+    return list(zip(*(x.unbind(1) for x in tensors), strict=True)) or [()] * length
 
 
 class _PointwiseWalk(_Walk):

@@ -132,10 +132,11 @@ class Step:
         function = functools.partial(method, sources) if sources else method
         is_traced = torch.compiler.is_compiling() or torch.fx._symbolic_trace.is_fx_symbolic_tracing()
         converts = any(torch.is_autocast_enabled(device) for device in {x.device.type for x in tensors})
+        is_traced |= any(type(x) is not torch.Tensor for x in tensors)  # FakeTensor and others
         if self.n_calls < _CALLS_TO_COMPILE or self.draws or is_traced or converts:
             return function
-        # Not the first stride: a slice of a longer sequence has a larger one.
-        layouts = ((tuple(x.shape), x.stride()[1:], x.is_contiguous()) for x in tensors)
+        # Not the first stride: a slice of a longer sequence has a larger one. 0 and 1 are code.
+        layouts = ((tuple(x.shape), x.stride()[1:], x.is_contiguous(), *_first_stride_in_code(x)) for x in tensors)
         key = name, sources, default.compile_steps, *layouts
         with _lock:
             if key not in self._graphs:
@@ -203,13 +204,43 @@ def _graph(function, tensors):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own, while it imports its compiler
-            compiled = torch.compile(graph, dynamic=True)  # the first strides differ between sequences
+            compiled = _compiled(graph, tensors)
             compiled(*tensors)
     except Exception as error:
         message = "torch.compile fails, so steps run uncompiled, which is several times slower"
         _report(f"{message}. keras_snn.default.compile_steps = False avoids this message", str(error))
         return graph
     return _Compiled(compiled, function)
+
+
+def _compiled(graph, tensors):
+    """Return the compiled graph. The first strides of the tensors are numbers: they differ between sequences."""
+    try:
+        # Without Dynamo, whose guards take 40 us in each call. The work of a small step takes 5.
+        fakes = _fakes(tensors)
+        return torch._inductor.compile(make_fx(graph, tracing_mode="symbolic")(*fakes), fakes)
+    except Exception:  # private parts of PyTorch, which may differ in other versions
+        return torch.compile(graph, dynamic=True)
+
+
+def _fakes(tensors):
+    """Return tensors without values, of the same layouts. First strides are symbols, each its own."""
+    from torch._subclasses.fake_tensor import FakeTensorMode  # these take a quarter of a second
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+    mode = FakeTensorMode(shape_env=ShapeEnv(duck_shape=False), allow_non_fake_inputs=True)
+    fakes = []
+    for x in tensors:
+        strides = [DimDynamic.INFER_STRIDE] * x.ndim
+        if x.ndim and not x.is_contiguous() and not _first_stride_in_code(x):
+            strides[0] = DimDynamic.DYNAMIC
+        context = StatelessSymbolicContext([DimDynamic.STATIC] * x.ndim, strides)
+        fakes.append(mode.from_tensor(x, symbolic_context=context))
+    return fakes
+
+
+def _first_stride_in_code(x):
+    return [stride for stride in x.stride()[:1] if stride < 2]  # PyTorch's symbols do not stand for 0 and 1
 
 
 def _are_equal(graph, function, tensors):
