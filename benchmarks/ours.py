@@ -198,8 +198,8 @@ def net(n_images):
     images = rng.random((n_images, 28, 28, 1), dtype="float32")
     labels = keras.utils.to_categorical(rng.integers(10, size=n_images), 10)
     batches = in_batches(32, images, labels)
-    model.fit(**batches, verbose=0)
-    return lambda: model.fit(**batches, verbose=0)
+    model.fit(**batches, shuffle=False, verbose=0)
+    return lambda: model.fit(**batches, shuffle=False, verbose=0)
 
 
 class BatchTimes(keras.callbacks.Callback):
@@ -318,8 +318,8 @@ def epoch(network, n_images, *, tiled=False):
     model = build(network, tiled=tiled)
     images, labels = data(n_images, tiled=tiled)
     batches = in_batches(32, images, labels)
-    model.fit(**batches, verbose=0)
-    return lambda: model.fit(**batches, verbose=0)
+    model.fit(**batches, shuffle=False, verbose=0)
+    return lambda: model.fit(**batches, shuffle=False, verbose=0)
 
 
 @functools.cache

@@ -301,6 +301,7 @@ def environment(bench):
         "processor": processor(),
         "cores": os.cpu_count(),
         "load_average_at_start": os.getloadavg()[0],
+        "glibc_tunables": os.environ.get("GLIBC_TUNABLES"),
         "rounds": bench.rounds,
     }
 
