@@ -7,31 +7,29 @@ from keras import ops
 
 from keras_snn import checks
 from keras_snn.hints import Tensor
+from keras_snn.ops import masks
 from keras_snn.ops.superspike import van_rossum
 
 
-class _MaskOf(keras.layers.Layer):
-    """Return the mask of a tensor. Keras passes it to layers only, and has no public function for it."""
+class _SpikeTrainLoss(keras.losses.Loss):
+    """A loss of spike trains ``(batch, time, ...)``. Masked steps do not count."""
 
-    def __init__(self) -> None:
-        super().__init__(autocast=False, name="mask_of")
-        self.supports_masking = True
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        mask = masks.mask_of(y_pred)
+        # In a pair, Keras does not see the mask. It would multiply it with the losses, which have no time axis.
+        return super().__call__(y_true, y_pred if mask is None else (y_pred, mask), sample_weight)
 
-    def __call__(self, tensor: Any) -> Any:
-        return next(iter(super().__call__(tensor)), None)
+    def call(self, y_true, y_pred):
+        y_pred, mask = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
+        return self._compare(y_true, y_pred, None if mask is None else ops.cast(mask, "bool"))
 
-    def call(self, inputs, mask=None):
-        return () if mask is None else (mask,)
-
-    def compute_mask(self, inputs, previous_mask):
-        return None
-
-
-_mask_of = _MaskOf()
+    def _compare(self, y_true: Tensor, y_pred: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the loss of each sample, ``(batch,)``."""
+        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable(package="keras_snn")
-class VanRossum(keras.losses.Loss):
+class VanRossum(_SpikeTrainLoss):
     r"""Van Rossum distance of spike trains: the squared difference of the trains after a smooth causal filter.
 
     .. math:: L = \frac{1}{2} \int_0^T \big[(\alpha * (s - \hat s))(t)\big]^2 dt
@@ -91,13 +89,7 @@ class VanRossum(keras.losses.Loss):
         self.tau_rise = None if tau_rise is None else checks.number("tau_rise", tau_rise, above=0)
         self.dt = checks.number("dt", dt, above=0)
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
-        mask = _mask_of(y_pred)
-        # In a pair, Keras does not see the mask. It would multiply it with the distances, which have no time axis.
-        return super().__call__(y_true, y_pred if mask is None else (y_pred, mask), sample_weight)
-
-    def call(self, y_true, y_pred):
-        y_pred, mask = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
+    def _compare(self, y_true, y_pred, mask):
         compatible = len(y_true.shape) == len(y_pred.shape) and all(
             m == n or None in (m, n) for m, n in zip(y_true.shape, y_pred.shape, strict=True)
         )
@@ -107,9 +99,131 @@ class VanRossum(keras.losses.Loss):
                 f"{tuple(y_true.shape)} and {tuple(y_pred.shape)}."
             )
         kernel = (self.tau,) if self.tau_rise is None else (self.tau_rise, self.tau)
-        mask = None if mask is None else ops.cast(mask, "bool")
         distances = van_rossum(y_pred, y_true, kernel=kernel, dt=self.dt, mask=mask)
         return ops.mean(ops.reshape(distances, (ops.shape(distances)[0], -1)), axis=1)
 
     def get_config(self):
         return {**super().get_config(), "tau": self.tau, "tau_rise": self.tau_rise, "dt": self.dt}
+
+
+class _SpikeCountLoss(_SpikeTrainLoss):
+    def _compare(self, y_true, y_pred, mask):
+        if len(y_pred.shape) != 3:
+            raise ValueError(f"`y_pred` must be spikes (batch, time, classes), got {tuple(y_pred.shape)}.")
+        if len(y_true.shape) > 2 or (len(y_true.shape) == 2 and y_true.shape[1] not in (1, None)):
+            raise ValueError(
+                f"`y_true` must be integer labels (batch,) or (batch, 1), got {tuple(y_true.shape)}. From one-hot "
+                "targets, take `argmax(axis=1)`."
+            )
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        counts = ops.sum(y_pred if mask is None else masks.only_counted(y_pred, mask), axis=1)
+        return self._of_counts(labels, counts, ops.cast(masks.n_steps(y_pred, mask), counts.dtype))
+
+    def _of_counts(self, labels: Tensor, counts: Tensor, n_steps: Tensor) -> Tensor:
+        """Return the losses ``(batch,)`` for the labels, the counts ``(batch, classes)`` and the numbers of steps."""
+        raise NotImplementedError
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class SpikeCountCrossEntropy(_SpikeCountLoss):
+    r"""Cross-entropy of the spike counts: the counts of a sample over time are the logits of its class.
+
+    .. math:: L = -\log \frac{e^{n_y}}{\sum_c e^{n_c}}, \quad n_c = \sum_t s_c(t)
+
+    The neuron of the correct class learns to fire at all steps, the others learn to be silent. If the outputs have a
+    mask, only the steps that count enter.
+
+    Args:
+        reduction: As in ``keras.losses.Loss``. Default "sum_over_batch_size".
+        name: Name of the loss. Default "spike_count_cross_entropy".
+        dtype: As in ``keras.losses.Loss``.
+
+    Call arguments:
+        y_true: Integer labels ``(batch,)`` or ``(batch, 1)``.
+        y_pred: Tensor ``(batch, time, classes)``, spikes of 0 or 1, as neurons give them. ``SpikingActivation`` gives
+            spikes of 1 / dt: multiply them by dt.
+        sample_weight: Tensor ``(batch,)``, or None.
+
+    Raises:
+        ValueError: If the outputs have no axes of time and classes, or the targets are not labels.
+
+    Example:
+
+    ```python
+    spikes = np.zeros((1, 10, 3), "float32")
+    spikes[0, :4, 2] = 1  # 0, 0 and 4 spikes
+    loss = keras_snn.losses.SpikeCountCrossEntropy()
+    round(float(loss(np.array([2]), spikes)), 3)  # 0.036: log(1 + 2 exp(-4))
+    ```
+
+    Source: ``ce_count_loss`` of snnTorch.
+    """
+
+    def __init__(
+        self,
+        *,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "spike_count_cross_entropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def _of_counts(self, labels, counts, n_steps):
+        return keras.losses.sparse_categorical_crossentropy(labels, counts, from_logits=True)
+
+
+@keras.saving.register_keras_serializable(package="keras_snn")
+class SpikeCountMSE(_SpikeCountLoss):
+    r"""Squared difference of the spike counts from targets: a share of the steps for each class.
+
+    .. math:: L = \frac{1}{C T} \sum_c (n_c - r_c T)^2, \quad n_c = \sum_t s_c(t)
+
+    :math:`r_c` is ``correct_rate`` for the class of the sample and ``incorrect_rate`` for the C - 1 others; T is the
+    number of steps. If the outputs have a mask, only the steps that count enter.
+
+    Args:
+        correct_rate: Number in [0, 1], the target of the correct class in spikes per step. Default 1.
+        incorrect_rate: Number in [0, 1], the target of the other classes. Default 0.
+        reduction: As in ``keras.losses.Loss``. Default "sum_over_batch_size".
+        name: Name of the loss. Default "spike_count_mse".
+        dtype: As in ``keras.losses.Loss``.
+
+    Call arguments: as in ``SpikeCountCrossEntropy``.
+
+    Raises:
+        ValueError: If a rate is out of range, the outputs have no axes of time and classes, or the targets are not
+            labels.
+
+    Example:
+
+    ```python
+    spikes = np.zeros((1, 10, 2), "float32")
+    spikes[0, :4, 1] = 1  # 0 and 4 spikes
+    loss = keras_snn.losses.SpikeCountMSE(correct_rate=0.8, incorrect_rate=0.2)
+    round(float(loss(np.array([1]), spikes)), 6)  # 1.0: ((0 - 2)^2 + (4 - 8)^2) / 20
+    ```
+
+    Source: ``mse_count_loss`` of snnTorch, which rounds :math:`r_c T` down.
+    """
+
+    def __init__(
+        self,
+        correct_rate: float = 1.0,
+        incorrect_rate: float = 0.0,
+        *,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "spike_count_mse",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.correct_rate = checks.number("correct_rate", correct_rate, least=0, most=1)
+        self.incorrect_rate = checks.number("incorrect_rate", incorrect_rate, least=0, most=1)
+
+    def _of_counts(self, labels, counts, n_steps):
+        correct = ops.one_hot(labels, counts.shape[1], dtype=counts.dtype)
+        rates = self.incorrect_rate + (self.correct_rate - self.incorrect_rate) * correct
+        errors = ops.mean(ops.square(counts - rates * n_steps[:, None]), axis=1)
+        return errors / ops.maximum(n_steps, 1)
+
+    def get_config(self):
+        return {**super().get_config(), "correct_rate": self.correct_rate, "incorrect_rate": self.incorrect_rate}

@@ -1,13 +1,13 @@
-"""The van Rossum distance against its closed forms, and as a loss of Keras. tests/ops tests its filters."""
+"""Losses of spike trains against closed forms and snnTorch, and as losses of Keras. tests/ops tests the filters."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
-from reference.autodiff import COMPILED, gradients, run
+from reference.autodiff import COMPILED, gradients, run, to_numpy
 
 import keras_snn
-from keras_snn.losses import VanRossum
+from keras_snn.losses import SpikeCountCrossEntropy, SpikeCountMSE, VanRossum
 
 TAU, RISE, DISTANCE = 10.0, 5.0, 5.0
 
@@ -79,6 +79,77 @@ def test_a_saved_model_keeps_its_loss(tmp_path):
     restored = keras.saving.load_model(tmp_path / "model.keras")
     assert restored.loss.get_config() == model.loss.get_config()
     assert restored.evaluate(x, y, verbose=0) == pytest.approx(model.evaluate(x, y, verbose=0), rel=1e-6)
+
+
+COUNTED = (np.random.default_rng(1).uniform(size=(5, 20, 4)) < 0.4).astype("float32")
+LABELS = np.array([0, 3, 1, 2, 3])
+
+
+def test_losses_of_counts_equal_numpy():
+    counts = COUNTED.sum(1)
+    targets = np.full((5, 4), 0.25 * 20)
+    targets[np.arange(5), LABELS] = 0.75 * 20
+    logits = np.log(np.exp(counts).sum(1)) - counts[np.arange(5), LABELS]
+    squares = ((counts - targets) ** 2).mean(1) / 20
+    for loss, of_samples in ((SpikeCountCrossEntropy, logits), (lambda **k: SpikeCountMSE(0.75, 0.25, **k), squares)):
+        for labels in (LABELS, LABELS[:, None]):
+            np.testing.assert_allclose(to_numpy(loss(reduction=None)(labels, COUNTED)), of_samples, rtol=1e-5)
+        np.testing.assert_allclose(to_numpy(loss()(LABELS, COUNTED)), of_samples.mean(), rtol=1e-5)
+
+
+@pytest.mark.torch("snnTorch runs on PyTorch")
+@pytest.mark.parametrize("name", ["cross-entropy", "squares"])
+def test_losses_of_counts_equal_snntorch(name):
+    functional = pytest.importorskip("snntorch.functional")
+    import torch
+
+    ours, theirs = {
+        "cross-entropy": (SpikeCountCrossEntropy(), functional.ce_count_loss()),
+        "squares": (SpikeCountMSE(0.75, 0.25), functional.mse_count_loss(correct_rate=0.75, incorrect_rate=0.25)),
+    }[name]
+    values, gradients_of_both = [], []
+    for loss in (lambda s: ours(LABELS, s), lambda s: theirs(s.transpose(0, 1), torch.tensor(LABELS))):
+        spikes = torch.tensor(COUNTED, requires_grad=True)
+        value = loss(spikes)
+        value.backward()
+        values.append(value.item())
+        gradients_of_both.append(spikes.grad.numpy())
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    np.testing.assert_allclose(*gradients_of_both, rtol=1e-4, atol=1e-7)
+
+
+def test_counts_of_masked_steps_do_not_enter():
+    padded = np.concatenate([COUNTED, np.ones((5, 7, 4), "float32")], 1)
+    for loss in (SpikeCountCrossEntropy(), SpikeCountMSE(0.8, 0.1)):
+        spikes = keras.layers.Masking(5.0)(np.where(np.arange(27)[:, None] < 20, padded, 5.0).astype("float32"))
+        np.testing.assert_allclose(to_numpy(loss(LABELS, spikes)), to_numpy(loss(LABELS, COUNTED)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [SpikeCountCrossEntropy(), SpikeCountMSE(0.9, 0.1)], ids=lambda loss: loss.name)
+def test_a_network_learns_by_counts(loss, tmp_path):
+    """Two patterns; the neuron with most spikes is the class."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=64)
+    x = rng.normal(size=(64, 15, 6)).astype("float32") + 2 * (np.arange(6) % 2 == y[:, None])[:, None]
+    model = keras.Sequential([keras.Input((15, 6)), keras.layers.Dense(2), keras_snn.LIF()])
+    model.compile(keras.optimizers.Adam(0.05), loss)
+    history = model.fit(x, y, epochs=8, verbose=0).history["loss"]
+    assert history[-1] < 0.5 * history[0]
+    assert np.mean(model.predict(x, verbose=0).sum(1).argmax(1) == y) > 0.9
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    assert restored.loss.get_config() == loss.get_config()
+
+
+@pytest.mark.backend_free
+def test_bad_targets_of_counts_are_refused():
+    with pytest.raises(ValueError, match=r"must be integer labels .* got \(5, 4\). From one-hot targets"):
+        SpikeCountMSE()(np.eye(4)[[0, 1, 2, 3, 0]], COUNTED)
+    with pytest.raises(ValueError, match=r"must be spikes \(batch, time, classes\), got \(5, 20\)"):
+        SpikeCountCrossEntropy()(LABELS, COUNTED[..., 0])
+    for rates in ((1.5, 0), (1, -0.1)):
+        with pytest.raises(ValueError, match="_rate` must be a finite number from 0 to 1"):
+            SpikeCountMSE(*rates)
 
 
 @pytest.mark.backend_free

@@ -3,9 +3,33 @@
 A mask is a bool tensor ``(batch, time)``, True at the steps that count. Padding may be before, between and after them.
 """
 
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_snn.hints import Tensor
+
+
+class _MaskOf(keras.layers.Layer):
+    """Return the mask of a tensor. Keras passes it to layers only, and has no public function for it."""
+
+    def __init__(self) -> None:
+        super().__init__(autocast=False, name="mask_of")
+        self.supports_masking = True
+
+    def __call__(self, tensor: Any) -> Any:
+        return next(iter(super().__call__(tensor)), None)
+
+    def call(self, inputs, mask=None):
+        return () if mask is None else (mask,)
+
+    def compute_mask(self, inputs, previous_mask):
+        return None
+
+
+#: Return the mask that Keras has attached to a tensor, or None.
+mask_of = _MaskOf()
 
 
 def along(mask: Tensor, x: Tensor) -> Tensor:
