@@ -101,6 +101,38 @@ def _parser():
     inspect.add_argument("--seed", type=int, default=0, help="for the initial voltages (default: 0)")
     inspect.add_argument("--out", metavar="DIR", help="folder for the files (default: runs/MODEL-report)")
 
+    classify = commands.add_parser(
+        "classify",
+        help="name the classes of image files",
+        description="Print the class of each image file, the probabilities of all classes in %, and the number of "
+        "spikes. Images of any size and color are converted to the model's size, in [0, 1].",
+    )
+    classify.add_argument("images", nargs="+", metavar="IMAGE", help="a file that Pillow reads, such as JPEG or PNG")
+    classify.add_argument(
+        "--model",
+        metavar="MODEL.keras",
+        help="a saved classifier of images (default: the newest spiking model of `run fashion-mnist` in runs/)",
+    )
+    classify.add_argument(
+        "--classes",
+        metavar="NAME|A,B,...",
+        help="names of the classes: those of fashion_mnist, mnist, cifar10 or digits, or a list (default: "
+        "fashion_mnist without --model)",
+    )
+    classify.add_argument("--dt", type=float, metavar="SECONDS", help="time step (default: every layer's own)")
+    classify.add_argument("--n-steps", type=int, metavar="N", help="number of time steps (default: its own)")
+    classify.add_argument("--invert", action="store_true", help="for dark objects on a bright background")
+    classify.add_argument("--no-scale", action="store_true", help="pixels from 0 to 255 instead of [0, 1]")
+    classify.add_argument("--seed", type=int, default=0, help="for the initial voltages (default: 0)")
+    classify.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    classify.add_argument(
+        "--show",
+        nargs="?",
+        const=os.path.join("runs", "classified.png"),
+        metavar="FILE.png",
+        help="draw the images, spikes and outputs (default file: runs/classified.png)",
+    )
+
     events = commands.add_parser(
         "events",
         help="print and draw the contents of a recording of events",
@@ -143,9 +175,10 @@ def _parser():
 
 def _command(name):
     """Return the function of a command that needs Keras."""
-    from keras_snn import event_commands
+    from keras_snn import event_commands, image_commands
 
     return {
+        "classify": image_commands.classify,
         "compress-events": event_commands.compress_events,
         "events": event_commands.events,
         "inspect": _inspect,

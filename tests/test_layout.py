@@ -35,7 +35,7 @@ LINES = (
     ("robustness",),
     ("experiments",),
     ("public",),
-    ("event_commands",),
+    ("event_commands", "image_commands"),
     ("cli",),
     ("__init__", "__main__"),
 )
