@@ -6,6 +6,6 @@ from types import SimpleNamespace
 #: a later change does not reach layers that exist.
 #:
 #: ``default.compile_steps``: whether PyTorch's engine compiles time steps by TorchInductor. It compiles in the
-#: 20th call with the same shapes, in about four seconds for each kind of neuron. It needs a C++ compiler. No effect on
-#: TensorFlow and JAX.
+#: 20th call with the same shapes, in about five seconds for the first neuron and two for each further kind. It needs a
+#: C++ compiler. No effect on TensorFlow and JAX.
 default = SimpleNamespace(dt=0.001, compile_steps=True)

@@ -135,7 +135,7 @@ class Step:
         is_traced |= any(type(x) is not torch.Tensor for x in tensors)  # FakeTensor and others
         if self.n_calls < _CALLS_TO_COMPILE or self.draws or is_traced or converts:
             return function
-        # Not the first stride: a slice of a longer sequence has a larger one. 0 and 1 are code.
+        # Not the first stride: a slice of a longer sequence has a larger one. Strides of 0 and 1 need other code.
         layouts = ((tuple(x.shape), x.stride()[1:], x.is_contiguous(), *_first_stride_in_code(x)) for x in tensors)
         key = name, sources, default.compile_steps, *layouts
         with _lock:
@@ -214,7 +214,7 @@ def _graph(function, tensors):
 
 
 def _compiled(graph, tensors):
-    """Return the compiled graph. The first strides of the tensors are numbers: they differ between sequences."""
+    """Return the compiled graph. It accepts any first strides, which depend on the length of the sequence."""
     try:
         # Without Dynamo, whose guards take 40 us in each call. The work of a small step takes 5.
         fakes = _fakes(tensors)
@@ -224,8 +224,9 @@ def _compiled(graph, tensors):
 
 
 def _fakes(tensors):
-    """Return tensors without values, of the same layouts. First strides are symbols, each its own."""
-    from torch._subclasses.fake_tensor import FakeTensorMode  # these take a quarter of a second
+    """Return tensors without values, of the same layouts. Each first stride is a separate symbol."""
+    # Importing takes a quarter of a second.
+    from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
     mode = FakeTensorMode(shape_env=ShapeEnv(duck_shape=False), allow_non_fake_inputs=True)
