@@ -31,7 +31,15 @@ class Figure:
         verdict = {None: "", True: "yes", False: "NO"}[self.kept]
         values = (f"{statistics.median(v):.4g} {self.unit}" for v in (self.measured, self.reference))
         span = f"{self.low:.2f} to {self.high:.2f}" if len(self.measured) > 1 else ""
-        return (self.row, f"{self.ratio:.2f}x {self.means}", span, self.bound, verdict, *values, self.what)
+        return (
+            self.row,
+            f"{self.ratio:.{2 if self.ratio >= 0.1 else 4}f}x {self.means}",
+            span,
+            self.bound,
+            verdict,
+            *values,
+            self.what,
+        )
 
 
 def times_faster(row, what, measured, reference, at_least=None):

@@ -44,4 +44,19 @@ def networks(bench):
                     yield compare(times_faster, "networks", f"{row}; {peer}", mine, times[peer], bound)
 
 
-ROWS = {"networks": networks}
+def health(bench, n_samples=60_000):
+    """`SpikeHealth` on 64 samples, against the batches of one epoch of Fashion-MNIST."""
+    for backend in ("tensorflow", "jax", "torch"):
+        with bench.ours(backend) as ours:
+            for network, (what, _) in NETWORKS.items():
+                batch = {"case": "network_batch", "network": network, "neuron": "LIF", "work": "fit"}
+                times = bench.interleave(
+                    {"batch": (ours, batch), "health": (ours, {"case": "health", "network": network})}
+                )
+                batch_size = 64 if network == "convolutional" else 128
+                row = f"SpikeHealth, {what}, {backend}; an epoch of {n_samples:,} samples"
+                bound, scale = 0.03, batch_size / n_samples
+                yield compare(times_as_much, "health", row, times["health"], times["batch"], bound, scale=scale)
+
+
+ROWS = {"networks": networks, "health": health}

@@ -232,8 +232,8 @@ def network_batch(network, neuron, work):
 
 
 @functools.cache
-def _network(network, neuron, work):
-    """Return the function to call, warm, and its `BatchTimes`."""
+def _compiled_network(network, neuron):
+    """Return a compiled network, and samples and labels of ten batches."""
     neuron = {"LIF": LIF, "relu": layers.ReLU}[neuron]
     pool, flatten = TimeFold(layers.MaxPooling2D(2)), TimeFold(layers.Flatten())
     dense = [neuron(), layers.Dense(512), neuron(), layers.Dense(10)]
@@ -250,13 +250,27 @@ def _network(network, neuron, work):
     model.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     batch_size, rng = 64 if network == "convolutional" else 128, np.random.default_rng(0)
     x = rng.random((10 * batch_size, *model.input_shape[1:]), dtype="float32")
-    y = rng.integers(10, size=len(x))
+    return model, x, rng.integers(10, size=len(x))
+
+
+@functools.cache
+def _network(network, neuron, work):
+    """Return the function to call, warm, and its `BatchTimes`."""
+    model, x, y = _compiled_network(network, neuron)
     batches = BatchTimes()
-    options = {"batch_size": batch_size, "verbose": 0, "callbacks": [batches]}
+    options = {"batch_size": len(x) // 10, "verbose": 0, "callbacks": [batches]}
     run = {"fit": lambda: model.fit(x, y, **options), "predict": lambda: model.predict(x, **options)}[work]
     for _ in range(4):  # PyTorch compiles after 20 calls
         run()
     return run, batches
+
+
+def health(network):
+    """`SpikeHealth` on 64 samples with labels."""
+    model, x, y = _compiled_network(network, "LIF")
+    callback = keras_snn.callbacks.SpikeHealth(x[:64], y[:64])
+    callback.measure(model)
+    return lambda: callback.measure(model)
 
 
 @functools.cache
@@ -469,6 +483,7 @@ if __name__ == "__main__":
             "attack": attack,
             "events": events,
             "stdp": stdp,
+            "health": health,
         },
         {
             "inspect_memory": inspect_memory,

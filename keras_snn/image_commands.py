@@ -41,7 +41,7 @@ def classify(options: argparse.Namespace) -> None:
         raise ValueError(f"{path} must be a classifier with one output (batch, classes), to classify images.")
     scores = probabilities(result.examples.output[:, -1])
     names = [class_name(k, class_names) for k in range(scores.shape[-1])]
-    spikes = sum(np.abs(counts).sum(axis=(1, 2)) for counts in result.examples.counts.values())
+    spikes = sum(counts.sum(axis=(1, 2)) for counts in result.examples.counts.values())
     if options.json:
         print(json.dumps(_as_dict(path, result, options.images, scores, names, spikes), indent=2))
     else:

@@ -27,7 +27,7 @@ class _SpikeMetric(keras.metrics.Mean):
         if mask is not None:
             mask = ops.cast(mask, "bool")
             spikes = masks.only_counted(spikes, mask)
-        counts = ops.sum(ops.abs(spikes), axis=tuple(range(1, len(y_pred.shape)))) / self.height
+        counts = ops.sum(spikes, axis=tuple(range(1, len(y_pred.shape)))) / self.height
         super().update_state(self._of_counts(counts, y_pred, mask), sample_weight)
 
     def _of_counts(self, counts: Tensor, spikes: Tensor, mask: Tensor | None) -> Tensor:
@@ -42,8 +42,8 @@ class _SpikeMetric(keras.metrics.Mean):
 class SpikeCount(_SpikeMetric):
     """Number of output spikes of a sample: the sum over all units and steps, averaged over the samples.
 
-    Negative spikes of ``SpikingActivation`` count as spikes. If the outputs have a mask, only the steps that count
-    enter. In ``fit`` on JAX, Keras passes no mask to metrics, and all steps enter.
+    Negative spikes of ``SpikingActivation`` are subtracted, as in ``inspect``. If the outputs have a mask, only the
+    steps that count enter. In ``fit`` on JAX, Keras passes no mask to metrics, and all steps enter.
 
     Args:
         height: Number > 0, the height of a spike: 1 for neurons, 1 / dt for ``SpikingActivation``. Default 1.
@@ -73,8 +73,8 @@ class SpikeCount(_SpikeMetric):
 class SpikeRate(_SpikeMetric):
     """Firing rate of the outputs: spikes per unit and step, or Hz if ``dt`` is given, averaged over the samples.
 
-    Negative spikes of ``SpikingActivation`` count as spikes. If the outputs have a mask, only the steps that count
-    enter. In ``fit`` on JAX, Keras passes no mask to metrics, and all steps enter.
+    Negative spikes of ``SpikingActivation`` are subtracted, as in ``inspect``. If the outputs have a mask, only the
+    steps that count enter. In ``fit`` on JAX, Keras passes no mask to metrics, and all steps enter.
 
     Args:
         dt: Number > 0, seconds per step, or None: the rate is then per step. Default None.

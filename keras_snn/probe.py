@@ -103,6 +103,7 @@ class Scope:
     dt: Any = None
     n_steps: int | None = None
     record: Callable | None = None
+    record_inputs: Callable | None = None
     sample_index: Any = None
     seed: Any = 0
     code_steps: int | None = None
@@ -120,6 +121,7 @@ def scope(
     dt: float | Tensor | None = None,
     n_steps: int | None = None,
     record: Callable | None = None,
+    record_inputs: Callable | None = None,
     sample_index: Tensor | None = None,
     seed: int | Tensor = 0,
     code_steps: int | None = None,
@@ -135,6 +137,8 @@ def scope(
         record: Callable ``(layer, spikes)``, called with the spikes ``(batch, time, ...)`` of each spiking layer. A
             return value other than None replaces the spikes. If the layer has a mask, it is called with
             ``(layer, spikes, mask)``. The bool tensor ``mask (batch, time)`` is False at steps that do not count.
+        record_inputs: Callable ``(layer, inputs)``, called with the inputs ``(batch, time, ...)`` of each spiking layer
+            before the layer runs. A return value other than None replaces the inputs.
         sample_index: Integer tensor ``(batch,)``, the index of each sample in the data. Random numbers are then drawn
             by it, so that results do not depend on the batch size.
         seed: Integer or int32 scalar tensor, the seed of these draws.
@@ -153,9 +157,12 @@ def scope(
         _local.stack = []
     n_steps = checks.integer("n_steps", n_steps, least=1, optional=True)
     seed = seed if ops.is_tensor(seed) else checks.integer("seed", seed)
-    _local.stack.append(Scope(dt, n_steps, record, sample_index, seed, code_steps, carry, surrogate, smooth_gradient))
+    opened = Scope(
+        dt, n_steps, record, record_inputs, sample_index, seed, code_steps, carry, surrogate, smooth_gradient
+    )
+    _local.stack.append(opened)
     try:
-        yield _local.stack[-1]
+        yield opened
     finally:
         _local.stack.pop()
 
@@ -240,6 +247,19 @@ def draws_by_index() -> bool:
     """Return whether a scope is open in which random numbers are drawn by sample index."""
     opened = current()
     return opened is not None and opened.sample_index is not None
+
+
+def record_inputs(layer: keras.layers.Layer, inputs: Tensor) -> Tensor:
+    """Pass the inputs ``(batch, time, ...)`` of a spiking ``layer`` to the open scope.
+
+    Returns:
+        The inputs, or their replacement by the scope.
+    """
+    opened = current()
+    if opened is None or opened.record_inputs is None:
+        return inputs
+    replacement = opened.record_inputs(layer, inputs)
+    return inputs if replacement is None else replacement
 
 
 def record(layer: keras.layers.Layer, spikes: Tensor, *mask: Tensor) -> Tensor:

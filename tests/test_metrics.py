@@ -24,10 +24,10 @@ def test_counts_and_rates_of_batches():
     assert results(SpikeCount(), *batches) == pytest.approx(SPIKES.sum() / 6, rel=1e-6)
     assert results(SpikeRate(), *batches) == pytest.approx(SPIKES.mean(), rel=1e-6)
     assert results(SpikeRate(dt=0.005), *batches) == pytest.approx(SPIKES.mean() / 0.005, rel=1e-6)
-    # Spikes of SpikingActivation, with both signs.
-    rates = -100 * SPIKES
-    assert results(SpikeCount(height=100), (rates, None)) == pytest.approx(SPIKES.sum() / 6, rel=1e-6)
-    assert results(SpikeRate(dt=0.01, height=100), (rates, None)) == pytest.approx(SPIKES.mean() * 100, rel=1e-6)
+    signed = SPIKES * RNG.choice([-1, 1], SPIKES.shape)  # as of SpikingActivation, with spikes of the height 100
+    rates = 100 * signed
+    assert results(SpikeCount(height=100), (rates, None)) == pytest.approx(signed.sum() / 6, rel=1e-6)
+    assert results(SpikeRate(dt=0.01, height=100), (rates, None)) == pytest.approx(signed.mean() * 100, rel=1e-6)
 
 
 def test_weights_of_samples():

@@ -9,6 +9,7 @@ from keras_snn.data import labels
 from keras_snn.data.batches import Batch
 from keras_snn.energy.work import spike_numbers
 from keras_snn.hints import Nest
+from keras_snn.inspector.advice import advice
 from keras_snn.inspector.findings import DtReport, Examples, Latency, LayerReport, Rate
 from keras_snn.inspector.metrics import Metrics
 from keras_snn.inspector.prober import Prober
@@ -55,7 +56,7 @@ class Measurement:
         results = self.prober.on(batch, self.dt)
         for name, statistics in results["layers"].items():
             self._check(name, statistics, batch)
-            self.totals[name] = _add_statistics(self.totals.get(name), statistics)
+            self.totals[name] = add_statistics(self.totals.get(name), statistics)
         for name, parts in results["arrived"].items():
             self.arrived[name] = self.arrived.get(name, 0) + spike_numbers(parts)
         for name, predictions in results["predictions"].items():
@@ -105,7 +106,7 @@ class Measurement:
         anatomy = self.prober.anatomy
         # In the order of the calls: JAX sorts the dicts of a batch.
         layers = {
-            name: self._layer_report(self.totals[name], layer, units, n_samples)
+            name: layer_report(self.totals[name], to_float(layer.dt) if self.dt is None else self.dt, units, n_samples)
             for name, (layer, units, _) in anatomy.time_axis.emitters.items()
         }
         latencies = {name: sums.result(n_samples) for name, sums in self.latency.items()}
@@ -127,7 +128,7 @@ class Measurement:
         )
 
     def _notes(self, layers):
-        anatomy, silent = self.prober.anatomy, [name for name, layer in layers.items() if layer.silent == 1]
+        anatomy = self.prober.anatomy
         why_not, notes = anatomy.time_axis.why_not, []
         if why_not and anatomy.n_steps > 1:
             notes.append(f"No predictions after fewer steps: {why_not}.")
@@ -144,37 +145,13 @@ class Measurement:
             notes.append(
                 f"Operations not counted: {', '.join(unknown)}. Register the class with ModelEnergy.register_layer."
             )
-        if silent:
-            causes = ["inputs too small for the threshold", "too few steps"]
-            inner_layers = self.prober.inspected._flatten_layers()
-            if any(isinstance(layer, keras.layers.BatchNormalization) for layer in inner_layers):
-                causes.append(
-                    "moving statistics of a BatchNormalization that are not up to date (after few batches, train with "
-                    "momentum=0.9)"
+        for state in ("silent", "saturated"):
+            names = [name for name, layer in layers.items() if getattr(layer, state) == 1]
+            if names:
+                notes.append(
+                    f"{state.capitalize()}: all units of {', '.join(names)}. {advice(state, self.prober.inspected)}"
                 )
-            notes.append(f"Silent for all samples: {', '.join(silent)}. Possible causes: {'; '.join(causes)}.")
         return tuple(notes)
-
-    def _layer_report(self, total, layer, units, n_samples):
-        steps = int(total["histogram"].sum()) // total["active"].size  # unmasked steps of all samples
-        n_steps = round(steps / n_samples)
-        dt = to_float(layer.dt) if self.dt is None else self.dt
-        spikes = join_counts(total["spikes"][0])
-        per_unit = spikes / (max(steps, 1) * dt)
-        active = total["active"][0]
-        # With a mask, "least" and "most" are spikes per step, because samples differ in their steps; else spikes.
-        duration = dt if total["least"].dtype.kind == "f" else n_steps * dt
-        min_rate, max_rate = float(total["least"].min() / duration), float(total["most"].max() / duration)
-        return LayerReport(
-            rate=Rate(min_rate, float(per_unit.mean()), max_rate),
-            per_unit=per_unit.reshape(units),
-            histogram=dict(zip(BINS, total["histogram"][0].tolist(), strict=True)),
-            silent=float(np.mean(active == 0)),
-            saturated=float(np.mean(active == steps)),
-            n_steps=n_steps,
-            dt=dt,
-            spikes_per_inference=float(spikes.sum() / n_samples),
-        )
 
     def _examples(self):
         n = self.prober.n_examples
@@ -220,7 +197,36 @@ class _LatencySums:
         )
 
 
-def _add_statistics(total, statistics):
+def layer_report(total: dict[str, np.ndarray], dt: float, units: tuple[int, ...], n_samples: int) -> LayerReport:
+    """Return the ``LayerReport`` of a layer.
+
+    Args:
+        total: The sum of ``ops.statistics.summarise`` over all batches, from ``add_statistics``.
+        dt: Time step in seconds.
+        units: Shape of the spikes of one step, without the batch axis.
+        n_samples: Integer, number of samples in all batches.
+    """
+    steps = int(total["histogram"].sum()) // total["active"].size  # unmasked steps of all samples
+    n_steps = round(steps / n_samples)
+    spikes = join_counts(total["spikes"][0])
+    per_unit = spikes / (max(steps, 1) * dt)
+    active = total["active"][0]
+    # With a mask, "least" and "most" are spikes per step, because samples differ in their steps; else spikes.
+    duration = dt if total["least"].dtype.kind == "f" else n_steps * dt
+    min_rate, max_rate = float(total["least"].min() / duration), float(total["most"].max() / duration)
+    return LayerReport(
+        rate=Rate(min_rate, float(per_unit.mean()), max_rate),
+        per_unit=per_unit.reshape(units),
+        histogram=dict(zip(BINS, total["histogram"][0].tolist(), strict=True)),
+        silent=float(np.mean(active == 0)),
+        saturated=float(np.mean(active == steps)),
+        n_steps=n_steps,
+        dt=dt,
+        spikes_per_inference=float(spikes.sum() / n_samples),
+    )
+
+
+def add_statistics(total: dict[str, np.ndarray] | None, statistics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Add the statistics of a batch to those of earlier batches, in int64 and float64."""
     batch = {
         name: array.astype("float64" if array.dtype.kind == "f" else "int64") for name, array in statistics.items()

@@ -96,6 +96,8 @@ class SequenceLayer(States, HasTimeStep):
         if mask is not None:
             mask = self._along_time(mask)
             x = masks.only_counted(x, mask)
+        if self.emits_spikes:
+            x = probe.record_inputs(self, x)
         mask_arguments = () if mask is None else (mask,)
         slot = probe.slot(self)
         keeps_state = self.stateful and not (slot.is_open or probe.draws_by_index())

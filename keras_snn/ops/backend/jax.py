@@ -105,7 +105,8 @@ def inference(function: Callable, model: keras.Model) -> Callable:
 
     @functools.partial(jax.jit, static_argnums=1)
     def pure(values, n_steps, *nests):
-        scope = keras.StatelessScope(list(zip(model.variables, values, strict=True)))
+        # Losses are collected for functions that compute the model's loss.
+        scope = keras.StatelessScope(list(zip(model.variables, values, strict=True)), collect_losses=True)
         with scope:
             results = function(n_steps, *nests)
         after = [scope.get_current_value(variable) for variable in model.variables]
