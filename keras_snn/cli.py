@@ -169,13 +169,51 @@ def _parser():
         "or, for a folder of classes, its accuracy, before and after",
     )
 
+    _add_serve(commands)
     commands.add_parser("list", help="list the experiments")
     return parser
 
 
+def _add_serve(commands):
+    serve = commands.add_parser(
+        "serve",
+        help="classify events while they arrive",
+        description="Run a classifier of frames on events that arrive as lines `t,x,y,p`: time in microseconds, "
+        "column, row, polarity 0 or 1. A terminal shows the class live; otherwise a line of JSON is printed for each "
+        "step. The end of the events or Ctrl-C ends the command with a summary.",
+    )
+    serve.add_argument("model", metavar="MODEL.keras", help="a saved classifier of frames, as of `run nmnist`")
+    serve.add_argument(
+        "--events",
+        default="-",
+        metavar="-|PATH|HOST:PORT",
+        help="standard input (the default), a file or named pipe, or a TCP connection to a program that sends events",
+    )
+    serve.add_argument(
+        "--frame-us", type=int, required=True, metavar="N", help="time of a frame, a time step, in microseconds"
+    )
+    serve.add_argument("--classes", metavar="NAME|A,B,...", help="names of the classes, as for `classify`")
+    serve.add_argument(
+        "--reset-after",
+        type=int,
+        metavar="N",
+        help="reset the stream after N frames; 0: never (default: the model's number of time steps; never if it has "
+        "none)",
+    )
+    serve.add_argument(
+        "--max-gap-s",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="a longer gap in time is a wrong time, or resets the stream if the next event confirms it (default: 10)",
+    )
+    serve.add_argument("--json", action="store_true", help="print JSON on a terminal too")
+    serve.add_argument("--every", type=int, default=1, metavar="N", help="print JSON every N steps (default: 1)")
+
+
 def _command(name):
     """Return the function of a command that needs Keras."""
-    from keras_snn import event_commands, image_commands
+    from keras_snn import event_commands, image_commands, serve_command
 
     return {
         "classify": image_commands.classify,
@@ -183,6 +221,7 @@ def _command(name):
         "events": event_commands.events,
         "inspect": _inspect,
         "run": _run,
+        "serve": serve_command.serve,
     }[name]
 
 

@@ -9,20 +9,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_snn import checks, data, text_table
+from keras_snn import checks, text_table
 from keras_snn.files import check_writable, load_model
 from keras_snn.inspector import inspect
-from keras_snn.inspector.samples import class_name, probabilities
+from keras_snn.inspector.samples import chosen_class_names, class_name, probabilities
 
-#: Data sets whose class names ``--classes`` takes.
-CLASS_SETS = ("fashion_mnist", "mnist", "cifar10", "digits")
 MOST_DRAWN = 20
 
 
 def classify(options: argparse.Namespace) -> None:
     """Print the classes of image files, their probabilities, and the number of spikes."""
     path = pathlib.Path(options.model) if options.model else _newest_model()
-    class_names = _class_names(options)
+    # The default model has the classes of Fashion-MNIST.
+    class_names = chosen_class_names(options.classes or (None if options.model else "fashion_mnist"))
     picture = None if options.show is None else pathlib.Path(options.show)
     if picture is not None:
         if len(options.images) > MOST_DRAWN:
@@ -65,12 +64,6 @@ def _newest_model():
             "No model of `keras-snn run fashion-mnist` was found in runs/. Run this command first, or give --model."
         )
     return max(files, key=lambda file: file.stat().st_mtime)
-
-
-def _class_names(options):
-    """Return the names of the classes, or None. The default model has those of Fashion-MNIST."""
-    chosen = options.classes or (None if options.model else "fashion_mnist")
-    return data.class_names(chosen) if chosen in CLASS_SETS else chosen and chosen.split(",")
 
 
 def _image_size(model: keras.Model) -> tuple[int, int, int]:

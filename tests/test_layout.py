@@ -35,7 +35,7 @@ LINES = (
     ("robustness",),
     ("experiments",),
     ("public",),
-    ("event_commands", "image_commands"),
+    ("event_commands", "image_commands", "serve_command"),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -244,6 +244,7 @@ HINTED = (
     "probe.py",
     "regularizers.py",
     "robustness",
+    "serve_command.py",
     "streaming.py",
     "surrogates.py",
     "text_table.py",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from keras import ops, tree
 
+from keras_snn import data
 from keras_snn.hints import Nest
 from keras_snn.inspector import tables
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 #: Names of the classes 0, 1, ..., or a dict from the name of each output to such names.
 ClassNames: TypeAlias = Sequence[str] | Mapping[str, Sequence[str]] | None
+
+#: Data sets whose class names the commands take.
+CLASS_SETS = ("fashion_mnist", "mnist", "cifar10", "digits")
 
 
 def inputs_of(x: Nest, i: int) -> dict[str, np.ndarray]:
@@ -59,6 +63,11 @@ def in_words(examples: "Examples", i: int, class_names: ClassNames = None) -> tu
         text = ", ".join(filter(None, parts))
         lines.append(f"{output}: {text}" if output else text)
     return [line for line in lines if line], any_wrong
+
+
+def chosen_class_names(text: str | None) -> Sequence[str] | None:
+    """Return the names of the classes for ``--classes``: a data set, names between commas, or None."""
+    return data.class_names(text) if text in CLASS_SETS else text and text.split(",")
 
 
 def names_of_classes(class_names: ClassNames, output: str) -> Sequence[str] | None:
