@@ -1,6 +1,8 @@
 """Models over parts of the time axis give the outputs of one run, for every layer, mask and kind of model."""
 
+import os
 import threading
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -426,16 +428,63 @@ def test_errors_name_the_argument():
         keras_snn.stream(keras.Sequential([layers.LIF()]))
 
 
-def test_a_long_stream_is_exact_and_its_memory_constant():
-    model = sequential(layers.IF(threshold=1.0, reset="subtract"), POOL(), shape=(None, 1))
-    live = keras_snn.stream(model)
-    block = np.full((1, 1000, 1), 0.0625, "float32")
-    sizes = set()
-    for _ in range(20):
-        rate = live.step(block)
+def test_a_hundred_interleaved_streams_equal_separate_runs():
+    n, n_steps, rng = 100, 15, np.random.default_rng(0)
+    model = sequential(DENSE(32), layers.LIF(threshold=0.4), DENSE(3), POOL(), shape=(None, UNITS))
+    # Multiples of 1/16: sums are exact in any order, and results equal bit for bit.
+    model.set_weights([rng.integers(-8, 9, w.shape).astype("float32") / 16 for w in model.get_weights()])
+    frames = rng.integers(0, 17, (n_steps, n, UNITS)).astype("float32") / 16
+    mask, resets = rng.random((n_steps, n)) < 0.6, rng.random((n_steps, n)) < 0.15
+    streams = keras_snn.stream(model, n), keras_snn.stream(model, n)
+    orders = slice(None), slice(None, None, -1)
+    outputs = np.zeros((2, n_steps, n, 3), "float32")
+    for t in range(n_steps):
+        x = np.where(mask[t, :, None], frames[t], np.nan)
+        for k, (live, order) in enumerate(zip(streams, orders, strict=True)):
+            live.reset(resets[t, order])
+            outputs[k, t, order] = live.step(x[order], mask=mask[t, order])
+    alone = keras_snn.stream(model)
+    for row in range(n):
+        alone.reset()
+        last = np.zeros(3, "float32")
+        for t in range(n_steps):
+            if resets[t, row]:
+                alone.reset()
+                last = np.zeros(3, "float32")
+            if mask[t, row]:
+                (last,) = alone.step(frames[t, row : row + 1])
+            for k in range(2):
+                np.testing.assert_array_equal(outputs[k, t, row], last)
+    assert len(np.unique(outputs[0, -1], axis=0)) > 50
+
+
+def test_a_million_steps_are_exact_and_the_memory_is_constant():
+    # PyTorch's loop is in Python: a million steps take two minutes without its compiler.
+    n_blocks, n_at_once = 2 if keras.config.backend() == "torch" else 100, 10_000
+    inputs = keras.Input((None, 8))
+    spikes = layers.IF(threshold=1.0, reset="subtract")(inputs)
+    live = keras_snn.stream(keras.Model(inputs, [spikes, POOL()(spikes)]))
+    x = np.arange(1, 9, dtype="float32") / 16
+    block = np.tile(x, (1, n_at_once, 1))
+    counts, sizes, memory = np.zeros(8, "int64"), set(), []
+    for _ in range(n_blocks):
+        spikes, rates = live.step(block)
+        counts += np.count_nonzero(spikes, axis=(0, 1))
         sizes.add(sum(int(ops.size(leaf)) for leaf in keras.tree.flatten(live._states)))
-    assert rate.item() == np.float32(1249 / 20_000)  # a spike per 1.0 of input; the last 1.0 is not above the threshold
-    assert sizes == {1 + 1 + 1}  # membrane, sum, count
+        memory.append(resident_memory())
+    n_steps = n_blocks * n_at_once
+    # A spike for each 1.0 of input; a membrane of 1.0 is not above the threshold.
+    expected = np.ceil(n_steps * x.astype("float64")).astype("int64") - 1
+    np.testing.assert_array_equal(counts, expected)
+    np.testing.assert_array_equal(rates[0], (expected / n_steps).astype("float32"))
+    assert sizes == {8 + 8 + 1}  # membranes, sums, count
+    assert memory[-1] - memory[1] < 16e6  # the inputs and outputs of a million steps are 64 MB
+
+
+def resident_memory():
+    """Return the bytes of this process in memory; 0 without /proc."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 class Counter(layers.SpikingCell):
