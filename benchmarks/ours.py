@@ -31,6 +31,7 @@ from keras_snn.layers import (
     TemporalAveragePooling,
     TimeFold,
 )
+from keras_snn.ops.backend import inference
 
 N_STEPS = 10
 LAYERS = {
@@ -398,6 +399,54 @@ def predict_memory(n_steps, steps_at_once):
     return peak_memory() - before
 
 
+def latency(network, call, n_calls=1000):
+    """Percentiles 50 and 99 of the time of a call in ms, from a frame to the outputs, both NumPy arrays, batch 1.
+
+    ``call`` is "stream" for a step of a stream of the network with LIF. The others are calls of the network with relu:
+    "model", "predict_on_batch", and "compiled".
+    """
+    run = _latency(network, call)
+    times = []
+    for _ in range(n_calls):
+        start = time.perf_counter()
+        run()
+        times.append(1000 * (time.perf_counter() - start))
+    p50, p99 = np.percentile(times, (50, 99))
+    return {"p50": p50, "p99": p99}
+
+
+@functools.cache
+def _latency(network, call):
+    """Return the function to call, warm."""
+    is_spiking = call == "stream"
+    neuron, fold = (LIF, TimeFold) if is_spiking else (layers.ReLU, lambda layer: layer)
+    parts = {
+        "dense": [layers.Dense(256), neuron(), layers.Dense(256), neuron()],
+        "convolutional": [
+            *(fold(layers.Conv2D(16, 3, padding="same")), neuron(), fold(layers.MaxPooling2D(2))),
+            *(fold(layers.Conv2D(32, 3, padding="same")), neuron(), fold(layers.MaxPooling2D(2))),
+            fold(layers.Flatten()),
+        ],
+    }[network]
+    shape = {"dense": (784,), "convolutional": (34, 34, 2)}[network]
+    pool = [TemporalAveragePooling()] if is_spiking else []
+    time_axis = (None,) if is_spiking else ()
+    model = keras.Sequential([keras.Input((*time_axis, *shape)), *parts, layers.Dense(10), *pool])
+    model.compile()
+    frame = np.random.default_rng(0).poisson(0.5, (1, *shape)).astype("float32")
+    compiled = inference(lambda n_steps, x: model(x, training=False), model)
+    to_numpy, to_tensor = keras.ops.convert_to_numpy, keras.ops.convert_to_tensor
+    run = {
+        "stream": functools.partial(keras_snn.stream(model).step, frame) if is_spiking else None,
+        "model": lambda: to_numpy(model(frame, training=False)),
+        "predict_on_batch": lambda: model.predict_on_batch(frame),
+        "compiled": lambda: to_numpy(compiled(1, to_tensor(frame))),
+    }[call]
+    for _ in range(100):  # PyTorch compiles after 20 calls
+        run()
+    return run
+
+
 def attack(name, n_images):
     """PGD of five iterations on ``n_images`` images: ours, the toolbox's, or one gradient pass over the images."""
     from keras_snn import robustness
@@ -491,6 +540,7 @@ if __name__ == "__main__":
             "attack_memory": attack_memory,
             "engine_memory": engine_memory,
             "compile_time": compile_time,
+            "latency": latency,
             "network_batch": network_batch,
             "versions": versions,
         },

@@ -149,6 +149,26 @@ def parts(bench, n_steps=128):
         yield times_as_much("parts", what, [growth[4 * n_steps]], [growth[n_steps]], unit="MB")
 
 
+def latency(bench):
+    """A step of a stream, batch 1, against calls of the same network with relu, on every backend."""
+    calls = ("stream", "model", "predict_on_batch", "compiled")
+    for backend in ("tensorflow", "jax", "torch"):
+        for network in ("dense", "convolutional"):
+            with bench.ours(backend) as ours:
+                request = {"case": "latency", "network": network}
+                times = bench.interleave({call: (ours, {**request, "call": call}) for call in calls})
+            for call in calls[1:]:
+                for percentile in ("p50", "p99"):
+                    what = f"{network}, {backend}, {percentile} of a step of a stream; relu, {call}"
+                    mine, reference = (_part(times[key], percentile) for key in ("stream", call))
+                    yield compare(times_as_much, "latency", what, mine, reference)
+
+
+def _part(measured, name):
+    """Return one value of the dict of each round; an error message as it is."""
+    return measured if isinstance(measured, str) else [values[name] for values in measured]
+
+
 def length(bench):
     """Time per step at T = 10, 100, 1000, 10000, against that at 1000."""
     steps = (10, 100, 1000, 10_000)
@@ -267,6 +287,7 @@ ROWS = (
                 tiled,
                 inspect,
                 parts,
+                latency,
                 length,
                 memory,
                 backends,

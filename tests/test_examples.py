@@ -212,7 +212,7 @@ COMMANDS = [
     for path in PAGES
     for text in [*blocks(path, "bash"), *re.findall(r"``(keras-snn [^`]+)``", path.read_text(encoding="utf-8"))]
     for command in re.findall(
-        r"(?:^|[ /])keras-snn ((?:run|inspect|list|classify|events|compress-events).*?)(?: +#.*)?$", text, re.M
+        r"(?:^|[ /])keras-snn ((?:run|inspect|list|classify|events|compress-events|serve).*?)(?: +#.*)?$", text, re.M
     )
 ]
 
@@ -220,7 +220,8 @@ COMMANDS = [
 def test_commands_are_valid_and_name_dt():
     """Commands in the pages parse. `inspect` has `--dt`: with the model's dt, the accuracy of the example is 19 %."""
     texts = [command for _, command in COMMANDS]
-    assert {text.split()[0] for text in texts} == {"run", "inspect", "list", "classify", "events", "compress-events"}
+    names = {"run", "inspect", "list", "classify", "events", "compress-events", "serve"}
+    assert {text.split()[0] for text in texts} == names
     for path, text in COMMANDS:
         if len(text.split()) > 1 or text == "list":  # not only the name of the command
             options = cli._parser().parse_args(text.split())
