@@ -32,6 +32,7 @@ from keras_snn._version import __version__
 from keras_snn.config import default
 from keras_snn.conversion import convert
 from keras_snn.energy import ModelEnergy
+from keras_snn.energy_comparison import compare_energy
 from keras_snn.inspector import find_dt, inspect
 from keras_snn.layers import (
     ALIF,
@@ -88,6 +89,7 @@ __all__ = [
     "__version__",
     "activations",
     "callbacks",
+    "compare_energy",
     "constraints",
     "conversion",
     "convert",

@@ -242,5 +242,10 @@ def test_linked_files_exist_and_all_pages_are_linked():
     assert [page_id(path) for path in PAGES if path != README and path.resolve() not in linked] == []
 
 
+def test_the_limits_state_what_is_not_modeled():
+    text = " ".join((ROOT / "docs" / "limits.rst").read_text(encoding="utf-8").split())
+    assert keras_snn.energy.NOT_MODELED in text
+
+
 def test_the_readme_is_short():
     assert len(README.read_text(encoding="utf-8").splitlines()) < 250

@@ -68,7 +68,7 @@ def _uses_of_a_weight(layer, input_shape, output_shape):
     if isinstance(layer, layers.Dense):
         return math.prod(output_shape[1:-1])
     if isinstance(layer, layers.EinsumDense):
-        _, kernel_axes, output_axes = _einsum_axes(layer)
+        _, kernel_axes, output_axes = einsum_axes(layer)
         sizes = zip(kernel_axes, layer.kernel.shape, strict=True)
         return math.prod(output_shape[1:]) // math.prod(size for name, size in sizes if name in output_axes)
     return math.prod(_spatial(layer, input_shape if isinstance(layer, TRANSPOSED) else output_shape))
@@ -88,7 +88,7 @@ def fan_out(layer: keras.layers.Layer, input_shape: tuple[int, ...]) -> np.ndarr
     if isinstance(layer, layers.Dense):
         return _nonzero(layer)[0].sum(axis=1)
     if isinstance(layer, layers.EinsumDense):
-        input_axes, kernel_axes, _ = _einsum_axes(layer)
+        input_axes, kernel_axes, _ = einsum_axes(layer)
         (mask,) = _nonzero(layer)
         sizes_by_name = dict(zip(kernel_axes, mask.shape, strict=True))
         counts = mask.sum(axis=tuple(axis for axis, name in enumerate(kernel_axes) if name not in input_axes))
@@ -186,7 +186,7 @@ def _spatial(layer, shape):
     return tuple(shape[:-1] if _channel_axis(layer) == -1 else shape[1:])
 
 
-def _einsum_axes(layer):
+def einsum_axes(layer: keras.layers.EinsumDense) -> tuple[str, str, str]:
     """Return the names of the axes of input, kernel and output of an EinsumDense, without the ellipsis."""
     inputs, output = layer.equation.replace(" ", "").replace("...", "").split("->")
     return (*inputs.split(","), output)

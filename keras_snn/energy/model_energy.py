@@ -1,7 +1,7 @@
 """ModelEnergy: connections, neurons, rates and energy of each layer of a model."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -40,8 +40,8 @@ class ModelEnergy:
     than the mean.
 
     Counts are those of one time step. Connections of weight zero do not count.
-    ``keras_snn.energy.DEVICES`` holds the constants and their sources. They exclude memory, transport and idle power:
-    compare ratios of energies.
+    ``keras_snn.energy.device_table()`` shows the constants, their ranges and their sources;
+    ``keras_snn.energy.NOT_MODELED`` states what they leave out.
 
     Args:
         model: A built Keras model. A subclassed one needs ``example_data``.
@@ -174,6 +174,8 @@ class ModelEnergy:
         spiking: bool,
         *,
         energy_per_mac: float | None = None,
+        source: str | None = None,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         """Add a device. Its name is not case-sensitive.
 
@@ -183,12 +185,20 @@ class ModelEnergy:
             energy_per_neuron: Energy in J of a neuron update.
             spiking: Boolean, whether the device computes only where a spike arrives.
             energy_per_mac: Energy in J of a multiply-accumulate. Default: ``energy_per_synop``.
+            source: String, the publication of the constants, for ``keras_snn.energy.device_table``.
+            ranges: Dict from "energy_per_mac", "energy_per_synop" or "energy_per_neuron" to the pair (smallest,
+                largest) in J. Default: no ranges.
+
+        Raises:
+            ValueError: If ``ranges`` has another name, or a pair that is not in ascending order.
         """
         if device_name.lower() in cls.devices:
             warnings.warn(
                 f"The device {device_name!r} is already registered; the new constants replace it.", stacklevel=2
             )
-        add_device(device_name, energy_per_synop, energy_per_neuron, spiking, energy_per_mac)
+        add_device(
+            device_name, energy_per_synop, energy_per_neuron, spiking, energy_per_mac, source=source, ranges=ranges
+        )
 
     def layer_energy(
         self,

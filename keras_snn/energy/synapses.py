@@ -148,6 +148,8 @@ def _find_spikes(axis, dt, synapses_by_call):
         emitters = {}
         for layer, _, is_masked in axis.emitters.values():  # masks may differ between layers
             emitters.setdefault((_kind(layer, axis.model), layer if is_masked else None), layer)
+        for layer in (call.layer for call in axis.calls.values() if isinstance(call.layer, _ENCODERS)):
+            emitters.setdefault((_kind(layer, axis.model), None), layer)
     at_all_steps = (_Sample(key, level=level) for key in emitters for level in _LEVELS)
     at_one_step = (_Sample(key, steps) for key in emitters for steps in (_FIRST, _LAST))
     samples = [_Sample(), *at_all_steps, *at_one_step]

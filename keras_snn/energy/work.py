@@ -1,6 +1,7 @@
 """The operations of a layer in one inference, and their energy."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _BASE = 2.0**17
 #: Maximum batch size: int32 holds the sum of the fractions of this number of samples.
 MOST_SAMPLES = 8192
+#: Bytes of a state, and of a weight that is not rounded: 32-bit floating point.
+_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,41 @@ class Work:
     neurons: int = 0
     runs: int = 1
 
+    @property
+    def macs(self) -> int:
+        """Number of multiply-accumulates (MACs): with analog inputs, one per connection in each run."""
+        return self.connections * self.runs if self.operations is None else 0
+
+    @property
+    def accumulates(self) -> float:
+        """Number of accumulates (ACs): the synaptic operations, in each of which a spike adds a weight."""
+        return self.operations or 0.0
+
+    @property
+    def neuron_updates(self) -> int:
+        """Number of neuron updates in all runs. An activation function of an ANN counts as an update."""
+        return self.neurons * self.runs
+
+    def memory_traffic(self, weight_bytes: int = _BYTES) -> float:
+        """Return the memory traffic in bytes, without any cache.
+
+        Each multiply-accumulate and each accumulate reads a weight, also if it was just read. Each neuron update reads
+        and writes 4 bytes: a state, or the activation of an ANN. Inputs and sums are not counted.
+
+        Args:
+            weight_bytes: Integer, the bytes of a weight. Default 4.
+        """
+        return weight_bytes * (self.macs + self.accumulates) + 2 * _BYTES * self.neuron_updates
+
 
 def joules(
-    work: Work, name: str, *, per_step: tuple[int, int | None] | None = None, as_ann: bool = False
+    work: Work,
+    name: str,
+    *,
+    per_step: tuple[int, int | None] | None = None,
+    as_ann: bool = False,
+    int8: bool = False,
+    bound: str | None = None,
 ) -> tuple[float, float]:
     """Return the pair (synaptic, neural) energy of one inference in J.
 
@@ -55,16 +90,37 @@ def joules(
         per_step: Pair (steps, n_steps). The work of ``n_steps`` time steps is scaled to ``steps`` steps, and a layer
             with analog inputs runs at every step. Default: the work as counted.
         as_ann: Boolean. True: each layer runs once, as on a device without spikes. Default False.
+        int8: As in ``device_costs``.
+        bound: As in ``device_costs``.
     """
-    costs = device_costs(name)
+    costs = device_costs(name, int8=int8, bound=bound)
     if as_ann or not costs["spiking"]:
-        return costs["energy_per_mac"] * work.connections, costs["energy_per_neuron"] * work.neurons
-    steps, n_steps = per_step or (work.runs, None)
-    if work.operations is None:
-        synaptic = costs["energy_per_mac"] * work.connections * steps
-    else:
-        synaptic = costs["energy_per_synop"] * work.operations * (1 if n_steps is None else steps / n_steps)
-    return synaptic, costs["energy_per_neuron"] * work.neurons * steps
+        work = replace(work, operations=None, runs=1)
+    elif per_step is not None:
+        steps, n_steps = per_step
+        scale = 1 if n_steps is None else steps / n_steps
+        work = replace(work, operations=None if work.operations is None else work.operations * scale, runs=steps)
+    synaptic = costs["energy_per_mac"] * work.macs + costs["energy_per_synop"] * work.accumulates
+    return synaptic, costs["energy_per_neuron"] * work.neuron_updates
+
+
+def energy_range(
+    works: Iterable[Work], name: str, *, as_ann: bool = False, int8: bool = False
+) -> tuple[float, float, float]:
+    """Return the energy of one inference in J, and its minimum and maximum over the range of each constant.
+
+    Args:
+        works: The ``Work`` of each layer call.
+        name: As in ``joules``.
+        as_ann: As in ``joules``.
+        int8: As in ``device_costs``.
+    """
+    works = list(works)
+
+    def total(bound):
+        return sum(sum(joules(work, name, as_ann=as_ann, int8=int8, bound=bound)) for work in works)
+
+    return total(None), total("min"), total("max")
 
 
 def arriving(synapses: "Synapses", inputs: Nest, unit: float | Tensor, n_samples: int | Tensor) -> Tensor:

@@ -87,6 +87,23 @@ def study(
     return Anatomy(axis, outputs, spike_reach(axis, dt))
 
 
+def notes_on_work(synapses: dict[str, Synapses]) -> list[str]:
+    """Return sentences that name the layer calls whose operations are unknown, or are counted in another way."""
+    notes = []
+    mixed = [name for name, call in synapses.items() if call.mixed]
+    if mixed:
+        notes.append(
+            f"Counted as multiply-accumulates: {', '.join(mixed)}. Other signals, or spikes of different heights or "
+            "dt, arrive with the spikes."
+        )
+    unknown = [name for name, call in synapses.items() if not call.known and call.call.layer.weights]
+    if unknown:
+        notes.append(
+            f"Operations not counted: {', '.join(unknown)}. Register the class with ModelEnergy.register_layer."
+        )
+    return notes
+
+
 def _output(spec, ended):
     kind = output_kind(spec)
     return Output(kind, None if kind == "other" else spec.shape[-1], ended)

@@ -140,7 +140,7 @@ def find_dt(
         )
     (output,) = labels
     if isinstance(target, keras.Model):
-        target = _accuracy(target, batches, output)
+        target = accuracy_of(target, batches, output)
     is_number = isinstance(target, numbers.Real) and not isinstance(target, bool)
     if not (is_number and 0 <= target <= 1):
         raise (ValueError if is_number else TypeError)(
@@ -195,8 +195,8 @@ def _reads_dt(model, batches):
     return graph.TimeAxis(model, sample).reads_dt
 
 
-def _accuracy(model, batches, output):
-    """Return the accuracy of the target model. ``output`` names the output."""
+def accuracy_of(model: keras.Model, batches: Batches, output: str) -> float:
+    """Return the accuracy of a model without spikes. ``output`` names the output."""
     check_model(model)
     n_correct = sum(_count_correct(model, batch, output) for batch in batches)
     return float(n_correct / batches.n_samples)
@@ -207,7 +207,7 @@ def _count_correct(model, batch, output):
     scores = outputs.get(output) if len(outputs) > 1 else next(iter(outputs.values()))
     if scores is None or output_kind(scores) == "other":
         raise ValueError(
-            f"The target model {model.name!r} must have an output (batch, classes) or (batch, time, classes), with at "
+            f"The model {model.name!r} must have an output (batch, classes) or (batch, time, classes), with at "
             f"least two classes{f', named {output!r}' if output else ''}; its outputs are "
             f"{', '.join(f'{name or model.name} {array.shape}' for name, array in outputs.items())}. Give another "
             "model, or its accuracy as a number."

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_snn.energy import DEVICES, Work, joules
+from keras_snn.energy import DEVICES, Work, energy_range
 from keras_snn.files import save_figure
 from keras_snn.hints import Nest
 from keras_snn.inspector import plots
@@ -17,6 +17,9 @@ from keras_snn.inspector.samples import ClassNames
 from keras_snn.inspector.traces import Trace
 
 Path = str | os.PathLike
+
+#: The properties of ``DtReport`` for the operations and the memory traffic of one inference.
+OPERATIONS = ("macs", "accumulates", "neuron_updates", "memory_traffic")
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,7 @@ class DtReport:
             "metrics": self.metrics,
             "layers": {name: layer.to_dict() for name, layer in self.layers.items()},
             "work": {name: asdict(work) for name, work in self.work.items()},
+            "operations": {name: getattr(self, name) for name in OPERATIONS} if self.work else {},
             "energy_j": {name: self.energy(name) for name in DEVICES} if self.work else {},
             "latencies": {name: latency.to_dict() for name, latency in self.latencies.items()},
             "notes": list(self.notes),
@@ -261,8 +265,28 @@ class DtReport:
 
     @property
     def synaptic_operations(self) -> float:
-        """Number of synaptic operations of one inference, in the layers that spikes reach."""
-        return sum(work.operations or 0 for work in self._with_spikes())
+        """Number of synaptic operations of one inference, in the layers that spikes reach; same as ``accumulates``."""
+        return self.accumulates
+
+    @property
+    def macs(self) -> int:
+        """Number of multiply-accumulates of one inference: in layers with analog inputs, each time that they run."""
+        return sum(work.macs for work in self.work.values())
+
+    @property
+    def accumulates(self) -> float:
+        """Number of accumulates of one inference: in the layers that spikes reach, each spike times its fan-out."""
+        return sum(work.accumulates for work in self.work.values())
+
+    @property
+    def neuron_updates(self) -> int:
+        """Number of neuron updates of one inference. An activation function of an ANN counts as an update."""
+        return sum(work.neuron_updates for work in self.work.values())
+
+    @property
+    def memory_traffic(self) -> float:
+        """Memory traffic of one inference in bytes, without any cache: see ``Work.memory_traffic``."""
+        return sum(work.memory_traffic() for work in self.work.values())
 
     @property
     def ann_macs(self) -> int:
@@ -284,7 +308,11 @@ class DtReport:
         of a layer with analog inputs, and of neuron updates. A device without spikes runs each layer once; so does
         every device with ``as_ann=True``. ``ModelEnergy(model, x, inputs="analog")`` gives the same energy.
         """
-        return sum(sum(joules(work, name, as_ann=as_ann)) for work in self.work.values())
+        return self.energy_range(name, as_ann=as_ann)[0]
+
+    def energy_range(self, name: str, *, as_ann: bool = False) -> tuple[float, float, float]:
+        """Return ``energy``, and its minimum and maximum over the range of each constant."""
+        return energy_range(self.work.values(), name, as_ann=as_ann)
 
     def plot(self, path: Path | None = None, *, class_names: ClassNames = None) -> Figure:
         """Draw the examples: input, spikes of each unit at each step, output over time. Return the figure.

@@ -4,12 +4,13 @@ import base64
 import io
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_snn._version import __version__
+from keras_snn.energy import NOT_MODELED
 from keras_snn.inspector import plots, tables
 from keras_snn.inspector.samples import ClassNames
 
@@ -45,13 +46,21 @@ def page(report: "Report", *, title: str | None = None, class_names: ClassNames 
         origin=_origin(report),
         rates=tables.as_html(tables.rates(report), "Accuracy and firing rates", tables.notes(report)),
         spikes=tables.as_html(tables.spikes(report), "Spikes per inference") if len(report) else "",
-        energies=tables.as_html(tables.energies(report), "Operations and energy", [tables.ENERGY_NOTE]),
+        energies="\n".join(energy_tables(report)),
         figures="\n".join(f"<figure>{_image(*figure)}</figure>" for figure in _figures(report)),
         last=max(len(with_examples) - 1, 0),
         start=start,
         shown=escape(tables.title(with_examples[start])) if with_examples else "",
         examples=pictures or _NO_EXAMPLES,
     )
+
+
+def energy_tables(results: Iterable["DtReport"]) -> list[str]:
+    """Return the tables of operations and of energy with their notes."""
+    return [
+        tables.as_html(tables.operations(results), "Operations and memory traffic", [tables.OPERATIONS_NOTE]),
+        tables.as_html(tables.energies(results), "Energy", [tables.ENERGY_NOTE, NOT_MODELED]),
+    ]
 
 
 def opening(results: Sequence["DtReport"]) -> int:
@@ -93,6 +102,7 @@ def _figures(report):
             if output:
                 axis.set_xlabel(f"dt (s): accuracy of {output}")
         yield figure, "Accuracy and energy on loihi against dt: the values of the tables"
+        yield plots.energies(report), "Energy on each device at each dt, and of the ANN: the values of the energy table"
     panels = [
         (", ".join(filter(None, (output, tables.title(result)))), latency)
         for result in report

@@ -10,6 +10,7 @@ from keras_snn.data.batches import Batch
 from keras_snn.energy.work import spike_numbers
 from keras_snn.hints import Nest
 from keras_snn.inspector.advice import advice
+from keras_snn.inspector.anatomy import notes_on_work
 from keras_snn.inspector.findings import DtReport, Examples, Latency, LayerReport, Rate
 from keras_snn.inspector.metrics import Metrics
 from keras_snn.inspector.prober import Prober
@@ -132,19 +133,7 @@ class Measurement:
         why_not, notes = anatomy.time_axis.why_not, []
         if why_not and anatomy.n_steps > 1:
             notes.append(f"No predictions after fewer steps: {why_not}.")
-        mixed = [name for name, synapses in anatomy.synapses.items() if synapses.mixed]
-        if mixed:
-            notes.append(
-                f"Counted as multiply-accumulates: {', '.join(mixed)}. Other signals, or spikes of different heights "
-                "or dt, arrive with the spikes."
-            )
-        unknown = [
-            name for name, synapses in anatomy.synapses.items() if not synapses.known and synapses.call.layer.weights
-        ]
-        if unknown:
-            notes.append(
-                f"Operations not counted: {', '.join(unknown)}. Register the class with ModelEnergy.register_layer."
-            )
+        notes += notes_on_work(anatomy.synapses)
         for state in ("silent", "saturated"):
             names = [name for name, layer in layers.items() if getattr(layer, state) == 1]
             if names:

@@ -295,6 +295,31 @@ def latency(axis: Axes, result: "Latency") -> Axes:
     return open_axis(axis)
 
 
+def bars(axis: Axes, values: Mapping[str, Mapping[str, tuple[float, float, float]]], *, ylabel: str) -> Axes:
+    """Draw groups of bars on a logarithmic scale, with a thin line from minimum to maximum. Return ``axis``.
+
+    Args:
+        axis: Axis of Matplotlib.
+        values: Dict from the legend of each bar to a dict from the name of a group to (value, minimum, maximum). A
+            group without the bar, or with the value 0, leaves its place empty.
+        ylabel: String.
+    """
+    groups = list(dict.fromkeys(group for of_bar in values.values() for group in of_bar))
+    width = 0.8 / max(1, len(values))
+    for k, (label, of_bar) in enumerate(values.items()):
+        drawn = {group: numbers for group, numbers in of_bar.items() if numbers[0] > 0}
+        positions = np.array([groups.index(group) + (k - (len(values) - 1) / 2) * width for group in drawn])
+        numbers = np.array(list(drawn.values())).reshape(-1, 3)
+        axis.bar(positions, numbers[:, 0], width, color=f"C{k}", label=label)
+        has_range = numbers[:, 1] < numbers[:, 2]
+        axis.vlines(positions[has_range], *numbers[has_range, 1:].T, color="0.2", linewidth=1)
+    axis.set_xticks(range(len(groups)), groups, fontsize=_FONT_SIZE)
+    axis.tick_params(axis="y", labelsize=_FONT_SIZE)
+    axis.set_yscale("log")
+    axis.set_ylabel(ylabel, fontsize=_FONT_SIZE)
+    return open_axis(axis)
+
+
 def open_axis(axis: Axes) -> Axes:
     """Hide the frame's upper and right sides; return ``axis``."""
     axis.spines[["top", "right"]].set_visible(False)

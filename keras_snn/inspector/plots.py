@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 import textwrap
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from keras_snn import checks
@@ -11,6 +12,7 @@ from keras_snn.inspector import tables
 from keras_snn.inspector.panels import (
     Axes,
     Figure,
+    bars,
     from_zero,
     histogram,
     latency,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "accuracy_and_energy",
+    "bars",
+    "energies",
     "examples",
     "histogram",
     "latency",
@@ -297,6 +301,23 @@ def accuracy_and_energy(axis: Axes, report: "Report", *, device: str = "loihi", 
     axis.spines["right"].set_visible(True)
     right.spines[["top"]].set_visible(False)
     return axis
+
+
+def energies(results: Iterable["DtReport"]) -> Figure:
+    """Draw the energy of one inference on each device at each dt, and that of the ANN. Return the figure."""
+    values: dict[str, dict] = {}
+    for result in results:
+        values[tables.title(result)] = _energies(result, (tables.ARITHMETIC, *tables.SPIKING))
+        ann = _energies(result, (tables.ARITHMETIC, *tables.ANN), as_ann=True)  # the same at each dt
+    values["ANN"] = ann
+    figure = new_figure(9, 3.4)
+    axis = bars(figure.subplots(), values, ylabel="energy per inference (µJ)")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7)
+    return figure
+
+
+def _energies(result, names, as_ann=False):
+    return {name: tuple(1e6 * joules for joules in result.energy_range(name, as_ann=as_ann)) for name in names}
 
 
 def trade_offs(report: "Report", *, device: str = "loihi", output: str | None = None) -> list["DtReport"]:

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from keras_snn import text_table
-from keras_snn.energy import DEVICES
+from keras_snn.energy import DEVICES, NOT_MODELED
 from keras_snn.files import write_text
 from keras_snn.inspector import html, plots, tables
 from keras_snn.inspector.comparison import Comparison
 from keras_snn.inspector.findings import (
+    OPERATIONS,
     DtReport,
     Examples,
     Latency,
@@ -77,12 +78,16 @@ class Report(Results):
         return "\n".join(tables.origin(self) + text_table.plain(tables.rates(self)) + tables.notes(self))
 
     def energy_table(self) -> str:
-        """Return a text table with a row for each dt and number of steps: operations and energy of one inference.
+        """Return two text tables with a row for each dt and number of steps: operations and energy of one inference.
 
-        The table compares the spiking model (loihi, spinnaker2) with the same layers in an ANN (cpu, gpu). ``ratio`` is
-        the synaptic operations divided by the multiply-accumulates.
+        The first lists accumulates, multiply-accumulates, neuron updates and memory traffic. The second compares the
+        spiking model (45nm, loihi, spinnaker2) with the same layers in an ANN (45nm, cpu, gpu).
         """
-        return "\n".join([*text_table.plain(tables.energies(self)), *textwrap.wrap(tables.ENERGY_NOTE, 110)])
+        parts = ((tables.operations, [tables.OPERATIONS_NOTE]), (tables.energies, [tables.ENERGY_NOTE, NOT_MODELED]))
+        return "\n\n".join(
+            "\n".join([*text_table.plain(rows(self)), *(line for note in notes for line in textwrap.wrap(note, 110))])
+            for rows, notes in parts
+        )
 
     def __str__(self):
         return f"{self.table()}\n\n{self.energy_table()}"
@@ -91,8 +96,7 @@ class Report(Results):
         rates = tables.as_html(
             tables.rates(self), "Accuracy and firing rates", tables.origin(self) + tables.notes(self)
         )
-        energies = tables.as_html(tables.energies(self), "Operations and energy", [tables.ENERGY_NOTE])
-        return f"{rates}\n{energies}"
+        return "\n".join([rates, *html.energy_tables(self)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as nested dicts and lists of Python numbers, for ``from_dict``."""
@@ -193,6 +197,7 @@ class Report(Results):
                 },
                 **result.metrics,
                 "synaptic_operations": result.synaptic_operations if result.synapses else None,
+                **{name: getattr(result, name) if result.synapses else None for name in OPERATIONS},
                 "ann_macs": result.ann_macs if result.synapses else None,
                 "ann_dense_macs": result.ann_dense_macs if result.synapses else None,
                 **{f"energy_{name}": result.energy(name) if result.synapses else None for name in DEVICES},

@@ -12,11 +12,20 @@ Rows: TypeAlias = list[tuple[str, ...]]
 #: The devices of the energy table for the spiking model, and for the same layers as an ANN.
 SPIKING, ANN = ("loihi", "spinnaker2"), ("cpu", "gpu")
 DEVICE_COLUMNS = (*(f"{name} (µJ)" for name in SPIKING), *(f"ANN {name} (µJ)" for name in ANN))
+#: The device with separate costs of a multiply-accumulate and of an accumulate, for both.
+ARITHMETIC = "45nm"
+ENERGY_COLUMNS = (f"{ARITHMETIC} (µJ)", *DEVICE_COLUMNS[:2], f"ANN {ARITHMETIC} (µJ)", *DEVICE_COLUMNS[2:])
 
+OPERATIONS_NOTE = (
+    "Numbers for one inference, without connections of weight zero. Synaptic operations (accumulates, ACs): in the "
+    "layers that spikes reach. MACs: multiply-accumulates of layers with analog inputs, in each run. Memory: a weight "
+    "of 4 bytes read for each AC and MAC, and a state of 4 bytes read and written for each neuron update, without any "
+    "cache. ANN MACs: of the layers that spikes reach, run once as an ANN. Ratio: ACs divided by ANN MACs."
+)
 ENERGY_NOTE = (
-    "Estimates for one inference. Synaptic operations, and multiply-accumulates (MACs) of the same layers in an ANN: "
-    "in the layers that spikes reach, without connections of weight zero. Energy: of all layers, without memory, "
-    "transport and idle power. Each of these devices has one published cost, used for both kinds of operations."
+    "Estimates for one inference of all layers. 45nm: 4.6 pJ per MAC and 0.9 pJ per AC, arithmetic only. The chips "
+    "have one published cost for both. ANN: the same layers run once, with analog values. "
+    "keras_snn.energy.device_table() shows the range and the source of each constant."
 )
 
 
@@ -36,20 +45,40 @@ def rates(results: Iterable["DtReport"]) -> Rows:
     return rows
 
 
-def energies(results: Iterable["DtReport"]) -> Rows:
-    """Return a header and a row for each dt and number of steps."""
-    rows: Rows = [("dt (s)", "steps", "synaptic operations", "ANN MACs", "ratio", *DEVICE_COLUMNS)]
+def operations(results: Iterable["DtReport"]) -> Rows:
+    """Return a header and a row for each dt and number of steps: operations and memory traffic."""
+    columns = ("synaptic operations (ACs)", "MACs", "neuron updates", "memory (kB)", "ANN MACs", "ratio")
+    rows: Rows = [("dt (s)", "steps", *columns)]
     for result in results:
-        joules = [result.energy(name) if result.synapses else None for name in (*SPIKING, *ANN)]
         spiking, ann, dense = result.synaptic_operations, result.ann_macs, result.ann_dense_macs
+        of_all_layers = (
+            (result.macs, result.neuron_updates, result.memory_traffic / 1e3) if result.synapses else [None] * 3
+        )
         if not ann:
-            operations = ("-", "-", "-")
+            of_spikes = ("-", "-", "-")
         else:
             dense_text = f" of {amount(dense)}" if dense != ann else ""
-            operations = (amount(spiking), f"{amount(ann)}{dense_text}", amount(spiking / ann))
-        microjoules = [amount(None if joule is None else 1e6 * joule) for joule in joules]
-        rows.append((dt_label(result.dt), or_dash(result.n_steps), *operations, *microjoules))
+            of_spikes = (amount(spiking), f"{amount(ann)}{dense_text}", amount(spiking / ann))
+        cells = (of_spikes[0], *map(amount, of_all_layers), *of_spikes[1:])
+        rows.append((dt_label(result.dt), or_dash(result.n_steps), *cells))
     return rows
+
+
+def energies(results: Iterable["DtReport"]) -> Rows:
+    """Return a header and a row for each dt and number of steps: the energy on each device."""
+    rows: Rows = [("dt (s)", "steps", *ENERGY_COLUMNS)]
+    for result in results:
+        joules: list = [None] * len(ENERGY_COLUMNS)
+        if result.synapses:
+            as_snn = [result.energy(name) for name in (ARITHMETIC, *SPIKING)]
+            joules = [*as_snn, *(result.energy(name, as_ann=True) for name in (ARITHMETIC, *ANN))]
+        rows.append((dt_label(result.dt), or_dash(result.n_steps), *map(microjoules, joules)))
+    return rows
+
+
+def microjoules(joules: float | None) -> str:
+    """Return an energy in µJ as text, or "-" for None."""
+    return amount(None if joules is None else 1e6 * joules)
 
 
 def spikes(results: Iterable["DtReport"]) -> Rows:

@@ -382,6 +382,10 @@ def test_layers_that_receive_spikes():
     energy = ModelEnergy(keras.Sequential(encoded), np.ones((1, 4), "float32"), inputs="analog")
     assert energy.rows["last"]["work"].operations == 4 * 2  # one spike per value
     assert energy.rows["last"]["rate"] == pytest.approx(1 / (5 * 0.5))
+    # The spikes of an encoder count too if the neurons have spikes of another height, or if there are no neurons.
+    for neurons in ([layers.SpikingActivation("relu")], []):
+        energy = ModelEnergy(keras.Sequential([*encoded[:3], *neurons]), np.ones((1, 4), "float32"), inputs="analog")
+        assert energy.rows["last"]["work"].operations == 4 * 2
 
 
 def operations_after(*parts, time=5, units=6):

@@ -170,7 +170,7 @@ def test_pandas_and_bad_labels(classifier):
         ("labels of one output.*got none", None, 0.1),
         (r"labels of one output.*got the labels of \['a', 'b'\]", {"a": y, "b": y}, 0.1),
         ("from 0 to 3.*argmax", np.full((N, 4), 0.25), 0.1),
-        (r"target model 'regression' must have an output.*\(40, 1\)", y, regression),
+        (r"The model 'regression' must have an output.*\(40, 1\)", y, regression),
         (r"named 'b'; its outputs are a \(40, 4\), c \(40, 4\)", {"b": y}, two_heads("a", "c")),
     ):
         with pytest.raises(ValueError, match=message):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from keras_snn.energy import Work
+from keras_snn.energy import NOT_MODELED, Work
 from keras_snn.inspector import DtReport, LayerReport, Rate, Report, tables
 from keras_snn.inspector import html as html_of_report
 from keras_snn.inspector.report import Examples, Latency
@@ -113,7 +113,10 @@ def test_the_page_is_well_formed_and_names_model_data_and_date():
     assert text.startswith("<!doctype html>")
     assert page.texts["title"] == page.texts["h1"] == ["Inspection of net"]
     assert set(ABOUT.values()) < set(page.texts["dd"])
-    assert page.texts["caption"] == ["Accuracy and firing rates", "Spikes per inference", "Operations and energy"]
+    assert page.texts["caption"] == [
+        *("Accuracy and firing rates", "Spikes per inference", "Operations and memory traffic", "Energy")
+    ]
+    assert NOT_MODELED in page.texts["p"]
     assert "A note on hidden." in page.texts["p"]
     assert ("for", "dt") in page.attributes
 
@@ -122,7 +125,7 @@ def test_all_images_are_complete_and_have_a_description():
     text = report().to_html()
     assert len(text) < 1e6
     images = Page(text).elements["img"]
-    assert len(images) == 3 + 3  # the sweep, the energy, the latency; the examples at three dt
+    assert len(images) == 4 + 3  # the sweep, two of the energy, the latency; the examples at three dt
     for image in images:
         begin, content = image["src"].split(",")
         assert begin == "data:image/png;base64"
@@ -169,9 +172,9 @@ def test_the_glossary_explains_the_words_of_the_tables():
     page = Page(page_of_the_report())
     terms = set(page.texts["dt"])
     assert {"dt", "rate", "silent", "saturated", "synaptic operation", "confidence", "early exit"} <= terms
-    rates, energies = (table(report())[0] for table in (tables.rates, tables.energies))
-    other_forms = {"dt (s)", "layer", "rate min", "mean", "max (Hz)", "synaptic operations", *tables.DEVICE_COLUMNS}
-    assert {*rates, *energies} - other_forms <= terms
+    headers = (table(report())[0] for table in (tables.rates, tables.operations, tables.energies))
+    other_forms = {"dt (s)", "layer", "rate min", "mean", "max (Hz)", "synaptic operations (ACs)"}
+    assert {name for header in headers for name in header} - other_forms - set(tables.ENERGY_COLUMNS) <= terms
     assert len(page.elements["dt"]) == len(page.elements["dd"])
 
 
@@ -277,7 +280,7 @@ control.dispatchEvent(new Event("input"));
 def test_hostile_names_are_escaped_in_a_browser(tmp_path):
     page = Page(dom(tmp_path, hostile_page()))
     assert page.tags.count("script") == 1
-    assert page.tags.count("img") == 6
+    assert page.tags.count("img") == 7
 
 
 @in_a_browser

@@ -3,13 +3,14 @@
 import html.parser
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from keras_snn.energy import Work
+from keras_snn.energy import NOT_MODELED, Work
 from keras_snn.inspector import DtReport, LayerReport, Rate, Report
 from keras_snn.inspector.report import Examples, Latency
 
@@ -202,29 +203,47 @@ def full(dt=0.01, n_steps=10, accuracy=0.75, mean=2.5, operations=400.0, example
 def test_energy_table():
     # loihi: (1000 + 400 operations) x 27.1 pJ + (2 neurons x 10 steps) x 81 pJ = 39.56 nJ.
     # spinnaker2: 1400 x 450 pJ + 20 x 2.19 nJ. cpu: (1000 + 200 + 2) x 8.6 nJ. gpu: (1000 + 200 + 2) x 0.3 nJ.
-    lines = full().energy_table().splitlines()
-    assert [cell.strip() for cell in lines[0].split("  ") if cell.strip()] == [
-        *("dt (s)", "steps", "synaptic operations", "ANN MACs", "ratio"),
-        *("loihi (µJ)", "spinnaker2 (µJ)", "ANN cpu (µJ)", "ANN gpu (µJ)"),
+    # 45nm: 1000 x 4.6 pJ + 400 x 0.9 pJ; as an ANN 1200 x 4.6 pJ. Memory: 1400 x 4 + 20 x 8 bytes.
+    text = full().energy_table()
+    operations, energies = (part.splitlines() for part in text.split("\n\n"))
+    assert re.split("  +", operations[0]) == [
+        *("dt (s)", "steps", "synaptic operations (ACs)", "MACs", "neuron updates", "memory (kB)", "ANN MACs", "ratio")
     ]
-    assert lines[2].split() == ["0.01", "10", "400", "200", "of", "250", "2", "0.0396", "0.674", "10.3", "0.361"]
-    assert max(map(len, lines)) <= 110
-    assert lines[3].startswith("Estimates")
+    assert operations[2].split() == ["0.01", "10", "400", "1,000", "20", "5.76", "200", "of", "250", "2"]
+    assert re.split("  +", energies[0]) == [
+        *("dt (s)", "steps", "45nm (µJ)", "loihi (µJ)", "spinnaker2 (µJ)"),
+        *("ANN 45nm (µJ)", "ANN cpu (µJ)", "ANN gpu (µJ)"),
+    ]
+    assert energies[2].split() == ["0.01", "10", "0.00496", "0.0396", "0.674", "0.00552", "10.3", "0.361"]
+    assert max(map(len, text.splitlines())) <= 110
+    assert energies[3].startswith("Estimates")
+    assert NOT_MODELED in " ".join(energies)
+
+
+def test_operations_of_all_layers():
+    result = full()[0.01]
+    counts = {"macs": 1000, "accumulates": 400, "neuron_updates": 20, "memory_traffic": 5760}
+    assert {name: getattr(result, name) for name in counts} == counts
+    assert result.to_dict()["operations"] == counts
+    assert result.synaptic_operations == 400
 
 
 def test_energy_on_a_device_with_two_costs_and_as_an_ann():
     result = full()[0.01]
     assert result.energy("45nm") == pytest.approx(4.6e-12 * 1000 + 0.9e-12 * 400)
     assert result.energy("45nm", as_ann=True) == pytest.approx(4.6e-12 * 1200)
+    low, high = 1.5e-12 * 1000 + 0.4e-12 * 400, 4.6e-12 * 1000 + 0.9e-12 * 400
+    assert result.energy_range("45nm") == pytest.approx((high, low, high))
     assert result.energy("LOIHI", as_ann=True) == pytest.approx(27.1e-12 * 1200 + 81e-12 * 2)
     assert (result.ann_macs, result.ann_dense_macs) == (200, 250)
 
 
 def test_energy_table_with_unknown_values():
-    lines = Report([DtReport(None, {}, {"hidden": layer()})], 3).energy_table().splitlines()
-    assert lines[2].split() == ["own"] + ["-"] * 8
+    operations, energies = Report([DtReport(None, {}, {"hidden": layer()})], 3).energy_table().split("\n\n")
+    for table in (operations, energies):
+        assert table.splitlines()[2].split() == ["own"] + ["-"] * 7
     without_synapses = Report([DtReport(1.0, {}, {"a": layer()}, work={"first": Work(None, None, 50, 50)})], 3)
-    assert without_synapses.energy_table().splitlines()[2].split()[2:5] == ["-", "-", "-"]
+    assert without_synapses.energy_table().splitlines()[2].split()[2:] == ["-", "50", "0", "0.2", "-", "-"]
 
 
 def test_str_is_both_tables():
@@ -249,13 +268,15 @@ class Cells(html.parser.HTMLParser):
             self.cells[-1] += data.strip("\n")
 
 
-def test_notebooks_show_both_tables_without_a_script():
-    page = Cells(full(name="<b>&amp;")._repr_html_())
-    assert page.tags.count("table") == 2
+def test_notebooks_show_all_tables_without_a_script():
+    text = full(name="<b>&amp;")._repr_html_()
+    page = Cells(text)
+    assert NOT_MODELED in text
+    assert page.tags.count("table") == 3
     assert "script" not in page.tags
     assert "b" not in page.tags
     assert "<b>&amp;" in page.cells
-    for cell in ("0.01", "75.00%", "2.5", "25.00%", "ratio", "0.0396", "loihi (µJ)"):
+    for cell in ("0.01", "75.00%", "2.5", "25.00%", "ratio", "0.0396", "loihi (µJ)", "MACs", "5.76"):
         assert cell in page.cells
 
 
@@ -403,7 +424,9 @@ def test_dataframe():
     assert frame["spikes_per_inference"].tolist() == [12.5] * 5
     assert frame["loss"].iloc[4] == 0.125
     assert frame["energy_loihi"].iloc[4] == full()[0.01].energy("loihi")
-    assert frame["synaptic_operations"].isna().tolist() == [True] * 4 + [False]
+    for name, value in {"synaptic_operations": 400, "macs": 1000, "accumulates": 400, "memory_traffic": 5760}.items():
+        assert frame[name].isna().tolist() == [True] * 4 + [False]
+        assert frame[name].iloc[4] == value
 
 
 def test_dataframe_without_pandas_is_an_error_with_the_install_command(monkeypatch):
