@@ -8,6 +8,8 @@ from keras import layers
 import keras_snn
 from keras_snn import conversion, inspect
 
+pytestmark = pytest.mark.backend_free
+
 SHAPE = (6, 6, 2)
 
 
@@ -81,6 +83,7 @@ def test_operations_of_each_layer_equal_a_brute_force_count():
     assert result.neuron_updates == 3 * 72
 
 
+@pytest.mark.every_backend
 def test_a_converted_network_with_batch_normalization():
     """Normalizations are in the weights of the converted network. The first layer costs multiply-accumulates."""
     ann = keras.Sequential(
