@@ -91,10 +91,10 @@ def _add_published():
         23.6e-12 + 3.5e-12,
         81e-12,
         spiking=True,
-        source="Davies et al. 2018, IEEE Micro 38(1), estimates before silicon at 0.75 V: at least 23.6 pJ for a synaptic operation; "
-        "3.0 pJ (east-west) or 4.0 pJ (north-south) for a hop between tiles, whose mean the constant contains; 81 pJ "
-        "for the update of an active neuron, 52 pJ of an inactive one. Range: no hop to one north-south hop. No "
-        "maximum published.",
+        source="Davies et al. 2018, IEEE Micro 38(1), estimates from before silicon at 0.75 V: at least 23.6 pJ for a "
+        "synaptic operation; 3.0 pJ (east-west) or 4.0 pJ (north-south) for a hop between tiles, whose mean the "
+        "constant contains; 81 pJ for the update of an active neuron, 52 pJ of an inactive one. Range: no hop to one "
+        "north-south hop. No maximum published.",
         ranges={
             "energy_per_mac": (23.6e-12, 27.6e-12),
             "energy_per_synop": (23.6e-12, 27.6e-12),
