@@ -61,7 +61,7 @@ class EnergyRow:
     @property
     def label(self) -> str:
         """Name and number of bits of the network."""
-        return self.name if self.bits == 32 else f"{self.name}, {self.bits} bits"
+        return self.name if self.bits == 32 else f"{self.name} ({self.bits} bits)"
 
     @property
     def macs(self) -> int:

@@ -47,7 +47,7 @@ def test_table():
         ["0.0138", "-", "-", "10.3", "0.361"],
         ["0.0009", "-", "-", "-", "-"],
     ]
-    assert energies.splitlines()[6].startswith("Not of equal accuracy: ANN, 8 bits. ")  # 1 point is equal
+    assert energies.splitlines()[6].startswith("Not of equal accuracy: ANN (8 bits). ")  # 1 point is equal
     assert NOT_MODELED in " ".join(text.splitlines())
     assert max(map(len, text.splitlines())) <= 110
 
@@ -102,7 +102,7 @@ def test_two_models():
     before = [model.get_weights() for model in models.values()]
     x, y = np.array([[1.0, 0], [0, 1]], "float32"), np.array([0, 1])
     snn, snn8, ann, ann8 = compare_energy(models, x, y).rows
-    assert [row.label for row in (snn, snn8, ann, ann8)] == ["SNN", "SNN, 8 bits", "ANN", "ANN, 8 bits"]
+    assert [row.label for row in (snn, snn8, ann, ann8)] == ["SNN", "SNN (8 bits)", "ANN", "ANN (8 bits)"]
     # Sample (1, 0): units 1 and 3 with input 1.1 spike at each of 4 steps, unit 2 with 0.55 at two. Sample (0, 1):
     # unit 1 with input 0.3 spikes at step 4, and unit 3 at each. Units 1 and 2 have one connection, unit 3 has none.
     assert (snn.macs, snn.accumulates, snn.neuron_updates) == (6, (4 + 2 + 1) / 2, 12)
