@@ -174,7 +174,8 @@ def _step(prober, layers, n_steps, x, index, dt, units, states):
 
 def _state_names(layer, states):
     if isinstance(layer, SpikingNeuron):
-        return [*layer.state_names, "refractory"][: len(states)]
+        late = ["previous spikes"] if layer.reset_delay else []
+        return [*layer.state_names, *late, "refractory"][: len(states)]
     return ["v"] if _is_spiking_activation(layer) else list(map(str, range(len(states))))
 
 

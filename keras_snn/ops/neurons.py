@@ -80,6 +80,9 @@ class Parameters:
             threshold: Number or tensor. Default: the parameter ``threshold``.
         """
         threshold = self.threshold if threshold is None else threshold
+        if "previous_spikes" in vars(self):  # see `late_reset`
+            h = self.after_spike(h, self.previous_spikes, threshold)
+            return h, self.spike(h - threshold)
         spikes = self.spike(h - threshold)
         return self.after_spike(h, spikes, threshold), spikes
 
@@ -301,6 +304,23 @@ def refractory(step: Callable) -> Callable:
         return (*after, ops.cast(wait, "int32")), spikes
 
     return held
+
+
+@functools.cache
+def late_reset(step: Callable) -> Callable:
+    """Return ``step`` with each reset one step later. The additional last state holds the spikes of the last step.
+
+    The reset acts on the membrane after its charge and before it fires. For "subtract": ``v_t = h_t - threshold
+    s_{t-1}``.
+    """
+
+    @functools.wraps(step)
+    def late(p, state, x):
+        *before, p.previous_spikes = state
+        after, spikes = step(p, tuple(before), x)
+        return (*after, spikes), spikes
+
+    return late
 
 
 def charge(p: Parameters, v: Tensor, x: Tensor) -> Tensor:

@@ -288,6 +288,9 @@ ROWS = {
         elementwise=False,
         positive=True,
     ),
+    "LIF-late-reset": neuron_row(
+        LIF, tau=20.0, decay_input=False, reset="subtract", reset_delay=True, fields={"variant": True}
+    ),
 }
 CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SequenceLayer)}
 MAIN = {name: row for name, row in ROWS.items() if not row.variant}

@@ -13,7 +13,7 @@ from keras_snn.constraints import Clip
 from keras_snn.hints import Shape, Tensor
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.ops.bounds import bounded
-from keras_snn.ops.neurons import RESETS, Neuron, refractory
+from keras_snn.ops.neurons import RESETS, Neuron, late_reset, refractory
 from keras_snn.ops.precision import voltage_dtype
 from keras_snn.ops.scan import scan
 
@@ -109,6 +109,8 @@ class SpikingNeuron(SequenceLayer):
     pointwise: Any = False
     #: Number of steps after a spike in which the states are held and there is no spike.
     refractory: Any = 0
+    #: Whether a reset acts in the step after the spike. The step must fire by ``p.fire``.
+    reset_delay: Any = False
 
     def __init__(
         self,
@@ -234,6 +236,8 @@ class SpikingNeuron(SequenceLayer):
         numbers = {name: value for name, value in values.items() if isinstance(value, float) and value}
         choices = tuple((name, value) for name, value in values.items() if name not in params.keys() | numbers.keys())
         step = self.step
+        if self.reset_delay:
+            step, choices = late_reset(step), (*choices, ("reset_delay", True))
         if self.refractory:
             step, choices = refractory(step), (*choices, ("refractory", self.refractory))
         neuron = Neuron(step, choices, probe.surrogate(self.surrogate), self.reset, self.detach_reset)
@@ -257,11 +261,12 @@ class SpikingNeuron(SequenceLayer):
 
     def step_shapes(self, shape: Shape) -> tuple[Shape, Sequence[Shape]]:
         units = tuple(shape[2:])
-        return units, [units] * (len(self.state_names) + bool(self.refractory))
+        return units, [units] * (len(self.state_names) + bool(self.reset_delay) + bool(self.refractory))
 
     def initial_state(self, batch_size: int) -> list[Tensor]:
         shape, dtype = (batch_size, *self._units), voltage_dtype(self.compute_dtype)
         values = [self.v_reset if name == "v" else 0 for name in self.state_names]
+        values += [0] * bool(self.reset_delay)  # the spikes of the last step
         states = [ops.full(shape, value, dtype=dtype) for value in values]
         return [*states, ops.zeros(shape, "int32")] if self.refractory else states
 

@@ -24,6 +24,8 @@ class IF(SpikingNeuron):
     Args:
         refractory: Integer >= 0, the number of steps after a spike in which the neuron neither integrates nor fires.
             Default 0.
+        reset_delay: Boolean. True: a reset acts one step later, after the charge of the next step:
+            ``v_t = h_t - threshold s_{t-1}``, and v_t fires. This is the default of snnTorch. Default False.
         initial_potential: Number, ``(v_0 - v_reset) / threshold``. With 0.5 and ``reset="subtract"`` the number of
             spikes is the summed input divided by the threshold, rounded to the nearest integer. With 0 it is rounded
             down. Default 0.
@@ -31,8 +33,8 @@ class IF(SpikingNeuron):
             ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
             as in ``SpikingNeuron``. ``learn`` may name "threshold".
 
-    Call arguments, shapes and errors: as in ``SpikingNeuron``. The state is v; with ``refractory`` the second state is
-    the number of refractory steps left.
+    Call arguments, shapes and errors: as in ``SpikingNeuron``. The state is v; further states are the spikes of the
+    last step with ``reset_delay``, and the number of refractory steps left with ``refractory``.
 
     Example:
 
@@ -44,17 +46,20 @@ class IF(SpikingNeuron):
     arXiv:2007.05785. Initial potential: Bu et al. 2022, AAAI, arXiv:2202.01440.
     """
 
-    options = ("v_reset", "refractory", "initial_potential")
+    options = ("v_reset", "refractory", "reset_delay", "initial_potential")
     pointwise = True
     step = staticmethod(neurons.integrate)
 
-    def __init__(self, *, refractory: int = 0, initial_potential: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self, *, refractory: int = 0, reset_delay: bool = False, initial_potential: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.refractory = checks.integer("refractory", refractory, least=0, meaning="a number of steps")
+        self.reset_delay = reset_delay
         self.initial_potential = checks.number("initial_potential", initial_potential)
 
     def initial_state(self, batch_size: int) -> list[Tensor]:
-        v, *refractory_steps = super().initial_state(batch_size)
+        v, *others = super().initial_state(batch_size)
         if self.initial_potential:
             v = v + ops.cast(self.initial_potential * self.parameter_values()["threshold"], v.dtype)
-        return [v, *refractory_steps]
+        return [v, *others]

@@ -27,12 +27,14 @@ class LIF(SpikingNeuron):
         decay_input: Boolean, divide the input by tau. Default True.
         refractory: Integer >= 0, the number of steps after a spike in which the neuron neither integrates nor fires.
             Default 0.
+        reset_delay: Boolean. True: a reset acts one step later, after the charge of the next step:
+            ``v_t = h_t - threshold s_{t-1}``, and v_t fires. This is the default of snnTorch. Default False.
         **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
             ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
             as in ``SpikingNeuron``. ``learn`` may name "tau" (kept at 1 or above) and "threshold".
 
-    Call arguments, shapes and errors: as in ``SpikingNeuron``. The state is v; with ``refractory`` the second state is
-    the number of refractory steps left.
+    Call arguments, shapes and errors: as in ``SpikingNeuron``. The state is v; further states are the spikes of the
+    last step with ``reset_delay``, and the number of refractory steps left with ``refractory``.
 
     Example:
 
@@ -51,13 +53,22 @@ class LIF(SpikingNeuron):
     """
 
     parameter_names = ("tau", "threshold")
-    options = ("v_reset", "decay_input", "refractory")
+    options = ("v_reset", "decay_input", "refractory", "reset_delay")
     time_constants = {"tau": "leak"}  # noqa: RUF012
     pointwise = True
     step = staticmethod(neurons.leaky)
 
-    def __init__(self, tau: Any = 2.0, *, decay_input: bool = True, refractory: int = 0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        tau: Any = 2.0,
+        *,
+        decay_input: bool = True,
+        refractory: int = 0,
+        reset_delay: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.tau = tau
         self.decay_input = decay_input
         self.refractory = checks.integer("refractory", refractory, least=0, meaning="a number of steps")
+        self.reset_delay = reset_delay

@@ -27,11 +27,14 @@ class RecurrentLIF(SpikingNeuron):
         recurrent_initializer: Initializer of ``recurrent_kernel (units, units)``. Default "orthogonal".
         recurrent_regularizer: Regularizer of ``recurrent_kernel``. Default None.
         recurrent_constraint: Constraint of ``recurrent_kernel``. Default None.
+        reset_delay: Boolean. True: a reset acts one step later, after the charge of the next step:
+            ``v_t = h_t - threshold s_{t-1}``, and v_t fires. This is the default of snnTorch. Default False.
         **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
             ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
             as in ``SpikingNeuron``. ``learn`` may name "tau" (kept at 1 or above) and "threshold".
 
-    Call arguments and errors: as in ``SpikingNeuron``. The states are v and the spikes of the previous step.
+    Call arguments and errors: as in ``SpikingNeuron``. The states are v and the spikes of the previous step,
+    with ``reset_delay`` twice.
 
     Input shape: ``(batch, time, units)``. Output shape: the same, or ``(batch, units)`` with
     ``return_sequences=False``.
@@ -47,7 +50,7 @@ class RecurrentLIF(SpikingNeuron):
 
     parameter_names = ("tau", "threshold")
     state_names = ("v", "spikes")
-    options = ("v_reset", "decay_input")
+    options = ("v_reset", "decay_input", "reset_delay")
     time_constants = {"tau": "leak"}  # noqa: RUF012
     step = staticmethod(neurons.recurrent_leaky)
 
@@ -59,6 +62,7 @@ class RecurrentLIF(SpikingNeuron):
         recurrent_initializer: Any = "orthogonal",
         recurrent_regularizer: Any = None,
         recurrent_constraint: Any = None,
+        reset_delay: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -67,6 +71,7 @@ class RecurrentLIF(SpikingNeuron):
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
         self.recurrent_regularizer = keras.regularizers.get(recurrent_regularizer)
         self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
+        self.reset_delay = reset_delay
         self.recurrent_kernel = None
 
     def build_parts(self, shape: Shape) -> None:

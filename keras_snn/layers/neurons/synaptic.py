@@ -22,11 +22,14 @@ class Synaptic(SpikingNeuron):
     Args:
         tau: Number >= 1, the membrane time constant in steps, or an initializer. Default 2.
         tau_synapse: Number >= 1, the time constant of the current in steps, or an initializer. Default 2.
+        reset_delay: Boolean. True: a reset acts one step later, after the charge of the next step:
+            ``v_t = h_t - threshold s_{t-1}``, and v_t fires. This is the default of snnTorch. Default False.
         **kwargs: ``threshold=1``, ``reset="zero"``, ``v_reset=0``, ``surrogate="atan"``, ``detach_reset=False``,
             ``learn=()``, ``per="layer"``, ``return_sequences=True``, ``return_state=False``, ``stateful=False``, ...,
             as in ``SpikingNeuron``. ``learn`` may name "tau", "tau_synapse" (both kept at 1 or above) and "threshold".
 
-    Call arguments, shapes and errors: as in ``SpikingNeuron``. The states are i and v.
+    Call arguments, shapes and errors: as in ``SpikingNeuron``. The states are i and v, and
+    with ``reset_delay`` the spikes of the last step.
 
     Example:
 
@@ -40,10 +43,12 @@ class Synaptic(SpikingNeuron):
 
     parameter_names = ("tau", "tau_synapse", "threshold")
     state_names = ("i", "v")
+    options = ("v_reset", "reset_delay")
     time_constants = {"tau": "leak", "tau_synapse": "synapse_leak"}  # noqa: RUF012
     step = staticmethod(neurons.synaptic)
 
-    def __init__(self, tau: Any = 2.0, *, tau_synapse: Any = 2.0, **kwargs: Any) -> None:
+    def __init__(self, tau: Any = 2.0, *, tau_synapse: Any = 2.0, reset_delay: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tau = tau
         self.tau_synapse = tau_synapse
+        self.reset_delay = reset_delay
