@@ -289,7 +289,7 @@ ROWS = {
         positive=True,
     ),
     "LIF-late-reset": neuron_row(
-        LIF, tau=20.0, decay_input=False, reset="subtract", reset_delay=True, fields={"variant": True}
+        LIF, tau=20.0, threshold=0.5, decay_input=False, reset="subtract", reset_delay=True, fields={"variant": True}
     ),
 }
 CELLS = {name: row for name, row in ROWS.items() if isinstance(row.layer(), SequenceLayer)}

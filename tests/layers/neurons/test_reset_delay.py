@@ -85,7 +85,10 @@ def test_snntorch():
 def test_gradients_equal_those_of_an_unrolled_loop():
     layers = [LIF(4.0, reset_delay=True, reset="subtract", unroll=unroll) for unroll in (False, True)]
     weights = np.arange(5, dtype="float32")
-    results = [gradients(COMPILED, lambda x, layer=layer: ops.sum(layer(x) * weights), X) for layer in layers]
+    results = [
+        gradients(COMPILED, lambda x, layer=layer: ops.sum(layer(x) * ops.convert_to_tensor(weights)), X)
+        for layer in layers
+    ]
     assert np.abs(results[0]).max() > 0
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5, atol=1e-6)  # sums in another order
 
