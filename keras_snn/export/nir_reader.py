@@ -36,11 +36,12 @@ def from_nir(
     Args:
         source: ``nir.NIRGraph``, or the path of a file.
         dt: Number in seconds, the duration of a time step. Default: the dt of a graph that ``to_nir`` wrote. Graphs of
-            snnTorch need 1e-4, those of Norse 1e-3.
+            snnTorch need 1e-4. Norse 1.1 writes time constants multiplied by its dt of 1e-3: its graphs need 1e-6.
         n_steps: Integer, number of time steps. Default: any.
         reset: "zero" for NIR's reset to v_reset, or "subtract" for a graph of neurons that subtract the threshold,
             which NIR does not record. Default "zero".
-        reset_delay: Boolean. True: resets act one step later, as in snnTorch's training. Default False.
+        reset_delay: Boolean, as in ``LIF``. snnTorch trains with ``reset="subtract", reset_delay=True``, unless its
+            layers have other arguments. Default False.
         surrogate: Surrogate gradient of the neurons, as in ``SpikingNeuron``. Default "atan".
         name: Name of the model.
 
@@ -69,8 +70,8 @@ def from_nir(
     dt = graph.metadata.get("dt") if dt is None else dt
     if dt is None:
         raise ValueError(
-            "`dt` must be given: the graph does not record its time step. Graphs of snnTorch need dt=1e-4, those of "
-            "Norse 1e-3."
+            "`dt` must be given: the graph does not record its time step. Graphs of snnTorch need dt=1e-4, those that "
+            "Norse 1.1 writes dt=1e-6."
         )
     dt = checks.number("dt", float(dt), above=0)
     n_steps = checks.integer("n_steps", n_steps, least=1, optional=True)
@@ -232,7 +233,7 @@ class _Reader:
         strides, dilation = (_tuple(value, rank) for value in (node.stride, node.dilation))
         padding = node.padding.decode() if isinstance(node.padding, bytes) else node.padding
         tensor = signal.tensor
-        if padding == "same" and max(strides) > 1:
+        if isinstance(padding, str) and padding == "same" and max(strides) > 1:
             raise _NotInKerasError("padding='same' with strides is not defined; give the number of zeros")
         if not isinstance(padding, str):
             zeros, padding = _tuple(padding, rank), "valid"
@@ -362,7 +363,7 @@ class _Reader:
 
 
 def _layer_name(key):
-    return key.replace("/", "_")
+    return key.replace("/", "_").replace(".", "_")  # PyTorch allows no dots
 
 
 def _tuple(value, rank):

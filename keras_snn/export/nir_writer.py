@@ -169,6 +169,10 @@ class _Writer:
             sources = [source for signal in inputs for source in signal.sources]
             if len(set(sources)) < len(sources):
                 raise _NotInNirError("it adds a signal to itself; use Rescaling(2.0)")
+            if any(not np.array_equal(signal.order, inputs[0].order) for signal in inputs):
+                raise _NotInNirError(
+                    "it adds a flattened image and a vector, in different orders; put Dense after Flatten"
+                )
             return replace(inputs[0], sources=sources)
         (signal,) = inputs
         has_time = signal.has_time or isinstance(layer, Repeat)

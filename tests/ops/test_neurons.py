@@ -22,7 +22,8 @@ from keras_snn.layers import (
     SpikingNeuron,
     Synaptic,
 )
-from keras_snn.ops.neurons import Neuron, leaky, refractory, rounded
+from keras_snn.ops.late_steps import refractory
+from keras_snn.ops.neurons import Neuron, leaky, rounded
 from keras_snn.surrogates import ATan
 
 modes = pytest.mark.parametrize("mode", MODES)

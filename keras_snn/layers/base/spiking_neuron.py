@@ -13,7 +13,8 @@ from keras_snn.constraints import Clip
 from keras_snn.hints import Shape, Tensor
 from keras_snn.layers.base.sequence_layer import SequenceLayer
 from keras_snn.ops.bounds import bounded
-from keras_snn.ops.neurons import RESETS, Neuron, late_reset, refractory
+from keras_snn.ops.late_steps import late_reset, refractory
+from keras_snn.ops.neurons import RESETS, Neuron
 from keras_snn.ops.precision import voltage_dtype
 from keras_snn.ops.scan import scan
 
