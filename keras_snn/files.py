@@ -46,6 +46,31 @@ def replacing(path: Path) -> Iterator[pathlib.Path]:
         raise
 
 
+@contextlib.contextmanager
+def replacing_folder(path: Path, content: str) -> Iterator[pathlib.Path]:
+    """Yield the path of a temporary folder beside ``path``, renamed to ``path`` when the block ends without an error.
+
+    Args:
+        path: Path of the folder.
+        content: Name of a file that every folder of this kind has. A folder with it is replaced.
+
+    Raises:
+        FileExistsError: If ``path`` exists and is not such a folder.
+        OSError: If the folder cannot be made or written.
+    """
+    target = pathlib.Path(path)
+    if target.exists() and not (target / content).is_file():
+        raise FileExistsError(f"{str(target)!r} must be a new folder, or one with the file {content!r} to replace.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", suffix=_PART, dir=target.parent) as temporary:
+        new, old = pathlib.Path(temporary, "new"), pathlib.Path(temporary, "old")
+        new.mkdir()
+        yield new
+        if target.exists():
+            os.replace(target, old)
+        os.replace(new, target)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete temporary files that killed processes left in ``folder``. No other process may write to it meanwhile."""
     for path in pathlib.Path(folder).glob(f".*-????????{_PART}.*"):
@@ -84,11 +109,11 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Return the Keras model in the file ``path``, not compiled.
+    """Return the Keras model in the file ``path``, not compiled. No code in the file is executed.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is broken, or holds no Keras model.
+        ValueError: If the file is broken, holds no Keras model, or holds code, such as a ``Lambda`` layer.
     """
     source = pathlib.Path(path)
     if not source.is_file():
@@ -101,7 +126,7 @@ def load_model(path: Path) -> keras.Model:
             "zip archive. The file is cut off, empty or of another kind: save the model again."
         )
     try:
-        return keras.models.load_model(source, compile=False)
+        return keras.models.load_model(source, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many types of errors, most without the name of the file
         raise ValueError(f"{str(source)!r} cannot be loaded as a Keras model: {error}") from error
 
@@ -123,7 +148,8 @@ def load_arrays(
     """
 
     def read():
-        with open(path, "rb") as file, np.load(file) as arrays:  # given a path, NumPy does not close a broken file
+        # Given a path, NumPy does not close a broken file.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in (*names, *(name for name in optional if name in arrays))}
 
     with _named_errors(path, description):

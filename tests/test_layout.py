@@ -230,6 +230,7 @@ HINTED = (
     "energy",
     "energy_comparison.py",
     "experiments",
+    "export",
     "files.py",
     "fingerprint.py",
     "graph",

@@ -29,7 +29,7 @@ def predict(west: np.ndarray, north: np.ndarray, northwest: np.ndarray) -> np.nd
 
 def unpack(file: str | os.PathLike | BinaryIO) -> Split:
     """Return the images, uint8 (n, 28, 28), and the labels, uint8 (n,), of an open sample file."""
-    with np.load(file) as arrays:
+    with np.load(file, allow_pickle=False) as arrays:
         mask, residuals, labels = (
             np.frombuffer(lzma.decompress(arrays[key]), np.uint8) for key in ("mask", "residuals", "labels")
         )

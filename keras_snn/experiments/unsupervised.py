@@ -89,7 +89,7 @@ def draw_network(source: Path, title: str) -> None:
 
     if not source.is_file():
         return
-    arrays = dict(np.load(source))
+    arrays = dict(np.load(source, allow_pickle=False))
     figure = Figure(figsize=(7, 6.2), layout="constrained")
     draw_fields(figure.subplots(), arrays["kernel"], arrays["image"].shape, arrays["labels"])
     figure.suptitle(f"{title}: input weights, and the label of each neuron", fontsize=10)

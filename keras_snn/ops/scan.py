@@ -1,7 +1,9 @@
 """The engine: run a pure step function over time, with the gradient of the whole sequence."""
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -10,6 +12,19 @@ from keras import ops, tree
 from keras_snn.hints import Nest, Tensor
 from keras_snn.ops import backend, masks
 from keras_snn.ops.backend.purity import is_float, none_if_empty, pure_call, with_constants
+
+_local = threading.local()
+
+
+@contextlib.contextmanager
+def unrolled() -> Iterator[None]:
+    """Let each ``scan`` of this thread in the block add every step to the graph, as with ``unroll=True``."""
+    before = getattr(_local, "unrolls", False)
+    _local.unrolls = True
+    try:
+        yield
+    finally:
+        _local.unrolls = before
 
 
 def scan(
@@ -91,7 +106,7 @@ def scan(
     if mask is not None:
         step, xs, pointwise = _Held(step), (xs, ops.convert_to_tensor(mask, "bool")), False
     n_steps = check_length(tree.flatten(xs), length)
-    if unroll or backend.must_unroll():
+    if unroll or backend.must_unroll() or getattr(_local, "unrolls", False):
         if n_steps is None:
             raise ValueError("`unroll` must be False if `xs` has no static number of time steps; got True.")
         return _unrolled(with_constants(step, constants), init, xs, params, n_steps, reverse, gradient)

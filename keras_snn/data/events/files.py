@@ -83,7 +83,7 @@ def sensor_size(path: files.Path) -> tuple[int, ...] | None:
     """
     name = file_format(path)
     if name == "npz":
-        with np.load(path) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             return tuple(files.parsed(lambda: arrays["size"]).tolist()) if "size" in arrays else None
     if name == "AEDAT 4":
         width, height = _faery().events_stream_from_file(path, file_type="aedat").dimensions()

@@ -73,7 +73,7 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
 
     source = examples_path(folder, results["config"]["seed"])
     if source.is_file():
-        _draw_recordings(dict(np.load(source)), folder / "recordings.png")
+        _draw_recordings(dict(np.load(source, allow_pickle=False)), folder / "recordings.png")
 
 
 def _draw_recordings(arrays, path):

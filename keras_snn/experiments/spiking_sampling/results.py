@@ -171,7 +171,7 @@ def examples(results: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, di
         kind, _, seed = name.rpartition(", seed ")
         source = examples_path(folder, name)
         if seed == str(results["config"]["seed"]) and source.is_file():
-            yield kind, dict(np.load(source)), source.with_suffix(".png")
+            yield kind, dict(np.load(source, allow_pickle=False)), source.with_suffix(".png")
 
 
 def _draw_rate_distortion(results, path):

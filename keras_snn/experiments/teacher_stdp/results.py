@@ -53,11 +53,11 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
     kind, seed = next(iter(parts_by_kind(results))), results["config"]["seed"]
     if weights_path(folder, kind, seed).is_file():
         figure = Figure(figsize=(9, 6), layout="constrained")
-        _draw_weights(figure, dict(np.load(weights_path(folder, kind, seed))))
+        _draw_weights(figure, dict(np.load(weights_path(folder, kind, seed), allow_pickle=False)))
         finish(figure, folder / "weights.png")
     if not seen_path(folder, seed).is_file():
         return
-    seen = dict(np.load(seen_path(folder, seed)))
+    seen = dict(np.load(seen_path(folder, seed), allow_pickle=False))
     figure = Figure(figsize=(5, 5), layout="constrained")
     for axis, digit in zip(figure.subplots(4, 4).flat, seen.pop("digits"), strict=False):
         axis.imshow(digit, cmap="gray_r", vmin=0, vmax=1)
