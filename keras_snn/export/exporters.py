@@ -23,6 +23,8 @@ from keras_snn.ops.scan import unrolled
 
 #: The oldest ONNX operations that include those of random numbers, and the latest of TensorFlow's exporter.
 _OPSET = 18
+#: What to do if an exporter or a runtime fails.
+_OTHERWISE = "Use another format, or export on another backend: save the model as .keras and load it there."
 #: Loggers of the exporters.
 _LOGGERS = ("absl", "tensorflow", "tf2onnx", "torch.onnx", "onnxscript", "onnx_ir")
 
@@ -214,10 +216,11 @@ class _Export:
         refusals.check(model, kind, batch_size)
         self.model, self.kind = model, kind
         self.is_stateful = bool(refusals.stateful_layers(model))
-        self.n_calls = 3 if self.is_stateful else 2 if refusals.draws_anew(model) else 1
         size = batch_size or static_batch_size(model)
         self.x = _samples(model, x, size)
         self.spec = _spec(model, self.x, size)
+        draws = refusals.check_draws(model, kind, self.x)
+        self.n_calls = 3 if self.is_stateful else 2 if draws else 1
         self.names = [spec.name for spec in tree.flatten(self.spec)]
         self.difference, self.spiking = 0.0, {}
 
@@ -238,7 +241,7 @@ class _Export:
                 write()
         except Exception as error:  # the exporters raise many types of errors
             raise RuntimeError(
-                f"The {self.kind} exporter cannot write {self.model.name!r}. Nothing was written. "
+                f"The {self.kind} exporter cannot write {self.model.name!r}. Nothing was written. {_OTHERWISE} "
                 f"{type(error).__name__}: {checks.first_line(error)}"
             ) from error
 
@@ -266,7 +269,7 @@ class _Export:
                 actual.append(run(self.x))
         except Exception as error:  # each runtime has its own errors
             raise RuntimeError(
-                f"The {self.kind} file of {self.model.name!r} does not run, and was deleted. "
+                f"The {self.kind} file of {self.model.name!r} does not run, and was deleted. {_OTHERWISE} "
                 f"{type(error).__name__}: {checks.first_line(error)}"
             ) from error
         self.difference = max(map(_difference, actual, expected))

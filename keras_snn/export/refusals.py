@@ -4,11 +4,12 @@ import importlib.util
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 
-from keras_snn import layers
+from keras_snn import layers, probe
 from keras_snn.export.step_model import OneStep
 from keras_snn.graph import static_batch_size
-from keras_snn.layers.base.sequence_layer import SequenceLayer
+from keras_snn.hints import Nest
 
 #: Backends from which a format can be written.
 BACKENDS = {"SavedModel": ("tensorflow", "jax"), "LiteRT": ("tensorflow",), "ONNX": ("tensorflow", "torch", "jax")}
@@ -69,9 +70,36 @@ def stateful_layers(model: keras.Model) -> list[keras.layers.Layer]:
     return [] if _one_step(model) else [layer for layer in layers if getattr(layer, "stateful", False)]
 
 
-def draws_anew(model: keras.Model) -> bool:
-    """Return whether each run of the file must draw new random numbers."""
-    return _draws(model) and any(map(_has_generator, model._flatten_layers()))
+def check_draws(model: keras.Model, kind: str, x: Nest) -> bool:
+    """Return whether a call of the model draws new random numbers; raise ValueError if the file would repeat one draw.
+
+    Args:
+        model: A Keras model.
+        kind: "SavedModel", "LiteRT" or "ONNX".
+        x: Samples to call the model with.
+    """
+    generators = {
+        layer: layer.seed_generator.state
+        for layer in model._flatten_layers()
+        if isinstance(getattr(layer, "seed_generator", None), keras.random.SeedGenerator)
+    }
+    with probe.left_as_it_was(model):
+        before = {layer: np.array(keras.ops.convert_to_numpy(state)) for layer, state in generators.items()}
+        model(x, training=False)
+        after = {layer: keras.ops.convert_to_numpy(state) for layer, state in generators.items()}
+        drawing = [layer for layer in generators if (after[layer] != before[layer]).any()]
+    if drawing and kind == "ONNX":
+        names = ", ".join(f"{layer.name!r} ({type(layer).__name__})" for layer in map(_owner, drawing))
+        raise ValueError(
+            f"{model.name!r} cannot be exported to ONNX. Nothing was written. It draws new random numbers in each "
+            f"call, and ONNX files would repeat one draw: give an integer `seed` to {names}."
+        )
+    return bool(drawing)
+
+
+def _owner(layer):
+    owner = getattr(layer, "owner", None)  # of a cell
+    return layer if owner is None else owner() or layer
 
 
 def _one_step(model) -> OneStep | None:
@@ -104,22 +132,12 @@ def _of_layers(model, kind, backend, batch_size) -> Iterator[str]:
                 f"{described} is stateful, and {kind} files keep no states: export keras_snn.export.step_model(model), "
                 "which has the states as inputs and outputs"
             )
-        if kind == "ONNX" and draws and _has_generator(layer):
-            yield (
-                f"{described} draws new random numbers in each call, and ONNX files would repeat one draw: give it an "
-                "integer `seed`"
-            )
+        if (kind, backend) == ("SavedModel", "jax") and isinstance(layer, layers.TopKMask):
+            yield f"{described} uses an operation that TensorFlow cannot load from JAX: set KERAS_BACKEND=tensorflow"
         if kind == "LiteRT":
             yield from _not_in_litert(layer, described)
         if kind == "ONNX":
             yield from _not_in_onnx(layer, described, backend, batch_size, draws)
-
-
-def _has_generator(layer):
-    cell = getattr(layer, "cell", None)
-    parts = [layer, *(cell._flatten_layers() if isinstance(layer, SequenceLayer) and cell is not None else ())]
-    is_ours = type(layer).__module__.startswith("keras_snn.") and not isinstance(layer, layers.SpikingCell)
-    return is_ours and any(getattr(part, "seed_generator", None) is not None for part in parts)
 
 
 def _not_in_litert(layer, described):
@@ -135,6 +153,8 @@ def _not_in_litert(layer, described):
 def _not_in_onnx(layer, described, backend, batch_size, draws):
     if isinstance(layer, layers.RankOrder):
         yield f"{described} sorts in a way that ONNX does not support: use Latency, or encode outside the model"
+    if backend == "tensorflow" and isinstance(layer, layers.OscillationLIF):
+        yield f"{described} uses an operation that tf2onnx does not support: set KERAS_BACKEND=torch"
     if backend == "torch" and batch_size is None:
         # Keras exports an open batch size with TorchScript, which lacks operations of draws and of filters.
         random = (layers.SpikingActivation, layers.Poisson) if draws else ()

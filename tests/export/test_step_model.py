@@ -30,7 +30,7 @@ def steps(run, step, x, restart=False):
 
 @representative_and_all
 def test_the_output_after_all_steps_is_that_of_the_model(names):
-    model = model_of([name for name in names if MAIN.get(name) is None or MAIN[name].has_time])
+    model = model_of([name for name in names if MAIN[name].has_time and name != "PlasticConnection"])
     step = export.step_model(model)
     x = images(3, seed=1)
     outputs = steps(step.predict_on_batch, step, x)[:, -1]
