@@ -198,6 +198,8 @@ def names_of_the_readme():
 
 @pytest.mark.parametrize("path", [path for path in GUIDES if path not in WITH_MODEL], ids=page_id)
 def test_guide(path, tmp_path, monkeypatch, small):
+    if path.stem == "export" and keras.config.backend() != "tensorflow":
+        pytest.skip("TensorFlow only: its files are those of TensorFlow")
     monkeypatch.chdir(tmp_path)
     names = run_page(path, names_of_the_readme())
     if path.stem == "own_neuron":
