@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 
 from keras_snn._version import __version__
-from keras_snn.experiments.registry import ENTRIES, Entry, entry, get
+from keras_snn.experiments.registry import ENTRIES, Entry, check_devices, entry, get
 
 _IMAGE_SETS = ("fashion_mnist", "mnist", "cifar10", "digits", "sample")
 
@@ -30,20 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.command == "run":
         try:
-            entry(options.name)
+            check_devices(entry(options.name).name, options.devices)
         except ValueError as error:
             print(f"keras-snn: {error}", file=sys.stderr)
             return 1
-    _start_keras()
-
-    from keras_snn.checks import plain_text
-
     try:
+        _start_keras(getattr(options, "devices", 1))
         _command(options.command)(options)
     except KeyboardInterrupt as interrupt:
         print(f"\nInterrupted. {interrupt}".rstrip(), file=sys.stderr)
         return 130
     except (ImportError, OSError, ValueError) as error:
+        from keras_snn.checks import plain_text  # here: it imports Keras
+
         print(f"keras-snn: {plain_text(error)}", file=sys.stderr)
         return 1
     return 0
@@ -73,6 +72,13 @@ def _parser():
     run.add_argument("--dataset", metavar="NAME", help="for experiments with several data sets")
     run.add_argument("--seed", type=int, default=0, help="default: 0")
     run.add_argument("--epochs", type=int, help="default: the preset's")
+    run.add_argument(
+        "--devices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train on N GPUs or TPUs, of all processes if there are several, or on N parts of the CPU (default: 1)",
+    )
     run.add_argument("--out", metavar="DIR", help="folder for the results (default: runs/NAME-PRESET)")
 
     inspect = commands.add_parser(
@@ -228,11 +234,12 @@ def _command(name):
 def _entry_help(line: Entry):
     """Return the lines of the help for one experiment."""
     lines = [f"  {line.name}: {line.summary}", f"    presets: {', '.join(line.presets)}"]
-    return "\n".join(lines + ([f"    data sets: {', '.join(line.datasets)}"] if line.datasets else []))
+    lines += [f"    data sets: {', '.join(line.datasets)}"] if line.datasets else []
+    return "\n".join(lines + (["    --devices: any number"] if line.several_devices else []))
 
 
-def _start_keras():
-    """Import Keras and start its backend, without the start-up lines of TensorFlow.
+def _start_keras(n_devices):
+    """Import Keras and start its backend with a number of devices, without the start-up lines of TensorFlow.
 
     TensorFlow 2.21 writes some of them at any TF_CPP_MIN_LOG_LEVEL. If the user has set this variable, all are printed.
     """
@@ -244,6 +251,10 @@ def _start_keras():
 
         import keras_snn.public  # noqa: F401  registers the layers of saved models
 
+        if n_devices > 1:
+            from keras_snn.ops.backend import start_devices
+
+            start_devices(n_devices)  # before the first operation
         keras.ops.convert_to_numpy(keras.ops.zeros(1))  # looks for devices
 
 
@@ -275,6 +286,7 @@ def _run(options):
             dataset=options.dataset,
             seed=options.seed,
             epochs=options.epochs,
+            devices=options.devices,
             out=out,
         )
     except KeyboardInterrupt:

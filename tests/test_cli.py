@@ -55,6 +55,7 @@ def test_run_with_defaults(runs):
             "dataset": None,
             "seed": 0,
             "epochs": None,
+            "devices": 1,
             "out": os.path.join("runs", "fashion-mnist-quick"),
         }
     ]
@@ -63,7 +64,8 @@ def test_run_with_defaults(runs):
 def test_run_with_options(runs):
     options = ["--preset", "full", "--data", "sample", "--seed", "7", "--epochs", "2", "--out", "here"]
     assert main(["run", "fashion-mnist", *options]) == 0
-    assert runs == [{"preset": "full", "data_name": "sample", "dataset": None, "seed": 7, "epochs": 2, "out": "here"}]
+    given = {"preset": "full", "data_name": "sample", "dataset": None, "seed": 7, "epochs": 2, "devices": 1}
+    assert runs == [{**given, "out": "here"}]
 
 
 @pytest.mark.parametrize("error", [OSError("no space"), ValueError("bad dt"), ImportError("install it")])
@@ -80,6 +82,13 @@ def test_an_unknown_experiment_is_an_error_that_lists_all(capsys):
     assert capsys.readouterr().err == (
         f"keras-snn: `name` must be one of {', '.join(map(repr, experiments.ENTRIES))}; got 'fashion'.\n"
     )
+
+
+def test_an_experiment_for_one_device_is_an_error_that_lists_the_others(capsys):
+    assert main(["run", "stdp-mnist", "--devices", "2"]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("keras-snn: `devices` must be 1 for 'stdp-mnist'")
+    assert "'fashion-mnist', 'ann-vs-snn-mnist', 'clothing', 'conversion'" in message
 
 
 def test_an_unknown_preset_is_an_error_that_lists_the_presets(tmp_path, capsys):

@@ -23,6 +23,7 @@ class Record:
             not continued but replaced.
         figures: Sequence of names. A complete part is a dict in which none of these figures is missing or None.
             Incomplete parts of the file are left out, and run again.
+        resume: Whether an interrupted run is continued. Default True.
 
     Attributes:
         left_out: List of the names of the parts that were left out.
@@ -31,19 +32,19 @@ class Record:
         OSError: If the folder cannot be written, before anything is computed.
     """
 
-    def __init__(self, out: str | Path, config: Mapping[str, Any], figures: Sequence[str] = ()):
+    def __init__(self, out: str | Path, config: Mapping[str, Any], figures: Sequence[str] = (), *, resume: bool = True):
         self.folder = Path(out)
         self.figures = figures
         self.path = self.folder / "results.json"
         self.data: dict[str, Any] = {"config": config, "versions": versions(), "parts": {}, "finished": False}
-        before = self._read()
+        before = self._read() if resume else None
         self.resumed = (
             before is not None
             and not before["finished"]
             and (before["config"], before["versions"]) == (config, self.data["versions"])
         )
         self.left_out = []
-        if self.resumed:
+        if before is not None and self.resumed:
             parts = before["parts"]
             self.left_out = [name for name, part in parts.items() if self._missing(part)]
             whole = {name: part for name, part in parts.items() if name not in self.left_out}

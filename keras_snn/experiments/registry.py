@@ -15,12 +15,14 @@ class Entry:
         summary: One line.
         presets: Names of the presets.
         datasets: Names of the data sets, the default first. Empty for an experiment with one data set.
+        several_devices: Whether it can be trained on several devices: its trainings are Keras's ``fit`` on arrays.
     """
 
     name: str
     summary: str
     presets: tuple[str, ...] = ("quick", "full")
     datasets: tuple[str, ...] = ()
+    several_devices: bool = False
 
     def folder(self, preset: str, dataset: str | None = None) -> str:
         """Return the default folder of the results."""
@@ -29,9 +31,11 @@ class Entry:
 
 _CIFAR10 = ("cifar10_vgg16", "cifar10_resnet18")
 _ENTRIES = (
-    Entry("fashion-mnist", "ANN and spiking networks on Fashion-MNIST at several dt"),
-    Entry("ann-vs-snn-mnist", "ANN and spiking network on clean, rotated and noisy digits"),
-    Entry("clothing", "Raise dt until a spiking network on Fashion-MNIST is as accurate as the ANN"),
+    Entry("fashion-mnist", "ANN and spiking networks on Fashion-MNIST at several dt", several_devices=True),
+    Entry("ann-vs-snn-mnist", "ANN and spiking network on clean, rotated and noisy digits", several_devices=True),
+    Entry(
+        "clothing", "Raise dt until a spiking network on Fashion-MNIST is as accurate as the ANN", several_devices=True
+    ),
     Entry(
         "klif",
         "KLIF neurons, which learn the scale of their membrane, and LIF neurons, over several seeds",
@@ -41,6 +45,7 @@ _ENTRIES = (
         "conversion",
         "ANNs converted to spiking networks, after 4 to 256 steps",
         datasets=("fashion_mnist", "mnist", "cifar10"),
+        several_devices=True,
     ),
     Entry(
         "noise-training",
@@ -87,6 +92,16 @@ def entry(name: str) -> Entry:
     if name not in ENTRIES:
         raise ValueError(f"`name` must be one of {', '.join(map(repr, ENTRIES))}; got {name!r}.")
     return ENTRIES[name]
+
+
+def check_devices(name: str, devices: int) -> None:
+    """Raise ValueError if the experiment ``name`` cannot be trained on this number of devices."""
+    if devices > 1 and not entry(name).several_devices:
+        others = ", ".join(repr(line.name) for line in _ENTRIES if line.several_devices)
+        raise ValueError(
+            f"`devices` must be 1 for {name!r}, whose training is not only Keras's `fit` on arrays; got {devices}. "
+            f"Experiments for several devices: {others}."
+        )
 
 
 def get(name: str) -> Any:

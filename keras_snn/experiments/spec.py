@@ -1,5 +1,6 @@
 """An experiment as data, and the one function that runs it."""
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 from keras_snn import checks
 from keras_snn.experiments.record import Record
-from keras_snn.experiments.registry import Entry
+from keras_snn.experiments.registry import Entry, check_devices
+from keras_snn.ops.backend import start_devices
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def execute(
     """Train the parts of an experiment, write ``results.json`` and pictures, and print the table.
 
     Each finished part is saved. An interrupted run continues with the next part, if configuration and versions are
-    the same.
+    the same. With several processes, process 0 writes and prints, and a run starts anew: the others have no record.
 
     Args:
         experiment: The ``Experiment``.
@@ -117,6 +119,15 @@ def execute(
         OSError: If ``out`` cannot be written. Raised before the training.
     """
     config = configuration(experiment, **arguments)
+    devices = start_devices(config["devices"]) if "devices" in config else None
+    if devices is not None and devices.process > 0:
+        with tempfile.TemporaryDirectory() as folder:
+            return _execute(experiment, config, folder, only, False, arguments, resume=False)
+    resume = devices is None or devices.n_processes == 1
+    return _execute(experiment, config, out, only, verbose, arguments, resume=resume)
+
+
+def _execute(experiment, config, out, only, verbose, arguments, *, resume):
     kinds = list(experiment.parts(config) if only is None else only)
     for kind in kinds:
         checks.choice("only", kind, (experiment.known_parts or experiment.parts)(config))
@@ -125,7 +136,7 @@ def execute(
     loaded = experiment.load(config)  # Before the record: if this fails, earlier results stay.
     if out is None:
         out = experiment.entry.folder(config["preset"], arguments.get("dataset"))
-    record = Record(out, config, experiment.figures)
+    record = Record(out, config, experiment.figures, resume=resume)
     log = print if verbose else _discard
     if record.left_out:
         log(f"These parts of {record.path} are incomplete and run again: {', '.join(record.left_out)}.")
@@ -153,6 +164,7 @@ def configuration(
     seed: int = 0,
     epochs: int | None = None,
     n_seeds: int | None = None,
+    devices: int = 1,
     **options: Any,
 ) -> dict[str, Any]:
     """Return the dict that decides the results.
@@ -167,6 +179,7 @@ def configuration(
         seed: Seed of the training, at least 0. Over several seeds: the first one.
         epochs: Number of epochs. Default: the preset's.
         n_seeds: Number of seeds, for experiments over several seeds. Default: the preset's.
+        devices: Number of devices for the training. Default 1. The figures are the same to rounding.
         **options: Arguments that only this experiment has.
 
     Raises:
@@ -195,6 +208,9 @@ def configuration(
         if "n_seeds" not in config:
             raise ValueError(f"`n_seeds` must be None for {entry.name!r}, which has one seed; got {n_seeds!r}.")
         config["n_seeds"] = checks.integer("n_seeds", n_seeds, least=1)
+    check_devices(entry.name, checks.integer("devices", devices, least=1))
+    if devices > 1:
+        config["devices"] = devices
     return config | experiment.configure(config, **options) if experiment.configure is not None else config
 
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_snn import layers
+from keras_snn.experiments import several_devices
 from keras_snn.experiments.record import versions
 from keras_snn.files import replacing, write_text
 from keras_snn.hints import Tensor
@@ -40,17 +41,11 @@ def spiking(n_steps: int, **options: Any) -> list:
 def train(model: keras.Model, x: Tensor, y: Tensor, config: Mapping[str, Any], *, verbose: bool) -> dict[str, Any]:
     """Fit ``model`` as configured; return the figures of the training."""
     clock = _Clock()
-    history = model.fit(
-        x,
-        y,
-        epochs=config["epochs"],
-        batch_size=config["batch_size"],
-        callbacks=[clock],
-        verbose=2 if verbose else 0,
-    )
+    options = {"epochs": config["epochs"], "callbacks": [clock], "verbose": 2 if verbose else 0}
+    history = several_devices.fit(model, x, y, config, **options)
     return {
-        "train_accuracy": history.history["accuracy"][-1],
-        "loss": history.history["loss"][-1],
+        "train_accuracy": history["accuracy"][-1],
+        "loss": history["loss"][-1],
         "seconds_per_epoch": float(np.median(clock.seconds)),
     }
 

@@ -1,5 +1,6 @@
 """Functions with one implementation per backend. No other folder imports TensorFlow, JAX or PyTorch."""
 
+import functools
 import importlib
 
 import keras
@@ -12,6 +13,7 @@ if keras.config.backend() not in _EXTRAS:
     )
 
 _backend = importlib.import_module(f"{__name__}.{keras.config.backend()}")
+_devices = importlib.import_module(f"{__name__}.{keras.config.backend()}_devices")
 
 by_events = _backend.by_events
 compiled = _backend.compiled
@@ -24,6 +26,7 @@ is_known = _backend.is_known
 loop = _backend.loop
 replica = _backend.replica
 scan = _backend.scan
+start_devices = functools.cache(_devices.start)
 start_from = _backend.start_from
 straight_through = _backend.straight_through
 must_unroll = _backend.must_unroll
@@ -42,6 +45,7 @@ __all__ = [
     "loop",
     "replica",
     "scan",
+    "start_devices",
     "start_from",
     "straight_through",
     "must_unroll",
