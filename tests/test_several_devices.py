@@ -190,6 +190,16 @@ def test_errors_of_the_command(tmp_path):
     assert ("MultiWorkerMirroredStrategy" if BACKEND == "tensorflow" else "torchrun") in message
 
 
+@pytest.mark.jax("jax.distributed")
+@pytest.mark.nightly("two processes")
+def test_a_process_of_several_has_one_cpu(tmp_path):
+    common = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": f"localhost:{free_port()}", "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
+    command = [*RUN, "clothing", "--devices", "4"]
+    processes = [start(command, tmp_path, KERAS_DISTRIBUTION_PROCESS_ID=i, **common) for i in "01"]
+    for process in processes:
+        assert "must be the number of processes, 2, on CPUs; got 4" in process.communicate()[1]
+
+
 def test_devices_must_be_chosen_before_the_first_operation_and_divide_the_batch():
     keras.ops.zeros(1)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])

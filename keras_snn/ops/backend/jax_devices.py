@@ -16,7 +16,7 @@ def start(n: int) -> Devices:
 
     Raises:
         ValueError: For torchrun, for a number of devices that the processes cannot share equally, for too few
-            accelerators, or after the first operation of JAX.
+            accelerators, for several CPU devices in each of several processes, or after the first operation of JAX.
     """
     name, n_processes = launcher()
     if name == "torchrun":
@@ -41,6 +41,11 @@ def start(n: int) -> Devices:
         if len(local) < n // n_processes:
             raise too_few(n, jax.devices())
         chosen += local[: n // n_processes]
+    if 1 < n_processes < n and chosen[0].platform == "cpu":
+        raise ValueError(
+            f"`devices` must be the number of processes, {n_processes}, on CPUs; got {n}. JAX's collectives between "
+            "processes can stop for ever with several CPU devices in each process."
+        )
     batches = _parts_of_batches if n_processes > 1 else whole_batches
     return Devices(n, n_processes, jax.process_index(), scope=lambda: _data_parallel(chosen), batches=batches)
 
