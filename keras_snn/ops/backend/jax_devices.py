@@ -43,8 +43,8 @@ def start(n: int) -> Devices:
         chosen += local[: n // n_processes]
     if 1 < n_processes < n and chosen[0].platform == "cpu":
         raise ValueError(
-            f"`devices` must be the number of processes, {n_processes}, on CPUs; got {n}. JAX's collectives between "
-            "processes can stop for ever with several CPU devices in each process."
+            f"`devices` must be the number of processes, {n_processes}, on CPUs; got {n}. Trainings with several CPU "
+            "devices in each of several processes stopped for ever in tests."
         )
     batches = _parts_of_batches if n_processes > 1 else whole_batches
     return Devices(n, n_processes, jax.process_index(), scope=lambda: _data_parallel(chosen), batches=batches)
