@@ -10,6 +10,7 @@ from keras_snn import layers, probe
 from keras_snn.export.step_model import OneStep
 from keras_snn.graph import static_batch_size
 from keras_snn.hints import Nest
+from keras_snn.layers.encoding.still_encoder import StillEncoder
 
 #: Backends from which a format can be written.
 BACKENDS = {"SavedModel": ("tensorflow", "jax"), "LiteRT": ("tensorflow",), "ONNX": ("tensorflow", "torch", "jax")}
@@ -158,7 +159,13 @@ def _not_in_onnx(layer, described, backend, batch_size, draws):
     if backend == "torch" and batch_size is None:
         # Keras exports an open batch size with TorchScript, which lacks operations of draws and of filters.
         random = (layers.SpikingActivation, layers.Poisson) if draws else ()
-        if isinstance(layer, (layers.Lowpass, layers.Alpha, layers.Delay, *random)):
+        has_noise = isinstance(layer, layers.NoisyLIF) and layer.noise is not None and layer.alpha != 2
+        lacking = (layers.Lowpass, layers.Alpha, layers.Delay, layers.OscillationLIF, *random)
+        if has_noise or isinstance(layer, lacking):
             yield f"{described} needs a fixed batch size in ONNX files from PyTorch: pass `batch_size`"
-    if backend == "jax" and draws and isinstance(layer, (layers.SpikingActivation, layers.Poisson, layers.NoisyLIF)):
-        yield f"{described} draws random numbers in a way that jax2onnx does not support: set KERAS_BACKEND=tensorflow"
+    if backend == "torch" and batch_size is not None and isinstance(layer, layers.Phase):
+        yield f"{described} needs an open batch size in ONNX files from PyTorch: leave out `batch_size`"
+    if backend == "jax":
+        numbered = (StillEncoder, layers.Resonance, layers.SpikingActivation, layers.NoisyLIF) if draws else ()
+        if isinstance(layer, (layers.OscillationLIF, layers.FirstSpikeTime, layers.Delay, *numbered)):
+            yield f"{described} uses `arange`, which jax2onnx does not support: set KERAS_BACKEND=tensorflow"

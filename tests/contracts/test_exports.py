@@ -14,8 +14,8 @@ TIME = 6
 #: Inputs are multiples of 1 / 8: sums are exact in any order.
 KERNEL = np.float32([[1, 0.5, 0], [0, 1, 0.5], [0.5, 0, 1]])
 #: Rows with operations that the exporter does not support. The export raises an error.
-NOT_IN_TORCHSCRIPT = {"SpikingActivation", "Lowpass", "Alpha", "Poisson", "RankOrder", "Delay"}
-NOT_IN_TORCH_ONNX = {"RankOrder"}
+NOT_IN_TORCHSCRIPT = {"SpikingActivation", "Lowpass", "Alpha", "Poisson", "RankOrder", "Delay", "OscillationLIF"}
+NOT_IN_TORCH_ONNX = {"RankOrder", "Phase", "OscillationLIF"}
 #: Loops over one state and over several, with refractory steps, without a gradient; a filter; a user's cell.
 REPRESENTATIVE = ["SpikingActivation", "Lowpass", "RNN", "LIF-options", "Synaptic", "LeakyIntegrator"]
 representative_and_all = pytest.mark.parametrize(

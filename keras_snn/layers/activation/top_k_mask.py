@@ -73,7 +73,7 @@ class TopKMask(keras.layers.Layer):
 
     def call(self, inputs):
         surrogate = probe.surrogate(self.surrogate)
-        n = math.prod(inputs.shape[1:])
+        n = int(math.prod(inputs.shape[1:]))  # TorchScript's trace has tensors as sizes
         if not n:
             return inputs  # no values
         values = ops.reshape(inputs, (-1, n))
