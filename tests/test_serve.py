@@ -227,10 +227,13 @@ def test_a_gap_gives_empty_frames():
 
 
 def test_a_process_answers_while_the_pipe_is_open_and_ends_with_a_summary(models):
-    command = [sys.executable, "-m", "keras_snn", "serve", os.fspath(models[2] / "each.keras")]
-    process = subprocess.Popen(
-        [*command, "--frame-us", str(WINDOW)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    # A shell starts processes in the background with interrupts ignored, and the tests with them.
+    code = (
+        "import signal, sys, keras_snn.cli as cli; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "sys.exit(cli.main())"
     )
+    command = [sys.executable, "-c", code, "serve", os.fspath(models[2] / "each.keras"), "--frame-us", str(WINDOW)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         for k in range(3):
             process.stdin.write(b"%d,1,1,1\nbad\n" % (WINDOW * k))
