@@ -37,15 +37,15 @@ def spikes_and_gradient(run, x):
     return spikes.detach().numpy(), inputs.grad.numpy()
 
 
-def run_steps(cell, delay=0):
-    """Return a function that calls ``cell`` for each step of axis 1, and drops the first ``delay`` outputs."""
+def run_steps(cell):
+    """Return a function that calls ``cell`` for each step of axis 1."""
 
     def run(x):
         outputs, states = [], []
-        for step in [*x.unbind(1), *[torch.zeros_like(x[:, 0])] * delay]:
+        for step in x.unbind(1):
             output, *states = cell(step, *states)
             outputs.append(output)
-        return torch.stack(outputs[delay:], 1)
+        return torch.stack(outputs, 1)
 
     return run
 
@@ -108,5 +108,4 @@ def test_norse():
     norse = import_or_skip("norse.torch")
     names = vars(norse) | {name: torch.tensor(value) for name, value in VALUES.items()} | {"dt": VALUES["dt"]}
     surrogate = keras_snn.surrogates.FastSigmoid(1.0)  # Norse 1.1 ignores `alpha`
-    # Spikes of LIFCell are one step later.
-    check_rows("Norse", names, surrogate, lambda cell: run_steps(cell, isinstance(cell, norse.LIFCell)))
+    check_rows("Norse", names, surrogate, run_steps)
