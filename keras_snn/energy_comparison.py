@@ -15,6 +15,7 @@ from keras_snn.data.batches import Batches
 from keras_snn.energy import DEVICES, NOT_MODELED, Work, energy_range, spike_reach
 from keras_snn.energy.connections import DEPTHWISE, TRANSPOSED, einsum_axes
 from keras_snn.energy.devices import device_costs
+from keras_snn.energy.work import Totals
 from keras_snn.hints import Nest
 from keras_snn.inspector import inspect, plots, tables
 from keras_snn.inspector.anatomy import notes_on_work
@@ -41,7 +42,7 @@ NOTE = (
 
 
 @dataclass(frozen=True, eq=False)
-class EnergyRow:
+class EnergyRow(Totals):
     """One network of an ``EnergyComparison``.
 
     Attributes:
@@ -64,24 +65,9 @@ class EnergyRow:
         return self.name if self.bits == 32 else f"{self.name} ({self.bits} bits)"
 
     @property
-    def macs(self) -> int:
-        """Number of multiply-accumulates of one inference."""
-        return sum(work.macs for work in self.work.values())
-
-    @property
-    def accumulates(self) -> float:
-        """Number of accumulates of one inference."""
-        return sum(work.accumulates for work in self.work.values())
-
-    @property
-    def neuron_updates(self) -> int:
-        """Number of neuron updates of one inference."""
-        return sum(work.neuron_updates for work in self.work.values())
-
-    @property
-    def memory_traffic(self) -> float:
-        """Memory traffic of one inference in bytes, without any cache: see ``Work.memory_traffic``."""
-        return sum(work.memory_traffic(self.bits // 8) for work in self.work.values())
+    def weight_bytes(self) -> int:
+        """Bytes of a weight."""
+        return self.bits // 8
 
     def energy(self, name: str) -> float | None:
         """Return the energy of one inference in J on a device; None if the device does not run such a network.

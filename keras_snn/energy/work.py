@@ -70,6 +70,37 @@ class Work:
         return weight_bytes * (self.macs + self.accumulates) + 2 * _BYTES * self.neuron_updates
 
 
+class Totals:
+    """The operations of one inference of a model: sums over ``work``, the ``Work`` of each layer call by its name."""
+
+    work: dict[str, Work]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of a weight."""
+        return _BYTES
+
+    @property
+    def macs(self) -> int:
+        """Number of multiply-accumulates of one inference: in layers with analog inputs, each time that they run."""
+        return sum(work.macs for work in self.work.values())
+
+    @property
+    def accumulates(self) -> float:
+        """Number of accumulates of one inference: in the layers that spikes reach, each spike times its fan-out."""
+        return sum(work.accumulates for work in self.work.values())
+
+    @property
+    def neuron_updates(self) -> int:
+        """Number of neuron updates of one inference. An activation function of an ANN counts as an update."""
+        return sum(work.neuron_updates for work in self.work.values())
+
+    @property
+    def memory_traffic(self) -> float:
+        """Memory traffic of one inference in bytes, without any cache: see ``Work.memory_traffic``."""
+        return sum(work.memory_traffic(self.weight_bytes) for work in self.work.values())
+
+
 def joules(
     work: Work,
     name: str,

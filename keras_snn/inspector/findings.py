@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_snn.energy import DEVICES, Work, energy_range
+from keras_snn.energy.work import Totals
 from keras_snn.files import save_figure
 from keras_snn.hints import Nest
 from keras_snn.inspector import plots
@@ -182,7 +183,7 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
-class DtReport:
+class DtReport(Totals):
     """The results at one dt and one number of steps.
 
     Attributes:
@@ -267,26 +268,6 @@ class DtReport:
     def synaptic_operations(self) -> float:
         """Number of synaptic operations of one inference, in the layers that spikes reach; same as ``accumulates``."""
         return self.accumulates
-
-    @property
-    def macs(self) -> int:
-        """Number of multiply-accumulates of one inference: in layers with analog inputs, each time that they run."""
-        return sum(work.macs for work in self.work.values())
-
-    @property
-    def accumulates(self) -> float:
-        """Number of accumulates of one inference: in the layers that spikes reach, each spike times its fan-out."""
-        return sum(work.accumulates for work in self.work.values())
-
-    @property
-    def neuron_updates(self) -> int:
-        """Number of neuron updates of one inference. An activation function of an ANN counts as an update."""
-        return sum(work.neuron_updates for work in self.work.values())
-
-    @property
-    def memory_traffic(self) -> float:
-        """Memory traffic of one inference in bytes, without any cache: see ``Work.memory_traffic``."""
-        return sum(work.memory_traffic() for work in self.work.values())
 
     @property
     def ann_macs(self) -> int:

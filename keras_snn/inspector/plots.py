@@ -308,8 +308,7 @@ def energies(results: Iterable["DtReport"]) -> Figure:
     values: dict[str, dict] = {}
     for result in results:
         values[tables.title(result)] = _energies(result, (tables.ARITHMETIC, *tables.SPIKING))
-        ann = _energies(result, (tables.ARITHMETIC, *tables.ANN), as_ann=True)  # the same at each dt
-    values["ANN"] = ann
+    values["ANN"] = _energies(result, (tables.ARITHMETIC, *tables.ANN), as_ann=True)  # the same at each dt
     figure = new_figure(9, 3.4)
     axis = bars(figure.subplots(), values, ylabel="energy per inference (µJ)")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=7)
