@@ -178,11 +178,7 @@ class EnergyComparison:
         Raises:
             ImportError: If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("`to_dataframe` needs pandas: pip install pandas") from error
-        return pd.DataFrame(self.to_dict()["rows"])
+        return tables.dataframe(self.to_dict()["rows"])
 
     def plot(self, path: Path | None = None) -> Figure:
         """Draw operations and energy of each network as bars, and write the figure to ``path`` if given.

@@ -302,10 +302,8 @@ class _Reader:
         weight = np.asarray(recurrent.weight, "float32")
         kernel = np.empty_like(weight)
         kernel[np.ix_(signal.order, signal.order)] = weight.T
-        result = self._neuron(RecurrentLIF, signal, name, {"tau": tau}, **options)
-        layer = result.tensor._keras_history.operation
-        layer.recurrent_kernel.assign(kernel * factor)
-        return result
+        weights = {"recurrent_kernel": kernel * factor}
+        return self._neuron(RecurrentLIF, signal, name, {"tau": tau}, weights=weights, **options)
 
     def _recurrent_bias(self, recurrent, signal):
         return np.float64(0) if getattr(recurrent, "bias", None) is None else self._values(recurrent.bias, signal)
@@ -347,8 +345,8 @@ class _Reader:
             raise _NotInKerasError(f"v_leak must equal v_reset, {v_reset:g}; shift the membrane")
         return {"threshold": self._values(node.v_threshold, signal), "v_reset": v_reset, **self.options}
 
-    def _neuron(self, cls, signal, name, parameters, *, threshold=None, **options):
-        """Return the spikes of a neuron. Parameters that differ between units are weights."""
+    def _neuron(self, cls, signal, name, parameters, *, threshold=None, weights=(), **options):
+        """Return the spikes of a neuron. Parameters that differ between units, and ``weights``, are set as weights."""
         if threshold is not None:
             parameters = {**parameters, "threshold": threshold}
         arrays = {key: values for key, values in parameters.items() if np.ptp(values)}
@@ -357,7 +355,7 @@ class _Reader:
         per = "unit" if arrays else "layer"
         layer = cls(**{**numbers, **initializers}, **options, per=per, dt=self.dt, name=name)
         tensor = layer(signal.tensor)
-        for key, values in arrays.items():
+        for key, values in {**arrays, **dict(weights)}.items():
             getattr(layer, key).assign(values)
         return _Signal(tensor, signal.order)
 

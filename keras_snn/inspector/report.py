@@ -185,10 +185,6 @@ class Report(Results):
         Raises:
             ImportError: If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("`to_dataframe` needs pandas: pip install pandas") from error
         rows = []
         for result in self:
             model_values = {
@@ -210,7 +206,7 @@ class Report(Results):
                 }
                 dt = layer.dt if result.dt is None else result.dt
                 rows.append({"dt": dt, "n_steps": layer.n_steps, "layer": name, **layer_values, **model_values})
-        return pd.DataFrame(rows)
+        return tables.dataframe(rows)
 
     def compare(self, other: "Report") -> Comparison:
         """Return a ``Comparison``: this report minus ``other``, at each (dt, n_steps) of both.

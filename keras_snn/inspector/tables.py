@@ -29,6 +29,19 @@ ENERGY_NOTE = (
 )
 
 
+def dataframe(rows: list[dict[str, Any]]) -> Any:
+    """Return a pandas ``DataFrame`` of dicts.
+
+    Raises:
+        ImportError: If pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("`to_dataframe` needs pandas: pip install pandas") from error
+    return pd.DataFrame(rows)
+
+
 def rates(results: Iterable["DtReport"]) -> Rows:
     """Return a header and a row for each dt and layer."""
     rate_columns = ("rate min", "mean", "max (Hz)", "spikes per step")
